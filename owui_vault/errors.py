@@ -1,0 +1,233 @@
+"""Everything this package raises on purpose.
+
+VaultError
+├── ConfigError                     the configuration or a command line is wrong; nothing was touched
+│   ├── SecretError                 a passphrase or key could not be obtained
+│   └── ProgramMissingError         restic, borg or another program is absent or too old
+├── LockHeldError                   another run works on this instance              retryable
+├── DeadlineExceededError           a bounded step took too long                    retryable
+├── CancelledError                  the caller asked to stop; everything was undone
+├── StalePlanError                  the repository changed since the plan was made
+├── InstanceError
+│   ├── InstanceNotFoundError       no Open WebUI data where one was expected
+│   ├── WrongInstanceError          the series belongs to another instance
+│   ├── UnsupportedInstanceError    its state lies where this package cannot read it
+│   ├── QuiesceError                could not be made quiet; still running
+│   └── ResumeError                 could not be brought back: the instance is DOWN
+├── CaptureError
+│   ├── NotProvenError              no instant could be proven, and one was demanded
+│   └── NoSpaceError                a file system is, or would become, full
+├── EngineError                     carries engine, argv, status and the last lines of stderr
+│   ├── EngineOutputError           the answer of the program could not be understood
+│   ├── RepositoryMissingError
+│   ├── RepositoryExistsError
+│   ├── RepositoryLockedError                                                       retryable
+│   ├── RepositoryDamagedError
+│   ├── RepositoryFullError
+│   ├── RepositoryUnreachableError                                                  retryable
+│   ├── WrongPassphraseError
+│   ├── SnapshotMissingError
+│   └── SnapshotAmbiguousError
+└── RestoreError
+    ├── TargetError                 the target cannot take a restore
+    ├── ContentMismatchError        what came back differs from the manifest
+    └── RollbackError               an in-place restore failed and could not be undone
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from owui_vault.model import SnapshotReport
+
+
+class VaultError(Exception):
+    """Base of all errors of this package.
+
+    `hint` is one sentence that says what to do next. `retryable` is true when the same call may succeed
+    later without any change. `exit_code` is what the command line ends with. `report` is set by
+    `Vault.snapshot` when all repositories failed.
+    """
+
+    exit_code: int = 1
+    retryable: bool = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.report: SnapshotReport | None = None
+
+
+class ConfigError(VaultError):
+    """The configuration or the command line is wrong; nothing was touched."""
+
+    exit_code = 2
+
+
+class SecretError(ConfigError):
+    """A passphrase or key could not be obtained."""
+
+
+class ProgramMissingError(ConfigError):
+    """A program this run needs is absent or too old."""
+
+
+class LockHeldError(VaultError):
+    """Another run works on this instance or on this data directory."""
+
+    exit_code = 11
+    retryable = True
+
+
+class DeadlineExceededError(VaultError):
+    """A bounded step took too long; the program it ran was ended."""
+
+    retryable = True
+
+
+class CancelledError(VaultError):
+    """The caller's `cancel` event was set; everything begun was undone."""
+
+
+class StalePlanError(VaultError):
+    """The repository changed since the plan was made; make a new plan."""
+
+
+class InstanceError(VaultError):
+    """Something about the Open WebUI instance itself."""
+
+
+class InstanceNotFoundError(InstanceError):
+    """There is no Open WebUI data where one was expected."""
+
+    exit_code = 2
+
+
+class WrongInstanceError(InstanceError):
+    """The series in the repository belongs to another instance."""
+
+    exit_code = 2
+
+
+class UnsupportedInstanceError(InstanceError):
+    """The instance keeps its state where this package cannot read it."""
+
+    exit_code = 2
+
+
+class QuiesceError(InstanceError):
+    """The instance could not be made quiet; it runs as before."""
+
+
+class ResumeError(InstanceError):
+    """The instance could not be brought back. It is not as it was found."""
+
+    exit_code = 4
+
+
+class CaptureError(VaultError):
+    """The state of the instance could not be brought to rest."""
+
+
+class NotProvenError(CaptureError):
+    """No single instant could be proven, and the configuration refuses anything less."""
+
+
+class NoSpaceError(CaptureError):
+    """A file system is full or would become so."""
+
+
+class EngineError(VaultError):
+    """restic or borg failed.
+
+    `argv` never holds a secret; `stderr_tail` is the end of what the program said, redacted.
+    """
+
+    def __init__(  # noqa: PLR0913  each is a fact a caller may want
+        self,
+        message: str,
+        *,
+        engine: str = "",
+        argv: tuple[str, ...] = (),
+        status: int | None = None,
+        stderr_tail: str = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.engine = engine
+        self.argv = argv
+        self.status = status
+        self.stderr_tail = stderr_tail
+
+
+class EngineOutputError(EngineError):
+    """The program's answer could not be understood."""
+
+
+class RepositoryMissingError(EngineError):
+    """There is no repository at the location, or it is not mounted."""
+
+    exit_code = 10
+
+
+class RepositoryExistsError(EngineError):
+    """There is a repository at the location already."""
+
+
+class RepositoryLockedError(EngineError):
+    """Another program works on the repository."""
+
+    exit_code = 11
+    retryable = True
+
+
+class RepositoryDamagedError(EngineError):
+    """The repository is damaged."""
+
+
+class RepositoryFullError(EngineError):
+    """No space is left where the repository lies."""
+
+
+class RepositoryUnreachableError(EngineError):
+    """The host of the repository does not answer, or refuses us."""
+
+    retryable = True
+
+
+class WrongPassphraseError(EngineError):
+    """The passphrase does not open the repository."""
+
+    exit_code = 12
+
+
+class SnapshotMissingError(EngineError):
+    """There is no such snapshot."""
+
+
+class SnapshotAmbiguousError(EngineError):
+    """More than one snapshot fits what was asked for."""
+
+
+class RestoreError(VaultError):
+    """A restore failed. What was there before is untouched unless the message says otherwise."""
+
+
+class TargetError(RestoreError):
+    """The target directory cannot take a restore."""
+
+    exit_code = 2
+
+
+class ContentMismatchError(RestoreError):
+    """What came out of the repository differs from the manifest."""
+
+    exit_code = 5
+
+
+class RollbackError(RestoreError):
+    """An in-place restore failed and could not be undone."""
+
+    exit_code = 4

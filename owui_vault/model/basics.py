@@ -1,0 +1,150 @@
+"""The smallest words: modes, outcomes, secrets, deadlines, progress."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Quiesce(Enum):
+    """How quiet the instance is made for a snapshot."""
+
+    AUTO = "auto"  # live, then pause where that is possible; never stop
+    LIVE = "live"  # not touched at all
+    PAUSE = "pause"  # frozen for milliseconds
+    STOP = "stop"  # cold: stopped and started again
+
+
+class Proof(Enum):
+    """How the one instant of a snapshot was proven; what a label calls its mode."""
+
+    LIVE = "live"
+    PAUSE = "pause"
+    STOP = "stop"
+    UNPROVEN = "unproven"
+
+
+class Outcome(Enum):
+    """What a stored snapshot is worth."""
+
+    COMPLETE = "complete"  # one proven instant, every file read, every check passed: a restore point
+    INCOMPLETE = "incomplete"  # stored, but something is missing, damaged or not proven
+
+
+class Component(Enum):
+    """The parts of an instance, as configuration, manifest and `--component` name them."""
+
+    DATABASE = "database"
+    VECTORS = "vectors"
+    UPLOADS = "uploads"
+    GENERATED_IMAGES = "generated_images"
+    PLUGIN_FILES = "plugin_files"
+    LEGACY = "legacy"
+    OTHER = "other"
+    CACHE = "cache"
+    AUDIT_LOG = "audit_log"
+    SECRET_KEY = "secret_key"  # noqa: S105  the name of a component
+    CONFIGURATION = "configuration"
+
+
+class InstanceState(Enum):
+    """What a quiescer sees."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Secret:
+    """A passphrase or key. Prints as `Secret(…)`; only `reveal` gives the text.
+
+    It is its own `ports.SecretSource`, so that a plain secret can stand where a source is asked for.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a Secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point on the monotonic clock, in seconds. Handed down, never extended."""
+
+    expires: float
+    monotonic: Callable[[], float] = field(repr=False, compare=False)
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.expires - self.monotonic())
+
+    def passed(self) -> bool:
+        """Whether nothing is left."""
+        return self.remaining() == 0.0
+
+
+class Step(Enum):
+    """What a progress event is about, in the order of use."""
+
+    INSPECT = "inspect"
+    QUIESCE = "quiesce"
+    CAPTURE = "capture"
+    CHECK = "check"
+    STORE = "store"
+    FETCH = "fetch"
+    REMOVE = "remove"
+    COMPACT = "compact"
+    VERIFY = "verify"
+    REPLACE = "replace"
+    RECOVER = "recover"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One event of a running operation.
+
+    A step begins with `done_bytes` 0 and no text; `text` carries one line for a person when a step has
+    something to say. `total_bytes` is None where it is not known (borg never knows it).
+    """
+
+    step: Step
+    repository: str = ""
+    done_bytes: int = 0
+    total_bytes: int | None = None
+    text: str = ""
+
+
+ProgressSink = Callable[[Progress], None]
+
+
+def ignore_progress(_event: Progress) -> None:
+    """The sink of those who do not listen."""
+
+
+class NeverCancelled(threading.Event):
+    """The `cancel` of those who never set it."""
+
+    def set(self) -> None:
+        """Refuse: this one is shared by everybody."""
+        raise TypeError("this event is never set")
+
+
+NEVER = NeverCancelled()

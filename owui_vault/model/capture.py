@@ -1,0 +1,72 @@
+"""What is asked of a capture, and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from owui_vault.model.manifest import CollectionRecord, DatabaseRecord, FileRecord, ProofRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturePlan:
+    """Which files to bring to rest, and where.
+
+    All names are relative to `data_dir` with forward slashes. `links` are components that are symlinks in the data
+    directory, each with the real directory or file behind it: they are followed, all other symlinks are stored as
+    links.
+    """
+
+    data_dir: Path  # resolved
+    work_dir: Path  # ours, 0700; the stage is `work_dir/stage`, its tree `work_dir/stage/data`
+    databases: tuple[str, ...]  # files known to be SQLite: webui.db, vector_db/chroma.sqlite3
+    write_once: tuple[str, ...] = ("uploads",)  # directories whose files never change once settled
+    links: tuple[tuple[str, Path], ...] = ()
+    exclude: tuple[str, ...] = ()  # relative names (a directory takes everything below it) or glob patterns
+    include: tuple[str, ...] = ()  # patterns that win over `exclude`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureLimits:
+    """Bounds of a capture, in seconds and bytes."""
+
+    live_attempts: int = 3
+    live_seconds: float = 2.0
+    freezes: int = 3
+    freeze_seconds: float = 10.0
+    stop_seconds: float = 60.0
+    copy_seconds: float = 3600.0  # copying a pinned database out of its transaction
+    wal_growth_bytes: int = 4 << 30
+    reserve_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What looking at a captured tree found. `broken` makes another attempt worthwhile, `problems` do not."""
+
+    broken: tuple[str, ...] = ()  # torn by the moment: half an HNSW index, a row without its upload, …
+    problems: tuple[str, ...] = ()  # the source itself is damaged
+    warnings: tuple[str, ...] = ()
+    collections: tuple[CollectionRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """One instant at rest in the stage.
+
+    `inventory` is a file of JSON lines, one per path of the tree: `{"path", "kind", "size", "mtime_ns", "inode",
+    "linked"}`, sorted by path, so that nobody has to hold a hundred thousand names in memory. `problems` make the
+    snapshot INCOMPLETE.
+    """
+
+    stage: Path
+    inventory: Path
+    instant: datetime
+    proof: ProofRecord
+    databases: tuple[DatabaseRecord, ...]
+    vector_files: tuple[FileRecord, ...]
+    findings: Findings
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # sockets, FIFOs and devices, by relative name

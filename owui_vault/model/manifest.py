@@ -1,0 +1,142 @@
+"""The manifest: what a snapshot says about itself (`manifest.json`, documented in docs/manifest.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from owui_vault.model.basics import Component, Outcome, Proof
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRecord:
+    """How the instant was proven, or why it was not."""
+
+    mode: Proof
+    attempts: int
+    freeze_seconds: float = 0.0  # how long the application could not write
+    outage_seconds: float = 0.0  # stop mode: from the stop to the start
+    settle_seconds: float = 0.0
+    fence_seconds: float = 0.0
+    capture_seconds: float = 0.0
+    filesystem: str = ""
+    lock_holder: str = ""  # who was seen to share the locks, empty when nobody had to
+    pinned: tuple[str, ...] = ()  # databases held by a read transaction
+    copied_files: int = 0
+    linked_files: int = 0
+    weaker: tuple[str, ...] = ()  # each assumption that was replaced by a weaker one, or why it failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseRecord:
+    """One SQLite database as it was captured. `path` is relative to `data/`."""
+
+    path: str
+    journal_mode: str  # "wal" or "delete": what the live file's header says
+    size_bytes: int
+    sha256: str
+    check: str = "ok"  # "ok", or what SQLite's check found
+    tables: Mapping[str, int] = field(default_factory=dict)  # rows per table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """A file that is hashed whole: HNSW files are. `path` is relative to `data/`."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentRecord:
+    """One component's files. `digest` is SHA-256 over its sorted lines `path NUL size LF`."""
+
+    name: Component
+    files: int
+    size_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionRecord:
+    """One Chroma collection."""
+
+    id: str
+    name: str
+    vectors: int
+    lost: int = 0
+    dimension: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Something that is not in the snapshot. `path` is relative to the data directory."""
+
+    path: str
+    reason: str
+    files: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKeyRecord:
+    """Where the key is that sessions, MFA and valves hang on."""
+
+    found: bool
+    source: str = ""  # "environment of process 812", "/opt/open-webui/.webui_secret_key", …
+    needed_because: tuple[str, ...] = ()  # what in the database is sealed with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationRecord:
+    """Which Open WebUI this was."""
+
+    version: str = ""  # empty: nothing told it
+    alembic_head: str = ""
+    chroma_migration: str = ""
+    image: str = ""
+    image_digest: str = ""
+    data_dir: str = ""  # as the application saw it
+    data_dir_here: str = ""  # as it was called on the machine of the snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """An earlier snapshot that was verified or drilled, and how it went."""
+
+    snapshot: str
+    repository: str
+    kind: str  # "verify" or "drill"
+    at: datetime
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything a snapshot says about itself."""
+
+    id: str
+    instance: str
+    fingerprint: str
+    instant: datetime
+    sequence: int
+    outcome: Outcome
+    problems: tuple[str, ...]  # why it is not complete
+    warnings: tuple[str, ...]
+    tags: tuple[str, ...]
+    proof: ProofRecord
+    application: ApplicationRecord
+    databases: tuple[DatabaseRecord, ...]
+    components: tuple[ComponentRecord, ...]
+    vector_files: tuple[FileRecord, ...]
+    collections: tuple[CollectionRecord, ...]
+    left_out: tuple[LeftOut, ...]
+    secret_key: SecretKeyRecord
+    ledger: tuple[LedgerEntry, ...] = ()
+    created_by: str = ""  # "owui_vault 0.1.0"
+    format: int = MANIFEST_FORMAT

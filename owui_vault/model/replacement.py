@@ -1,0 +1,75 @@
+"""Restoring in place: the plan, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from owui_vault.model.basics import Component
+from owui_vault.model.manifest import Manifest
+from owui_vault.model.snapshots import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementPlan:
+    """What `Vault.replace` would do to the live data directory. Nothing has been touched yet.
+
+    `parts` and `stays` are names relative to `data_dir`: what is exchanged, and what the snapshot does not hold and
+    therefore stays as it is. `stops` names what is stopped meanwhile, empty when nothing runs.
+    """
+
+    snapshot: Snapshot
+    manifest: Manifest
+    data_dir: Path
+    components: tuple[Component, ...]
+    parts: tuple[str, ...]
+    stays: tuple[str, ...]
+    stops: str
+    needed_bytes: int
+    free_bytes: int
+    app_data_dir: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """Data that a replacement took out of the way; kept until `discard`."""
+
+    path: Path
+    since: datetime
+    snapshot: str  # our id of the snapshot that took their place
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementReport:
+    """A replacement that is done: the instance runs on the snapshot's data, or nothing ran before."""
+
+    plan: ReplacementPlan
+    aside: SetAside
+    outage: timedelta  # from the stop until it answered again; zero when nothing ran
+    health: str  # what the application answered, or why it was not asked
+    warnings: tuple[str, ...]
+    took: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoReport:
+    """The data from before a replacement are back; what had replaced them is kept in their place."""
+
+    restored: SetAside
+    outage: timedelta
+    health: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardReport:
+    """Data set aside that are gone for good now."""
+
+    discarded: tuple[SetAside, ...]
+
+    @property
+    def freed_bytes(self) -> int:
+        """What that freed."""
+        return sum(each.size_bytes for each in self.discarded)

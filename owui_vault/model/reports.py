@@ -1,0 +1,150 @@
+"""What the operations of a vault answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from owui_vault.errors import VaultError
+from owui_vault.model.basics import Component, Outcome
+from owui_vault.model.containers import ContainerRecord
+from owui_vault.model.manifest import CollectionRecord, LeftOut, Manifest, ProofRecord, SecretKeyRecord
+from owui_vault.model.retention import PrunePlan
+from owui_vault.model.snapshots import RepositoryInfo, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryResult:
+    """How one repository fared. Exactly one of `snapshot` and `error` is set."""
+
+    repository: str
+    snapshot: Snapshot | None = None
+    error: VaultError | None = None
+    added_bytes: int = 0
+    read_bytes: int = 0
+    took: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReport:
+    """One instant, stored in each repository."""
+
+    id: str
+    instance: str
+    instant: datetime
+    outcome: Outcome
+    proof: ProofRecord
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    repositories: tuple[RepositoryResult, ...]
+    manifest: Manifest | None  # None: no repository answered, so nothing was captured
+    took: timedelta
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitializeResult:
+    """One repository, created or found as it should be."""
+
+    repository: str
+    info: RepositoryInfo
+    created: bool
+    passphrase_source: str  # where the passphrase lies, never the passphrase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitializeReport:
+    """All repositories that were asked for."""
+
+    repositories: tuple[InitializeResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """A restore that is done and was checked against its manifest."""
+
+    snapshot: Snapshot
+    target: Path
+    data_dir: Path
+    manifest: Manifest
+    components: tuple[Component, ...]
+    rewritten: int  # rows of `file` whose path was changed
+    app_data_dir: str  # where the application must see the data directory for downloads to work
+    warnings: tuple[str, ...]
+    took: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneResult:
+    """How one repository fared."""
+
+    repository: str
+    removed: tuple[Snapshot, ...] = ()
+    freed_bytes: int | None = None  # None: the engine does not say
+    error: VaultError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """A plan carried out."""
+
+    plan: PrunePlan
+    repositories: tuple[PruneResult, ...]
+    took: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What a repository gave back, held against the manifest."""
+
+    snapshot: Snapshot
+    problems: tuple[str, ...]  # empty: everything that was looked at is right
+    warnings: tuple[str, ...]
+    read_data: float  # share of the repository's data that was read, 0 to 1
+    took: timedelta
+
+    @property
+    def ok(self) -> bool:
+        """Nothing wrong was found."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentSize:
+    """One component of a living instance."""
+
+    name: Component
+    included: bool
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceReport:
+    """What an instance holds, read without touching it."""
+
+    name: str
+    data_dir: Path
+    fingerprint: str
+    application_version: str
+    alembic_head: str
+    journal_modes: tuple[tuple[str, str], ...]  # (database, mode)
+    components: tuple[ComponentSize, ...]
+    left_out: tuple[LeftOut, ...]
+    collections: tuple[CollectionRecord, ...]
+    secret_key: SecretKeyRecord
+    filesystem: str
+    stage: Path
+    running: bool
+    processes: tuple[int, ...]
+    modes: tuple[str, ...]  # which quiesce modes are possible
+    warnings: tuple[str, ...]
+    container: ContainerRecord | None = None  # where it runs in one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverReport:
+    """What a killed run had left behind, and what was done about it."""
+
+    actions: tuple[str, ...]

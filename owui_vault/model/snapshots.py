@@ -1,0 +1,114 @@
+"""What a repository holds: labels, snapshots and the receipts of storing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from owui_vault.model.basics import Outcome, Proof
+
+LABEL_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What is written next to the data, so that a snapshot explains itself.
+
+    The same fields on both engines: tags of restic, a comment of borg. `id` is ours: eight hex digits, the
+    same in every repository that holds this instant. `sequence` orders a series; the clock does not.
+    `engine`, `engine_version` and `chunking` are filled in by the engine that stores.
+    """
+
+    id: str
+    instance: str
+    fingerprint: str
+    instant: datetime  # aware, UTC, microseconds kept
+    sequence: int
+    outcome: Outcome
+    mode: Proof
+    tags: tuple[str, ...] = ()  # the user's, sorted
+    application_version: str = ""
+    engine: str = ""
+    engine_version: str = ""
+    chunking: str = ""  # "" lets the engine choose; a series keeps what its first snapshot used
+    format: int = LABEL_FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One stored state, as the repository tells it.
+
+    `engine_id` is restic's full id or borg's archive id, `name` restic's short id or borg's archive name. `label` is
+    None for what another tool stored. `repository` and `verified_at` are filled in by the vault.
+    """
+
+    engine_id: str
+    name: str
+    time: datetime  # the instant of a snapshot of ours, else what the engine recorded
+    label: Label | None = None
+    size_bytes: int | None = None
+    repository: str = ""
+    verified_at: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """Our id, or the engine's for a foreign snapshot."""
+        return self.label.id if self.label else self.engine_id
+
+    @property
+    def instant(self) -> datetime:
+        """The moment its data belong to."""
+        return self.label.instant if self.label else self.time
+
+    @property
+    def outcome(self) -> Outcome:
+        """Foreign snapshots are never a restore point for us."""
+        return self.label.outcome if self.label else Outcome.INCOMPLETE
+
+    @property
+    def instance(self) -> str:
+        """The series, empty for a foreign snapshot."""
+        return self.label.instance if self.label else ""
+
+    @property
+    def is_restore_point(self) -> bool:
+        """Ours and complete."""
+        return self.outcome is Outcome.COMPLETE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryInfo:
+    """Which repository answered."""
+
+    id: str
+    location: str  # credentials removed
+    engine: str
+    engine_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedFile:
+    """A file the engine could not read."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreReceipt:
+    """What the engine did."""
+
+    snapshot: Snapshot
+    files: int
+    read_bytes: int
+    added_bytes: int  # stored, after deduplication and compression
+    skipped: tuple[SkippedFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One path inside a snapshot, relative to its tree, without a leading `./`."""
+
+    path: str
+    kind: str  # "file", "dir", "symlink" or "other"
+    size_bytes: int = 0

@@ -1,0 +1,226 @@
+"""The seams: what an engine, a quiescer, a secret source, a notifier and a clock must guarantee.
+
+`owui_vault.testing` holds a conformance suite for the first two; whoever writes one of their own subclasses it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from owui_vault.model import (
+    NEVER,
+    Deadline,
+    Entry,
+    InstanceState,
+    Label,
+    ProgressSink,
+    Quiesce,
+    RepositoryInfo,
+    Snapshot,
+    StoreReceipt,
+    ignore_progress,
+)
+
+
+class Clock(Protocol):
+    """Wall and monotonic time."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds; only differences mean something."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+@runtime_checkable
+class SecretSource(Protocol):
+    """Where a passphrase or key comes from."""
+
+    def reveal(self) -> str:
+        """The secret itself, asked for once per operation. Raises SecretError."""
+
+
+@runtime_checkable
+class DescribedSecret(SecretSource, Protocol):
+    """A source that can speak about itself without revealing anything."""
+
+    def describe(self) -> str:
+        """Where the secret lies."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is unwise about that place. Never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The circumstances of one call of an engine.
+
+    `folder` is private to one repository (0700): caches, security state. It may be lost between two calls, at the
+    price of time only. Short calls end after `timeout_seconds` in all; long ones (store, fetch, compact, verify)
+    after `idle_seconds` without a byte or message. When `cancel` is set the engine is ended properly and
+    CancelledError is raised.
+    """
+
+    folder: Path
+    timeout_seconds: float = 120.0
+    idle_seconds: float = 600.0
+    store_seconds: float | None = None  # bound of one store in all
+    progress: ProgressSink = ignore_progress
+    cancel: threading.Event = NEVER
+
+
+class Engine(Protocol):
+    """An encrypted, deduplicating repository. Stateless: no call depends on an earlier one.
+
+    Every call raises EngineError or one of its kinds, DeadlineExceededError, CancelledError, SecretError or
+    ProgramMissingError. After an error no lock of ours is left, and nothing is listed as complete that is not.
+    """
+
+    @property
+    def name(self) -> str:
+        """`restic`, `borg`, or one's own word: what labels say."""
+
+    @property
+    def location(self) -> str:
+        """Where the repository lies, credentials removed."""
+
+    def initialize(self, call: Call) -> RepositoryInfo:
+        """Create the repository. Raises RepositoryExistsError before touching an existing one."""
+
+    def inspect(self, call: Call) -> RepositoryInfo:
+        """Prove that the repository is reachable, the passphrase fits and the program is new enough."""
+
+    def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
+        """Write everything below `tree` as one snapshot carrying `label`.
+
+        Unreadable files end up in `skipped`, and the snapshot is marked INCOMPLETE in the repository itself; neither
+        is an exception. Go by size and mtime: `tree` is the same path at every run. A run that dies leaves nothing
+        that is listed as COMPLETE.
+        """
+
+    def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
+        """Everything in the repository, oldest first, foreign ones (without a label of ours) included."""
+
+    def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
+        """All paths of one snapshot, streamed. Raises SnapshotMissingError."""
+
+    def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
+        """Write the snapshot, or only `paths` of it (and what is below them), into the existing directory `target`.
+
+        `a/b` lands at `target/a/b` with mode, mtime and (as root) owner. Nothing outside `target` is written,
+        whatever the snapshot holds. A path that the snapshot does not hold is left out without an error.
+        Raises SnapshotMissingError, RepositoryDamagedError, NoSpaceError.
+        """
+
+    def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
+        """Replace the label; the data stay. The engine's id may change, ours does not."""
+
+    def remove(self, engine_ids: Sequence[str], call: Call) -> None:
+        """Drop exactly these snapshots. Raises SnapshotMissingError before touching any; looks again afterwards."""
+
+    def compact(self, call: Call) -> int | None:
+        """Free what no snapshot uses. Returns bytes freed, or None where the program does not say."""
+
+    def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
+        """Check the repository, `read_data` from 0 (structure) to 1 (every byte). Damage is answered, not raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a quiescer sees. `identity` changes whenever the instance was started anew by anybody."""
+
+    state: InstanceState
+    identity: str
+
+
+class Quiescer(Protocol):
+    """Makes one instance quiet and lively again. All calls are idempotent, and decide by looking at the state."""
+
+    @property
+    def name(self) -> str:
+        """For messages: `process 812`, `unit open-webui.service`, `container open-webui`."""
+
+    @property
+    def modes(self) -> frozenset[Quiesce]:
+        """Which of PAUSE and STOP it can do."""
+
+    def observe(self) -> Observation:
+        """Look, do not touch. Raises InstanceNotFoundError."""
+
+    def quiesce(self, mode: Quiesce, deadline: Deadline) -> None:
+        """Return only when no process of the instance can write. Raises QuiesceError; what was half done is undone."""
+
+    def confirm(self, mode: Quiesce, since: Observation) -> None:
+        """Raise QuiesceError unless it has been quiet, and the same one, ever since `since` was observed."""
+
+    def resume(self, mode: Quiesce, deadline: Deadline) -> None:
+        """Return only when the instance runs again. Raises ResumeError."""
+
+    def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
+        """A program that does `resume` without us: idempotent, status 0 once the instance runs. Holds no secret."""
+
+
+class Application(Protocol):
+    """The application that an instance runs: what it can open, and whether it came up."""
+
+    def revisions(self) -> frozenset[str] | None:
+        """The schema revisions its migrations know; None where they cannot be read."""
+
+    def wait_until_healthy(self, deadline: Deadline) -> str:
+        """What it answers once it is up, for the report. Raises ResumeError when it does not come up in time."""
+
+
+class Held(Protocol):
+    """An instance that is quiet right now."""
+
+    def confirm(self) -> None:
+        """Raise QuiesceError unless it has been quiet, and the same one, since the beginning."""
+
+
+class Quiet(Protocol):
+    """How a capture asks for quiet: `with quiet(Quiesce.PAUSE, limit_seconds) as held: …`.
+
+    The vault provides it, with guardian and journal behind it. The instance runs again when the block ends.
+    """
+
+    @property
+    def modes(self) -> frozenset[Quiesce]:
+        """Which modes are possible."""
+
+    def __call__(self, mode: Quiesce, limit_seconds: float) -> AbstractContextManager[Held]:
+        """Make quiet for the length of a `with` block, at most `limit_seconds` long."""
+
+
+@runtime_checkable
+class TimedQuiet(Quiet, Protocol):
+    """A quiet that knows how long the instance could not work: its blocks but for guardian and journal."""
+
+    @property
+    def quiet_seconds(self) -> float:
+        """In all blocks so far, from the first step of becoming quiet until it ran again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something worth telling."""
+
+    instance: str
+    operation: str  # "snapshot", "prune", "verify", …
+    kind: str  # "success", "incomplete", "failure", "recovery"
+    detail: str
+
+
+class Notifier(Protocol):
+    """Who is told."""
+
+    def notify(self, event: Event) -> None:
+        """May raise anything: the vault turns it into a warning on the report."""
