@@ -1,0 +1,1 @@
+"""The only doors to processes, the clock and tricks of the file system."""

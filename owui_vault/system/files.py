@@ -1,0 +1,74 @@
+"""Private directories, durable writes and free space."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from owui_vault.errors import NoSpaceError
+
+
+def private_directory(path: Path) -> Path:
+    """Make `path` (and what is missing above it) ours alone, and return it. An existing one is closed to others."""
+    if not path.parent.exists():
+        private_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace the file in one step: a crash leaves the old bytes or the new ones, and these are on disk afterwards."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+    beside.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Bring the names in a directory to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """The object in a file of ours; empty when there is none or it is not readable as one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def free_bytes(path: Path) -> int:
+    """What an ordinary user may still write where `path` lies, or will lie."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def demand_space(path: Path, needed_bytes: int, what: str) -> None:
+    """Raise NoSpaceError unless `needed_bytes` fit where `path` lies, or will lie."""
+    free = free_bytes(path)
+    if free < needed_bytes:
+        raise NoSpaceError(
+            f"{what} needs {needed_bytes / 1e6:,.0f} MB at {path}, where {free / 1e6:,.0f} MB are free",
+            hint="Free some space there, or choose another place.",
+        )
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or lies below it, once every symlink is followed."""
+    return path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,163 @@
+"""Tricks of Linux file systems: their type, a fence against writes in flight, copies that share blocks, safe removal.
+
+Standard library only: the capture's child process imports this module too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+_TYPES = {
+    0xEF53: "ext4",  # ext2 and ext3 have the same number and, in any kernel of today, the same driver
+    0x58465342: "xfs",
+    0x9123683E: "btrfs",
+    0x01021994: "tmpfs",
+    0x794C7630: "overlay",
+    0x6969: "nfs",
+    0xFF534D42: "cifs",
+    0xFE534D42: "smb2",
+    0x65735546: "fuse",
+    0x01021997: "9p",
+    0x4D44: "vfat",
+    0x2011BAB0: "exfat",
+    0x2FC12FC1: "zfs",
+    0xF2F52010: "f2fs",
+    0xCA451A4E: "bcachefs",
+    0x858458F6: "ramfs",
+    0x00C36400: "ceph",
+    0x47504653: "gpfs",
+    0x5346544E: "ntfs",
+    0x7366746E: "ntfs3",
+}
+_FICLONE = 0x40049409
+_COPY_CHUNK = 64 << 20
+_NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.ETXTBSY, errno.EPERM}
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def filesystem_type(path: str | Path) -> str:
+    """The kind of file system that holds `path`, as the kernel numbers them; `0x…` for one without a name here."""
+    buffer = ctypes.create_string_buffer(512)  # larger than any struct statfs; its first word is the type
+    if _libc.statfs(os.fsencode(path), buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    magic = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
+    return _TYPES.get(magic, hex(magic))
+
+
+def fence(descriptor: int) -> None:
+    """Wait until every write() that was running on this file has ended.
+
+    Both calls take the lock that a write holds for as long as it copies: ext4, btrfs and tmpfs take it for SEEK_HOLE,
+    XFS takes it for a read. Where neither does, nothing is waited for: the tests say which file systems are trusted.
+    """
+    with suppress(OSError):  # ENXIO: nothing behind offset 0
+        os.lseek(descriptor, 0, os.SEEK_HOLE)
+    os.pread(descriptor, 1, 0)
+
+
+def open_to_read(path: str) -> int:
+    """A descriptor for reading that follows no link, waits for nobody and, where allowed, leaves the access time."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, flags)  # O_NOATIME is for the owner and for root
+
+
+def reflink(source: int, target: int) -> bool:
+    """Let `target` share all blocks of `source`, if the file system can."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            raise
+        return False
+    return True
+
+
+def copy_bytes(source: int, target: int, size_bytes: int) -> int:
+    """Copy `size_bytes` from the start, in the kernel where it can; returns how many there were."""
+    done = 0
+    while done < size_bytes:
+        chunk = min(_COPY_CHUNK, size_bytes - done)
+        try:
+            count = os.copy_file_range(source, target, chunk, offset_src=done, offset_dst=done)
+        except OSError as error:
+            if error.errno not in _NO_KERNEL_COPY:
+                raise
+            return done + _copy_by_hand(source, target, done, size_bytes)
+        if count == 0:
+            # Some file systems answer 0 for files they could copy by read and write.
+            return done + _copy_by_hand(source, target, done, size_bytes)
+        done += count
+    return done
+
+
+def _copy_by_hand(source: int, target: int, start: int, end: int) -> int:
+    offset = start
+    while offset < end:
+        data = os.pread(source, min(1 << 20, end - offset), offset)
+        if not data:
+            break
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(target, view, offset)
+            view = view[written:]
+            offset += written
+    return offset - start
+
+
+def free_bytes(path: str | Path) -> tuple[int, int]:
+    """What is free for us on the file system of `path`, and how large it is."""
+    answer = os.statvfs(path)
+    return answer.f_bavail * answer.f_frsize, answer.f_blocks * answer.f_frsize
+
+
+def overlay_layers(mountinfo: str) -> tuple[str, ...]:
+    """The directories that the kernel's overlay mounts are made of, out of the text of `/proc/self/mountinfo`."""
+    layers: list[str] = []
+    for line in mountinfo.splitlines():
+        _, separator, after = line.partition(" - ")
+        fields = after.split(" ", 2)
+        if not separator or len(fields) != 3 or fields[0] != "overlay":
+            continue
+        for option in fields[2].split(","):  # a comma in a name is written as its octal number
+            key, _, value = option.partition("=")
+            value = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), value)
+            if key in ("upperdir", "workdir", "lowerdir", "lowerdir+"):
+                names = re.split(r"(?<!\\):", value) if key == "lowerdir" else [value]
+                # The backslashes of whoever mounted it are shown as well; without them, unless they are in the name.
+                layers.extend(form for name in names for form in (name, re.sub(r"\\(.)", r"\1", name)) if name)
+    return tuple(dict.fromkeys(layers))
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory of ours with everything in it; follows no link. A missing one is fine."""
+    try:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            path.unlink()
+            return
+    except FileNotFoundError:
+        return
+    _make_writable(path)
+    shutil.rmtree(path)
+
+
+def _make_writable(path: Path) -> None:
+    """Copies of read-only directories cannot be emptied by anybody but root; they are ours, so this is allowed."""
+    if os.geteuid() == 0:
+        return
+    path.chmod(0o700)
+    for folder, names, _ in os.walk(path):
+        for each in (Path(folder) / name for name in names):
+            if not each.is_symlink():
+                each.chmod(0o700)

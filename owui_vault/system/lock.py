@@ -1,0 +1,44 @@
+"""One run at a time: a lock on a directory itself, so that runs of other users and state directories meet."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from owui_vault.errors import LockHeldError
+from owui_vault.ports import Clock
+
+_POLL_SECONDS = 0.1
+
+
+@contextmanager
+def directory_lock(path: Path, *, wait_seconds: float, clock: Clock, what: str) -> Iterator[int]:
+    """Hold the lock of a directory; yields its descriptor.
+
+    Nothing is written: the descriptor is read-only. Whoever inherits the descriptor (the guardian does) keeps the
+    lock until it ends as well. Raises LockHeldError when `wait_seconds` have passed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _acquire(descriptor, wait_seconds, clock, what)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, wait_seconds: float, clock: Clock, what: str) -> None:
+    until = clock.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if clock.monotonic() >= until:
+                raise LockHeldError(
+                    f"another run works on {what}; waited {wait_seconds:g} s",
+                    hint="Wait for it to end, or raise limits.lock_wait.",
+                ) from None
+            clock.sleep(_POLL_SECONDS)

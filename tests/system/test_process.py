@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from owui_vault.errors import CancelledError, DeadlineExceededError, ProgramMissingError
+from owui_vault.system.process import Command, run, secret_descriptor
+
+PATH = {"PATH": os.environ["PATH"]}
+
+
+def shell(script: str, **more: object) -> Command:
+    return Command(argv=("/bin/sh", "-c", script), environment=PATH, **more)  # type: ignore[arg-type]
+
+
+def test_output_and_status_come_back() -> None:
+    done = run(shell("echo out; echo err >&2; exit 3"))
+    assert (done.status, done.stdout, done.stderr) == (3, "out\n", "err\n")
+
+
+def test_lines_are_handed_on_as_they_arrive() -> None:
+    seen: list[tuple[str, float]] = []
+    started = time.monotonic()
+    run(shell("echo one; sleep 0.5; echo two"), on_stdout=lambda line: seen.append((line, time.monotonic() - started)))
+    assert [line for line, _ in seen] == ["one", "two"]
+    assert seen[0][1] < 0.4
+
+
+def test_nothing_of_our_environment_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "never")
+    assert "never" not in run(shell("env")).stdout
+
+
+def test_stdin_is_closed_unless_it_is_given() -> None:
+    assert run(shell("cat")).stdout == ""
+    assert run(shell("cat", stdin="hello")).stdout == "hello\n"
+
+
+def test_a_program_that_does_not_read_its_stdin_is_no_error() -> None:
+    assert run(shell("exec 0<&-; true", stdin="x" * 200_000)).status == 0
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(ProgramMissingError, match="no-such-program"):
+        run(Command(argv=("no-such-program",), environment=PATH))
+
+
+def test_the_total_time_is_bounded() -> None:
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceededError, match="did not end within"):
+        run(shell("while :; do echo x; sleep 0.05; done", timeout_seconds=0.5))
+    assert time.monotonic() - started < 20  # where SIGINT is ignored from birth it takes a SIGTERM after ten
+
+
+def test_silence_is_bounded_and_a_talker_is_not() -> None:
+    run(shell("for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done", idle_seconds=0.8))
+    with pytest.raises(DeadlineExceededError, match="said nothing"):
+        run(shell("sleep 30", idle_seconds=0.3))
+
+
+def test_cancelling_ends_the_program_and_its_children(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    cancel = threading.Event()
+    threading.Timer(0.5, cancel.set).start()
+    with pytest.raises(CancelledError):
+        run(shell(f"sleep 60 & echo $! $$ > {pids}; wait"), cancel=cancel)
+    until = time.monotonic() + 5
+    while any(running(int(pid)) for pid in pids.read_text().split()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def test_a_program_that_ignores_polite_signals_is_killed() -> None:
+    cancel = threading.Event()
+    ignore = "import signal,time\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
+    script = ignore + "print('up', flush=True)\ntime.sleep(60)"
+    command = Command(argv=(sys.executable, "-c", script), environment=PATH)
+    with pytest.raises(CancelledError):
+        run(command, on_stdout=lambda _line: cancel.set(), cancel=cancel)
+
+
+def test_a_sink_that_raises_ends_the_program() -> None:
+    def refuse(line: str) -> None:
+        raise ValueError(line)
+
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="go"):
+        run(shell("echo go; sleep 60"), on_stdout=refuse)
+    assert time.monotonic() - started < 15
+
+
+def test_a_grandchild_that_keeps_the_output_open_is_not_waited_for() -> None:
+    started = time.monotonic()
+    done = run(shell("setsid sleep 20 & echo done"))
+    assert done.stdout == "done\n"
+    assert time.monotonic() - started < 10
+
+
+def test_bytes_that_are_not_text_survive() -> None:
+    assert run(shell(r"printf 'a\377b\n'")).stdout == "a\udcffb\n"
+
+
+def test_a_secret_travels_by_descriptor() -> None:
+    with secret_descriptor("tr0ub4dor\n") as descriptor:
+        done = run(shell(f"cat /dev/fd/{descriptor}", pass_fds=(descriptor,)))
+    assert done.stdout == "tr0ub4dor\n"
+
+
+def test_the_tail_of_stderr_is_kept_beside_a_sink() -> None:
+    lines: list[str] = []
+    done = run(shell("for i in $(seq 2000); do echo line $i >&2; done"), on_stderr=lines.append)
+    assert len(lines) == 2000
+    assert done.stderr.endswith("line 2000\n")
+    assert len(done.stderr_tail) <= 2000
