@@ -1,0 +1,64 @@
+"""The text of a first configuration: what was found, and what is still to be said, with a comment to each."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What is known of an instance before anything is configured. `found` is a sentence for the comment."""
+
+    container: str
+    found: str
+    repository: str | None = None
+    engine: str | None = None
+    passphrase_file: Path | None = None
+
+
+def first_text(known: Beginning) -> str:
+    """A configuration that can be read as it is, to be completed by a person."""
+    series = known.container if _NAME.fullmatch(known.container) else DEFAULT_INSTANCE_NAME
+    comment = "".join(character if character.isprintable() else "?" for character in known.found)
+    return f"""\
+# owui_vault: what is backed up, and where to. Found: {comment}
+# All keys: docs/configuration.md. Keep this file readable by root alone (chmod 600).
+
+instance:
+  name: {series}    # the name of its series of snapshots; do not change it later
+  container: {_quoted(known.container)}
+  quiesce: auto    # live, then a pause of milliseconds where that is not enough; `stop` happens only when it is named
+  # exclude: [audit.log]    # what need not be kept; `cache` (models, speech) is left out already
+  # secret_key: /etc/owui-vault/webui_secret_key    # only when `inspect` does not find it
+
+{_repositories(known)}
+# limits: {{freeze: 10s, stop: 60s, lock_wait: 5m}}
+"""
+
+
+def _repositories(known: Beginning) -> str:
+    file = known.passphrase_file or Path("/etc/owui-vault/first.pass")
+    text = f"""\
+repositories:
+  first:
+    engine: {known.engine or "restic"}    # restic or borg
+    location: {_quoted(known.repository or "/mnt/backup/open-webui")}    # a path, sftp:, rest:, s3:, b2:, rclone:, ssh://
+    passphrase: {{file: {_quoted(str(file))}}}    # keep a copy of it elsewhere: without it nothing comes back
+    keep: {{last: 3, daily: 7, weekly: 4, monthly: 6}}    # what `prune` keeps
+"""
+    if known.repository:
+        return text
+    comments = "".join(f"# {line}\n" for line in text.splitlines())
+    return f"# Say where snapshots go, and remove the marks:\n{comments}"
+
+
+def _quoted(text: str) -> str:
+    """YAML's double quotes are JSON's; `${` would begin a variable."""
+    return json.dumps(text).replace("${", "$${")

@@ -1,0 +1,270 @@
+"""The shape of `vault.yaml`: what may stand where. Needs pydantic; imported only when a file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+
+from owui_vault.config import values
+from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
+from owui_vault.model import Secret
+
+
+def _around(check: Callable[[object, values.Surroundings], object]) -> BeforeValidator:
+    def validate(value: object, info: ValidationInfo[values.Surroundings]) -> object:
+        return check(value, info.context)
+
+    return BeforeValidator(validate)
+
+
+def _form(pattern: str, **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **more})
+
+
+def _variable(value: object) -> str:
+    return values.matching(value, values.VARIABLE_PATTERN, "must be the name of an environment variable")
+
+
+def _credential(value: object) -> str:
+    return values.matching(value, values.CREDENTIAL_PATTERN, "must be the name of a file, without a folder")
+
+
+def _unit(value: object) -> str:
+    return values.matching(value, values.UNIT_PATTERN, "must be the name of a systemd unit")
+
+
+def _program(value: object, around: values.Surroundings) -> str:
+    return str(values.path(value, around)) if "/" in values.text(value) else str(value)
+
+
+def _store_limit(value: object) -> timedelta | None:
+    return None if value == "none" else values.positive_duration(value)
+
+
+Text = Annotated[str, BeforeValidator(values.text)]
+Name = Annotated[str, BeforeValidator(values.name), _form(values.NAME_PATTERN)]
+Tag = Annotated[str, BeforeValidator(values.tag), _form(values.TAG_PATTERN)]
+Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema({"type": "integer", "minimum": 0})]
+Duration = Annotated[timedelta, BeforeValidator(values.duration), _form(values.DURATION_PATTERN, examples=["5m"])]
+PositiveDuration = Annotated[
+    timedelta, BeforeValidator(values.positive_duration), _form(values.DURATION_PATTERN, examples=["30s"])
+]
+StoreLimit = Annotated[
+    timedelta | None, BeforeValidator(_store_limit), _form(f"({values.DURATION_PATTERN}|none)", examples=["6h"])
+]
+PathText = Annotated[Path, _around(values.path), WithJsonSchema({"type": "string", "minLength": 1})]
+Program = Annotated[str, _around(_program), WithJsonSchema({"type": "string", "minLength": 1})]
+Argv = Annotated[
+    tuple[str, ...],
+    _around(values.argv),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+]
+VariableName = Annotated[str, BeforeValidator(_variable), _form(values.VARIABLE_PATTERN)]
+
+
+class Part(BaseModel):
+    """A mapping in which every key is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SecretPart(Part):
+    """Where a secret is: exactly one of file, env, command, credential, keyring and sealed."""
+
+    file: PathText | None = None
+    """A file that holds nothing else, readable by nobody else."""
+    env: VariableName | None = None
+    """An environment variable."""
+    command: Argv | None = None
+    """A program that prints it, as a list."""
+    credential: Annotated[str, BeforeValidator(_credential), _form(values.CREDENTIAL_PATTERN)] | None = None
+    """A name in systemd's or a container's folder of secrets."""
+    keyring: Text | None = None
+    """A service in the desktop's keyring (extra `keyring`); `username` goes with it."""
+    username: Text | None = None
+    """The user name in the keyring."""
+    sealed: PathText | None = None
+    """A sealed file; `name` and `unlock` go with it."""
+    name: Text | None = None
+    """The name of the secret in the sealed file."""
+    unlock: SecretPart | None = None
+    """Where the key of the sealed file is."""
+
+    _given: Secret | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SecretPart:
+        named = [key for key in SOURCES if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"must name exactly one of {', '.join(SOURCES)}")
+        for source, companions in COMPANIONS.items():
+            for companion in companions:
+                present = getattr(self, companion) is not None
+                if present and named[0] != source:
+                    raise ValueError(f"has '{companion}', which goes with '{source}' only")
+                if not present and named[0] == source:
+                    raise ValueError(f"needs '{companion}' beside '{source}'")
+        return self
+
+    @property
+    def given(self) -> Secret | None:
+        """The secret itself, where it was written out."""
+        return self._given
+
+
+SOURCES = ("file", "env", "command", "credential", "keyring", "sealed")
+COMPANIONS = {"keyring": ("username",), "sealed": ("name", "unlock")}
+
+
+def _no_plain_text(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    if isinstance(value, str):
+        raise ValueError("must not be written into this file; say where it is: {file: PATH}, {env: NAME}, …")
+    return handler(value)
+
+
+def _or_plain_text(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return handler(value)
+    if "\0" in str(value):
+        raise ValueError("must not contain a NUL character")
+    part = SecretPart.model_construct()
+    part._given = Secret(str(value))
+    return part
+
+
+def _or_file_name(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    return handler({"file": value} if isinstance(value, str) else value)
+
+
+SHORT_FORM = "x-short-form"  # replaced in the schema by what may stand in place of the mapping
+Passphrase = Annotated[SecretPart, WrapValidator(_no_plain_text)]
+Value = Annotated[
+    SecretPart, WrapValidator(_or_plain_text), Field(json_schema_extra={SHORT_FORM: ["string", "integer"]})
+]
+KeyFile = Annotated[SecretPart, WrapValidator(_or_file_name), Field(json_schema_extra={SHORT_FORM: "string"})]
+
+
+class InstancePart(Part):
+    """The Open WebUI to back up. Restoring, listing, verifying and pruning need none."""
+
+    name: Name = DEFAULT_INSTANCE_NAME
+    """The name of its series of snapshots."""
+    data_dir: PathText | None = None
+    """Its data directory: bind mount, path of the volume, or DATA_DIR of a pip install."""
+    container: Text | None = None
+    """The name of its container."""
+    quiesce: Literal["auto", "live", "pause", "stop"] = "auto"
+    """How quiet it is made; `auto` is `live`, then `pause` where that is possible, and never `stop`."""
+    include: tuple[Annotated[str, BeforeValidator(values.pattern), WithJsonSchema({"type": "string"})], ...] = ()
+    """Patterns relative to the data directory that are stored although they would be left out."""
+    exclude: tuple[
+        Annotated[str, BeforeValidator(values.excluding_pattern), WithJsonSchema({"type": "string"})], ...
+    ] = ()
+    """Patterns relative to the data directory that are left out."""
+    unproven: Literal["store", "refuse"] = "store"
+    """What to do when no single instant can be proven: store it as INCOMPLETE, or refuse."""
+    systemd_unit: Annotated[str, BeforeValidator(_unit), _form(values.UNIT_PATTERN)] | None = None
+    """The unit it runs in, so that it can be paused and stopped."""
+    pid_file: PathText | None = None
+    """A file with the id of its process, so that it can be paused."""
+    secret_key: KeyFile | None = None
+    """Where its WEBUI_SECRET_KEY is: a file, or any source of a secret."""
+    database_url: Value | None = None
+    """Its DATABASE_URL, where that is set."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> InstancePart:
+        if self.data_dir and self.container:
+            raise ValueError("has both 'data_dir' and 'container'; one of them says where the data are")
+        if self.container and (self.systemd_unit or self.pid_file):
+            raise ValueError("has 'container', whose engine can pause it; leave out 'systemd_unit' and 'pid_file'")
+        if self.systemd_unit and self.pid_file:
+            raise ValueError("has both 'systemd_unit' and 'pid_file'; one of them says what to pause")
+        return self
+
+
+class KeepPart(Part):
+    """How many snapshots to keep; each rule counts on its own, in UTC."""
+
+    last: Count = 0
+    hourly: Count = 0
+    daily: Count = 0
+    weekly: Count = 0
+    monthly: Count = 0
+    yearly: Count = 0
+    within: PositiveDuration | None = None
+    """Everything younger than this, measured from the newest."""
+    tags: tuple[Tag, ...] = ()
+    """Everything that carries one of these tags."""
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> KeepPart:
+        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        if not any(counts) and self.within is None and not self.tags:
+            raise ValueError("would keep nothing; give at least one rule, such as daily: 7, or leave 'keep' out")
+        return self
+
+
+class RepositoryPart(Part):
+    """One repository of restic or borg."""
+
+    engine: Literal["restic", "borg"]
+    """The program that keeps it."""
+    location: Text
+    """Where it is: whatever the engine accepts; a relative path is relative to this file."""
+    passphrase: Passphrase
+    """Where its passphrase is."""
+    environment: dict[VariableName, Value] = {}
+    """Variables for the engine, such as the keys of a cloud store."""
+    keep: KeepPart | None = None
+    """What `prune` keeps; without it nothing is ever removed."""
+    program: Program | None = None
+    """The engine's program, when it is not the one in PATH."""
+    options: dict[Text, Text] = {}
+    """restic's extended options (`-o NAME=VALUE`)."""
+
+    @model_validator(mode="after")
+    def _options_are_restics(self) -> RepositoryPart:
+        if self.options and self.engine == "borg":
+            raise ValueError("has 'options', which only restic takes; borg is told by 'environment' (BORG_RSH, …)")
+        return self
+
+
+class LimitsPart(Part):
+    """How long things may take."""
+
+    lock_wait: Duration | None = None
+    """How long a second run waits for the first (5m)."""
+    freeze: PositiveDuration | None = None
+    """How long a pause may last at most (10s)."""
+    stop: PositiveDuration | None = None
+    """How long the instance may take to stop (60s)."""
+    idle: PositiveDuration | None = None
+    """How long an engine may be silent (10m)."""
+    store: StoreLimit = None
+    """How long storing may take in all (none)."""
+
+
+class VaultPart(Part):
+    """The whole file."""
+
+    instance: InstancePart | None = None
+    repositories: dict[Name, RepositoryPart] = {}
+    limits: LimitsPart | None = None
+    state_dir: PathText | None = None
+    """Where caches, journals and memories are kept."""

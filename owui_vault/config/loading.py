@@ -1,0 +1,140 @@
+"""A configuration file to settings: read, replace variables, check, convert; all mistakes told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from owui_vault.config import document as parts
+from owui_vault.config.explain import explain
+from owui_vault.config.features import take_out_unbuilt
+from owui_vault.config.locations import default_state_dir, expand_location
+from owui_vault.config.mistakes import KeyPath, refuse
+from owui_vault.config.reading import Document, read_document
+from owui_vault.config.settings import (
+    EngineName,
+    InstanceSettings,
+    LimitSettings,
+    RepositorySettings,
+    Unproven,
+    VaultSettings,
+)
+from owui_vault.config.values import Surroundings, kind
+from owui_vault.config.variables import replace_variables
+from owui_vault.errors import ConfigError
+from owui_vault.model import Quiesce, RetentionPolicy
+from owui_vault.model.secrets import (
+    CommandSecret,
+    CredentialSecret,
+    EnvironmentSecret,
+    FileSecret,
+    GivenSecret,
+    KeyringSecret,
+    SealedSecret,
+    SecretReference,
+)
+
+
+def load(path: Path, environ: Mapping[str, str]) -> VaultSettings:
+    """See `owui_vault.config.load_settings`."""
+    path = path.absolute()
+    return settings_from(read_document(path), path, environ)
+
+
+def settings_from(document: Document, path: Path, environ: Mapping[str, str]) -> VaultSettings:
+    """Check what was read and convert it. Raises ConfigError with every mistake in it."""
+    if document.data is None:
+        raise ConfigError(f"{path} is empty", hint="docs/configuration.md has a whole configuration to begin with.")
+    mistakes = list(document.mistakes)
+    data = replace_variables(document.data, environ, mistakes)
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path} must hold keys and values, not {kind(data)}",
+            hint="docs/configuration.md has a whole configuration to begin with.",
+        )
+    mistakes.extend(take_out_unbuilt(data))
+    around = Surroundings(path.parent, environ)
+    try:
+        part = parts.VaultPart.model_validate(data, context=around)
+    except ValidationError as error:
+        told = {mistake.path for mistake in mistakes}
+        mistakes.extend(each for each in explain(error) if not _within(each.path, told))
+        raise refuse(path, mistakes, document.lines) from None  # the cause would show values
+    if mistakes:
+        raise refuse(path, mistakes, document.lines)
+    try:
+        return _settings(part, path, around)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _within(path: KeyPath, told: set[KeyPath]) -> bool:
+    """Whether a mistake at this place or around it was told already; what follows from it is noise."""
+    return any(path[:end] in told for end in range(1, len(path) + 1))
+
+
+def _settings(part: parts.VaultPart, path: Path, around: Surroundings) -> VaultSettings:
+    return VaultSettings(
+        path=path,
+        state_dir=part.state_dir or default_state_dir(around.environ),
+        instance=_instance(part.instance) if part.instance else None,
+        repositories=tuple(_repository(name, each, around) for name, each in part.repositories.items()),
+        limits=_limits(part.limits) if part.limits else LimitSettings(),
+    )
+
+
+def _limits(part: parts.LimitsPart) -> LimitSettings:
+    written = {key: value for key, value in part if value is not None}
+    return LimitSettings(**written)
+
+
+def _instance(part: parts.InstancePart) -> InstanceSettings:
+    return InstanceSettings(
+        name=part.name,
+        data_dir=part.data_dir,
+        container=part.container,
+        quiesce=Quiesce(part.quiesce),
+        include=part.include,
+        exclude=part.exclude,
+        unproven=Unproven(part.unproven),
+        systemd_unit=part.systemd_unit,
+        pid_file=part.pid_file,
+        secret_key=_reference(part.secret_key) if part.secret_key else None,
+        database_url=_reference(part.database_url) if part.database_url else None,
+    )
+
+
+def _repository(name: str, part: parts.RepositoryPart, around: Surroundings) -> RepositorySettings:
+    return RepositorySettings(
+        name=name,
+        engine=EngineName(part.engine),
+        location=expand_location(part.location, around.folder, around.environ),
+        passphrase=_reference(part.passphrase),
+        environment={key: _reference(value) for key, value in part.environment.items()},
+        keep=RetentionPolicy(**dict(part.keep)) if part.keep else None,
+        program=part.program,
+        options=dict(part.options),
+    )
+
+
+def _reference(part: parts.SecretPart) -> SecretReference:
+    reference: SecretReference
+    if part.given is not None:
+        reference = GivenSecret(secret=part.given)
+    elif part.file is not None:
+        reference = FileSecret(path=part.file)
+    elif part.env is not None:
+        reference = EnvironmentSecret(variable=part.env)
+    elif part.command is not None:
+        reference = CommandSecret(argv=part.command)
+    elif part.credential is not None:
+        reference = CredentialSecret(name=part.credential)
+    elif part.keyring is not None and part.username is not None:
+        reference = KeyringSecret(service=part.keyring, username=part.username)
+    elif part.sealed is not None and part.name is not None and part.unlock is not None:
+        reference = SealedSecret(path=part.sealed, name=part.name, unlock=_reference(part.unlock))
+    else:
+        raise TypeError("a secret without a source was let through")
+    return reference

@@ -1,0 +1,81 @@
+"""What a configuration says, once it has been read and found right: frozen values with every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+
+from owui_vault.model import Quiesce, RetentionPolicy
+from owui_vault.model.secrets import SecretReference
+
+DEFAULT_INSTANCE_NAME = "open-webui"
+
+
+class EngineName(Enum):
+    """The engines a configuration can choose from."""
+
+    RESTIC = "restic"
+    BORG = "borg"
+
+
+class Unproven(Enum):
+    """What to do when no single instant could be proven."""
+
+    STORE = "store"  # as INCOMPLETE, exit code 3
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSettings:
+    """One Open WebUI. Without `data_dir` it is only the name of a series."""
+
+    name: str = DEFAULT_INSTANCE_NAME
+    data_dir: Path | None = None
+    container: str | None = None
+    quiesce: Quiesce = Quiesce.AUTO
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    unproven: Unproven = Unproven.STORE
+    systemd_unit: str | None = None
+    pid_file: Path | None = None
+    secret_key: SecretReference | None = None
+    database_url: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositorySettings:
+    """One repository. `location` may hold credentials and is therefore not shown."""
+
+    name: str
+    engine: EngineName
+    location: str = field(repr=False)
+    passphrase: SecretReference
+    environment: Mapping[str, SecretReference] = field(default_factory=dict)
+    keep: RetentionPolicy | None = None
+    program: str | None = None  # None: the engine's own name, looked up in PATH
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How long things may take. `idle` is the time without a byte or message; None means no limit."""
+
+    lock_wait: timedelta = timedelta(minutes=5)
+    freeze: timedelta = timedelta(seconds=10)
+    stop: timedelta = timedelta(seconds=60)
+    idle: timedelta = timedelta(minutes=10)
+    store: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultSettings:
+    """The whole of it. `path` is None when everything came from the command line."""
+
+    state_dir: Path
+    path: Path | None = None
+    instance: InstanceSettings | None = None
+    repositories: tuple[RepositorySettings, ...] = ()
+    limits: LimitSettings = LimitSettings()
