@@ -1,0 +1,1 @@
+"""Finding an instance and knowing it: layout, databases, vectors, secret key, processes."""

@@ -1,0 +1,200 @@
+"""A data directory that came back, held against the manifest of its snapshot."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from owui_vault.instance.chroma import read_store
+from owui_vault.instance.facts import file_rows
+from owui_vault.instance.inventory import FileList, from_entries, from_tree
+from owui_vault.instance.layout import component_of
+from owui_vault.instance.names import DATABASE, KEY_NAME, OUTSIDE, UPLOADS, VECTOR_DATABASE
+from owui_vault.instance.sqlite_files import connect, strays
+from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable, sha256_of
+from owui_vault.model import Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What differs.
+
+    `problems` differ from the manifest. `doubtful` uploads are on the list with the right size, but their SHA-256 is
+    not the one the application recorded when it received them: the engine guards its data, so they were so before.
+    """
+
+    problems: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+
+
+def compare_with_manifest(
+    data_dir: Path,
+    manifest: Manifest,
+    *,
+    components: Collection[Component] | None = None,
+    listing: Iterable[Entry] | None = None,
+    hash_uploads: bool = True,
+) -> Comparison:
+    """Hold `data_dir` against a manifest. Reads only; the directory must be at rest, before any path is rewritten.
+
+    `components` are those that were fetched to `data_dir` (all of the manifest's by default). With `listing`, all paths
+    of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not.
+    """
+    fetched = {record.name for record in manifest.components} if components is None else set(components)
+    outside: dict[str, int] = {}
+    seen = from_tree(data_dir) if listing is None else from_entries(_noting(listing, outside))
+    with FileList(seen) as files:
+        listed = {record.name for record in manifest.components} if listing is not None else fetched
+        if listing is None:
+            outside = _outside_tree(data_dir.parent / OUTSIDE)
+        content = [*_databases(data_dir, manifest, fetched), *_vector_files(data_dir, manifest, fetched)]
+        lists = list(_lists(files, manifest, listed))
+        vectors = _vectors(data_dir, manifest) if content and Component.VECTORS in fetched else ()
+        uploads = _uploads(data_dir, files, fetched, hash_uploads) if Component.UPLOADS in listed else None
+    wrong_list = any(component is Component.UPLOADS for component, _text in lists)
+    told = {component_of(path) for path, _text in content}
+    return Comparison(
+        problems=(
+            *(text for _path, text in content),
+            *vectors,
+            *(text for component, text in lists if component not in told),
+            *_outside_problems(outside, manifest, listed),
+            *(_upload_problems(uploads) if uploads and wrong_list else ()),
+        ),
+        doubtful=_doubtful(uploads) if uploads else (),
+    )
+
+
+def _databases(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> Iterator[tuple[str, str]]:
+    for record in manifest.databases:
+        if component_of(record.path) in fetched:
+            path = data_dir / record.path
+            for stray in strays(path):
+                yield record.path, f"{stray.name} lies beside {record.path}: SQLite would mix it into the database"
+            problem = _content_problem(path, record)
+            if problem:
+                yield record.path, problem
+
+
+def _vector_files(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> Iterator[tuple[str, str]]:
+    if Component.VECTORS in fetched:
+        for record in manifest.vector_files:
+            problem = _content_problem(data_dir / record.path, record)
+            if problem:
+                yield record.path, problem
+
+
+def _content_problem(path: Path, record: DatabaseRecord | FileRecord) -> str:
+    name = printable(record.path)
+    if record.path.startswith("/") or ".." in record.path.split("/"):
+        return f"{name} does not lie in the data directory"
+    try:
+        status = path.lstat()
+    except OSError:
+        return f"{name} is missing"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{name} is not a file"
+    if status.st_size != record.size_bytes:
+        flaw = "cut short" if status.st_size < record.size_bytes else "too long"
+        return f"{name} is {flaw}: {status.st_size:,} of {record.size_bytes:,} bytes"
+    if sha256_of(path) != record.sha256:
+        return f"{name} is not what was stored: same size, other content (SHA-256 differs)"
+    return ""
+
+
+def _vectors(data_dir: Path, manifest: Manifest) -> tuple[str, ...]:
+    """What a difference in the vector store means for searches; asked only when some file of it differs."""
+    try:
+        store = read_store(data_dir)
+    except sqlite3.Error as error:
+        return (f"{VECTOR_DATABASE} cannot be read: {error}",)
+    recorded = {record.id: record.vectors for record in manifest.collections}
+    found = {record.id: record.vectors for record in store.collections}
+    gone = [record.name for record in manifest.collections if record.id not in found]
+    flaws = [printable(flaw) for flaw in store.flaws]
+    if gone:
+        flaws.append(f"collections of the manifest that are not there: {names(gone)}")
+    for record in store.collections:
+        expected = recorded.get(record.id, record.vectors)
+        if record.vectors != expected:
+            flaws.append(f"collection {printable(record.name)}: {record.vectors:,} instead of {expected:,} vectors")
+    return tuple(flaws)
+
+
+def _lists(files: FileList, manifest: Manifest, listed: set[Component]) -> Iterator[tuple[Component, str]]:
+    found = {record.name: record for record in files.records()}
+    for record in manifest.components:
+        if record.name not in listed or record.name in (Component.SECRET_KEY, Component.CONFIGURATION):
+            continue
+        here = found.get(record.name) or ComponentRecord(name=record.name, files=0, size_bytes=0, digest="")
+        if here.digest != record.digest and record.files:
+            yield record.name, _list_text(record, here)
+
+
+def _list_text(record: ComponentRecord, here: ComponentRecord) -> str:
+    if (record.files, record.size_bytes) == (here.files, here.size_bytes):
+        return f"{record.name.value}: other names or sizes than the manifest lists ({record.files:,} files)"
+    return (
+        f"{record.name.value}: {here.files:,} files with {here.size_bytes:,} bytes instead of "
+        f"{record.files:,} with {record.size_bytes:,}"
+    )
+
+
+def _noting(listing: Iterable[Entry], outside: dict[str, int]) -> Iterator[Entry]:
+    """The same entries; the files beside `data/` are noted on the way."""
+    for entry in listing:
+        if entry.kind == "file" and entry.path.startswith(f"{OUTSIDE}/"):
+            outside[entry.path.removeprefix(f"{OUTSIDE}/")] = entry.size_bytes
+        yield entry
+
+
+def _outside_tree(folder: Path) -> dict[str, int]:
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path.relative_to(folder)): path.stat().st_size for path in found}
+
+
+def _outside_problems(found: Mapping[str, int], manifest: Manifest, listed: set[Component]) -> Iterator[str]:
+    """The secret key and the settings: count and bytes; the digest guards names only, and few are there."""
+    for record in manifest.components:
+        if record.name not in (Component.SECRET_KEY, Component.CONFIGURATION) or record.name not in listed:
+            continue
+        sizes = [size for name, size in found.items() if (name == KEY_NAME) == (record.name is Component.SECRET_KEY)]
+        if (len(sizes), sum(sizes)) != (record.files, record.size_bytes):
+            here = replace(record, files=len(sizes), size_bytes=sum(sizes))
+            yield f"{OUTSIDE}/: {_list_text(record, here)}"
+
+
+def _uploads(data_dir: Path, files: FileList, fetched: set[Component], hashes: bool) -> UploadFindings | None:
+    """Rows against uploads; None where the database cannot be asked, which is told elsewhere."""
+    if not (data_dir / DATABASE).is_file():
+        return None
+    try:
+        with closing(connect(data_dir / DATABASE, "mode=ro&immutable=1")) as connection:
+            return check_uploads(
+                file_rows(connection),
+                data_dir / UPLOADS,
+                size_of=lambda name: files.size_of(f"{UPLOADS}/{name}"),
+                hashes=hashes and Component.UPLOADS in fetched,
+            )
+    except sqlite3.DatabaseError:
+        return None
+
+
+def _upload_problems(found: UploadFindings) -> Iterator[str]:
+    if found.missing:
+        yield f"{len(found.missing):,} uploads the database knows are missing: {names(found.missing)}"
+    if found.wrong_size:
+        yield f"{len(found.wrong_size):,} uploads have another size than the database says: {names(found.wrong_size)}"
+
+
+def _doubtful(found: UploadFindings) -> tuple[str, ...]:
+    if not found.wrong_hash:
+        return ()
+    text = (
+        f"{len(found.wrong_hash):,} uploads are not what the application received (SHA-256): {names(found.wrong_hash)}"
+    )
+    return (text,)

@@ -1,0 +1,154 @@
+"""One container, and what a vault wants to know about it: where its data are, its key, its version, its dangers."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from owui_vault.errors import InstanceError
+from owui_vault.instance.container_engine import Engine, open_engine
+from owui_vault.instance.container_place import data_dir_here
+from owui_vault.instance.container_told import Told, parse
+from owui_vault.instance.container_warnings import container_warnings, writes_to_data_of
+from owui_vault.instance.discovery import own_id, the_candidate
+from owui_vault.instance.processes import version_of_package_json
+from owui_vault.instance.secret_key import FILE_VARIABLE, KEY_FILE, KEY_VARIABLES, FoundKey
+from owui_vault.model import ContainerRecord, Secret
+
+_VERSION_LABEL = "org.opencontainers.image.version"
+_TAG_VERSION = re.compile(r":v?(\d+\.\d+\.\d+[^:@/]*)(?:@.*)?$")
+_OLLAMA = "/root/.ollama"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundContainer:
+    """A container as it was found when an operation began. `held` are the ids of all that write to its data."""
+
+    record: ContainerRecord
+    data_dir: Path
+    environment: Mapping[str, str] = field(repr=False)  # holds secrets
+    working_dir: str
+    key: FoundKey | None
+    version: str
+    inspected: str = field(repr=False)  # the engine's own words, secrets included
+    held: tuple[str, ...]
+    running: bool
+    warnings: tuple[str, ...]
+
+
+def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
+    """The container of this name, or the only one of Open WebUI when `name` is empty.
+
+    Raises InstanceError or one of its kinds, each with what to do: no engine, no right, no such container, several,
+    data in the container's own layer, data out of reach from here.
+    """
+    candidate = the_candidate(name, addresses)
+    with open_engine(candidate.engine) as engine:
+        inspected = engine.inspect(candidate.told.id)
+        told = parse(inspected)
+        place = data_dir_here(engine, told)
+        others = tuple(parse(each) for each in engine.containers())
+        together = [each for each in others if each.id not in (told.id, own_id()) and writes_to_data_of(each, told)]
+        key = container_key(engine, told)
+        mount = told.data_mount
+        volume = engine.volume(mount.volume) if mount and mount.volume else {}
+        return FoundContainer(
+            record=_record(engine, told, together, others),
+            data_dir=place,
+            environment=told.environment,
+            working_dir=told.working_dir,
+            key=key,
+            version=_version(engine, told),
+            inspected=json.dumps(inspected, indent=1, sort_keys=True),
+            held=(told.id, *(each.id for each in together)),
+            running=told.running,
+            warnings=(*container_warnings(told, others, volume), *_key_warnings(told, key)),
+        )
+
+
+def still_the_same(found: FoundContainer) -> bool:
+    """Whether nobody started or replaced it since it was found."""
+    try:
+        with open_engine(found.record.engine) as engine:
+            now = parse(engine.inspect(found.record.id))
+    except InstanceError:
+        return False
+    return now.started == found.record.started
+
+
+def _record(engine: Engine, told: Told, together: Sequence[Told], others: Sequence[Told]) -> ContainerRecord:
+    mount = told.data_mount
+    if mount is None:
+        raise TypeError("data in the container's layer are refused before")
+    digests = engine.image(told.image_id).get("RepoDigests")
+    return ContainerRecord(
+        engine=engine.address,
+        id=told.id,
+        name=told.name,
+        status=told.status,
+        health=told.health,
+        started=told.started,
+        image=told.image,
+        image_id=told.image_id,
+        digest=str(digests[0]).rpartition("@")[2] if isinstance(digests, list) and digests else "",
+        data_dir=told.data_dir,
+        mount=mount,
+        restart_policy=told.restart_policy,
+        auto_remove=told.auto_remove,
+        compose=told.compose,
+        together=tuple(each.name for each in together),
+        ollama=tuple(dict.fromkeys(_ollama(others))),
+    )
+
+
+def _ollama(others: Sequence[Told]) -> Iterator[str]:
+    for each in others:
+        home = each.environment.get("OLLAMA_MODELS") or _OLLAMA
+        mount = each.mount_of(home)
+        if mount and ("ollama" in each.image.lower() or "OLLAMA_MODELS" in each.environment):
+            yield mount.volume or str(mount.source)
+
+
+def container_key(engine: Engine, told: Told) -> FoundKey | None:
+    """The secret key as the application itself looks for it: environment, the file named there, working directory."""
+    for name in KEY_VARIABLES:
+        if told.environment.get(name):
+            return FoundKey(
+                key=Secret(told.environment[name]), source=f"{name} in the environment of container {told.name}"
+            )
+    path = _key_file(told)
+    text = engine.read_text(told.id, path)
+    if not text.strip():
+        return None
+    where = "" if told.mount_of(path) else ", in its own layer"
+    key = Secret(text.rstrip("\n"))  # the image's start script takes `$(cat FILE)`, which drops them
+    return FoundKey(key=key, source=f"{path} of container {told.name}{where}")
+
+
+def _key_file(told: Told) -> str:
+    named = told.environment.get(FILE_VARIABLE) or KEY_FILE
+    return posixpath.normpath(posixpath.join(told.working_dir, named))
+
+
+def _key_warnings(told: Told, key: FoundKey | None) -> Iterator[str]:
+    if key is not None and key.source.endswith("layer"):
+        yield (
+            f"the secret key lies in the container's own layer only ({_key_file(told)}): a recreated container, after"
+            " an update for one, has another key, and everybody must sign in again. Give it as WEBUI_SECRET_KEY"
+        )
+
+
+def _version(engine: Engine, told: Told) -> str:
+    """Of Open WebUI; empty where nothing tells."""
+    package = posixpath.normpath(posixpath.join(told.working_dir, "..", "package.json"))
+    match = _TAG_VERSION.search(told.image)
+    known = (
+        version_of_package_json(engine.read_text(told.id, package)),
+        told.labels.get(_VERSION_LABEL, "").removeprefix("v") if "open-webui" in told.image else "",
+        match[1] if match and "open-webui" in told.image else "",
+    )
+    return next((each for each in known if each), "")

@@ -1,0 +1,110 @@
+"""Where a container's data directory lies on this machine, proven by the file itself and not by its path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from owui_vault.errors import InstanceError, InstanceNotFoundError, UnsupportedInstanceError
+from owui_vault.instance.container_engine import Engine
+from owui_vault.instance.container_told import Told, parse
+from owui_vault.instance.discovery import own_id
+from owui_vault.instance.names import DATABASE
+
+_LOOKS = 5  # a busy one may be written to between the two looks
+
+
+def data_dir_here(engine: Engine, told: Told) -> Path:
+    """The data directory as this machine calls it.
+
+    Raises UnsupportedInstanceError when the data are in the container's own layer, InstanceError with what works when
+    they cannot be reached from here.
+    """
+    source = told.source_of(told.data_dir)
+    if source is None or told.data_mount is None:
+        raise UnsupportedInstanceError(
+            f"container {told.name} has its data in its own layer: nothing is mounted at {told.data_dir}",
+            hint="They are lost when it is recreated, by an update for one. Copy them into a volume (`docker cp`) that"
+            f" is mounted at {told.data_dir}, and take snapshots then; docs/docker.md shows how.",
+        )
+    places = [*_ours(engine, told), source]
+    for place in places:
+        if _is_reachable(place) and _is_the_same(engine, told, place):
+            return place
+    raise _out_of_reach(engine, told, source)
+
+
+def _ours(engine: Engine, told: Told) -> Iterator[Path]:
+    """The same volume among our own mounts, when we run in a container ourselves."""
+    own = own_id()
+    if not own:
+        return
+    with suppress(InstanceNotFoundError):  # another engine's container
+        wanted = told.source_of(told.data_dir)
+        for mount in parse(engine.inspect(own)).mounts:
+            if wanted and wanted.is_relative_to(mount.source):
+                yield Path(mount.destination) / wanted.relative_to(mount.source)
+
+
+def _is_reachable(place: Path) -> bool:
+    try:
+        os.listdir(place)
+    except PermissionError:
+        raise InstanceError(
+            f"user {os.geteuid()} has no right to read {place}, where the container's data lie",
+            hint="Run as root: the engine keeps its volumes where nobody else may look.",
+        ) from None
+    except OSError:
+        return False
+    return True
+
+
+def _is_the_same(engine: Engine, told: Told, place: Path) -> bool:
+    """Whether the database here is the one inside; the same path may exist on both sides of a border."""
+    inside = _inside(told)
+    if inside is not None:
+        with suppress(OSError):
+            return os.path.samestat(inside.stat(), (place / DATABASE).stat())
+    return any(_looks_the_same(engine, told, place) for _ in range(_LOOKS))
+
+
+def _inside(told: Told) -> Path | None:
+    """The database through the container's own process, where that is a process of this machine."""
+    if told.pid <= 0:
+        return None
+    try:
+        if told.id not in Path(f"/proc/{told.pid}/cgroup").read_text():
+            return None
+    except OSError:
+        return None
+    return Path(f"/proc/{told.pid}/root") / told.data_dir.lstrip("/") / DATABASE
+
+
+def _looks_the_same(engine: Engine, told: Told, place: Path) -> bool:
+    path = f"{told.data_dir}/{DATABASE}"
+    size, changed = engine.size_of(told.id, path), engine.changed(told.id, path)
+    try:
+        status = (place / DATABASE).stat()
+    except OSError:
+        return size is None
+    return size == status.st_size and _seconds(changed) == status.st_mtime_ns // 1_000_000_000
+
+
+def _seconds(text: str) -> int:
+    with suppress(ValueError):
+        return int(datetime.fromisoformat(text.partition(".")[0].removesuffix("Z") + "+00:00").timestamp())
+    return -1
+
+
+def _out_of_reach(engine: Engine, told: Told, source: Path) -> InstanceError:
+    mount = told.data_mount
+    what = f"volume {mount.volume}" if mount and mount.volume else str(source)
+    where = "this program runs in a container that has it not mounted" if own_id() else "nothing like it is seen here"
+    return InstanceError(
+        f"the data of container {told.name} lie in {what} on the host of {engine.address}, and {where}",
+        hint="Run owui_vault on that host, or as a container that has the data and the engine's socket mounted (`-v"
+        f" {(mount and mount.volume) or source}:/data`, docs/docker.md): Docker Desktop and remote engines need that.",
+    )

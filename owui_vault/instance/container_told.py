@@ -1,0 +1,178 @@
+"""What an engine tells about one container, parsed completely at this one place."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from owui_vault.model.containers import ComposeService, DataMount
+
+DATA_DIR = "/app/backend/data"  # in the official image and every fork of it
+_WORKING_DIR = "/app/backend"
+_DEFAULT_PORT = 8080
+_COMPOSE = "com.docker.compose."
+_PODMAN_COMPOSE = "io.podman.compose."
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One mount of a container."""
+
+    kind: str
+    volume: str
+    driver: str
+    source: Path
+    destination: PurePosixPath
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One container. `addresses` are (host, port) pairs where its web interface may answer from here."""
+
+    id: str
+    name: str
+    status: str
+    health: str
+    started: str
+    restarts: int
+    pid: int
+    image: str
+    image_id: str
+    labels: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)  # holds secrets
+    working_dir: str
+    mounts: tuple[Mount, ...]
+    restart_policy: str
+    auto_remove: bool
+    addresses: tuple[tuple[str, int], ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether its processes are there, frozen or not."""
+        return self.status in ("running", "paused", "restarting")
+
+    @property
+    def data_dir(self) -> str:
+        """DATA_DIR as the application sees it."""
+        return posixpath.normpath(posixpath.join(self.working_dir, self.environment.get("DATA_DIR") or DATA_DIR))
+
+    def mount_of(self, path: str) -> Mount | None:
+        """The mount that a path of the container lies on; None where that is its own layer."""
+        covering = [each for each in self.mounts if PurePosixPath(path).is_relative_to(each.destination)]
+        return max(covering, key=lambda each: len(each.destination.parts), default=None)
+
+    def source_of(self, path: str) -> Path | None:
+        """Where a path of the container lies on the engine's host; None for the container's own layer."""
+        mount = self.mount_of(path)
+        return mount.source / PurePosixPath(path).relative_to(mount.destination) if mount else None
+
+    @property
+    def data_mount(self) -> DataMount | None:
+        """Where the data lie; None when they are in the container's own layer, or in memory."""
+        mount = self.mount_of(self.data_dir)
+        if mount is None or mount.kind == "tmpfs":
+            return None
+        return DataMount(
+            kind=mount.kind,
+            source=mount.source,
+            destination=str(mount.destination),
+            volume=mount.volume,
+            driver=mount.driver,
+            anonymous=bool(_ANONYMOUS.fullmatch(mount.volume)),
+        )
+
+    @property
+    def compose(self) -> ComposeService | None:
+        """The Compose service it belongs to."""
+        project = self.compose_label("project")
+        if not project:
+            return None
+        files = self.compose_label("project.config_files")
+        return ComposeService(
+            project=project,
+            service=self.compose_label("service"),
+            working_dir=Path(self.compose_label("project.working_dir")),
+            files=tuple(Path(each) for each in files.split(",") if each),
+        )
+
+    def compose_label(self, name: str) -> str:
+        """A label of Compose, by either of its implementations."""
+        return self.labels.get(_COMPOSE + name) or self.labels.get(_PODMAN_COMPOSE + name, "")
+
+
+def parse(told: Mapping[str, object]) -> Told:
+    """Read an `inspect` of Docker or Podman."""
+    state, configuration, host = _part(told, "State"), _part(told, "Config"), _part(told, "HostConfig")
+    environment = _environment(configuration.get("Env"))
+    health = str(_part(state, "Health").get("Status", ""))
+    return Told(
+        id=str(told.get("Id", "")),
+        name=str(told.get("Name", "")).lstrip("/"),
+        status="paused" if state.get("Paused") is True else str(state.get("Status", "")),
+        health="" if health == "none" else health,
+        started=str(state.get("StartedAt", "")),
+        restarts=_number(told.get("RestartCount")),
+        pid=_number(state.get("Pid")),
+        image=str(configuration.get("Image", "")),
+        image_id=str(told.get("Image", "")),
+        labels={name: str(value) for name, value in _part(configuration, "Labels").items()},
+        environment=environment,
+        working_dir=str(configuration.get("WorkingDir") or _WORKING_DIR),
+        mounts=tuple(_mounts(told.get("Mounts"))),
+        restart_policy=str(_part(host, "RestartPolicy").get("Name") or "no"),
+        auto_remove=host.get("AutoRemove") is True,
+        addresses=tuple(_addresses(told, environment)),
+    )
+
+
+def _environment(listed: object) -> dict[str, str]:
+    pairs = (str(each).partition("=") for each in _list(listed))
+    return {name: value for name, separator, value in pairs if separator}
+
+
+def _mounts(listed: object) -> Iterator[Mount]:
+    for each in _list(listed):
+        if isinstance(each, dict):
+            yield Mount(
+                kind=str(each.get("Type", "")),
+                volume=str(each.get("Name", "")),
+                driver=str(each.get("Driver", "")),
+                source=Path(str(each.get("Source", ""))),
+                destination=PurePosixPath(str(each.get("Destination", ""))),
+                writable=each.get("RW") is not False,
+            )
+
+
+def _addresses(told: Mapping[str, object], environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Published ports first: they are meant to be reached. The container's own address works from the engine's host."""
+    network = _part(told, "NetworkSettings")
+    text = environment.get("PORT", "")
+    port = int(text) if text.isdecimal() else _DEFAULT_PORT
+    for published in _list(_part(network, "Ports").get(f"{port}/tcp")):
+        if isinstance(published, dict) and str(published.get("HostPort", "")).isdecimal():
+            host = str(published.get("HostIp", ""))
+            yield ("127.0.0.1" if host in ("", "0.0.0.0", "::") else host), int(published["HostPort"])  # noqa: S104  told, not bound
+    for each in _part(network, "Networks").values():
+        address = each.get("IPAddress") if isinstance(each, dict) else None
+        if address:
+            yield str(address), port
+    if _part(told, "HostConfig").get("NetworkMode") == "host":
+        yield "127.0.0.1", port
+
+
+def _part(told: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = told.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0

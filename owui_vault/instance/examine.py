@@ -1,0 +1,97 @@
+"""What a captured or restored data directory is worth: do its parts belong together?"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+from owui_vault.instance.chroma import VectorStore, read_store
+from owui_vault.instance.facts import facts_of, file_rows
+from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE
+from owui_vault.instance.sqlite_files import column_names, open_at_rest
+from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable
+from owui_vault.model import CollectionRecord, Findings
+
+
+def examine(data_dir: Path, *, hash_uploads: bool = False) -> Findings:
+    """Look at a data directory at rest, journals rolled back. Nothing is written, nothing live may be given.
+
+    The tree is taken as the truth: a row of `file` without its upload was without it at the source. `hash_uploads`
+    reads every upload and holds it against the SHA-256 the application recorded.
+    """
+    vectors, store = _examine_vectors(data_dir)
+    rows = _examine_rows(data_dir, hash_uploads, store.collections)
+    return Findings(
+        broken=(*rows.broken, *vectors.broken),
+        problems=rows.problems,
+        warnings=(*rows.warnings, *vectors.warnings),
+        collections=store.collections,
+    )
+
+
+def _examine_vectors(data_dir: Path) -> tuple[Findings, VectorStore]:
+    if not (data_dir / VECTOR_DATABASE).is_file():
+        text = f"there is no vector store ({VECTOR_DATABASE}): knowledge bases find nothing until they are indexed anew"
+        return Findings(warnings=(text,)), VectorStore()
+    try:
+        store = read_store(data_dir)
+    except sqlite3.DatabaseError as error:
+        return Findings(broken=(f"{VECTOR_DATABASE} cannot be read: {error}",)), VectorStore()
+    return Findings(broken=tuple(printable(flaw) for flaw in store.flaws)), store
+
+
+def _examine_rows(data_dir: Path, hash_uploads: bool, collections: tuple[CollectionRecord, ...]) -> Findings:
+    try:
+        with open_at_rest(data_dir / DATABASE) as connection:
+            facts = facts_of(connection)
+            found = check_uploads(file_rows(connection), data_dir / UPLOADS, hashes=hash_uploads)
+            empty = _empty_knowledge(connection, collections)
+    except sqlite3.DatabaseError as error:
+        return Findings(broken=(f"{DATABASE} cannot be read: {error}",))
+    findings = upload_findings(found)
+    warnings = list(findings.warnings)
+    if facts.other_data_dirs:
+        warnings.append(
+            f"most uploads are recorded below {printable(facts.app_data_dir)}, "
+            f"some below {names(facts.other_data_dirs)}: those can be downloaded only while that directory exists"
+        )
+    if empty:
+        warnings.append(f"knowledge bases with files but without vectors, where searches find nothing: {names(empty)}")
+    if facts.remote_files:
+        warnings.append(
+            f"{facts.remote_files:,} uploads lie in a bucket (STORAGE_PROVIDER): only their names are in the snapshot"
+        )
+    return replace(findings, warnings=tuple(warnings))
+
+
+def _empty_knowledge(connection: sqlite3.Connection, collections: tuple[CollectionRecord, ...]) -> list[str]:
+    """Names of knowledge bases that should have vectors. The application writes them before the rows asked here."""
+    if not collections or not column_names(connection, "knowledge_file"):
+        return []  # vectors lie elsewhere, or the schema is an old one
+    filled = {record.name for record in collections if record.vectors}
+    rows = connection.execute(
+        "SELECT DISTINCT k.id, k.name FROM knowledge AS k JOIN knowledge_file AS kf ON kf.knowledge_id = k.id"
+        " JOIN file AS f ON f.id = kf.file_id ORDER BY k.name"
+    )
+    return [str(name) for id_, name in rows if id_ not in filled]
+
+
+def upload_findings(found: UploadFindings) -> Findings:
+    """The same in words."""
+    problems, warnings = [], []
+    if found.wrong_size:
+        problems.append(f"{_count(found.wrong_size)} not of the recorded size: {names(found.wrong_size)}")
+    if found.wrong_hash:
+        problems.append(f"{_count(found.wrong_hash)} not what the application received: {names(found.wrong_hash)}")
+    if found.missing:
+        warnings.append(f"{_count(found.missing)} missing at the source: {names(found.missing)}")
+    if found.outside:
+        warnings.append(
+            f"{len(found.outside):,} rows of `file` point to something outside uploads/: {names(found.outside)}"
+        )
+    return Findings(problems=tuple(problems), warnings=tuple(warnings))
+
+
+def _count(found: list[str]) -> str:
+    return f"{len(found):,} uploads are" if len(found) != 1 else "1 upload is"

@@ -1,0 +1,153 @@
+"""What `webui.db` says about an instance: who it is, which schema it has, what is sealed, where its uploads are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from owui_vault.instance.names import DATABASE, UPLOADS
+from owui_vault.instance.sqlite_files import column_names, open_at_rest, quoted, row_counts
+
+_FERNET = "gAAAA"  # how everything begins that the application seals (Fernet, version byte 0x80, 20th to 23rd century)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseFacts:
+    """Facts of one `webui.db`."""
+
+    fingerprint: str = ""  # empty: nobody has signed up yet
+    alembic_head: str = ""
+    tables: Mapping[str, int] = field(default_factory=dict)
+    sealed: tuple[str, ...] = ()  # what cannot be opened without the secret key, in words
+    app_data_dir: str = ""  # as the application saw it; empty: no upload tells
+    other_data_dirs: tuple[str, ...] = ()  # where further rows point: left over from an earlier move
+    remote_files: int = 0  # rows whose bytes lie in a bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRow:
+    """One row of `file`."""
+
+    id: str
+    path: str
+    size_bytes: int | None = None
+    sha256: str = ""  # of the bytes; the application records it since 0.7 or so
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the bytes lie in a bucket."""
+        return "://" in self.path
+
+    @property
+    def upload(self) -> str:
+        """The name below `uploads/`; empty where the path does not end in `uploads/NAME`."""
+        folder, name = posixpath.split(self.path)
+        usable = posixpath.basename(folder) == UPLOADS and name not in ("", ".", "..") and "\0" not in name
+        return name if usable and not self.is_remote else ""
+
+    @property
+    def data_dir(self) -> str:
+        """The data directory this row believes in; empty where `upload` is."""
+        return posixpath.dirname(posixpath.dirname(self.path)) if self.upload else ""
+
+
+def read_facts(data_dir: Path) -> DatabaseFacts:
+    """Facts of a database at rest. Raises sqlite3.DatabaseError when it is damaged."""
+    with open_at_rest(data_dir / DATABASE) as connection:
+        return facts_of(connection)
+
+
+def facts_of(connection: sqlite3.Connection) -> DatabaseFacts:
+    """Facts seen through an open connection."""
+    places: Counter[str] = Counter()
+    remote = 0
+    for row in file_rows(connection):
+        remote += row.is_remote
+        if row.upload:
+            places[row.data_dir] += 1
+    ranked = [place for place, _count in places.most_common()]
+    return DatabaseFacts(
+        fingerprint=fingerprint(connection),
+        alembic_head=alembic_head(connection),
+        tables=row_counts(connection),
+        sealed=tuple(_sealed(connection)),
+        app_data_dir=ranked[0] if ranked else "",
+        other_data_dirs=tuple(ranked[1:]),
+        remote_files=remote,
+    )
+
+
+def fingerprint(connection: sqlite3.Connection) -> str:
+    """Which instance this is: a hash of its oldest user. Neither a rename of the host nor an upgrade changes it."""
+    if not {"id", "created_at"} <= column_names(connection, "user"):
+        return ""
+    oldest = connection.execute("SELECT id, created_at FROM user ORDER BY created_at, id LIMIT 1").fetchone()
+    if oldest is None:
+        return ""
+    text = f"{oldest[0]}\n{oldest[1]}".encode(errors="surrogateescape")
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def alembic_head(connection: sqlite3.Connection) -> str:
+    """The schema's revision; several, joined by commas, where there are branches."""
+    if "version_num" not in column_names(connection, "alembic_version"):
+        return ""
+    return ",".join(str(each) for (each,) in connection.execute("SELECT version_num FROM alembic_version ORDER BY 1"))
+
+
+def file_rows(connection: sqlite3.Connection) -> Iterator[FileRow]:
+    """The rows of `file`, streamed. Whatever a row holds, it never breaks the reading."""
+    columns = column_names(connection, "file")
+    if not {"id", "path"} <= columns:
+        return
+    meta = "meta" if "meta" in columns else "NULL"
+    query = f"SELECT id, path, {meta} FROM file WHERE path IS NOT NULL AND path <> ''"  # noqa: S608 - constants only
+    for id_, path, raw in connection.execute(query):
+        size, sha256 = _from_meta(raw)
+        yield FileRow(id=_text(id_), path=_text(path), size_bytes=size, sha256=sha256)
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _from_meta(raw: object) -> tuple[int | None, str]:
+    try:
+        meta = json.loads(raw) if isinstance(raw, str | bytes) else {}
+    except (ValueError, RecursionError):
+        return None, ""
+    if not isinstance(meta, dict):
+        return None, ""
+    size, digest = meta.get("size"), meta.get("file_hash")
+    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+    sha256 = digest.lower() if isinstance(digest, str) and len(digest) == 64 else ""
+    return size if is_size else None, sha256
+
+
+_SEALED_WHERE = (
+    ("auth", "mfa", "{column} NOT IN ('', 'null', '{{}}', '[]')", "second factors (MFA) of {count} people"),
+    ("function", "valves", "instr(substr({column}, 1, 8), ?)", "encrypted valves of {count} functions"),
+    ("tool", "valves", "instr(substr({column}, 1, 8), ?)", "encrypted valves of {count} tools"),
+    ("oauth_session", "token", "{column} <> ''", "{count} OAuth sessions"),
+    ("config", "value", "instr({column}, ?)", "{count} encrypted settings"),
+    ("config", "data", "instr({column}, ?)", "{count} encrypted settings"),
+)
+
+
+def _sealed(connection: sqlite3.Connection) -> Iterator[str]:
+    """What hangs on the secret key. Without it the first of them keeps the application from starting at all."""
+    for table, column, condition, words in _SEALED_WHERE:
+        if column not in column_names(connection, table):
+            continue
+        where = condition.format(column=quoted(column))
+        parameters = (_FERNET,) if "?" in where else ()
+        query = f"SELECT count(*) FROM {quoted(table)} WHERE {where}"  # noqa: S608 - constants only
+        (count,) = connection.execute(query, parameters).fetchone()
+        if count:
+            yield words.format(count=count)

@@ -1,0 +1,141 @@
+"""What an instance holds, and what a backup of it would lose: read without touching it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.instance.container import FoundContainer
+from owui_vault.instance.facts import DatabaseFacts
+from owui_vault.instance.inventory import Listed, Totals
+from owui_vault.instance.layout import capture_plan, component_of
+from owui_vault.instance.left_out import left_out
+from owui_vault.instance.locate import FACTS, Sight, look_at
+from owui_vault.instance.names import WORK_DIR
+from owui_vault.instance.surroundings import Surroundings, look_around
+from owui_vault.model import CapturePlan, Component, ComponentSize, InstanceReport, LeftOut, SecretKeyRecord
+from owui_vault.ports import SecretSource
+from owui_vault.system.patterns import takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """Which instance to look at, and with which configuration."""
+
+    path: Path
+    name: str
+    work_dir: Path
+    modes: tuple[str, ...]  # the quiesce modes the caller can offer
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    secret_key: SecretSource | None = None
+    database_url: str = ""
+    scratch: Path | None = None
+    container: FoundContainer | None = None
+
+
+def inspect_instance(request: InspectRequest) -> InstanceReport:
+    """Look at an instance. Raises InstanceNotFoundError; what a snapshot would miss becomes a warning."""
+    sight = look_at(request.path, depth=FACTS, scratch=request.scratch)
+    plan = capture_plan(sight.data_dir, request.work_dir, include=request.include, exclude=request.exclude)
+    around = look_around(
+        sight.data_dir,
+        secret_key=request.secret_key,
+        database_url=request.database_url,
+        container=request.container,
+    )
+    missing = left_out(plan)
+    facts = sight.facts or DatabaseFacts()
+    return InstanceReport(
+        name=request.name,
+        data_dir=sight.data_dir,
+        fingerprint=facts.fingerprint,
+        application_version=around.version,
+        alembic_head=facts.alembic_head,
+        journal_modes=sight.journal_modes,
+        components=tuple(_sizes(plan)),
+        left_out=missing,
+        collections=sight.store.collections if sight.store else (),
+        secret_key=key_record(around, facts),
+        filesystem=around.filesystem,
+        stage=request.work_dir / "stage",
+        running=around.running,
+        processes=around.holders.pids,
+        modes=request.modes,
+        warnings=tuple(_warnings(sight, around, facts, missing)),
+        container=request.container.record if request.container else None,
+    )
+
+
+def key_record(around: Surroundings, facts: DatabaseFacts) -> SecretKeyRecord:
+    """Where the key is and what hangs on it, for a manifest or a report."""
+    return SecretKeyRecord(
+        found=around.key is not None, source=around.key.source if around.key else "", needed_because=facts.sealed
+    )
+
+
+def _sizes(plan: CapturePlan) -> Iterator[ComponentSize]:
+    """What each component holds in all, and whether anything of it is captured."""
+    totals = Totals()
+    taken: set[Component] = set()
+    for listed in _live_files(plan):
+        component = totals.add(listed)
+        if component not in taken and takes(plan, listed.path):
+            taken.add(component)
+    for component, files, size in totals.sums():
+        yield ComponentSize(name=component, included=component in taken, files=files, size_bytes=size)
+
+
+def _live_files(plan: CapturePlan) -> Iterator[Listed]:
+    links = dict(plan.links)
+    waiting = [("", plan.data_dir)]
+    while waiting:
+        prefix, folder = waiting.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            if name == WORK_DIR:
+                continue
+            if name in links and links[name].is_dir():
+                waiting.append((f"{name}/", links[name]))
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append((f"{name}/", Path(entry.path)))
+            else:
+                yield Listed(name, _size(entry, follow=name in links))
+
+
+def _size(entry: os.DirEntry[str], *, follow: bool) -> int:
+    try:
+        return entry.stat().st_size if entry.is_file(follow_symlinks=follow) else 0
+    except OSError:
+        return 0
+
+
+def _warnings(sight: Sight, around: Surroundings, facts: DatabaseFacts, missing: tuple[LeftOut, ...]) -> Iterator[str]:
+    if around.unsupported:
+        yield f"{around.unsupported}: a snapshot of this directory would miss it and is refused"
+    if sight.damage:
+        yield sight.damage
+    yield from sight.warnings
+    yield from around.warnings
+    yield from key_warnings(around, facts)
+    if facts.remote_files:
+        yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
+    if any(component_of(each.path) in (Component.DATABASE, Component.VECTORS, Component.UPLOADS) for each in missing):
+        yield "parts of uploads/ or vector_db/ are excluded by the configuration: a restore will miss them"
+
+
+def key_warnings(around: Surroundings, facts: DatabaseFacts) -> Iterator[str]:
+    """What is said when there is no secret key to store."""
+    if around.key is not None:
+        return
+    lost = f", and {'; '.join(facts.sealed)} cannot be opened any more" if facts.sealed else ""
+    yield (
+        f"the secret key was not found: after a restore everybody must sign in again{lost}."
+        " Name it in instance.secret_key"
+    )

@@ -1,0 +1,146 @@
+"""Which files of a data directory belong to which component, and what a capture takes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from owui_vault.errors import ConfigError
+from owui_vault.instance.locate import look_at
+from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
+from owui_vault.model import CapturePlan, Component
+from owui_vault.system.patterns import matches
+
+# Of the cache, the application keeps state in these three; the rest can be made or downloaded again.
+_KEPT_CACHE = {
+    "cache/functions": Component.PLUGIN_FILES,
+    "cache/tools": Component.PLUGIN_FILES,
+    "cache/image/generations": Component.GENERATED_IMAGES,
+}
+_KNOWN_CACHE = ("cache/audio", "cache/embedding", "cache/pipelines", "cache/tiktoken", "cache/whisper")
+_TOP = {
+    DATABASE: Component.DATABASE,
+    VECTORS: Component.VECTORS,
+    UPLOADS: Component.UPLOADS,
+    **dict.fromkeys(("config.json", "old_config.json", "ollama.db", "l.data"), Component.LEGACY),
+}
+_AUDIT_LOG = re.compile(r"audit\.(?:.*\.)?log(?:\..*)?")  # audit.log, and audit.2026-01-01_….log.zip once rotated
+_AUDIT_PATTERNS = ("audit.log", "audit.log.*", "audit.*.log", "audit.*.log.*")
+_SIDE_FILE = re.compile(r"-(?:wal|shm|journal)$")
+
+# What `exclude` may not reach: without it nothing of the snapshot makes sense.
+_DATABASE_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-journal")
+
+
+def component_of(relative: str) -> Component:
+    """The component of a path below the data directory, given with forward slashes."""
+    parts = PurePosixPath(relative).parts
+    top = parts[0] if parts else ""
+    if top == "cache":
+        return _cache_component(relative)
+    known = _TOP.get(top) or _TOP.get(_SIDE_FILE.sub("", top))
+    if known:
+        return known
+    return Component.AUDIT_LOG if _AUDIT_LOG.fullmatch(top) else Component.OTHER
+
+
+def _cache_component(relative: str) -> Component:
+    for folder, component in _KEPT_CACHE.items():
+        if relative == folder or relative.startswith(f"{folder}/"):
+            return component
+    return Component.CACHE
+
+
+def left_out_by_default(data_dir: Path) -> tuple[str, ...]:
+    """What is not captured unless the operator includes it: rebuildable caches and the audit log.
+
+    Names are listed one by one, not as `cache`, so that an operator's own `exclude` can still reach what is kept of it.
+    """
+    found = [*_other_entries(data_dir, "cache", {"functions", "tools", "image"})]
+    found += _other_entries(data_dir, "cache/image", {"generations"})
+    return tuple(sorted({*_KNOWN_CACHE, *found})) + _AUDIT_PATTERNS
+
+
+def _other_entries(data_dir: Path, folder: str, kept: set[str]) -> list[str]:
+    try:
+        names = os.listdir(data_dir / folder)
+    except OSError:
+        return []
+    return [_literal(f"{folder}/{name}") for name in names if name not in kept]
+
+
+def _literal(name: str) -> str:
+    """A name as a pattern that matches only itself."""
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+def locate_data_dir(path: Path) -> Path:
+    """The data directory at `path`, resolved, once it was looked at. Raises InstanceNotFoundError with a hint."""
+    return look_at(path).data_dir
+
+
+def capture_plan(
+    data_dir: Path,
+    work_dir: Path,
+    *,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+) -> CapturePlan:
+    """What a capture takes from a data directory.
+
+    `include` and `exclude` are the operator's patterns, relative to the data directory; `include` wins. Raises
+    ConfigError when a pattern leaves the data directory, or would leave out the database.
+    """
+    root = data_dir.resolve()
+    included = tuple(_clean(pattern) for pattern in include)
+    excluded = tuple(_clean(pattern) for pattern in exclude)
+    _refuse_database(excluded)
+    default = tuple(name for name in left_out_by_default(root) if name not in included)
+    return CapturePlan(
+        data_dir=root,
+        work_dir=work_dir,
+        databases=tuple(name for name in (DATABASE, VECTOR_DATABASE) if os.path.lexists(root / name)),
+        write_once=(UPLOADS,),
+        links=_links(root),
+        exclude=(*default, *excluded, WORK_DIR),
+        include=included,
+    )
+
+
+def _clean(pattern: str) -> str:
+    """A pattern without decoration: no leading `./`, no trailing slash."""
+    text = pattern.removeprefix("./").rstrip("/")
+    if text.split("/", 1)[0] == WORK_DIR or not text or text.startswith("/") or ".." in PurePosixPath(text).parts:
+        raise ConfigError(
+            f"the pattern {pattern!r} does not name something inside the data directory",
+            hint="Patterns are relative to the data directory, for example cache/whisper or uploads/*.mp4.",
+        )
+    return text
+
+
+def _refuse_database(excluded: Iterable[str]) -> None:
+    for pattern in excluded:
+        if any(matches(pattern, name) for name in _DATABASE_FILES):
+            raise ConfigError(
+                f"the pattern {pattern!r} in exclude would leave out the database",
+                hint="A snapshot without webui.db is of no use; take the pattern out, or make it narrower.",
+            )
+
+
+def _links(root: Path) -> tuple[tuple[str, Path], ...]:
+    """Components that are symlinks in the data directory, with what is behind them. Inside, links stay links."""
+    names = (DATABASE, UPLOADS, VECTORS, VECTOR_DATABASE, "cache")
+    return tuple((name, (root / name).resolve()) for name in names if (root / name).is_symlink())
+
+
+def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
+    """Where the stage lies: in the state directory if that is on the file system of the data (links!), else inside."""
+    root = data_dir.resolve()
+    existing = state_dir
+    while not existing.exists():
+        existing = existing.parent
+    if existing.stat().st_dev == root.stat().st_dev and not state_dir.resolve().is_relative_to(root):
+        return state_dir / "work" / instance
+    return root / WORK_DIR

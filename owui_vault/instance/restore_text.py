@@ -1,0 +1,144 @@
+"""RESTORE.txt: how to get going from a snapshot's tree without this package."""
+
+from __future__ import annotations
+
+from owui_vault.instance.rewrite import is_same_place
+from owui_vault.model import Component, Manifest, Outcome, SecretKeyRecord
+from owui_vault.model.codec import iso
+
+_WIDTH = 78
+
+
+def restore_text(manifest: Manifest) -> str:
+    """The text, in plain English, for whoever finds the tree years from now."""
+    parts = (
+        _heading(manifest),
+        _problems(manifest),
+        _WHAT,
+        _secret_key(manifest),
+        _paths(manifest),
+        _start(manifest),
+        _AFTER,
+    )
+    return "\n".join(part for part in parts if part)
+
+
+def _heading(manifest: Manifest) -> str:
+    return f"""\
+HOW TO BRING THIS OPEN WEBUI BACK
+{"=" * _WIDTH}
+
+This is snapshot {manifest.id} of the instance "{manifest.instance}", number {manifest.sequence} of its series.
+Everything in it belongs to one moment: {iso(manifest.instant)}
+Open WebUI version: {manifest.application.version or "unknown (see alembic_head in manifest.json)"}
+Schema (alembic) revision: {manifest.application.alembic_head or "unknown"}
+
+You need nothing but Open WebUI itself; the program that made the snapshot
+({manifest.created_by or "owui_vault"}) is not needed.
+"""
+
+
+def _problems(manifest: Manifest) -> str:
+    if manifest.outcome is Outcome.COMPLETE:
+        return ""
+    lines = "\n".join(f"  - {problem}" for problem in manifest.problems)
+    return f"ATTENTION: this snapshot is INCOMPLETE.\n{lines}\n"
+
+
+_WHAT = """\
+1. What is here
+---------------
+  data/           a complete DATA_DIR: webui.db, uploads/, vector_db/ and the rest
+  outside/        what does not lie in DATA_DIR: the secret key, the settings
+  manifest.json   what this is, with counts and checksums
+
+Work on a copy, or make sure the repository still holds the snapshot. Put
+data/ into an empty place: files named webui.db-wal, webui.db-shm or
+chroma.sqlite3-journal left by another state would be mixed into it.
+"""
+
+
+def _secret_key(manifest: Manifest) -> str:
+    key = manifest.secret_key
+    if key.found:
+        return f"""\
+2. The secret key comes first
+-----------------------------
+outside/webui_secret_key holds WEBUI_SECRET_KEY. Give it to Open WebUI BEFORE
+the first start; otherwise it makes a new key without a word{_without(key)}.
+"""
+    return f"""\
+2. The secret key is NOT here
+-----------------------------
+It was not found when the snapshot was made. If you have it (it is called
+WEBUI_SECRET_KEY, or lies in a file .webui_secret_key), give it to Open WebUI
+before the first start. Without it everybody has to sign in again{_without(key)}.
+"""
+
+
+def _without(key: SecretKeyRecord) -> str:
+    return f", and these are lost: {'; '.join(key.needed_because)}" if key.needed_because else ""
+
+
+def _paths(manifest: Manifest) -> str:
+    application = manifest.application
+    seen = application.data_dir
+    if not seen:
+        return ""
+    if is_same_place(seen, application.data_dir_here):
+        where = "Put data/ at that path again, or change the paths as follows"
+    else:
+        where = "In a container, mount data/ there. Elsewhere, change the paths as follows"
+    return f"""\
+3. Where the data must lie
+--------------------------
+The database holds the path of every upload. The application saw them in
+  {seen}/uploads
+{where}
+(NEW is the absolute path of the new data directory; Open WebUI must not run):
+
+  sqlite3 NEW/webui.db "UPDATE file SET path = 'NEW' || substr(path, length('{_sql(seen)}') + 1)
+    WHERE substr(path, 1, length('{_sql(seen)}/')) = '{_sql(seen)}/';"
+"""  # noqa: S608 - shown to a person, who decides
+
+
+def _sql(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _start(manifest: Manifest) -> str:
+    version = manifest.application.version
+    package = f"open-webui=={version}" if version else "open-webui"
+    image = manifest.application.image or f"ghcr.io/open-webui/open-webui:{f'v{version}' if version else 'main'}"
+    settings = ""
+    if any(record.name is Component.CONFIGURATION for record in manifest.components):
+        settings = "\nThe settings it ran with are in outside/environment, one NAME=VALUE per line.\n"
+    return f"""\
+4. Starting it
+--------------
+Use the version above or a newer one, which changes the database on its first
+start. NEVER start an older version on these data, not even to try.
+
+With Docker:
+
+  docker run -d --name open-webui -p 3000:8080 \\
+    -v /absolute/path/to/data:/app/backend/data \\
+    -e WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)" \\
+    {image}
+
+With pip (Python 3.11 or newer):
+
+  pip install {package}
+  export DATA_DIR=/absolute/path/to/data
+  export WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)"
+  open-webui serve
+{settings}"""
+
+
+_AFTER = """\
+5. Is everything there?
+-----------------------
+Sign in, open a chat, download a file, ask a knowledge base a question.
+manifest.json lists how many rows each table and how many vectors each
+collection held.
+"""

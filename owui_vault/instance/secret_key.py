@@ -1,0 +1,85 @@
+"""The key that sessions, second factors and encrypted valves hang on: it does not lie in the data directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.instance.processes import Holder, as_seen_by, read_small, working_directory
+from owui_vault.model import Secret
+from owui_vault.ports import SecretSource
+
+KEY_FILE = ".webui_secret_key"
+KEY_VARIABLES = ("WEBUI_SECRET_KEY", "WEBUI_JWT_SECRET_KEY")
+FILE_VARIABLE = "WEBUI_SECRET_KEY_FILE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundKey:
+    """The key, byte for byte as the application uses it, and where it was found."""
+
+    key: Secret
+    source: str
+
+
+def find_secret_key(
+    data_dir: Path,
+    holders: tuple[Holder, ...],
+    *,
+    given: SecretSource | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> FoundKey | None:
+    """The first key of: the configuration, the running processes, a settings file, beside the data directory.
+
+    `settings` are those of a `.env` file. A process is asked as the application itself looks: its environment first,
+    then the file the environment names, then its working directory. Raises SecretError when the configured one fails.
+    """
+    if given is not None:
+        return FoundKey(key=Secret(given.reveal()), source="instance.secret_key")
+    candidates = (_of_processes(holders), _of_settings(settings or {}), _beside(data_dir))
+    return next((found for each in candidates for found in each), None)
+
+
+def _of_processes(holders: tuple[Holder, ...]) -> Iterator[FoundKey]:
+    for holder in holders:
+        environment = holder.environment or {}
+        for name in KEY_VARIABLES:
+            if environment.get(name):
+                yield FoundKey(
+                    key=Secret(environment[name]), source=f"{name} in the environment of process {holder.pid}"
+                )
+        yield from _of_files(holder, environment.get(FILE_VARIABLE, ""))
+
+
+def _of_files(holder: Holder, named: str) -> Iterator[FoundKey]:
+    process = f"process {holder.pid}"
+    if named:
+        yield from _from_file(as_seen_by(holder.pid, named), f"{named}, named by {FILE_VARIABLE} of {process}")
+    folder = working_directory(holder.pid)
+    yield from _from_file(folder / KEY_FILE, f"{KEY_FILE} in {_cwd(holder.pid)}, working directory of {process}")
+
+
+def _of_settings(settings: Mapping[str, str]) -> Iterator[FoundKey]:
+    for name in KEY_VARIABLES:
+        if settings.get(name):
+            yield FoundKey(key=Secret(settings[name]), source=f"{name} in a .env file")
+
+
+def _beside(data_dir: Path) -> Iterator[FoundKey]:
+    for folder in (data_dir.parent, data_dir):
+        yield from _from_file(folder / KEY_FILE, os.fspath(folder / KEY_FILE))
+
+
+def _from_file(path: Path, source: str) -> Iterator[FoundKey]:
+    text = read_small(path)
+    if text.strip():
+        yield FoundKey(key=Secret(text), source=source)
+
+
+def _cwd(pid: int) -> str:
+    try:
+        return os.fspath(working_directory(pid).readlink())
+    except OSError:
+        return "its working directory"

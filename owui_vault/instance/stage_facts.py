@@ -1,0 +1,39 @@
+"""Facts of a captured tree: what the manifest says about the application."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.instance.chroma import migration_level
+from owui_vault.instance.facts import DatabaseFacts, read_facts
+from owui_vault.instance.names import VECTOR_DATABASE
+from owui_vault.instance.sqlite_files import open_at_rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFacts:
+    """What the databases of a tree at rest say. Empty where one is damaged: `examine` reports that."""
+
+    database: DatabaseFacts
+    chroma_migration: str = ""
+
+
+def read_stage(data_dir: Path) -> StageFacts:
+    """Read a captured or restored data directory, never a live one."""
+    try:
+        facts = read_facts(data_dir)
+    except sqlite3.DatabaseError:
+        facts = DatabaseFacts()
+    return StageFacts(database=facts, chroma_migration=_migration(data_dir / VECTOR_DATABASE))
+
+
+def _migration(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    try:
+        with open_at_rest(path) as connection:
+            return migration_level(connection)
+    except sqlite3.DatabaseError:
+        return ""

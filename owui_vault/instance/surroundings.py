@@ -1,0 +1,154 @@
+"""What stands around a data directory: who runs on it, with which settings, and what a backup of it does not cover."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from owui_vault.errors import UnsupportedInstanceError
+from owui_vault.instance import environment as settings_module
+from owui_vault.instance.container import FoundContainer
+from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
+from owui_vault.instance.processes import Holders, application_version, as_seen_by, find_holders, version_in
+from owui_vault.instance.secret_key import FoundKey, find_secret_key
+from owui_vault.ports import SecretSource
+from owui_vault.system.filesystem import filesystem_type
+
+_NETWORK = frozenset({"nfs", "cifs", "smb2", "9p", "fuse", "ceph", "gpfs"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What was seen around one data directory."""
+
+    holders: Holders
+    version: str = ""  # of Open WebUI; empty: nothing told it
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds secrets
+    key: FoundKey | None = None
+    app_data_dir: str = ""  # DATA_DIR as the running application was given it
+    filesystem: str = ""
+    unsupported: str = ""  # why a snapshot of this directory would miss the main database
+    container: FoundContainer | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """Whether its engine says so, or a process was seen that has a database open."""
+        return bool(self.holders.found) or (self.container is not None and self.container.running)
+
+    def demand_supported(self) -> None:
+        """Raise UnsupportedInstanceError when the main database lies elsewhere."""
+        if self.unsupported:
+            raise UnsupportedInstanceError(
+                self.unsupported,
+                hint="Save that database with its own tools (pg_dump, for one): this program covers webui.db only.",
+            )
+
+
+def look_around(
+    data_dir: Path,
+    *,
+    secret_key: SecretSource | None = None,
+    database_url: str = "",
+    container: FoundContainer | None = None,
+) -> Surroundings:
+    """Look at the processes and files around a data directory; nothing is opened that is live.
+
+    `secret_key` and `database_url` are what the configuration says; it wins. `container` is where it runs: its engine
+    then tells what no process does while it is stopped. Raises SecretError when that key cannot be had.
+    """
+    holders = find_holders((data_dir / DATABASE, data_dir / VECTOR_DATABASE))
+    from_file = {} if container else _settings_files(data_dir, holders)
+    settings = {**from_file, **(container.environment if container else {}), **_environment(holders)}
+    if database_url:
+        settings["DATABASE_URL"] = database_url
+    asker = _asker_of(container) if container else _asker(data_dir, holders)
+    known_key = container.key if container and secret_key is None else None
+    return Surroundings(
+        holders=holders,
+        version=_version(data_dir, holders) or (container.version if container else ""),
+        settings=settings_module.settings_of_the_instance(settings),
+        key=known_key or find_secret_key(data_dir, holders.found, given=secret_key, settings=from_file),
+        app_data_dir=container.record.data_dir if container else settings.get("DATA_DIR", ""),
+        filesystem=filesystem_type(data_dir),
+        unsupported=_unsupported(data_dir, settings_module.database_elsewhere(settings, asker)),
+        container=container,
+        warnings=tuple(_warnings(data_dir, holders, settings, container)),
+    )
+
+
+def _environment(holders: Holders) -> Mapping[str, str]:
+    """The environment of the first process that lets us read it; workers share it with their parent."""
+    return next((holder.environment for holder in holders.found if holder.environment), {})
+
+
+def _settings_files(data_dir: Path, holders: Holders) -> dict[str, str]:
+    """`.env` files the application reads at its start: above its backend, where it works, and beside the data."""
+    places = [data_dir.parent.parent / ".env", data_dir.parent / ".env"]
+    for holder in holders.found[:1]:
+        places += [as_seen_by(holder.pid, "../.env"), as_seen_by(holder.pid, ".env")]
+    found: dict[str, str] = {}
+    for place in places:
+        found |= settings_module.read_settings(place)
+    return settings_module.settings_of_the_instance(found)
+
+
+def _asker(data_dir: Path, holders: Holders) -> Callable[[str], bool]:
+    """A question: is this path, as the application sees it, our `webui.db`?"""
+    pid = holders.pids[0] if holders.found else None
+
+    def is_ours(path: str) -> bool:
+        seen = Path(path) if pid is None else as_seen_by(pid, path)
+        try:
+            return seen.samefile(data_dir / DATABASE)
+        except OSError:
+            return settings_module.is_default_database(path)
+
+    return is_ours
+
+
+def _asker_of(container: FoundContainer) -> Callable[[str], bool]:
+    """The same question for a path inside a container, which may be stopped."""
+
+    def is_ours(path: str) -> bool:
+        seen = posixpath.normpath(posixpath.join(container.working_dir, path))
+        return seen == posixpath.join(container.record.data_dir, DATABASE)
+
+    return is_ours
+
+
+def _unsupported(data_dir: Path, elsewhere: str) -> str:
+    return f"the main database is not {data_dir / DATABASE} but {elsewhere} (DATABASE_URL)" if elsewhere else ""
+
+
+def _version(data_dir: Path, holders: Holders) -> str:
+    for holder in holders.found:
+        version = application_version(holder.pid)
+        if version:
+            return version
+    # A pip install keeps its data inside the package, by default.
+    is_inside = data_dir.parent.name == "open_webui"
+    return version_in(data_dir.parent.parent) if is_inside else ""
+
+
+def _warnings(
+    data_dir: Path, holders: Holders, settings: Mapping[str, str], container: FoundContainer | None
+) -> Iterator[str]:
+    yield from settings_module.not_covered(settings)
+    yield from container.warnings if container else ()
+    kind = filesystem_type(data_dir)
+    if kind in _NETWORK:
+        yield f"the data lie on a network file system ({kind}): SQLite is not safe there, nothing can be proven live"
+    if (
+        holders.hidden and not holders.found and not container and os.geteuid() != 0
+    ):  # root is kept out of a few by a sandbox at most
+        yield (
+            f"{holders.hidden:,} processes of other users could not be looked at: whether Open WebUI runs here, its"
+            " version and its settings are unknown. Run as root, or as its user"
+        )
+    unreadable = [str(holder.pid) for holder in holders.found if holder.environment is None]
+    if unreadable:
+        yield f"the environment of process {', '.join(unreadable)} may not be read: settings are not in the snapshot"

@@ -1,0 +1,88 @@
+"""Rows of `file` held against the uploads that are there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from owui_vault.instance.facts import FileRow
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class UploadFindings:
+    """Names of uploads by what is wrong with them."""
+
+    missing: list[str] = field(default_factory=list)
+    wrong_size: list[str] = field(default_factory=list)
+    wrong_hash: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)  # rows whose path names nothing below uploads/
+
+
+def check_uploads(
+    rows: Iterable[FileRow],
+    uploads: Path,
+    *,
+    size_of: Callable[[str], int | None] | None = None,
+    hashes: bool = False,
+) -> UploadFindings:
+    """Hold each row against the directory, or against `size_of` (name to size, None for a missing one). Reads only.
+
+    `hashes` reads each upload whose SHA-256 the application recorded.
+    """
+    look = size_of or (lambda name: _size(uploads / name))
+    found = UploadFindings()
+    for row in rows:
+        if row.is_remote:
+            continue
+        if not row.upload:
+            found.outside.append(row.path)
+            continue
+        size = look(row.upload)
+        if size is None:
+            found.missing.append(row.upload)
+        elif row.size_bytes is not None and row.size_bytes != size:
+            found.wrong_size.append(row.upload)
+        elif hashes and row.sha256 and sha256_of(uploads / row.upload) != row.sha256:
+            found.wrong_hash.append(row.upload)
+    return found
+
+
+def _size(path: Path) -> int | None:
+    """A file's size; a link is followed, since an upload may be one. None: there is no file."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file; empty where it cannot be read, which equals no hash."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def names(found: Iterable[str], *, at_most: int = 5) -> str:
+    """Some names for a sentence, safe to print, however many and however strange they are."""
+    listed = list(found)
+    shown = ", ".join(printable(each) for each in listed[:at_most])
+    more = len(listed) - at_most
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def printable(name: str) -> str:
+    """A name on one line: control characters and undecodable bytes escaped."""
+    if name.isprintable():
+        return name
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in name
+    )

@@ -1,0 +1,99 @@
+"""A pickle is data, never code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from owui_vault.instance.hnsw import load_plain, read_index
+
+MARK = "/tmp/owui-vault-was-hit"
+
+
+class Call:
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.value = (function, arguments)
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.value  # type: ignore[return-value]
+
+
+HOSTILE = {
+    "system": pickle.dumps({"id_to_label": Call(os.system, f"touch {MARK}")}),
+    "eval": pickle.dumps(Call(eval, f"open({MARK!r}, 'w')")),
+    "old protocol": b"cos\nsystem\n(S'touch " + MARK.encode() + b"'\ntR.",
+    "instance": b"(S'touch " + MARK.encode() + b"'\nios\nsystem\n.",
+    "stack global": b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x01x\x85R.",
+    "persistent": b"\x80\x03Pabc\n.",
+    "extension": b"\x80\x02\x82\x01.",
+    "nested module": b"\x80\x04\x8c\x40chromadb.segment.impl.vector.local_persistent_hnsw\x8c\x02os\x93.",
+    "dotted": b"\x80\x04\x8c\x02os\x8c\x0bpath.exists\x93\x8c\x01x\x85R.",
+    "class": pickle.dumps({"id_to_label": Path("/")}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_a_hostile_pickle_is_refused_and_does_nothing(name: str) -> None:
+    with pytest.raises(ValueError, match=r"plain values|cut short or damaged"):
+        load_plain(HOSTILE[name])
+    assert not Path(MARK).exists()
+
+
+def test_the_record_of_older_versions_is_read_without_its_class() -> None:
+    values = {"total_elements_added": 2, "id_to_label": {"a": 1, "b": 2}}
+    head = b"\x80\x04cchromadb.segment.impl.vector.local_persistent_hnsw\nPersistentData\n)\x81"
+    data = head + pickle.dumps(values, protocol=4)[2:-1] + b"b."
+    assert load_plain(data) == values
+
+
+def test_the_stand_in_of_older_versions_cannot_be_called_into_harm() -> None:
+    head = b"\x80\x04cchromadb.segment.impl.vector.local_persistent_hnsw\nPersistentData\n"
+    for tail in (b")\x81(NNtb.", b")\x81S'x'\nb."):
+        assert load_plain(head + tail) == {}
+    for tail in (b"(S'x'\ntR.", b")R.", b".", b")\x81."):
+        with pytest.raises(ValueError, match="is "):
+            load_plain(head + tail)
+
+
+@pytest.mark.parametrize("value", [[], 1, "x", None, ({},)])
+def test_anything_but_a_dict_is_not_chromas(value: object) -> None:
+    with pytest.raises(ValueError, match="not what Chroma writes"):
+        load_plain(pickle.dumps(value))
+
+
+def test_no_damage_to_a_pickle_escapes_as_another_error(seed: random.Random) -> None:
+    data = pickle.dumps({"id_to_label": {f"id-{number}": number for number in range(50)}, "total_elements_added": 50})
+    for _ in range(3000):
+        broken = bytearray(data)
+        for _ in range(seed.randrange(1, 4)):
+            broken[seed.randrange(len(broken))] = seed.randrange(256)
+        try:
+            load_plain(bytes(broken[: seed.randrange(len(broken)) + 1]))
+        except ValueError:
+            continue
+
+
+def test_no_damage_to_an_index_escapes_as_another_error(
+    moments: Path, tmp_path: Path, seed: random.Random, index_folder: Callable[[Path], Path]
+) -> None:
+    (source,) = (moments / "a").glob("*/index_metadata.pickle")
+    folder = tmp_path / "index"
+    folder.mkdir()
+    files = {path.name: path.read_bytes() for path in source.parent.iterdir()}
+    for _ in range(150):
+        name = seed.choice(sorted(files))
+        broken = bytearray(files[name])
+        broken[seed.randrange(min(120, len(broken)))] ^= 1 << seed.randrange(8)
+        for each, content in {**files, name: bytes(broken[: seed.randrange(len(broken)) + 1])}.items():
+            (folder / each).write_bytes(content)
+        assert isinstance(read_index(folder).flaws, tuple)
+
+
+def test_an_unreadable_index_is_a_flaw(tmp_path: Path) -> None:
+    for name in ("header.bin", "data_level0.bin", "length.bin", "link_lists.bin"):
+        (tmp_path / name).mkdir()
+    assert "lacks" in read_index(tmp_path).flaws[0]

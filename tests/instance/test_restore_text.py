@@ -1,0 +1,69 @@
+"""RESTORE.txt alone brings an instance back."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from owui_vault.instance.facts import read_facts
+from owui_vault.instance.restore_text import restore_text
+from owui_vault.model import Component, ComponentRecord, Manifest, Outcome, SecretKeyRecord
+
+Describe = Callable[[Path], Manifest]
+
+
+def test_it_says_what_a_stranger_needs(at_rest: Path, manifest_of: Describe) -> None:
+    text = restore_text(manifest_of(at_rest))
+    for words in (
+        "2026-11-20T03:00:00Z",
+        "Open WebUI version: 0.12.4",
+        "outside/webui_secret_key",
+        "pip install open-webui==0.12.4",
+        "ghcr.io/open-webui/open-webui:v0.12.4",
+        "/app/backend/data/uploads",
+        "NEVER start an older version",
+    ):
+        assert words in text
+    assert "INCOMPLETE" not in text
+
+
+def test_its_statement_really_moves_the_uploads(at_rest: Path, manifest_of: Describe) -> None:
+    text = restore_text(manifest_of(at_rest))
+    match = re.search(r'sqlite3 NEW/webui.db "(UPDATE .*?;)"', text, re.DOTALL)
+    assert match
+    with closing(sqlite3.connect(at_rest / "webui.db")) as connection:
+        assert connection.execute(match[1].replace("NEW", str(at_rest))).rowcount == 8
+        connection.commit()
+        connection.execute("PRAGMA journal_mode = DELETE")
+    assert read_facts(at_rest).app_data_dir == str(at_rest)
+
+
+def test_a_missing_key_is_not_hidden(at_rest: Path, manifest_of: Describe) -> None:
+    key = SecretKeyRecord(found=False, needed_because=("second factors (MFA) of 1 people",))
+    text = restore_text(replace(manifest_of(at_rest), secret_key=key))
+    assert "The secret key is NOT here" in text
+    assert "second factors (MFA) of 1 people" in text
+
+
+def test_an_incomplete_one_begins_with_that(at_rest: Path, manifest_of: Describe) -> None:
+    manifest = replace(manifest_of(at_rest), outcome=Outcome.INCOMPLETE, problems=("not proven",))
+    assert "ATTENTION: this snapshot is INCOMPLETE.\n  - not proven" in restore_text(manifest)
+
+
+def test_settings_are_mentioned_where_they_are(at_rest: Path, manifest_of: Describe) -> None:
+    manifest = manifest_of(at_rest)
+    settings = ComponentRecord(name=Component.CONFIGURATION, files=1, size_bytes=1, digest="")
+    assert "outside/environment" not in restore_text(manifest)
+    assert "outside/environment" in restore_text(replace(manifest, components=(*manifest.components, settings)))
+
+
+def test_nothing_known_about_the_application_still_makes_a_text(at_rest: Path, manifest_of: Describe) -> None:
+    manifest = manifest_of(at_rest)
+    bare = replace(manifest.application, version="", data_dir="", alembic_head="")
+    text = restore_text(replace(manifest, application=bare))
+    assert "pip install open-webui\n" in text
+    assert "Where the data must lie" not in text
