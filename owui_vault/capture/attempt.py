@@ -1,0 +1,169 @@
+"""One attempt: marks, settle, fence, pin, take, marks again. Equal marks prove that all of it is of one moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from owui_vault.capture.bench import Bench
+from owui_vault.capture.classify import Database, classify
+from owui_vault.capture.databases import RawCopies, RawMark, raw_mark
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.marks import Mark, Walk
+from owui_vault.capture.pin import Pin, hold_all
+from owui_vault.capture.settle import clock_offset, tick, wall_ns
+
+_CLOCK_STEP_SECONDS = 0.010
+
+
+@dataclass(slots=True)
+class Look:
+    """All marks of one look."""
+
+    tree: dict[str, Mark]
+    raw: dict[str, RawMark]
+    unreadable: set[str]
+
+    def unsettled(self, probe_ns: int) -> set[str]:
+        """Names of what could have been changed after the look without any difference in its mark."""
+        late = {name for name, mark in self.tree.items() if _has_times(mark) and not mark.settled(probe_ns)}
+        return late | {
+            name for name, raw in self.raw.items() if not all(part.settled(probe_ns) for part in raw.parts())
+        }
+
+
+def _has_times(mark: Mark) -> bool:
+    return bool(mark.mtime_ns or mark.ctime_ns)
+
+
+@dataclass(slots=True)
+class Instant:
+    """A proven (or at least taken) moment; the pins hold their databases until they are released."""
+
+    at_ns: int
+    databases: tuple[Database, ...]
+    pins: list[Pin]
+    look: Look
+    unsettled: set[str] = field(default_factory=set)
+
+    def release(self) -> None:
+        """Let the pinned databases go."""
+        while self.pins:
+            self.pins.pop().release()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """The circumstances of one attempt. `frozen`: nobody is believed to run who could write."""
+
+    bench: Bench
+    raw: RawCopies
+    frozen: bool
+    patience_seconds: float  # how long settling is waited for when frozen
+    until: float
+    settle_seconds: float = 0.0
+
+    def run(self) -> Instant:
+        """Steps 4 to 12 of the procedure. Raises AttemptFailedError, NoRoomError."""
+        offset = clock_offset()
+        databases = classify(self.bench.job)
+        apart = [database for database in databases if not database.pinnable]
+        pins: list[Pin] = []
+        try:
+            pins.extend(Pin(database) for database in databases if database.pinnable)
+            self.bench.fences.forbidden = {inode for pin in pins for inode in pin.inodes()}
+            look, unsettled = self._rest(apart)
+            at_ns = hold_all(pins) if pins else wall_ns()
+            self._take(apart, look, unsettled)
+            self._compare(apart, look)
+            if abs(clock_offset() - offset) > _CLOCK_STEP_SECONDS:
+                raise AttemptFailedError("the clock of this machine was set meanwhile")
+            self.raw.examine(apart)
+        except BaseException:
+            for pin in pins:
+                pin.release()
+            raise
+        return Instant(at_ns, databases, pins, look, unsettled)
+
+    def _rest(self, apart: Sequence[Database]) -> tuple[Look, set[str]]:
+        """Marks that can be trusted: settled by the file system's clock, no journal at work, fenced."""
+        began = time.monotonic()
+        number = 0
+        while True:
+            reason = "nothing came to rest"
+            try:
+                look = self.look(apart)
+                self._refuse_journals(apart, look)
+                unsettled = look.unsettled(self.bench.probe.now_ns())
+                impatient = self.frozen and time.monotonic() - began > self.patience_seconds
+                if not unsettled or impatient:
+                    self._fence(apart, look)
+                    self.settle_seconds += time.monotonic() - began
+                    return look, unsettled
+                reason = f"{min(unsettled) or 'the data directory'} is being written to"
+            except SourceChangedError as changed:
+                reason = str(changed)
+            self._within_time(reason)
+            time.sleep(min(tick(number), max(0.0, self.until - time.monotonic())))
+            number += 1
+
+    def look(self, apart: Sequence[Database]) -> Look:
+        """Read all marks once."""
+        walk = Walk(self.bench.job)
+        tree = dict(walk)
+        return Look(tree, {each.name: raw_mark(self.bench, each) for each in apart}, walk.unreadable)
+
+    def _refuse_journals(self, apart: Sequence[Database], look: Look) -> None:
+        """Pages are written only while a journal lives; in a freeze, and after a crash, it is taken along."""
+        for database in apart:
+            if look.raw[database.name].journal_lives and not (self.frozen or database.left_journal):
+                raise SourceChangedError(database.name, "is in a transaction")
+
+    def _fence(self, apart: Sequence[Database], look: Look) -> None:
+        """Wait for writes on their way into anything that was not fenced at this mark before."""
+        for name, mark in look.tree.items():
+            if mark.is_file and not self.bench.has(name, mark):
+                try:
+                    self.bench.fences.wait(self.bench.job.locate(name), mark, name)
+                except PermissionError:
+                    self.bench.unreadable.add(name)
+        for database in apart:
+            self.raw.fence(database, look.raw[database.name])
+
+    def _take(self, apart: Sequence[Database], look: Look, unsettled: set[str]) -> None:
+        """Link and copy whatever the stage does not hold yet, remove from it what is not in the look."""
+        self.bench.drop_all_but(look.tree)
+        names = {database.name for database in apart}
+        for name in [each for each in self.raw.taken if each not in names]:
+            self.raw.forget(name)
+        for name, mark in look.tree.items():
+            late = name in unsettled
+            self.bench.put(name, mark, link=not late and self.bench.job.is_write_once(name), unsettled=late)
+            if mark.is_file:
+                self._within_time(f"copying {name} took too long")
+        for database in apart:
+            self.raw.take(database, look.raw[database.name], once=database.name in unsettled)
+            self._within_time(f"copying {database.name} took too long")
+
+    def _compare(self, apart: Sequence[Database], look: Look) -> None:
+        """Raise SourceChangedError unless everything is as it was, but for the times that our own links moved."""
+        walk = Walk(self.bench.job)
+        count = 0
+        for name, mark in walk:
+            count += 1
+            before = look.tree.get(name)
+            if before is None:
+                raise SourceChangedError(name, "appeared")
+            if mark != before and mark != self.bench.links.get(name):
+                raise SourceChangedError(name)
+        if count != len(look.tree):
+            raise SourceChangedError("", "lost a file")
+        if walk.unreadable != look.unreadable:
+            raise SourceChangedError("", "changed who may read it")
+        for database in apart:
+            self.raw.changed_since(database, look.raw[database.name])
+
+    def _within_time(self, reason: str) -> None:
+        if time.monotonic() > self.until:
+            raise AttemptFailedError(reason)

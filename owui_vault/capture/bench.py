@@ -1,0 +1,189 @@
+"""The child's view of the stage: which copies and links are in it, and of which mark each is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from owui_vault.capture.errors import NoRoomError, SourceChangedError
+from owui_vault.capture.files import copy_file, keep_attributes, link_file, unique_time_ns
+from owui_vault.capture.job import Job
+from owui_vault.capture.marks import Mark, mark_from, mark_of, symlink_leaves
+from owui_vault.capture.settle import Fences, Probe, wall_ns
+from owui_vault.system.filesystem import free_bytes
+
+_LOOK_AT_ROOM_EVERY_BYTES = 64 << 20
+_ASSUMED_BYTES_PER_SECOND = 200e6
+_SHARE_KEPT_FREE = 0.05
+_MOST_RESERVES = 10  # five percent of a very large disk is more than anybody needs
+
+
+@dataclass(slots=True)
+class Bench:
+    """Copies and links by name. An entry is good for as long as the live path has the same mark."""
+
+    job: Job
+    probe: Probe
+    fences: Fences = field(default_factory=Fences)
+    copies: dict[str, Mark] = field(default_factory=dict)
+    links: dict[str, Mark] = field(default_factory=dict)
+    others: dict[str, Mark] = field(default_factory=dict)  # directories and symlinks
+    unreadable: set[str] = field(default_factory=set)
+    leaving: set[str] = field(default_factory=set)  # symlinks that point out of the data directory
+    copied_bytes: int = 0
+    copying_seconds: float = 0.0
+    _unlooked_bytes: int = 0
+
+    def place(self, name: str) -> str:
+        """Where a name stands in the stage."""
+        return f"{self.job.tree}/{name}" if name else self.job.tree
+
+    def has(self, name: str, mark: Mark) -> bool:
+        """Whether the stage holds exactly this already."""
+        return self.copies.get(name) == mark or self.links.get(name) == mark or self.others.get(name) == mark
+
+    def put(self, name: str, mark: Mark, *, link: bool, fenced: bool = False, unsettled: bool = False) -> None:
+        """Bring one entry into the stage. Raises SourceChangedError, NoRoomError; what may not be read is noted."""
+        if mark.is_special or self.has(name, mark):
+            return
+        if mark.is_directory:
+            self._make_directory(name, mark)
+        elif mark.is_symlink:
+            self._make_symlink(name, mark)
+        else:
+            self._put_file(name, mark, link=link, fenced=fenced, unsettled=unsettled)
+
+    def _put_file(self, name: str, mark: Mark, *, link: bool, fenced: bool, unsettled: bool) -> None:
+        self._forget(name)
+        self._remove(name)  # what is no longer known must not stay: nobody would ever take it out of the stage
+        try:
+            if link and self._link(name, mark, fenced):
+                return
+            self.copy(self.job.locate(name), name, mark, fenced=fenced)
+        except PermissionError:
+            self.unreadable.add(name)
+            return
+        self.unreadable.discard(name)
+        self.copies[name] = mark
+        if unsettled:
+            self.copies[name] = mark._replace(ctime_ns=-1)  # in the stage, but good for this attempt only
+            new_time = unique_time_ns(self.probe.is_coarse())
+            os.utime(self.place(name), ns=(new_time, new_time))
+
+    def _link(self, name: str, mark: Mark, fenced: bool) -> bool:
+        real = self.job.locate(name)
+        if fenced:
+            self.fences.wait(real, mark, name)
+        else:
+            os.close(self.fences.open(real, mark, name))  # a file that nobody can read is found here, not by the engine
+        linked = link_file(real, self.place(name), mark, name)
+        if linked is None:
+            return False
+        self.links[name] = linked
+        self.unreadable.discard(name)
+        return True
+
+    def copy(self, source: str, name: str, mark: Mark, *, fenced: bool = False, ours: bool = False) -> None:
+        """Copy a real path to a name in the stage, with an eye on the room that is left.
+
+        With `ours` the copy keeps our own owner and a private mode.
+        """
+        self._unlooked_bytes += mark.size
+        if self._unlooked_bytes > _LOOK_AT_ROOM_EVERY_BYTES:
+            self.require_room(mark.size)
+        descriptor = self.fences.open(source, mark, name)
+        try:
+            if fenced:
+                self.fences.through(descriptor)
+            if mark_from(os.fstat(descriptor)) != mark:
+                raise SourceChangedError(name)
+            kept = mark._replace(user=os.geteuid(), group=os.getegid(), mode=0o100600) if ours else mark
+            copied = copy_file(descriptor, self.place(name), kept, name)
+        finally:
+            os.close(descriptor)
+        if copied.bytes_copied:
+            self.copied_bytes += copied.bytes_copied
+            self.copying_seconds += copied.seconds
+
+    def require_room(self, size_bytes: int) -> None:
+        """Raise NoRoomError unless this much fits and the reserve stays free."""
+        self._unlooked_bytes = 0
+        free, whole = free_bytes(self.job.work_dir)
+        reserve = self.job.reserve_bytes
+        reserve = max(reserve, min(int(whole * _SHARE_KEPT_FREE), reserve * _MOST_RESERVES))
+        if free < size_bytes + reserve:
+            raise NoRoomError(
+                f"{self.job.work_dir} has {free >> 20} MiB free; {size_bytes >> 20} MiB of copies"
+                f" and a reserve of {reserve >> 20} MiB are needed"
+            )
+
+    def bytes_per_second(self) -> float:
+        """How fast copies were so far."""
+        if self.copied_bytes < 1 << 20 or self.copying_seconds <= 0:
+            return _ASSUMED_BYTES_PER_SECOND
+        return self.copied_bytes / self.copying_seconds
+
+    def drop_all_but(self, names: Iterable[str]) -> None:
+        """Make the stage hold nothing that the instant does not."""
+        wanted = set(names)
+        for name in [each for each in (*self.copies, *self.links, *self.others) if each not in wanted]:
+            self._forget(name)
+            self._remove(name)
+        self.unreadable &= wanted
+
+    def _forget(self, name: str) -> None:
+        for each in (self.copies, self.links, self.others):
+            each.pop(name, None)
+
+    def _remove(self, name: str) -> None:
+        place = self.place(name)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISDIR(os.lstat(place).st_mode):
+                shutil.rmtree(place)
+            else:
+                os.unlink(place)
+
+    def _make_directory(self, name: str, mark: Mark) -> None:
+        known = self.others.get(name)
+        if known is None or not known.is_directory:
+            self._forget(name)
+            self._remove(name)
+            os.makedirs(self.place(name), mode=0o700, exist_ok=True)
+        self.others[name] = mark
+
+    def _make_symlink(self, name: str, mark: Mark) -> None:
+        self._forget(name)
+        self._remove(name)
+        try:
+            target = os.readlink(self.job.locate(name))
+        except OSError as error:
+            raise SourceChangedError(name) from error
+        place = self.place(name)
+        os.symlink(target, place)
+        os.utime(place, ns=(mark.mtime_ns, mark.mtime_ns), follow_symlinks=False)
+        if os.geteuid() == 0:
+            with suppress(PermissionError):
+                os.lchown(place, mark.user, mark.group)
+        self.others[name] = mark
+        (self.leaving.add if symlink_leaves(self.job, name, target) else self.leaving.discard)(name)
+
+    def seal(self) -> None:
+        """Give the directories their modes, owners and times, now that nothing is added to them any more."""
+        for name in sorted(self.others, reverse=True):
+            mark = self.others[name]
+            if mark.is_directory:
+                self._seal_directory(name, mark)
+
+    def _seal_directory(self, name: str, mark: Mark) -> None:
+        live = mark_of(self.job.locate(name))
+        # The top level has no times in its mark; the live ones are as good as any.
+        times = mark if mark.mtime_ns or live is None else live
+        descriptor = os.open(self.place(name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            keep_attributes(descriptor, mark._replace(mtime_ns=times.mtime_ns or wall_ns()))
+        finally:
+            os.close(descriptor)

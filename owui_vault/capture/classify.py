@@ -1,0 +1,150 @@
+"""Looking at databases with raw descriptors, in a forked process that ends before anything is pinned.
+
+A process that closes any descriptor of a database drops all locks it holds on it, so the process with the pins must
+never do this itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import signal
+import stat
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from owui_vault.capture.job import Job
+from owui_vault.capture.marks import mark_of
+from owui_vault.system.filesystem import open_to_read
+
+_SHM_DMS_BYTE = 128  # held shared by every connection that has the WAL index open
+_RESERVED_BYTE = 0x40000001  # held by whoever writes in rollback mode
+_FLOCK = struct.Struct("hhqqi4x") if struct.calcsize("P") == 8 else struct.Struct("hhqqi")
+_MAPPED_TO_WRITE = re.compile(rb"^\S+ .w.s \S+ \S+ (\d+) ", re.MULTILINE)
+_SHORT_SECONDS = 20
+_Plain = TypeVar("_Plain")  # whatever JSON can carry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """What one database was found to be."""
+
+    name: str
+    real: str
+    mode: str  # "wal", "delete", "none" for a file that is not a database, "absent"
+    holder: str = ""  # who shares its locks with us
+    obstacle: str = ""  # why it cannot be pinned
+    left_journal: bool = False  # a journal of a writer that died: no transaction is running
+
+    @property
+    def pinnable(self) -> bool:
+        """Whether a read transaction holds its state."""
+        return self.mode == "wal" and not self.obstacle
+
+
+def classify(job: Job) -> tuple[Database, ...]:
+    """Look at all databases of the plan, from a short process of its own."""
+    return tuple(
+        Database(**each) for each in in_short_process(lambda: [_look(name, job.locate(name)) for name in job.databases])
+    )
+
+
+def mapped_inodes() -> frozenset[int]:
+    """Inodes that some process we may look at has mapped shared and writable: their changes move no time."""
+    found: set[int] = set()
+    for process in os.listdir("/proc"):
+        if not process.isdigit():
+            continue
+        try:
+            maps = Path(f"/proc/{process}/maps").read_bytes()
+        except OSError:
+            continue  # gone, or somebody else's
+        found.update(int(inode) for inode in _MAPPED_TO_WRITE.findall(maps) if inode != b"0")
+    return frozenset(found)
+
+
+def in_short_process(work: Callable[[], list[_Plain]]) -> list[_Plain]:
+    """Run `work` in a forked copy of this process, which must have one thread; its answer travels as JSON."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(_SHORT_SECONDS)
+            with os.fdopen(writer, "w") as stream:
+                json.dump(work(), stream)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        text = stream.read()
+    _, status = os.waitpid(child, 0)
+    if status != 0:
+        raise RuntimeError("the databases could not be looked at")
+    answer: list[_Plain] = json.loads(text)
+    return answer
+
+
+def _look(name: str, real: str) -> dict[str, Any]:
+    try:
+        descriptor = open_to_read(real)
+    except FileNotFoundError:
+        return {"name": name, "real": real, "mode": "absent"}
+    except OSError as error:
+        return {"name": name, "real": real, "mode": "none", "obstacle": f"cannot be opened: {error.strerror}"}
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return {"name": name, "real": real, "mode": "none", "obstacle": "is not a file"}
+    mode = journal_mode(os.pread(descriptor, 100, 0))
+    answer: dict[str, Any] = {"name": name, "real": real, "mode": mode}
+    if mode == "wal":
+        answer.update(_pinning(real, status))
+    else:
+        answer["left_journal"] = _lock_holder(descriptor, _RESERVED_BYTE) is None
+    return answer
+
+
+def journal_mode(head: bytes) -> str:
+    """The mode in the first 100 bytes of a database."""
+    if not head:
+        return "delete"  # an empty file is an empty database
+    if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
+        return "none"
+    return "wal" if head[18] == 2 or head[19] == 2 else "delete"
+
+
+def _pinning(real: str, status: os.stat_result) -> dict[str, str]:
+    """Whether a pin on this WAL database would hold: its locks must be shared with the process that writes it."""
+    if status.st_nlink > 1:
+        return {"obstacle": "has a second name"}
+    wal, shm = mark_of(f"{real}-wal"), mark_of(f"{real}-shm")
+    if wal is None or shm is None or not wal.is_file or not shm.is_file:
+        return {"obstacle": "nobody has it open"}
+    try:
+        descriptor = open_to_read(f"{real}-shm")
+    except OSError as error:
+        return {"obstacle": f"its -shm cannot be opened: {error.strerror}"}
+    if not os.access(f"{real}-shm", os.W_OK):
+        return {"obstacle": "its -shm cannot be written by us"}
+    holder = _lock_holder(descriptor, _SHM_DMS_BYTE)
+    return {"obstacle": "nobody is seen to share its locks"} if holder is None else {"holder": _describe(holder)}
+
+
+def _lock_holder(descriptor: int, offset: int) -> int | None:
+    """The process that holds a lock on this byte; 0 for one in another process namespace, None for nobody."""
+    question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+    kind, _, _, _, process = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+    return None if kind == fcntl.F_UNLCK else process
+
+
+def _describe(process: int) -> str:
+    try:
+        return f"process {process} ({Path(f'/proc/{process}/comm').read_text().strip()})"
+    except OSError:
+        return f"process {process}" if process > 0 else "a process of another namespace"

@@ -1,0 +1,116 @@
+"""What is stored when no instant can be proven: each database whole in itself, every file as it was met."""
+
+from __future__ import annotations
+
+import time
+
+from owui_vault.capture.attempt import Instant, Look
+from owui_vault.capture.bench import Bench
+from owui_vault.capture.classify import Database, classify
+from owui_vault.capture.databases import RawCopies, raw_mark
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.marks import Mark, Walk, mark_of
+from owui_vault.capture.pin import Pin
+from owui_vault.capture.settle import tick, wall_ns
+
+_TRIES_PER_FILE = 5
+
+
+def gather(bench: Bench, raw: RawCopies, until: float) -> tuple[Instant, list[str]]:
+    """Databases first, then vectors, then the rest: a file without a row is harmless, a row without a file is not.
+
+    Answers names that could not be copied whole besides.
+    """
+    databases = classify(bench.job)
+    torn: list[str] = []
+    pins: list[Pin] = []
+    try:
+        for database in databases:
+            if not (database.pinnable and _pin(database, pins, bench)) and not _whole(bench, raw, database, until):
+                torn.append(database.name)
+        at_ns = wall_ns()
+        tree, moved = _files(bench)
+    except BaseException:
+        for pin in pins:
+            pin.release()
+        raise
+    pinned = {pin.database.name for pin in pins}
+    looks = {name: mark for name, mark in raw.taken.items() if name not in pinned}
+    return Instant(at_ns, databases, pins, Look(tree, looks, set())), torn + moved
+
+
+def _pin(database: Database, pins: list[Pin], bench: Bench) -> bool:
+    pin = Pin(database)
+    bench.fences.forbidden |= pin.inodes()
+    try:
+        pin.hold()
+    except AttemptFailedError:
+        pin.release()
+        return False
+    pins.append(pin)
+    return True
+
+
+def _whole(bench: Bench, raw: RawCopies, database: Database, until: float) -> bool:
+    """Copy one database between two of its transactions; when that never succeeds, as it is."""
+    number = 0
+    while True:
+        try:
+            mark = raw_mark(bench, database)
+            now = bench.probe.now_ns()
+            idle = database.left_journal or not mark.journal_lives
+            if idle and all(part.settled(now) for part in mark.parts()):
+                raw.fence(database, mark)
+                raw.take(database, mark)
+                raw.changed_since(database, mark)
+                return _makes_sense(raw, database)
+        except SourceChangedError:
+            raw.forget(database.name)
+        if time.monotonic() > until:
+            return _as_it_is(bench, raw, database)
+        time.sleep(tick(number))
+        number += 1
+
+
+def _makes_sense(raw: RawCopies, database: Database) -> bool:
+    try:
+        raw.examine([database])
+    except AttemptFailedError:
+        return False
+    return True
+
+
+def _as_it_is(bench: Bench, raw: RawCopies, database: Database) -> bool:
+    for _ in range(_TRIES_PER_FILE):
+        try:
+            mark = raw_mark(bench, database)
+            raw.take(database, mark, once=True)
+        except SourceChangedError:
+            continue
+        return False
+    return False
+
+
+def _files(bench: Bench) -> tuple[dict[str, Mark], list[str]]:
+    walk = Walk(bench.job, tolerant=True)
+    tree = dict(walk)
+    bench.drop_all_but(tree)
+    order = sorted(tree, key=lambda name: (bench.job.is_write_once(name), name))
+    moved = [name for name in order if not _put(bench, name, tree[name])]
+    bench.unreadable |= walk.unreadable
+    return tree, moved
+
+
+def _put(bench: Bench, name: str, mark: Mark) -> bool:
+    found: Mark | None = mark
+    for _ in range(_TRIES_PER_FILE):
+        if found is None:
+            return False
+        try:
+            settled = found.settled(bench.probe.now_ns())
+            bench.put(name, found, link=settled and bench.job.is_write_once(name), fenced=True, unsettled=not settled)
+        except SourceChangedError:
+            found = mark_of(bench.job.locate(name))
+        else:
+            return True
+    return False

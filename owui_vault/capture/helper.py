@@ -1,0 +1,250 @@
+"""The child process of a capture: the only one that touches the live data, and only to read.
+
+Standard library only. It obeys one line of JSON after the other and answers each with one; it ends when its parent
+ends, when its input ends, or when its own alarm rings. Its locks end with it, and nothing live has to be undone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from owui_vault.capture.attempt import Attempt, Instant
+from owui_vault.capture.bench import Bench
+from owui_vault.capture.databases import RawCopies
+from owui_vault.capture.errors import AttemptFailedError, NoRoomError
+from owui_vault.capture.files import content_time_ns
+from owui_vault.capture.gather import gather
+from owui_vault.capture.inventory import write_inventory
+from owui_vault.capture.job import Job
+from owui_vault.capture.marks import mark_of
+from owui_vault.capture.messages import Answer, number, part, parts, texts, whole
+from owui_vault.capture.prepare import Surroundings, prepare
+from owui_vault.capture.settle import Probe
+from owui_vault.capture.sqlite import copy_pinned, remove_database, sha256_of
+from owui_vault.system.filesystem import filesystem_type
+
+_PR_SET_PDEATHSIG = 1
+_SLACK_SECONDS = 30.0
+_IDLE_SECONDS = 24 * 3600
+_PROGRESS_EVERY_SECONDS = 0.5
+
+
+def main(parent: int) -> int:
+    """Obey until there is nothing more to obey."""
+    tie_to(parent)
+    refuse_foreign_descriptors()
+    helper: Helper | None = None
+    for line in sys.stdin:
+        message: Answer = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, number(message, "seconds") + _SLACK_SECONDS)
+        try:
+            if helper is None:
+                helper = Helper(job_from(message))
+            answer = helper.obey(message)
+        except AttemptFailedError as failed:
+            answer = {"failed": str(failed)}
+        except NoRoomError as full:
+            answer = {"no_room": str(full)}
+        say(answer)
+        signal.setitimer(signal.ITIMER_REAL, _IDLE_SECONDS)
+    return 0
+
+
+def tie_to(parent: int) -> None:
+    """Die with the process that started us."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)  # it was gone before the tie was made
+
+
+def refuse_foreign_descriptors() -> None:
+    """Closing an inherited descriptor of a database would drop our pins, so there must be none."""
+    listing = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+    names = os.listdir(listing)
+    os.close(listing)
+    foreign = {int(name) for name in names} - {0, 1, 2, listing}
+    foreign = {each for each in foreign if _is_open(each)}
+    if foreign:
+        raise SystemExit(f"started with descriptors that are not ours: {sorted(foreign)}")
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False  # the one the listing itself was read through
+    return True
+
+
+def say(answer: Answer) -> None:
+    """One line to the parent."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def job_from(message: Answer) -> Job:
+    """The job in the first message."""
+    job = part(message["job"])
+    return Job(
+        data_dir=str(job["data_dir"]),
+        work_dir=str(job["work_dir"]),
+        databases=texts(job, "databases"),
+        write_once=texts(job, "write_once"),
+        links=tuple((str(link["name"]), str(link["real"])) for link in parts(job, "links")),
+        exclude=texts(job, "exclude"),
+        include=texts(job, "include"),
+        reserve_bytes=whole(job, "reserve_bytes"),
+        wal_growth_bytes=whole(job, "wal_growth_bytes"),
+    )
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Tells the parent now and then how far a long step is."""
+
+    last: float = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self.last > _PROGRESS_EVERY_SECONDS:
+            self.last = now
+            say({"progress": [done, total]})
+
+
+class Helper:
+    """One capture, from the first look to the inventory."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        os.makedirs(job.desk, mode=0o700, exist_ok=True)
+        os.makedirs(job.tree, mode=0o700, exist_ok=True)
+        self.bench = Bench(job, Probe(f"{job.desk}/probe"))
+        self.raw = RawCopies(self.bench)
+        self.instant: Instant | None = None
+        self.progress = _Progress()
+
+    def obey(self, message: Answer) -> Answer:
+        """Do what one message asks for. Raises AttemptFailedError, NoRoomError."""
+        deeds: dict[str, Callable[[Answer], Answer]] = {
+            "prepare": self.prepare,
+            "attempt": self.attempt,
+            "gather": self.gather,
+            "finish": self.finish,
+            "seal": self.seal,
+        }
+        return deeds[str(message["do"])](message)
+
+    def prepare(self, _message: Answer) -> Answer:
+        """Look around and copy ahead."""
+        found: Surroundings = prepare(self.bench, self.raw, self.progress)
+        return asdict(found)
+
+    def attempt(self, message: Answer) -> Answer:
+        """Try to take an instant; it stays pinned until `finish` or the next attempt."""
+        self._release()
+        until = time.monotonic() + number(message, "seconds")
+        patience = number(message, "patience_seconds")
+        attempt = Attempt(self.bench, self.raw, bool(message["frozen"]), patience, until)
+        fenced = self.bench.fences.seconds
+        self.instant = attempt.run()
+        return {
+            "at_ns": self.instant.at_ns,
+            "settle_seconds": attempt.settle_seconds,
+            "fence_seconds": self.bench.fences.seconds - fenced,
+            "unsettled": len(self.instant.unsettled),
+        }
+
+    def gather(self, message: Answer) -> Answer:
+        """Take what can be had without any proof."""
+        self._release()
+        self.instant, torn = gather(self.bench, self.raw, time.monotonic() + number(message, "seconds"))
+        return {"at_ns": self.instant.at_ns, "torn": torn}
+
+    def finish(self, message: Answer) -> Answer:
+        """Copy the pinned databases, let them go, hash what is hashed whole, tell what is in the stage."""
+        instant = self._taken()
+        until = time.monotonic() + number(message, "seconds")
+        changed = {}
+        try:
+            for pin in instant.pins:
+                changed[pin.database.name] = pin.changed_ns()
+                copy_pinned(self.bench, pin, until, self.progress)
+        finally:
+            instant.release()
+        return {
+            "filesystem": filesystem_type(self.job.data_dir),
+            "databases": [self._database(each.name, each.mode, each.holder, changed) for each in instant.databases],
+            "vectors": self._vector_files(),
+            "copied": len(self.bench.copies),
+            "linked": len(self.bench.links),
+            "skipped": sorted(name for name, mark in instant.look.tree.items() if mark.is_special),
+            "unreadable": sorted(self.bench.unreadable | instant.look.unreadable),
+            "leaving": sorted(self.bench.leaving & set(instant.look.tree)),
+            "coarse": self.bench.probe.is_coarse(),
+        }
+
+    def seal(self, _message: Answer) -> Answer:
+        """Write down what is in the stage, and finish the directories, which may then be out of our reach."""
+        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl")
+        self.bench.seal()
+        return {}
+
+    def _database(self, name: str, mode: str, holder: str, changed: dict[str, int]) -> Answer:
+        raw = self.raw.taken.get(name)
+        pinned = name in changed
+
+        if raw and (raw.wal or raw.journal):
+            # The parent recovers this copy; what is in the stage then is no longer what was copied.
+            self.raw.taken[name] = raw._replace(head=b"recovered")
+        return {
+            "name": name,
+            "mode": mode,
+            "pinned": pinned,
+            "holder": holder if pinned else "",
+            "changed_ns": changed[name]
+            if pinned
+            else max((each.mtime_ns for each in raw.parts()[:2]), default=0)
+            if raw
+            else 0,
+            "attributes": self._attributes(name),
+        }
+
+    def _attributes(self, name: str) -> list[int]:
+        mark = mark_of(self.job.locate(name))
+        return [stat.S_IMODE(mark.mode), mark.user, mark.group] if mark else []
+
+    def _vector_files(self) -> list[Answer]:
+        coarse = self.bench.probe.is_coarse()
+        found: list[Answer] = []
+        for name, mark in sorted(self.bench.copies.items()):
+            if not self.job.is_vector_file(name):
+                continue
+            place = self.bench.place(name)
+            digest = sha256_of(place)
+            when = content_time_ns(digest, mark.mtime_ns, coarse)
+            with suppress(PermissionError):  # given to its owner, and we are a root with few rights
+                os.utime(place, ns=(when, when))
+            found.append({"name": name, "size": os.path.getsize(place), "sha256": digest})
+        return found
+
+    def _taken(self) -> Instant:
+        if self.instant is None:
+            raise AttemptFailedError("nothing was taken")
+        return self.instant
+
+    def _release(self) -> None:
+        if self.instant is not None:
+            for pin in self.instant.pins:
+                remove_database(self.bench.place(pin.database.name))
+            self.instant.release()
+            self.instant = None

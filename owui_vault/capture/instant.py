@@ -1,0 +1,288 @@
+"""The way to one instant: live first, frozen if need be, and if nothing can be proven, whatever can be had.
+
+The library's own process never opens a live database or anything beside it; a child does, one per capture (`helper`).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from owui_vault.capture.result import Contents, read_contents
+from owui_vault.capture.stage import clear_stage
+from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Worker
+from owui_vault.errors import NotProvenError, QuiesceError
+from owui_vault.model import (
+    NEVER,
+    Captured,
+    CaptureLimits,
+    CapturePlan,
+    Findings,
+    Progress,
+    ProgressSink,
+    Proof,
+    ProofRecord,
+    Quiesce,
+    Step,
+    ignore_progress,
+)
+from owui_vault.ports import Clock, Quiet, TimedQuiet
+
+Examine = Callable[[Path], Findings]
+
+_BETWEEN_BROKEN_SECONDS = 0.5  # half a rewrite of an index can be quiet for longer than an attempt
+_STOP_ATTEMPTS = 3
+_PAUSE_PATIENCE_SECONDS = 0.05  # an unsettled mark costs more in a freeze than it is worth
+_STOP_PATIENCE_SECONDS = 5.0
+_SHARE_OF_FREEZE = 0.8  # the rest is for confirming and thawing before the guardian does
+
+
+def take_instant(  # noqa: PLR0913  the parts of one capture, each given from outside
+    plan: CapturePlan,
+    *,
+    mode: Quiesce,
+    quiet: Quiet | None,
+    examine: Examine,
+    limits: CaptureLimits | None = None,
+    unproven: bool = True,
+    clock: Clock,
+    progress: ProgressSink = ignore_progress,
+    cancel: threading.Event = NEVER,
+) -> Captured:
+    """Bring everything in the plan to rest in the stage, as it was at one moment.
+
+    `quiet` makes the instance quiet for the length of a block, None where that is impossible. `examine` looks at the
+    captured tree while another attempt is still possible. When nothing can be proven, `unproven` decides between a
+    capture without proof and NotProvenError.
+
+    Raises NotProvenError, NoSpaceError, CancelledError, UnsupportedInstanceError (the data directory is a layer of an
+    overlay), CaptureError; after any of these the stage is gone. ResumeError passes through from `quiet`.
+    """
+    limits = limits or CaptureLimits()
+    worker = Worker(plan, limits, progress, cancel)
+    run = _Run(worker=worker, plan=plan, quiet=quiet, examine=examine, limits=limits, clock=clock, cancel=cancel)
+    progress(Progress(step=Step.CAPTURE))
+    try:
+        captured = run.escalate(mode, unproven=unproven)
+    except BaseException:
+        run.worker.end()
+        clear_stage(plan.work_dir)
+        raise
+    run.worker.end()
+    progress(Progress(step=Step.CAPTURE, text=f"took one instant ({captured.proof.mode.value})"))
+    return captured
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What an attempt left in the stage."""
+
+    at: datetime
+    contents: Contents
+    findings: Findings
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """The decisions of one capture."""
+
+    worker: Worker
+    plan: CapturePlan
+    quiet: Quiet | None
+    examine: Examine
+    limits: CaptureLimits
+    clock: Clock
+    cancel: threading.Event
+    began: float = field(init=False)
+    failed_checks: tuple[tuple[str, str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        self.began = self.clock.monotonic()
+
+    def escalate(self, mode: Quiesce, *, unproven: bool) -> Captured:
+        """Try what the mode allows, in the order of what it costs the instance."""
+        live, pause, stop = (Proof.LIVE, self._live), (Proof.PAUSE, self._pause), (Proof.STOP, self._stop)
+        ways = {
+            Quiesce.AUTO: (live, pause),
+            Quiesce.LIVE: (live,),
+            Quiesce.PAUSE: (pause,),
+            Quiesce.STOP: (stop,),
+        }
+        for proof, way in ways[mode]:
+            taken = way()
+            if taken is not None:
+                return self._captured(taken, proof)
+        if not unproven:
+            raise NotProvenError(
+                f"no instant could be proven: {self.worker.tally.latest}",
+                hint="Try at a quieter time, allow a pause, or set instance.unproven to store.",
+            )
+        return self._captured(self._without_proof(), Proof.UNPROVEN)
+
+    def _live(self) -> _Taken | None:
+        outlook = self.worker.prepare()
+        if outlook.obstacles:
+            self.worker.tally.note(f"not live: {outlook.obstacles[0]}")
+            return None
+        # The limit is meant for a writer that never rests, not for a hundred thousand uploads.
+        left = self.limits.live_seconds + LOOKS_PER_ATTEMPT * outlook.look_seconds
+        for number in range(self.limits.live_attempts):
+            if number:
+                self.clock.sleep(random.uniform(0.02, 0.1))  # noqa: S311 (only keeps us out of step with the writer)
+            began = self.clock.monotonic()
+            at = self.worker.attempt(frozen=False, seconds=max(left, 0.1))
+            left -= self.clock.monotonic() - began
+            taken = self._conclude(at)
+            if taken is not None:
+                return taken
+            if left <= 0:
+                break
+        return None
+
+    def _pause(self) -> _Taken | None:
+        limit = self.limits.freeze_seconds
+        for number in range(self.limits.freezes if self._can(Quiesce.PAUSE) else 0):
+            if number:
+                self.clock.sleep(_BETWEEN_BROKEN_SECONDS)
+            estimate = self.worker.prepare().freeze_seconds
+            if estimate > limit:
+                self.worker.tally.note(
+                    f"a pause would last about {estimate:.0f} s, more than the limit of {limit:g} s;"
+                    " stop the instance for a proven instant"
+                )
+                return None
+            taken = self._conclude(self._quiet_attempt(Quiesce.PAUSE, limit, self._frozen_attempt))
+            if taken is not None:
+                return taken
+        return None
+
+    def _stop(self) -> _Taken | None:
+        if not self._can(Quiesce.STOP):
+            return None
+        limit = self.limits.stop_seconds + 2 * self.worker.prepare().freeze_seconds
+        at = self._quiet_attempt(Quiesce.STOP, limit, lambda: self._cold_attempts(limit))
+        return self._conclude(at, last=True)
+
+    def _can(self, mode: Quiesce) -> bool:
+        possible = self.quiet is not None and mode in self.quiet.modes
+        if not possible:
+            tally = self.worker.tally
+            said = tally.latest
+            tally.note(f"this instance cannot be made quiet by {mode.value}")
+            tally.latest = f"{said}; {tally.latest}" if said else tally.latest
+        return possible
+
+    def _frozen_attempt(self) -> datetime | None:
+        seconds = self.limits.freeze_seconds * _SHARE_OF_FREEZE
+        return self.worker.attempt(frozen=True, seconds=seconds, patience_seconds=_PAUSE_PATIENCE_SECONDS)
+
+    def _cold_attempts(self, seconds: float) -> datetime | None:
+        for _ in range(_STOP_ATTEMPTS):
+            at = self.worker.attempt(frozen=True, seconds=seconds, patience_seconds=_STOP_PATIENCE_SECONDS)
+            if at is not None:
+                return at
+        return None
+
+    def _quiet_attempt(self, mode: Quiesce, limit: float, attempt: Callable[[], datetime | None]) -> datetime | None:
+        """What `attempt` gives inside a quiet; None when the quiet could not be had or was broken."""
+        if self.quiet is None:
+            raise TypeError("nothing to make the instance quiet with")
+        tally = self.worker.tally
+        began = self._quiet_so_far()
+        try:
+            with self.quiet(mode, limit) as held:
+                at = attempt()
+                held.confirm()
+        except QuiesceError as error:
+            tally.note(f"the {mode.value} did not hold: {error.message}")
+            at = None
+        finally:
+            took = self._quiet_so_far() - began
+            if mode is Quiesce.STOP:
+                tally.outage_seconds += took
+            else:
+                tally.freeze_seconds += took
+        return at
+
+    def _quiet_so_far(self) -> float:
+        """A clock that runs while the instance is quiet, where there is one, else all the time."""
+        return self.quiet.quiet_seconds if isinstance(self.quiet, TimedQuiet) else self.clock.monotonic()
+
+    def _conclude(self, at: datetime | None, *, last: bool = False) -> _Taken | None:
+        """Look at what an attempt took. None: not good enough, another one may be better."""
+        if at is None:
+            return None
+        taken = self._look(at)
+        if taken is None:
+            return None
+        known, self.failed_checks = self.failed_checks, taken.contents.failed_checks
+        fresh = [each for each in self.failed_checks if each not in known and each[0] not in taken.contents.pinned]
+        for path, complaint, _ in fresh:
+            self.worker.tally.note(f"the copy of {path} failed its check: {complaint}")
+        # The same bytes with the same complaint twice, or out of a transaction: so it lies at the source.
+        if fresh and not last:
+            return None
+        damaged = tuple(f"{path} is damaged: {complaint}" for path, complaint, _ in self.failed_checks)
+        if taken.findings.broken and not damaged:
+            self.worker.tally.note(taken.findings.broken[0])
+            self.clock.sleep(_BETWEEN_BROKEN_SECONDS)
+            return None
+        return _Taken(at, taken.contents, taken.findings, (*damaged, *taken.findings.broken))
+
+    def _look(self, at: datetime) -> _Taken | None:
+        answer = self.worker.finish()
+        if answer is None:
+            return None
+        tree = self.plan.work_dir / "stage" / "data"
+        contents = read_contents(answer, tree, self.cancel)
+        return _Taken(at, contents, self.examine(tree))
+
+    def _without_proof(self) -> _Taken:
+        at, torn = self.worker.gather()
+        taken = self._look(at)
+        if taken is None:
+            raise NotProvenError(
+                f"not even an unproven copy could be taken: {self.worker.tally.latest}",
+                hint="Look at the disk and at what else works on the data directory, then try again.",
+            )
+        problems = [f"not one proven instant: {self.worker.tally.latest}"]
+        problems += [f"{name} was written to while it was copied" for name in torn]
+        problems += [f"{path} is damaged: {complaint}" for path, complaint, _ in taken.contents.failed_checks]
+        return _Taken(at, taken.contents, taken.findings, (*problems, *taken.findings.broken))
+
+    def _captured(self, taken: _Taken, proof: Proof) -> Captured:
+        self.worker.seal()
+        contents = taken.contents
+        tally = self.worker.tally
+        record = ProofRecord(
+            mode=proof,
+            attempts=tally.attempts,
+            freeze_seconds=tally.freeze_seconds,
+            outage_seconds=tally.outage_seconds,
+            settle_seconds=tally.settle_seconds,
+            fence_seconds=tally.fence_seconds,
+            capture_seconds=self.clock.monotonic() - self.began,
+            filesystem=contents.filesystem,
+            lock_holder=contents.holder,
+            pinned=contents.pinned,
+            copied_files=contents.copied,
+            linked_files=contents.linked,
+            weaker=tuple(tally.weaker),
+        )
+        return Captured(
+            stage=self.plan.work_dir / "stage",
+            inventory=self.plan.work_dir / "capture" / "inventory.jsonl",
+            instant=taken.at,
+            proof=record,
+            databases=contents.databases,
+            vector_files=contents.vector_files,
+            findings=taken.findings,
+            problems=(*taken.problems, *contents.problems, *taken.findings.problems),
+            warnings=(*contents.warnings, *taken.findings.warnings),
+            skipped=contents.skipped,
+        )

@@ -1,0 +1,157 @@
+"""Marks: what is read of a path before and after, to know that nothing happened in between."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from owui_vault.capture.errors import SourceChangedError
+from owui_vault.capture.job import Job
+
+OWN_DIRECTORY = ".owui-vault"
+_FAR_FUTURE_NS = 24 * 3600 * 1_000_000_000
+
+
+class Mark(NamedTuple):
+    """A path at one look. Directories have no size; the top level has no times (the stage may lie in it)."""
+
+    device: int
+    inode: int
+    mode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    user: int
+    group: int
+
+    @property
+    def is_file(self) -> bool:
+        """A regular file."""
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_directory(self) -> bool:
+        """A directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        """A symbolic link."""
+        return stat.S_ISLNK(self.mode)
+
+    @property
+    def is_special(self) -> bool:
+        """A socket, FIFO or device: nothing that could be stored."""
+        return not (self.is_file or self.is_directory or self.is_symlink)
+
+    def settled(self, probe_ns: int) -> bool:
+        """Whether any later change must show: the file system's clock has moved past both times.
+
+        A modification time far in the future was set by hand; any write would replace it.
+        """
+        return self.ctime_ns < probe_ns and not probe_ns <= self.mtime_ns < probe_ns + _FAR_FUTURE_NS
+
+    def but_for_ctime(self, other: Mark) -> bool:
+        """Whether only the time of the last change of the inode may differ, which our own link moves."""
+        return self._replace(ctime_ns=0) == other._replace(ctime_ns=0)
+
+
+def mark_from(status: os.stat_result) -> Mark:
+    """The mark in an answer of stat."""
+    directory = stat.S_ISDIR(status.st_mode)
+    return Mark(
+        status.st_dev,
+        status.st_ino,
+        status.st_mode,
+        0 if directory else status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_uid,
+        status.st_gid,
+    )
+
+
+def mark_of(path: str) -> Mark | None:
+    """The mark of a path itself, no link followed; None when it is absent."""
+    try:
+        return mark_from(os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+class Walk:
+    """Everything that belongs to the snapshot but the databases, first listed, then looked at.
+
+    Directories that cannot be listed are gathered in `unreadable`. An entry that vanishes meanwhile raises
+    SourceChangedError, or is left out when the walk is `tolerant`.
+    """
+
+    def __init__(self, job: Job, *, tolerant: bool = False) -> None:
+        self.unreadable: set[str] = set()
+        self._job = job
+        self._tolerant = tolerant
+        self._databases = job.database_paths()
+        self._links = dict(job.links)
+
+    def __iter__(self) -> Iterator[tuple[str, Mark]]:
+        top = mark_of(self._job.data_dir)
+        if top is None or not top.is_directory:
+            raise SourceChangedError("", "vanished")
+        yield "", top._replace(mtime_ns=0, ctime_ns=0)
+        yield from self._below("")
+
+    def _below(self, folder: str) -> Iterator[tuple[str, Mark]]:
+        path = self._job.locate(folder)
+        for entry in self._listing(path, folder):
+            name = f"{folder}/{entry}" if folder else entry
+            real = self._links.get(name) or f"{path}/{entry}"
+            wanted = self._job.selection.has(name)
+            if self._is_apart(name, real) or not (wanted or self._job.selection.may_have_below(name)):
+                continue
+            mark = mark_of(real)
+            if mark is None:
+                if not self._tolerant:
+                    raise SourceChangedError(name, "vanished while it was looked at")
+            elif mark.is_directory:
+                yield from self._directory(name, mark, wanted)
+            elif wanted:
+                # Bytes that pass through a FIFO move its times; nothing of it is stored.
+                yield name, mark._replace(mtime_ns=0, ctime_ns=0) if mark.is_special else mark
+
+    def _is_apart(self, name: str, real: str) -> bool:
+        """Databases are looked at on their own, what is ours not at all."""
+        job = self._job
+        return real in self._databases or name in job.databases or real == job.work_dir or name == OWN_DIRECTORY
+
+    def _directory(self, name: str, mark: Mark, wanted: bool) -> Iterator[tuple[str, Mark]]:
+        """A directory and what is in it; one that is excluded itself counts only when something in it is included."""
+        if wanted:
+            yield name, mark
+            yield from self._below(name)
+            return
+        for number, each in enumerate(self._below(name)):
+            if number == 0:
+                yield name, mark._replace(mtime_ns=0, ctime_ns=0)  # its excluded entries are nobody's matter
+            yield each
+
+    def _listing(self, path: str, name: str) -> list[str]:
+        try:
+            with os.scandir(path) as entries:
+                return sorted(entry.name for entry in entries)
+        except PermissionError:
+            self.unreadable.add(name)
+            return []
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if self._tolerant:
+                return []
+            raise SourceChangedError(name, "vanished while it was listed") from error
+
+
+def symlink_leaves(job: Job, name: str, target: str) -> bool:
+    """Whether a link inside the data directory points out of it."""
+    real = job.locate(name)
+    goal = os.path.realpath(os.path.join(os.path.dirname(real), target))
+    homes = [job.data_dir, *(home for _, home in job.links)]
+    return not any(goal == home or goal.startswith(f"{home}/") for home in homes)

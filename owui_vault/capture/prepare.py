@@ -1,0 +1,185 @@
+"""What can be done before the first attempt, as slowly as it likes: look around, link, copy ahead."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.capture.bench import Bench
+from owui_vault.capture.classify import Database, classify, in_short_process, mapped_inodes
+from owui_vault.capture.databases import RawCopies, raw_mark
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.marks import Mark, Walk, mark_of
+from owui_vault.system.filesystem import filesystem_type, overlay_layers, reflink
+
+LIVE_FILESYSTEMS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})  # tests/capture/test_fence.py proves each
+_LOOKS = 20
+_RECENT_SECONDS = 600
+_MANY_ENTRIES = 10_000  # below, a look takes less than a tenth of a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What was found before the first attempt."""
+
+    filesystem: str
+    databases: tuple[Database, ...]
+    obstacles: tuple[str, ...]  # why a live proof is not possible here
+    overlay: str  # the layer of an overlay mount that the data directory is reached through
+    freeze_bytes: int  # what a freeze would have to copy
+    bytes_per_second: float
+    look_seconds: float  # what one look at everything takes, where there is very much of it
+
+
+def prepare(bench: Bench, raw: RawCopies, progress: Callable[[int, int], None]) -> Surroundings:
+    """Look around, then link and copy ahead what is at rest. Raises NoRoomError."""
+    job = bench.job
+    overlay = _overlay_layer(job.data_dir)
+    databases = classify(job)
+    tree = _first_look(bench)
+    shared = can_reflink(job.desk)
+    bench.require_room(_bytes_needed(bench, tree, databases, shared))
+    obstacles = _obstacles(bench, tree, databases)
+    _ahead(bench, tree, progress)
+    for database in databases:
+        if not database.pinnable:
+            _database_ahead(bench, raw, database)
+    return Surroundings(
+        filesystem=filesystem_type(job.data_dir),
+        databases=databases,
+        obstacles=obstacles,
+        overlay=overlay,
+        freeze_bytes=0 if shared else _freeze_bytes(bench, tree, databases),
+        bytes_per_second=bench.bytes_per_second(),
+        look_seconds=_look_seconds(bench, len(tree)),
+    )
+
+
+def _overlay_layer(data_dir: str) -> str:
+    """The overlay layer above the data directory: locks and caches of the mounted overlay are not shared with it."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    for layer in overlay_layers(mounts):
+        home = os.path.realpath(layer)
+        if data_dir == home or data_dir.startswith(f"{home}/"):
+            return layer
+    return ""
+
+
+def _first_look(bench: Bench) -> dict[str, Mark]:
+    for number in range(_LOOKS):
+        try:
+            return dict(Walk(bench.job))
+        except SourceChangedError:
+            time.sleep(0.01 * number)
+    return dict(Walk(bench.job, tolerant=True))
+
+
+def _look_seconds(bench: Bench, entries: int) -> float:
+    """How long a look takes now that everything was met once; the first one may have waited for the disk."""
+    if entries < _MANY_ENTRIES:
+        return 0.0
+    began = time.monotonic()
+    with suppress(SourceChangedError):
+        for _ in Walk(bench.job):
+            pass
+    return time.monotonic() - began
+
+
+def can_reflink(folder: str) -> bool:
+    """Whether copies share their blocks here."""
+    paths = [f"{folder}/reflink-{letter}" for letter in "ab"]
+    source, target = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in paths)
+    try:
+        os.pwrite(source, b"x" * 4096, 0)
+        return reflink(source, target)
+    finally:
+        os.close(source)
+        os.close(target)
+        for path in paths:
+            os.unlink(path)
+
+
+def _database_bytes(database: Database) -> int:
+    marks = (mark_of(database.real + suffix) for suffix in ("", "-wal", "-journal"))
+    return sum(mark.size for mark in marks if mark)
+
+
+def _bytes_needed(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...], shared: bool) -> int:
+    """Room for all copies that may become necessary; uploads are links wherever the first one can be linked."""
+    needed = sum(_database_bytes(each) for each in databases if each.pinnable or not shared)
+    if shared:
+        return needed
+    device = bench.probe.device
+    for name, mark in tree.items():
+        if mark.is_file and not (bench.job.is_write_once(name) and mark.device == device):
+            needed += mark.size
+    return needed
+
+
+def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> tuple[str, ...]:
+    found = []
+    kind = filesystem_type(bench.job.data_dir)
+    if kind not in LIVE_FILESYSTEMS:
+        found.append(f"writes on their way cannot be waited for on {kind}")
+    elsewhere = next((name for name, mark in tree.items() if mark.device != bench.probe.device), None)
+    if elsewhere is not None:
+        found.append(f"{elsewhere or 'the data directory'} lies on another file system than the stage")
+    for database in databases:
+        mark = mark_of(database.real)
+        if mark and mark.device != bench.probe.device:
+            found.append(f"{database.name} lies on another file system than the stage")
+    return (*found, *_mapped(tree))
+
+
+def _mapped(tree: dict[str, Mark]) -> list[str]:
+    inodes = frozenset(in_short_process(lambda: sorted(mapped_inodes())))
+    return [
+        f"{name} is mapped by a process that can write to it without a trace"
+        for name, mark in tree.items()
+        if mark.is_file and mark.inode in inodes
+    ]
+
+
+def _ahead(bench: Bench, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:
+    """Whatever changes later is taken again; each entry keeps the mark it was taken at."""
+    now = bench.probe.now_ns()
+    total = sum(mark.size for name, mark in tree.items() if mark.is_file and not bench.job.is_write_once(name))
+    done = 0
+    for name, mark in tree.items():
+        if mark.is_file and not mark.settled(now):
+            continue
+        try:
+            bench.put(name, mark, link=bench.job.is_write_once(name), fenced=True)
+        except SourceChangedError:
+            continue
+        if mark.is_file and not bench.job.is_write_once(name):
+            done += mark.size
+            progress(done, total)
+
+
+def _database_ahead(bench: Bench, raw: RawCopies, database: Database) -> None:
+    try:
+        mark = raw_mark(bench, database)
+        now = bench.probe.now_ns()
+        if mark.journal_lives or not all(part.settled(now) for part in mark.parts()):
+            return
+        raw.fence(database, mark)
+        raw.take(database, mark)
+        raw.changed_since(database, mark)
+    except AttemptFailedError:
+        raw.forget(database.name)
+
+
+def _freeze_bytes(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> int:
+    """An upper bound: databases that cannot be pinned, and files that were written to lately or are not copied yet."""
+    recent = bench.probe.now_ns() - _RECENT_SECONDS * 1_000_000_000
+    size = sum(_database_bytes(database) for database in databases if not database.pinnable)
+    for name, mark in tree.items():
+        if mark.is_file and not (bench.job.is_write_once(name) and name in bench.links):
+            late = mark.mtime_ns > recent or not bench.has(name, mark)
+            size += mark.size if late else 0
+    return size

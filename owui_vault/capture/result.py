@@ -1,0 +1,108 @@
+"""From what the child tells to a `Captured`: database copies are brought to rest and checked, records are made."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.capture.files import content_time_ns
+from owui_vault.capture.messages import Answer, items, parts, texts, whole
+from owui_vault.capture.sqlite import check_copy, count_rows, recover_copy, sha256_of
+from owui_vault.errors import CancelledError
+from owui_vault.model import DatabaseRecord, FileRecord
+
+OK = "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What lies in the stage after one attempt."""
+
+    filesystem: str
+    holder: str
+    pinned: tuple[str, ...]
+    databases: tuple[DatabaseRecord, ...]
+    vector_files: tuple[FileRecord, ...]
+    copied: int
+    linked: int
+    skipped: tuple[str, ...]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def failed_checks(self) -> tuple[tuple[str, str, str], ...]:
+        """Databases whose check failed: name, complaint, hash; equal twice means that it is the source."""
+        return tuple((each.path, each.check, each.sha256) for each in self.databases if each.check != OK)
+
+
+def read_contents(answer: Answer, tree: Path, cancel: threading.Event) -> Contents:
+    """Bring the database copies to rest, check them, and say what there is."""
+    coarse = bool(answer["coarse"])
+    found = [each for each in parts(answer, "databases") if (tree / str(each["name"])).is_file()]
+    with ThreadPoolExecutor(thread_name_prefix="check") as pool:
+        records = tuple(pool.map(lambda each: _database_record(each, tree, coarse, cancel), found))
+    vectors = tuple(
+        FileRecord(path=str(each["name"]), size_bytes=whole(each, "size"), sha256=str(each["sha256"]))
+        for each in parts(answer, "vectors")
+    )
+    unreadable = tuple(f"{name or 'the data directory'} cannot be read" for name in texts(answer, "unreadable"))
+    leaving = tuple(
+        f"{name} is a link out of the data directory: what it leads to is not stored"
+        for name in texts(answer, "leaving")
+    )
+    return Contents(
+        filesystem=str(answer["filesystem"]),
+        holder=next((str(each["holder"]) for each in found if each["holder"]), ""),
+        pinned=tuple(str(each["name"]) for each in found if each["pinned"]),
+        databases=records,
+        vector_files=vectors,
+        copied=whole(answer, "copied") + len(records),
+        linked=whole(answer, "linked"),
+        skipped=texts(answer, "skipped"),
+        problems=unreadable + leaving,
+        warnings=leaving,
+    )
+
+
+def _database_record(found: Answer, tree: Path, coarse: bool, cancel: threading.Event) -> DatabaseRecord:
+    name = str(found["name"])
+    place = str(tree / name)
+    complaint = _recover(place)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash") as pool:
+        hashing = pool.submit(sha256_of, place)  # beside the check: both let other threads run while they work
+        check = complaint or check_copy(place, cancel)
+        if cancel.is_set():
+            raise CancelledError("the capture was ended on request")
+        digest = hashing.result()
+    _give_attributes(place, found, content_time_ns(digest, whole(found, "changed_ns"), coarse))
+    return DatabaseRecord(
+        path=name,
+        journal_mode=str(found["mode"]),
+        size_bytes=os.path.getsize(place),
+        sha256=digest,
+        check=check,
+        tables=count_rows(place) if complaint == "" and check != "not a database" else {},
+    )
+
+
+def _recover(place: str) -> str:
+    try:
+        recover_copy(place)
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
+
+
+def _give_attributes(place: str, found: Answer, mtime_ns: int) -> None:
+    os.utime(place, ns=(mtime_ns, mtime_ns))
+    if items(found, "attributes"):
+        mode, user, group = (int(str(each)) for each in items(found, "attributes"))
+        os.chmod(place, mode)
+        if os.geteuid() == 0:
+            with suppress(PermissionError):
+                os.chown(place, user, group)

@@ -1,0 +1,96 @@
+"""When a mark can be trusted: the file system's own clock has moved on, and no write is still on its way."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from owui_vault.capture.errors import SourceChangedError
+from owui_vault.capture.marks import Mark, mark_from, mark_of
+from owui_vault.system.filesystem import fence, open_to_read
+
+_FIRST_TICK_SECONDS = 0.002
+_LONGEST_TICK_SECONDS = 0.25
+
+
+class Probe:
+    """A file of ours on the data's file system: writing to it asks that file system what time it is."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.device = os.fstat(self._descriptor).st_dev
+
+    def now_ns(self) -> int:
+        """The time a write gets that happens now."""
+        os.pwrite(self._descriptor, b"x", 0)
+        return os.fstat(self._descriptor).st_mtime_ns
+
+    def is_coarse(self) -> bool:
+        """Whether this file system counts whole seconds only."""
+        return self.now_ns() % 1_000_000_000 == 0 and self.now_ns() % 1_000_000_000 == 0
+
+    def close(self) -> None:
+        """Let the file go."""
+        os.close(self._descriptor)
+
+
+def wall_ns() -> int:
+    """The kernel's wall clock, which also stamps files; not the clock that a caller may have replaced."""
+    return time.clock_gettime_ns(time.CLOCK_REALTIME)
+
+
+def clock_offset() -> float:
+    """Wall clock minus steady clock: the same at two looks, unless somebody set the wall clock between them."""
+    return (wall_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) / 1e9
+
+
+@dataclass(slots=True)
+class Fences:
+    """Waits for writes on their way, and knows which inodes must never be opened here.
+
+    Opening and closing a database that this process has pinned would drop the pin: POSIX locks belong to the process.
+    """
+
+    forbidden: set[tuple[int, int]] = field(default_factory=set)
+    seconds: float = 0.0
+
+    def open(self, path: str, mark: Mark, name: str) -> int:
+        """A descriptor of exactly the file that was marked. Raises SourceChangedError, PermissionError."""
+        if (mark.device, mark.inode) in self.forbidden:
+            raise SourceChangedError(name, "is another name of a pinned database")
+        try:
+            descriptor = open_to_read(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise SourceChangedError(name, "vanished") from error
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                raise
+            raise SourceChangedError(name, f"cannot be opened ({error.strerror})") from error
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) != (mark.device, mark.inode):
+            if (status.st_dev, status.st_ino) not in self.forbidden:
+                os.close(descriptor)  # a forbidden one stays open until this process ends
+            raise SourceChangedError(name, "was replaced")
+        return descriptor
+
+    def wait(self, path: str, mark: Mark, name: str) -> None:
+        """Fence one file and see that its mark still holds. Raises SourceChangedError, PermissionError."""
+        descriptor = self.open(path, mark, name)
+        try:
+            self.through(descriptor)
+            if mark_from(os.fstat(descriptor)) != mark or mark_of(path) != mark:
+                raise SourceChangedError(name)
+        finally:
+            os.close(descriptor)
+
+    def through(self, descriptor: int) -> None:
+        """Fence an open file."""
+        began = time.monotonic()
+        fence(descriptor)
+        self.seconds += time.monotonic() - began
+
+
+def tick(number: int) -> float:
+    """How long to sleep before the probe is touched again."""
+    return float(min(_FIRST_TICK_SECONDS * 2**number, _LONGEST_TICK_SECONDS))

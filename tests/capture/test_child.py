@@ -1,0 +1,171 @@
+"""The child that captures: what it may hold, and where it may be started from."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.capture.session import _START, Session, interpreter
+from owui_vault.errors import CancelledError, CaptureError
+from owui_vault.model import NEVER, CaptureLimits, Findings, Proof, Quiesce, ignore_progress
+
+PACKAGE = Path(__file__).parents[2] / "owui_vault"
+
+
+def open_files(process: int) -> list[str]:
+    return [str(each.readlink()) for each in Path(f"/proc/{process}/fd").iterdir()]
+
+
+def test_the_child_with_the_pin_has_no_descriptor_but_those_of_sqlite(site: Any) -> None:
+    """A raw descriptor of a pinned database, opened and closed, would drop the pin without a word."""
+    site.build()
+    application = site.run(rest_seconds=-1)
+    session = Session(site.plan(), CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
+    try:
+        session.ask("prepare", seconds=10)
+        assert not [name for name in open_files(session.pid) if name.startswith(str(site.data))]
+        session.ask("attempt", seconds=5, frozen=False, patience_seconds=0.0)
+        held = sorted(name for name in open_files(session.pid) if name.startswith(str(site.data)))
+        # One connection holds, and there is no watcher: with one database in WAL mode none is needed.
+        assert held == [str(site.data / f"webui.db{suffix}") for suffix in ("", "-shm", "-wal")]
+        others = [name for name in open_files(session.pid) if not name.startswith(str(site.data))]
+        assert (
+            sorted(name.split(":")[0] for name in others) == ["pipe"] * 3 + [f"{site.work}/capture/probe"]
+            or len(others) == 4
+        )
+        session.ask("finish", seconds=60)
+        assert not [name for name in open_files(session.pid) if name.startswith(str(site.data))]
+    finally:
+        session.end()
+    assert application.child.poll() is None
+
+
+def test_the_pin_is_seen_by_a_checkpoint_of_the_application(site: Any) -> None:
+    """As long as it is held, nobody can reset the log under it."""
+    site.build()
+    site.run(rest_seconds=-1)
+    session = Session(site.plan(), CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
+    checkpoint = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None); "
+    checkpoint += (
+        "c.execute('UPDATE counter SET n = 77'); print(c.execute('PRAGMA wal_checkpoint(RESTART)').fetchone()[0])"
+    )
+    command = [sys.executable, "-c", checkpoint, str(site.data / "webui.db")]
+    try:
+        session.ask("prepare", seconds=10)
+        session.ask("attempt", seconds=5, frozen=False, patience_seconds=0.0)
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+        session.ask("finish", seconds=60)
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+    finally:
+        session.end()
+
+
+def test_a_child_with_foreign_descriptors_refuses_to_start() -> None:
+    reader, writer = os.pipe()
+    argv = [interpreter(), "-I", "-S", "-c", _START, str(PACKAGE), str(os.getpid())]
+    done = subprocess.run(
+        argv, pass_fds=(reader,), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    os.close(reader)
+    os.close(writer)
+    assert done.returncode == 1
+    assert "not ours" in done.stderr
+
+
+def test_a_child_whose_parent_is_gone_ends_at_once() -> None:
+    argv = [interpreter(), "-I", "-S", "-c", _START, str(PACKAGE), "1"]
+    assert subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 1
+
+
+def test_it_works_from_anywhere(site: Any, tmp_path: Path) -> None:
+    """From a directory full of traps, with a package path of its own, with an odd locale, and with -O."""
+    site.build()
+    for name in ("json.py", "sqlite3.py", "owui_vault.py", "sitecustomize.py"):
+        (tmp_path / "traps").mkdir(exist_ok=True)
+        (tmp_path / "traps" / name).write_text("raise SystemExit('a trap')")
+    program = f"""
+import sys
+sys.path.insert(0, {str(PACKAGE.parent)!r})
+from pathlib import Path
+from owui_vault.capture import take_instant
+from owui_vault.model import *
+from owui_vault.system.clock import SystemClock
+plan = CapturePlan(data_dir=Path({str(site.data)!r}), work_dir=Path({str(site.work)!r}), databases=("webui.db",))
+import os
+os.chdir({str(tmp_path / "traps")!r})
+os.environ["PYTHONPATH"] = "."
+captured = take_instant(plan, mode=Quiesce.LIVE, quiet=None, examine=lambda _: Findings(), clock=SystemClock(),
+    limits=CaptureLimits(reserve_bytes=0))
+print(captured.proof.mode.value)
+"""
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-O", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("live\n", "")
+
+
+def test_two_captures_in_two_threads_do_not_meet(
+    make_site: Callable[[Path], Any], tmp_path: Path, find_contradictions: Callable[..., list[str]]
+) -> None:
+    """In one process two vaults share nothing: a pin of one is never dropped by the other."""
+    sites = [make_site(tmp_path / name).build(filling=50) for name in ("one", "two")]
+    found: list[str] = []
+
+    def capture(site: Any) -> None:
+        for _ in range(8):
+            captured = site.take(Quiesce.AUTO, quiet=site.quiet())
+            found.extend(find_contradictions(site, captured))
+            assert captured.proof.mode in (Proof.LIVE, Proof.PAUSE)
+
+    for site in sites:
+        site.run(rest_seconds=0.1)
+    threads = [threading.Thread(target=capture, args=(site,)) for site in sites]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == []
+
+
+def test_a_cancelled_capture_ends_at_once_and_leaves_nothing(site: Any) -> None:
+    site.build()
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        site.take(cancel=cancel)
+    assert list(site.work.iterdir()) == []
+
+
+def test_a_child_that_dies_is_an_error_with_a_reason(site: Any) -> None:
+    site.build()
+
+    def kill_the_child(_tree: Path) -> Findings:
+        for line in Path("/proc/self/task").glob("*/children"):
+            for process in line.read_text().split():
+                os.kill(int(process), signal.SIGKILL)
+        return Findings()
+
+    with pytest.raises(CaptureError, match="unexpectedly"):
+        site.take(examine=kill_the_child)
+    assert list(site.work.iterdir()) == []
+
+
+def test_a_data_directory_that_is_gone_is_an_error_with_a_reason(site: Any) -> None:
+    with pytest.raises(CaptureError, match="vanished"):
+        site.take()
+    assert list(site.work.iterdir()) == []
+
+
+def test_an_interpreter_is_found_when_a_program_embeds_python() -> None:
+    program = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); sys.executable = '/usr/sbin/uwsgi'\n"
+    program += "from owui_vault.capture.session import interpreter; print(interpreter())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).name.startswith("python")

@@ -1,0 +1,45 @@
+"""A live capture never delays a writer's commit by more than 50 ms."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from owui_vault.model import Proof
+
+pytestmark = pytest.mark.alone
+LIMIT_SECONDS = 0.050
+WATCH_SECONDS = 2.0
+
+
+def worst_over(writer: Any, seconds: float, meanwhile: Callable[[], None]) -> float:
+    """The slowest commit of a stretch of time in which something is done again and again."""
+    writer.worst_seconds = 0.0
+    writer.forget()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        meanwhile()
+    return float(writer.worst_seconds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("webui", "chroma"), [("wal", "delete"), ("delete", "delete"), ("wal", "wal")])
+def test_commits_are_not_late_because_of_us(site: Any, webui: str, chroma: str) -> None:
+    """Against the same writer alone, turn by turn, since this machine has its own reasons for being late."""
+    site.build(webui, chroma, filling=3000)
+    # Without a log to pin, an instant is found only where the writer rests for a moment.
+    writer = site.run(rest_seconds=0.3 if webui == "delete" else 0.05)
+    modes = []
+
+    def capture() -> None:
+        modes.append(site.take().proof.mode)
+
+    alone, beside = [], []
+    for _ in range(3):
+        alone.append(worst_over(writer, WATCH_SECONDS, lambda: time.sleep(0.1)))
+        beside.append(worst_over(writer, WATCH_SECONDS, capture))
+    assert Proof.LIVE in modes
+    assert statistics.median(beside) - statistics.median(alone) < LIMIT_SECONDS, (alone, beside)

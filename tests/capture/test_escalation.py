@@ -1,0 +1,235 @@
+"""Live first, then frozen, then without proof: what is tried in which mode, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.errors import NoSpaceError, NotProvenError, QuiesceError, ResumeError
+from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
+
+QUICK = CaptureLimits(reserve_bytes=0, live_seconds=0.4)
+
+CHROMA = "vector_db/chroma.sqlite3"
+IN_A_TRANSACTION = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=5")
+connection.execute("PRAGMA cache_spill=1")
+connection.execute("BEGIN")
+connection.execute("UPDATE first SET n = 99")
+connection.execute("UPDATE filling SET b = zeroblob(3000)")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def restless(site: Any) -> Any:
+    """An instance in a transaction that never ends; its spilled pages are in the file already."""
+    site.build()
+    command = [sys.executable, "-c", IN_A_TRANSACTION, str(site.data / CHROMA)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        site.restless = child
+        yield site
+        child.kill()
+
+
+@pytest.fixture
+def quiet_for(make_quiet: Callable[..., Any]) -> Callable[[Any], Any]:
+    return lambda site: make_quiet(
+        lambda: os.kill(site.restless.pid, 19) or time.sleep(0.05), lambda: os.kill(site.restless.pid, 18)
+    )
+
+
+def test_auto_pauses_what_never_rests(restless: Any, quiet_for: Callable[[Any], Any]) -> None:
+    quiet = quiet_for(restless)
+    captured = restless.take(Quiesce.AUTO, quiet=quiet, limits=QUICK)
+    assert captured.proof.mode is Proof.PAUSE
+    assert [mode for mode, _ in quiet.held] == [Quiesce.PAUSE]
+    assert 0 < captured.proof.freeze_seconds < 2
+    assert captured.proof.outage_seconds == 0
+    assert captured.proof.weaker == (f"{CHROMA} is in a transaction",)
+    assert captured.problems == ()
+    assert restless.rows(captured, CHROMA, "SELECT n FROM first") == [0]
+    assert restless.rows(captured, CHROMA, "SELECT count(*) FROM filling WHERE b = zeroblob(3000)") == [0]
+
+
+def test_live_never_pauses(restless: Any, quiet_for: Callable[[Any], Any]) -> None:
+    quiet = quiet_for(restless)
+    captured = restless.take(Quiesce.LIVE, quiet=quiet, limits=QUICK)
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert quiet.held == []
+    assert "not one proven instant" in captured.problems[0]
+    assert "is in a transaction" in captured.problems[0]
+    assert f"{CHROMA} was written to while it was copied" in captured.problems
+    assert [record.check for record in captured.databases] == ["ok", "ok"]
+    with pytest.raises(NotProvenError, match="is in a transaction"):
+        restless.take(Quiesce.LIVE, quiet=quiet, limits=QUICK, unproven=False)
+    assert list(restless.work.iterdir()) == []
+
+
+def test_stop_happens_when_it_is_named(restless: Any, quiet_for: Callable[[Any], Any]) -> None:
+    quiet = quiet_for(restless)
+    captured = restless.take(Quiesce.STOP, quiet=quiet)
+    assert captured.proof.mode is Proof.STOP
+    assert [mode for mode, _ in quiet.held] == [Quiesce.STOP]
+    assert captured.proof.outage_seconds > 0
+    assert captured.proof.freeze_seconds == 0
+
+
+def test_a_pause_that_did_not_hold_is_discarded(restless: Any, quiet_for: Callable[[Any], Any]) -> None:
+    quiet = quiet_for(restless)
+    quiet.broken = [QuiesceError("somebody thawed it")]
+    captured = restless.take(Quiesce.PAUSE, quiet=quiet)
+    assert captured.proof.mode is Proof.PAUSE
+    assert len(quiet.held) == 2
+    assert any("somebody thawed it" in reason for reason in captured.proof.weaker)
+
+
+def test_a_second_writer_during_every_pause_is_noticed(site: Any, make_quiet: Callable[..., Any]) -> None:
+    """The quiet is believed to hold; the marks say that somebody else writes."""
+    site.build()
+    site.run(rest_seconds=0, chats=0)
+    quiet = make_quiet(lambda: None, lambda: None)
+    captured = site.take(Quiesce.PAUSE, quiet=quiet, limits=CaptureLimits(reserve_bytes=0, freeze_seconds=1.0))
+    assert captured.proof.mode in (Proof.UNPROVEN, Proof.PAUSE)
+    if captured.proof.mode is Proof.UNPROVEN:
+        assert len(quiet.held) == 3
+
+
+def test_a_quiet_that_cannot_be_had_is_not_a_proof(site: Any, make_quiet: Callable[..., Any]) -> None:
+    site.build()
+
+    def refuse() -> None:
+        raise QuiesceError("it does not stop")
+
+    quiet = make_quiet(refuse, lambda: None)
+    captured = site.take(Quiesce.PAUSE, quiet=quiet)
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert any("it does not stop" in reason for reason in captured.proof.weaker)
+    for asked in (None, make_quiet(refuse, lambda: None, frozenset())):
+        captured = site.take(Quiesce.STOP, quiet=asked)
+        assert captured.proof.mode is Proof.UNPROVEN
+        assert any("cannot be made quiet by stop" in reason for reason in captured.proof.weaker)
+
+
+def test_an_instance_that_does_not_come_back_outranks_everything(restless: Any, make_quiet: Callable[..., Any]) -> None:
+    def fail() -> None:
+        raise ResumeError("it is down")
+
+    with pytest.raises(ResumeError, match="it is down"):
+        restless.take(Quiesce.PAUSE, quiet=make_quiet(lambda: None, fail))
+
+
+def test_a_pause_that_would_last_too_long_is_not_begun(site: Any) -> None:
+    site.build("delete", filling=20_000)
+    quiet = site.quiet()
+    captured = site.take(Quiesce.PAUSE, quiet=quiet, limits=CaptureLimits(reserve_bytes=0, freeze_seconds=0.001))
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert quiet.held == []
+    assert any("stop the instance" in reason for reason in captured.proof.weaker)
+
+
+def test_what_was_broken_by_the_moment_is_tried_again(site: Any) -> None:
+    site.build()
+    looks = []
+
+    def examine(tree: Path) -> Findings:
+        looks.append(tree)
+        return Findings(broken=("collection knowledge: half an index",)) if len(looks) < 3 else Findings()
+
+    captured = site.take(examine=examine)
+    assert (captured.proof.mode, captured.proof.attempts, captured.problems) == (Proof.LIVE, 3, ())
+    assert captured.proof.weaker == ("collection knowledge: half an index",)
+
+
+def test_what_stays_broken_is_stored_without_proof_and_named(site: Any) -> None:
+    site.build()
+    findings = Findings(broken=("collection knowledge: half an index",), problems=("lost",), warnings=("odd",))
+    captured = site.take(Quiesce.AUTO, quiet=site.quiet(), examine=lambda _: findings)
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert "collection knowledge: half an index" in captured.problems
+    assert "lost" in captured.problems
+    assert captured.warnings == ("odd",)
+
+
+def test_no_room_is_found_before_anything_is_copied(site: Any) -> None:
+    site.build()
+    with pytest.raises(NoSpaceError):
+        site.take(limits=CaptureLimits(reserve_bytes=1 << 60))
+    assert list(site.work.iterdir()) == []
+
+
+def test_a_log_that_grows_beyond_the_limit_ends_the_pin(site: Any) -> None:
+    """The application must not pay for our copy with its disk."""
+    site.build(filling=20_000)
+    site.run(rest_seconds=0.2, chats=40)
+    with pytest.raises(NotProvenError, match="grew beyond the limit"):
+        site.take(limits=CaptureLimits(reserve_bytes=0, wal_growth_bytes=-1))
+    assert list(site.work.iterdir()) == []
+
+
+def test_a_stage_on_another_file_system_allows_no_live_proof(site: Any, make_site: Callable[[Path], Any]) -> None:
+    site.build()
+    site.run(rest_seconds=-1)
+    site.work = Path("/dev/shm") / f"owui-vault-test-{os.getpid()}"
+    captured = site.take(Quiesce.AUTO, quiet=site.quiet())
+    assert captured.proof.mode is Proof.PAUSE
+    assert any("another file system than the stage" in reason for reason in captured.proof.weaker)
+    assert captured.proof.linked_files == 0
+    site.end()
+    site.work.rmdir()
+
+
+def test_a_file_mapped_by_somebody_who_writes_allows_no_live_proof(site: Any) -> None:
+    """Stores into a mapping move no time."""
+    site.build()
+    path = site.data / "vector_db" / "segment" / "header.bin"
+    program = """
+import mmap, os, sys
+descriptor = os.open(sys.argv[1], os.O_RDWR)
+view = mmap.mmap(descriptor, 0)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        captured = site.take(Quiesce.AUTO, quiet=site.quiet())
+        assert captured.proof.mode is Proof.PAUSE
+        assert any("mapped" in reason for reason in captured.proof.weaker)
+        child.kill()
+
+
+def test_a_database_replaced_by_another_file_is_never_mixed(site: Any) -> None:
+    """Restored by another tool under the running capture: the pin would go on with the old file."""
+    site.build()
+    site.run(rest_seconds=-1)
+    replacement = site.data.parent / "replacement.db"
+    with closing(sqlite3.connect(replacement)) as other:
+        other.executescript("CREATE TABLE counter(n); INSERT INTO counter VALUES (1000)")
+    program = """
+import os, shutil, sys, time
+while True:
+    shutil.copy(sys.argv[1], sys.argv[2] + ".new")
+    os.rename(sys.argv[2] + ".new", sys.argv[2])
+    time.sleep(0.003)
+"""
+    chroma = site.data / "vector_db" / "chroma.sqlite3"
+    with subprocess.Popen([sys.executable, "-c", program, str(replacement), str(chroma)]) as child:
+        captured = site.take(limits=QUICK)
+        child.kill()
+    if captured.proof.mode is Proof.LIVE:
+        assert captured.databases[1].check == "ok"

@@ -1,0 +1,252 @@
+"""The child's steps one by one, in this process, and the small parts they are made of."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.capture.classify import journal_mode, mapped_inodes
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.files import content_time_ns, unique_time_ns
+from owui_vault.capture.helper import Helper, job_from
+from owui_vault.capture.job import Selection
+from owui_vault.capture.marks import Mark, mark_of
+from owui_vault.capture.messages import items, number, part, texts, whole
+from owui_vault.capture.settle import Fences, Probe, clock_offset, tick
+from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers, remove_tree
+
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "patience_seconds": 0.0}
+
+
+@pytest.fixture
+def helper(site: Any) -> Helper:
+    site.build("delete")
+    return Helper(
+        job_from(
+            {
+                "job": {
+                    "data_dir": str(site.data),
+                    "work_dir": str(site.work),
+                    "databases": ["webui.db", "vector_db/chroma.sqlite3"],
+                    "write_once": ["uploads"],
+                    "links": [],
+                    "exclude": [],
+                    "include": [],
+                    "reserve_bytes": 0,
+                    "wal_growth_bytes": 1 << 30,
+                }
+            }
+        )
+    )
+
+
+def prepare(helper: Helper) -> dict[str, object]:
+    return helper.obey({"do": "prepare", "seconds": 10})
+
+
+def test_the_steps_follow_each_other(helper: Helper) -> None:
+    found = prepare(helper)
+    assert (found["overlay"], found["obstacles"]) == ("", ())
+    answer = helper.obey(ATTEMPT)
+    assert answer["unsettled"] == 0
+    finished = helper.obey({"do": "finish", "seconds": 10})
+    assert [each["name"] for each in finished["databases"]] == ["webui.db", "vector_db/chroma.sqlite3"]
+    assert (finished["copied"], finished["linked"], finished["skipped"]) == (3, 1, [])
+    helper.obey({"do": "seal", "seconds": 10})
+    assert Path(helper.job.desk, "inventory.jsonl").read_text().count("\n") == 12
+
+
+def test_nothing_can_be_finished_that_was_not_taken(helper: Helper) -> None:
+    with pytest.raises(AttemptFailedError):
+        helper.obey({"do": "finish", "seconds": 10})
+
+
+def test_a_failed_attempt_keeps_what_did_not_move(helper: Helper, site: Any) -> None:
+    """A journal over several databases can never be applied to the copy."""
+    prepare(helper)
+    kept = dict(helper.bench.copies)
+    journal = site.data / "webui.db-journal"
+    journal.write_bytes(b"\1" * 1000 + b"/super" + bytes(8) + bytes.fromhex("d9d505f920a163d7"))
+    with pytest.raises(AttemptFailedError, match="several databases"):
+        helper.obey(ATTEMPT)
+    assert helper.bench.copies == kept
+    assert helper.obey({"do": "gather", "seconds": 0.5})["torn"] == ["webui.db"]
+    journal.unlink()
+    helper.obey(ATTEMPT)
+
+
+def test_what_came_and_went_since_the_preparation_is_followed(helper: Helper, site: Any) -> None:
+    prepare(helper)
+    (site.data / "uploads" / "0.txt").unlink()
+    (site.data / "uploads" / "new.txt").write_text("new")
+    (site.data / "config.json").write_text("{}")
+    (site.data / "link").symlink_to("config.json")
+    helper.obey(ATTEMPT)
+    tree = Path(helper.job.tree)
+    assert sorted(path.name for path in (tree / "uploads").iterdir()) == ["new.txt"]
+    assert (tree / "uploads" / "new.txt").samefile(site.data / "uploads" / "new.txt")
+    # A file becomes a directory, a directory a file, a link something else.
+    (site.data / "config.json").unlink()
+    (site.data / "config.json").mkdir()
+    (site.data / "cache" / "functions" / "empty").rmdir()
+    (site.data / "cache" / "functions" / "empty").write_text("a file now")
+    (site.data / "link").unlink()
+    (site.data / "link").write_text("a file as well")
+    helper.obey(ATTEMPT)
+    assert (tree / "config.json").is_dir()
+    assert (tree / "cache" / "functions" / "empty").read_text() == "a file now"
+    assert (tree / "link").read_text() == "a file as well"
+
+
+def test_an_unsettled_upload_is_copied_in_a_freeze_and_not_kept(helper: Helper, site: Any) -> None:
+    prepare(helper)
+    path = site.data / "uploads" / "late.txt"
+    path.write_text("late")
+    soon = helper.bench.probe.now_ns() + 3_000_000_000
+    os.utime(path, ns=(soon, soon))  # as if the file system's clock had not moved on
+    answer = helper.obey({**ATTEMPT, "frozen": True, "patience_seconds": 0.0})
+    copy = Path(helper.job.tree) / "uploads" / "late.txt"
+    assert answer["unsettled"] == 1
+    assert not copy.samefile(path)
+    assert copy.stat().st_mtime_ns != path.stat().st_mtime_ns
+    assert helper.bench.copies["uploads/late.txt"] != mark_of(str(path))
+
+
+def test_a_time_far_in_the_future_does_not_hold_us_up(helper: Helper, site: Any) -> None:
+    path = site.data / "uploads" / "future.txt"
+    path.write_text("from a machine with a wrong clock")
+    os.utime(path, ns=(4 * 10**18, 4 * 10**18))
+    prepare(helper)
+    assert helper.obey(ATTEMPT)["unsettled"] == 0
+
+
+def test_gathering_takes_each_database_whole(helper: Helper) -> None:
+    prepare(helper)
+    assert helper.obey({"do": "gather", "seconds": 1})["torn"] == []
+    assert helper.obey({"do": "finish", "seconds": 10})["copied"] == 3
+
+
+def test_a_pinned_file_is_never_opened_under_any_name(helper: Helper, site: Any) -> None:
+    prepare(helper)
+    path = site.data / "uploads" / "0.txt"
+    mark = mark_of(str(path))
+    assert mark is not None
+    fences = Fences(forbidden={(mark.device, mark.inode)})
+    with pytest.raises(SourceChangedError, match="another name"):
+        fences.open(str(path), mark, "uploads/0.txt")
+    with pytest.raises(SourceChangedError, match="replaced"):
+        Fences().open(str(path), mark._replace(inode=1), "uploads/0.txt")
+    with pytest.raises(SourceChangedError, match="vanished"):
+        Fences().open(str(path) + "x", mark, "uploads/0.txt")
+    (site.data / "uploads" / "link").symlink_to("0.txt")
+    with pytest.raises(SourceChangedError, match="cannot be opened"):
+        Fences().open(str(site.data / "uploads" / "link"), mark, "uploads/link")
+
+
+def test_marks_settle_when_the_clock_of_the_file_system_moved_on() -> None:
+    mark = Mark(1, 2, stat.S_IFREG, 3, 100, 100, 0, 0)
+    assert mark.settled(101)
+    assert not mark.settled(100)
+    assert not mark._replace(ctime_ns=101).settled(101)
+    assert mark._replace(mtime_ns=10**15).settled(101)
+    assert mark.but_for_ctime(mark._replace(ctime_ns=7))
+    assert not mark.but_for_ctime(mark._replace(size=7))
+
+
+def test_the_probe_moves_with_every_look(tmp_path: Path) -> None:
+    probe = Probe(str(tmp_path / "probe"))
+    assert probe.now_ns() <= probe.now_ns()
+    assert not probe.is_coarse()
+    probe.close()
+    assert clock_offset() == pytest.approx(clock_offset(), abs=0.01)
+    assert [tick(each) for each in (0, 1, 20)] == [0.002, 0.004, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("head", "mode"),
+    [
+        (b"", "delete"),
+        (b"SQLite format 3\0" + bytes(84), "delete"),
+        (b"SQLite format 3\0\x10\0\2\2" + bytes(80), "wal"),
+        (b"SQLite format 3\0" + bytes(20), "none"),
+        (b"something else" * 10, "none"),
+    ],
+)
+def test_the_header_tells_the_journal_mode(head: bytes, mode: str) -> None:
+    assert journal_mode(head) == mode
+
+
+def test_times_of_copies_say_which_bytes_they_are() -> None:
+    one, other = "ab" * 32, "ac" * 32
+    assert content_time_ns(one, 5_000_000_123, coarse=False) == content_time_ns(one, 5_999_999_999, coarse=False)
+    assert content_time_ns(one, 5_000_000_123, coarse=False) != content_time_ns(other, 5_000_000_123, coarse=False)
+    assert content_time_ns(one, 5, coarse=True) == content_time_ns(one, 10**18, coarse=True)
+    assert content_time_ns(one, 5, coarse=True) % 1_000_000_000 == 0
+    assert unique_time_ns(coarse=True) % 1_000_000_000 == 0
+    assert unique_time_ns(coarse=False) != unique_time_ns(coarse=False)
+
+
+def test_include_wins_over_exclude() -> None:
+    selection = Selection(("cache", "*.tmp", "odd[1].txt"), ("cache/image",))
+    assert selection.has("webui.db")
+    assert selection.has("cache/image/generations/a.tmp")
+    assert not selection.has("cache/whisper/model")
+    assert not selection.has("deep/a.tmp")
+    assert not selection.has("odd[1].txt")
+    assert selection.may_have_below("cache")
+    assert not selection.may_have_below("deep")
+    assert Selection((), ()).has("anything")
+
+
+def test_messages_of_another_shape_are_refused() -> None:
+    message: dict[str, object] = {"number": 1.5, "texts": ["a"], "part": {}}
+    assert (number(message, "number"), whole(message, "number"), texts(message, "texts")) == (1.5, 1, ("a",))
+    assert part(message["part"]) == {}
+    for call in (lambda: number(message, "texts"), lambda: items(message, "number"), lambda: part(1)):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_overlay_layers_are_read_as_the_kernel_escapes_them() -> None:
+    text = r"""36 35 0:40 / /merged rw,relatime - overlay o rw,lowerdir=/a\134:b:/c,upperdir=/u\040p\134\054x,workdir=/w
+37 35 8:1 / / rw - ext4 /dev/sda1 rw
+nonsense
+38 35 0:41 / /m rw - overlay o rw,lowerdir+=/one,lowerdir+=/two,upperdir=/up2
+"""
+    assert overlay_layers(text) == (r"/a\:b", "/a:b", "/c", r"/u p\,x", "/u p,x", "/w", "/one", "/two", "/up2")
+
+
+def test_trees_are_removed_and_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("x")
+    (tmp_path / "ours" / "deep").mkdir(parents=True)
+    (tmp_path / "ours" / "link").symlink_to(tmp_path / "precious")
+    (tmp_path / "ours" / "deep").chmod(0o500)
+    remove_tree(tmp_path / "ours")
+    remove_tree(tmp_path / "ours")
+    (tmp_path / "link").symlink_to(tmp_path / "precious")
+    remove_tree(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+    assert (tmp_path / "precious" / "file").exists()
+
+
+def test_bytes_are_copied_whatever_the_kernel_can(tmp_path: Path) -> None:
+    """From /proc the kernel copies nothing by itself; the rest is done by hand."""
+    content = os.urandom(3 << 20)
+    (tmp_path / "source").write_bytes(content)
+    source = os.open(tmp_path / "source", os.O_RDONLY)
+    target = os.open(tmp_path / "target", os.O_RDWR | os.O_CREAT)
+    assert copy_bytes(source, target, len(content)) == len(content)
+    assert (tmp_path / "target").read_bytes() == content
+    assert copy_bytes(source, target, len(content) + 5) == len(content)
+    strange = os.open("/proc/self/status", os.O_RDONLY)
+    assert copy_bytes(strange, target, 20) == 20
+    for each in (source, target, strange):
+        os.close(each)
+    assert filesystem_type("/proc").startswith("0x")
+    with pytest.raises(FileNotFoundError):
+        filesystem_type("/nowhere")
+    assert mapped_inodes() >= frozenset()
