@@ -1,0 +1,133 @@
+"""Bringing containers back, with or without the run that made them quiet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
+from owui_vault.model import Deadline, InstanceState, Quiesce
+from owui_vault.quiesce.command import RESCUE
+from owui_vault.quiesce.container_state import ContainerState
+from owui_vault.quiesce.engine_http import HttpEngine
+from owui_vault.system import procfs
+from owui_vault.system.clock import SystemClock
+
+_NAP_SECONDS = 0.05
+_LOOK_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A container that ran when it was found. Prints and parses as `ID@STARTED`."""
+
+    id: str
+    started: str
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.started}"
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """The inverse of `str`. Raises ValueError."""
+        id_, separator, started = text.partition("@")
+        if not separator:
+            raise ValueError(text)
+        return cls(id_, started)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRescue:
+    """What a rescuer must know. `settled` is the moment (monotonic, in this boot) by which a stop has landed.
+
+    The engine carries a stop through although whoever asked for it died: a container that still runs may yet go down.
+    """
+
+    engine: str
+    mode: Quiesce
+    targets: tuple[Target, ...]
+    boot: str
+    settled: float
+
+    def command(self) -> tuple[str, ...]:
+        """As a program to run."""
+        known = (f"--engine={self.engine}", f"--boot={self.boot}", f"--settled={self.settled:.3f}")
+        return (*RESCUE, "container", self.mode.value, *known, *(f"--target={each}" for each in self.targets))
+
+    def run(self, deadline: Deadline) -> None:
+        """Bring back what a killed run left quiet. Raises ResumeError; run it again."""
+        engine = HttpEngine(self.engine)
+        bring_back(engine, self.mode, self.targets, deadline)
+        while self.mode is Quiesce.STOP and self._may_yet_go_down(engine, deadline):
+            SystemClock().sleep(_LOOK_SECONDS)
+            bring_back(engine, self.mode, self.targets, deadline)
+
+    def _may_yet_go_down(self, engine: HttpEngine, deadline: Deadline) -> bool:
+        if self.boot != procfs.boot_id() or SystemClock().monotonic() > self.settled:
+            return False
+        return any(_still_the_same(engine, each, deadline) for each in self.targets)
+
+
+def bring_back(engine: HttpEngine, mode: Quiesce, targets: tuple[Target, ...], deadline: Deadline) -> None:
+    """Unpause what was paused, start what was stopped, but nothing that ran again since. Raises ResumeError."""
+    for target in targets:
+        _bring_back(engine, mode, target, deadline)
+
+
+def _bring_back(engine: HttpEngine, mode: Quiesce, target: Target, deadline: Deadline) -> None:
+    complaint = ""
+    while True:
+        now = look(engine, target, deadline)
+        verb = _remedy(now, mode, target)
+        if not verb:
+            return
+        complaint = _ask(engine, target, verb, deadline) or complaint
+        now = look(engine, target, deadline)
+        if not _remedy(now, mode, target):
+            return
+        if deadline.passed():
+            name = now.name if now else target.id
+            raise ResumeError(f"container {name} did not come back: {complaint}", hint=f"Try: docker {verb} {name}")
+        SystemClock().sleep(_NAP_SECONDS)
+
+
+def _remedy(now: ContainerState | None, mode: Quiesce, target: Target) -> str:
+    """The engine's word for what is to be done; none when it runs, is gone, or is not as we left it."""
+    if now is None or now.started != target.started:
+        return ""
+    match now.state:
+        case InstanceState.PAUSED:
+            return "unpause"
+        case InstanceState.STOPPED if mode is Quiesce.STOP:
+            return "start"
+        case _:
+            return ""
+
+
+def look(engine: HttpEngine, target: Target, deadline: Deadline) -> ContainerState | None:
+    """Its state, asked for until the engine answers; None once it is removed. Raises ResumeError."""
+    while True:
+        try:
+            return engine.inspect(target.id)
+        except InstanceNotFoundError:
+            return None
+        except QuiesceError as error:
+            _wait_or_give_up(error, deadline)
+
+
+def _ask(engine: HttpEngine, target: Target, verb: str, deadline: Deadline) -> str:
+    try:
+        return engine.ask(target.id, verb)
+    except QuiesceError as error:  # the engine went away: look again, it may have heard us
+        _wait_or_give_up(error, deadline)
+        return error.message
+
+
+def _wait_or_give_up(error: QuiesceError, deadline: Deadline) -> None:
+    if deadline.passed():
+        raise ResumeError(error.message, hint=error.hint) from error
+    SystemClock().sleep(_LOOK_SECONDS)
+
+
+def _still_the_same(engine: HttpEngine, target: Target, deadline: Deadline) -> bool:
+    now = look(engine, target, deadline)
+    return now is not None and now.started == target.started

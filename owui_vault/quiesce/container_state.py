@@ -1,0 +1,112 @@
+"""What an engine tells about one container, parsed completely at this one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from owui_vault.errors import QuiesceError
+from owui_vault.model import InstanceState
+
+_UP = frozenset({"running", "restarting"})
+_KILLED = 137  # 128 + SIGKILL: it did not end within its time
+_NANOSECONDS = 1e9
+_DEFAULT_INTERVAL_SECONDS = 30.0  # Docker's, for what a health check leaves out
+_DEFAULT_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState:
+    """One container at one moment. `started` is the engine's own text: only its equality means something."""
+
+    id: str
+    name: str
+    status: str
+    started: str
+    exit_code: int
+    pid: int
+    health: str  # empty without a health check
+    patience_seconds: float  # how long a healthy container may take to be called healthy after a start
+    auto_remove: bool
+    sources: frozenset[str]  # volumes and host paths it has mounted
+    project: str  # of Compose; empty otherwise
+    service: str
+
+    @property
+    def state(self) -> InstanceState:
+        """In our words. Neither up nor paused is stopped."""
+        if self.status == "paused":
+            return InstanceState.PAUSED
+        return InstanceState.RUNNING if self.status in _UP else InstanceState.STOPPED
+
+    @property
+    def identity(self) -> str:
+        """Changes with every start by anybody."""
+        return f"{self.id}@{self.started}"
+
+    @property
+    def killed(self) -> bool:
+        """Whether its stop had to be enforced; the engine says that by the exit code alone."""
+        return self.exit_code == _KILLED
+
+
+def parse(told: Mapping[str, object]) -> ContainerState:
+    """Read an `inspect` of Docker or Podman. Raises QuiesceError when it is none."""
+    state, configuration, host = _part(told, "State"), _part(told, "Config"), _part(told, "HostConfig")
+    labels = _part(configuration, "Labels")
+    if not state or not told.get("Id"):
+        raise QuiesceError("the engine's answer about a container could not be understood")
+    return ContainerState(
+        id=str(told["Id"]),
+        name=str(told.get("Name", "")).lstrip("/"),
+        status=_status(state),
+        started=str(state.get("StartedAt", "")),
+        exit_code=_number(state.get("ExitCode")),
+        pid=_number(state.get("Pid")),
+        health=_health(state),
+        patience_seconds=_patience(_part(configuration, "Healthcheck")),
+        auto_remove=host.get("AutoRemove") is True,
+        sources=_sources(told.get("Mounts")),
+        project=str(labels.get("com.docker.compose.project", "")),
+        service=str(labels.get("com.docker.compose.service", "")),
+    )
+
+
+def _status(state: Mapping[str, object]) -> str:
+    """Podman's older versions have other words than Docker's for the same states, but the same flags."""
+    if state.get("Paused") is True:
+        return "paused"
+    if state.get("Running") is True and state.get("Restarting") is not True:
+        return "running"
+    return str(state.get("Status", ""))
+
+
+def _health(state: Mapping[str, object]) -> str:
+    status = str(_part(state, "Health").get("Status", ""))
+    return "" if status == "none" else status
+
+
+def _patience(check: Mapping[str, object]) -> float:
+    """The start period, and then as many probes as may fail."""
+    interval = _seconds(check.get("Interval")) or _DEFAULT_INTERVAL_SECONDS
+    timeout = _seconds(check.get("Timeout")) or _DEFAULT_INTERVAL_SECONDS
+    retries = _number(check.get("Retries")) or _DEFAULT_RETRIES
+    return _seconds(check.get("StartPeriod")) + retries * (interval + timeout) + 5.0
+
+
+def _sources(mounts: object) -> frozenset[str]:
+    found = [each for each in mounts if isinstance(each, dict)] if isinstance(mounts, list) else []
+    return frozenset(str(each.get("Name") or each.get("Source")) for each in found if each.get("RW") is not False)
+
+
+def _part(told: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = told.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _seconds(nanoseconds: object) -> float:
+    return _number(nanoseconds) / _NANOSECONDS

@@ -1,0 +1,92 @@
+"""`python -m owui_vault.quiesce.rescue KIND …`: bring an instance back without the run that made it quiet.
+
+Idempotent, decides by looking, holds no secret; status 0 once nothing of ours is quiet any more. Quiescers write these
+command lines (`rescue_command`), guardian and `recover` run them, and a person may type them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from owui_vault.errors import VaultError
+from owui_vault.model import Deadline, Quiesce
+from owui_vault.system.clock import SystemClock
+from owui_vault.system.procfs import ProcessIdentity
+
+_SECONDS = 60.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one rescue; the error goes to stderr."""
+    options = _parser().parse_args(arguments)
+    clock = SystemClock()
+    deadline = Deadline(clock.monotonic() + options.seconds, clock.monotonic)
+    try:
+        options.run(options, deadline)
+    except VaultError as error:
+        sys.stderr.write(f"{error.message}. {error.hint}\n")
+        return 1
+    return 0
+
+
+def _process(options: argparse.Namespace, deadline: Deadline) -> None:
+    from owui_vault.quiesce.process import ProcessRescue  # noqa: PLC0415 - only what it needs: it is in a hurry
+
+    ProcessRescue(
+        boot=options.boot, root=options.root, members=frozenset(options.member), leave=frozenset(options.leave)
+    ).run(deadline)
+
+
+def _unit(options: argparse.Namespace, deadline: Deadline) -> None:
+    from owui_vault.quiesce.systemd import UnitRescue  # noqa: PLC0415 - likewise
+
+    UnitRescue(
+        name=options.name,
+        mode=options.mode,
+        boot=options.boot,
+        invocation=options.invocation,
+        leave=frozenset(options.leave),
+        companions=tuple(options.companions),
+    ).run(deadline)
+
+
+def _container(options: argparse.Namespace, deadline: Deadline) -> None:
+    from owui_vault.quiesce.container_rescue import ContainerRescue, Target  # noqa: PLC0415 - likewise
+
+    targets = tuple(Target.parse(each) for each in options.target)
+    ContainerRescue(
+        engine=options.engine, mode=options.mode, targets=targets, boot=options.boot, settled=options.settled
+    ).run(deadline)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="owui_vault.quiesce.rescue", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="how long to try")
+    kinds = parser.add_subparsers(required=True)
+    process = kinds.add_parser("process")
+    process.add_argument("--root", type=ProcessIdentity.parse, required=True)
+    process.add_argument("--member", type=ProcessIdentity.parse, action="append", default=[])
+    process.set_defaults(run=_process)
+    unit = kinds.add_parser("unit")
+    unit.add_argument("name")
+    unit.add_argument("mode", type=Quiesce, choices=(Quiesce.PAUSE, Quiesce.STOP))
+    unit.add_argument("--invocation", default="")
+    unit.add_argument("--with", dest="companions", action="append", default=[])
+    unit.set_defaults(run=_unit)
+    container = kinds.add_parser("container")
+    container.add_argument("mode", type=Quiesce, choices=(Quiesce.PAUSE, Quiesce.STOP))
+    container.add_argument("--engine", required=True)
+    container.add_argument("--target", action="append", default=[])
+    container.add_argument("--settled", type=float, default=0.0)
+    container.set_defaults(run=_container)
+    for each in (process, unit, container):
+        each.add_argument("--boot", default="")
+    for each in (process, unit):
+        each.add_argument("--leave", type=ProcessIdentity.parse, action="append", default=[])
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
