@@ -1,0 +1,1 @@
+"""restic and borg behind one interface."""

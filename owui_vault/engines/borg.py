@@ -1,0 +1,149 @@
+"""The engine for borg 1.2 and 1.4, run as a program.
+
+Program: a name with a slash is that very program; `borg` is the one of this Python environment (the extra
+`owui-vault[borg]`) where there is one, else the one on PATH.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from owui_vault.engines.borg_check import compact, remove_archives, verify
+from owui_vault.engines.borg_errors import ENGINE
+from owui_vault.engines.borg_fetch import fetch
+from owui_vault.engines.borg_listing import archives, entries, find, leftovers, read_listing
+from owui_vault.engines.borg_output import encode_comment
+from owui_vault.engines.borg_program import Borg, Request, Setting, archive_argument, find_program
+from owui_vault.engines.borg_store import store
+from owui_vault.engines.environment import check_extra, reveal_all, without_credentials
+from owui_vault.errors import CancelledError, ConfigError, EngineError
+from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
+from owui_vault.ports import Call, SecretSource
+
+_ENCRYPTIONS = ("repokey-blake2", "repokey", "keyfile-blake2", "keyfile")
+_NOTHING: Mapping[str, SecretSource | str] = MappingProxyType({})
+
+
+class BorgEngine:
+    """A repository of borg (`ports.Engine`).
+
+    `location` is whatever borg takes: a path, or `ssh://user@host:port/path`. `environment` is added to borg's:
+    BORG_RSH, BORG_KEYS_DIR and the like. `encryption` matters to `initialize` only; it must be one that encrypts.
+    """
+
+    name = ENGINE
+
+    def __init__(  # noqa: PLR0913  # four of them are for the rare
+        self,
+        location: str,
+        passphrase: SecretSource,
+        *,
+        environment: Mapping[str, SecretSource | str] = _NOTHING,
+        program: str = ENGINE,
+        encryption: str = "repokey-blake2",
+        remote_path: str = "",
+    ) -> None:
+        check_extra(environment)
+        if encryption not in _ENCRYPTIONS:
+            raise ConfigError(
+                f"{encryption!r} is no encryption of borg", hint=f"Choose one of {', '.join(_ENCRYPTIONS)}."
+            )
+        self._location = location
+        self._passphrase = passphrase
+        self._environment = dict(environment)
+        self._program = program
+        self._encryption = encryption
+        self._remote_path = remote_path
+
+    @property
+    def location(self) -> str:
+        """Where the repository lies, without a password."""
+        return without_credentials(self._location)
+
+    def initialize(self, call: Call) -> RepositoryInfo:
+        """Create the repository."""
+        borg = self._borg(call)
+        borg.version()
+        borg.run(Request(arguments=("init", "--encryption", self._encryption)))
+        return self._info(borg)
+
+    def inspect(self, call: Call) -> RepositoryInfo:
+        """Prove that it can be reached, opened, and read by nobody without the passphrase."""
+        return self._info(self._borg(call))
+
+    def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
+        """Make one archive of everything below `tree`."""
+        borg = self._borg(call)
+        if not borg.known_encrypted():
+            read_listing(borg, "--last", "1")
+        return store(borg, tree, label)
+
+    def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
+        """Everything in the repository, oldest first."""
+        return tuple(each.snapshot() for each in archives(self._borg(call)))
+
+    def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
+        """All paths of one archive, streamed."""
+        borg = self._borg(call)
+        yield from entries(borg, find(archives(borg), engine_id))
+
+    def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
+        """Write an archive, or parts of it, into `target`."""
+        borg = self._borg(call)
+        fetch(borg, find(archives(borg), engine_id), target, paths)
+
+    def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
+        """Replace the comment: borg makes a new archive of the same chunks, with the same name and another id."""
+        borg = self._borg(call)
+        name = find(archives(borg), engine_id).name
+        comment = encode_comment(label)
+        remove_archives(borg, [each for each in leftovers(borg) if each == f"{name}.recreate"])
+        borg.run(Request(arguments=("recreate", "--comment", comment, archive_argument(name)), long=True))
+        changed = next((each for each in archives(borg) if each.name == name), None)
+        if changed is None or changed.label != label:
+            raise EngineError(f"the label of {name} is not what it was set to", engine=ENGINE)
+        return changed.snapshot()
+
+    def remove(self, engine_ids: Sequence[str], call: Call) -> None:
+        """Delete exactly these archives, and look whether they are gone."""
+        borg = self._borg(call)
+        known = archives(borg) if engine_ids else ()
+        doomed = [find(known, engine_id) for engine_id in engine_ids]
+        if not doomed:
+            return
+        remove_archives(borg, [each.name for each in doomed])
+        left = {each.id for each in archives(borg)} & set(engine_ids)
+        if left:  # borg 1.2 ends with 0 whether there was such an archive or not
+            raise EngineError(f"borg did not remove {', '.join(sorted(left))}", engine=ENGINE)
+
+    def compact(self, call: Call) -> int | None:
+        """Free what no archive uses. 0 also for an append-only repository, where borg silently does nothing."""
+        local = Path(self._location)
+        return compact(self._borg(call), local if local.is_dir() else None)
+
+    def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
+        """Check the repository."""
+        borg = self._borg(call)
+        if not borg.known_encrypted():
+            read_listing(borg, "--last", "1")
+        return verify(borg, read_data)
+
+    def _info(self, borg: Borg) -> RepositoryInfo:
+        version = borg.version()
+        found = read_listing(borg, "--last", "1")
+        return RepositoryInfo(id=found.repository_id, location=self.location, engine=ENGINE, engine_version=version)
+
+    def _borg(self, call: Call) -> Borg:
+        if call.cancel.is_set():
+            raise CancelledError("cancelled before borg was started")
+        setting = Setting(
+            argv=find_program(self._program),
+            location=self._location,
+            shown_location=self.location,
+            passphrase=self._passphrase.reveal(),
+            environment=reveal_all(self._environment),
+            remote_path=self._remote_path,
+        )
+        return Borg(setting, call)

@@ -1,0 +1,265 @@
+"""Running borg: which program, in which environment, and what its end means.
+
+Borg has no Python interface; its command line and its JSON are what it documents for other programs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.engines import launcher
+from owui_vault.engines.borg_errors import CANNOT_BE_LOCKED, ENGINE, Circumstances, classify
+from owui_vault.engines.borg_output import Message, Transcript
+from owui_vault.engines.environment import engine_environment, private_folder, redact
+from owui_vault.engines.launching import launching
+from owui_vault.errors import EngineError, ProgramMissingError, VaultError
+from owui_vault.ports import Call
+from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
+
+_OLDEST, _TOO_NEW = (1, 2), (2, 0)
+#: `python -m borg --version` calls itself by the name of its file.
+_VERSION = re.compile(r"(?:borg|__main__\.py) (?P<text>(?P<major>\d+)\.(?P<minor>\d+)\S*)")
+_VERSION_SECONDS = 30.0
+_LOCK_RESERVE_SECONDS = 5.0
+#: Of borg 1.4 with BORG_EXIT_CODES=modern (1.2 has 1 alone); 126 and 127 mean that it could not be run.
+_WARNINGS = range(100, 126)
+_NOT_EXECUTABLE = 126  # what a shell script answers whose program may not be run
+_INSTALL = "Install borg 1.2 or newer (`apt install borgbackup`), or the extra `owui-vault[borg]`."
+_FLAGS = ("--log-json",)
+#: ssh asks nobody, and gives up on a host that falls silent.
+_SSH = "ssh -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+_LONGEST_CONNECT_SECONDS = 20
+_KEPT = ("BORG_KEYS_DIR",)  # where the user's key files lie; without it borg looks below HOME
+
+
+def find_program(program: str) -> tuple[str, ...]:
+    """The command that starts borg.
+
+    `borg` is that of this Python environment (the extra `owui-vault[borg]`) where there is one, since whoever installed
+    it wants it, else the one on PATH. Any other name or path is that very program.
+    """
+    if program == ENGINE and _installed_version():
+        # -P: else `-m` looks for modules in the working directory first, and that is the tree to be stored.
+        return (sys.executable, "-P", "-m", "borg")
+    return (program,)
+
+
+def _installed_version() -> str:
+    """The version of the package in this Python environment; empty where there is none."""
+    try:
+        return importlib.metadata.version("borgbackup")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def archive_argument(name: str) -> str:
+    """How an archive of this name is called on borg's command line, where `{now}` and the like are replaced."""
+    return "::" + name.replace("{", "{{").replace("}", "}}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all runs on one repository have in common. Holds revealed secrets: lives as long as one operation."""
+
+    argv: tuple[str, ...]  # find_program's
+    location: str
+    shown_location: str
+    passphrase: str
+    environment: Mapping[str, str]  # the user's, revealed
+    remote_path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run of borg that did what it was asked for, perhaps with warnings."""
+
+    status: int
+    stdout: str
+    complaints: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One command of borg. `long` ones are bounded by silence, the others by their whole time."""
+
+    arguments: tuple[str, ...]
+    long: bool = False
+    cwd: Path | None = None
+    environment: Mapping[str, str] | None = None  # in addition
+    on_stdout: LineSink | None = None
+    on_message: Callable[[Message], None] | None = None
+    reads: bool = False  # may be done without a lock where none can be written
+    cancel: threading.Event | None = None  # instead of the call's
+
+
+class Borg:
+    """One operation's runs of borg on one repository."""
+
+    def __init__(self, setting: Setting, call: Call) -> None:
+        self._setting = setting
+        self.call = call
+        self.folder = private_folder(call.folder, "borg")
+        self._encrypted_memory = self.folder / "encrypted.json"
+
+    def run(self, request: Request) -> Finished:
+        """Run borg to its end.
+
+        Raises what the table in `borg_errors` says, ProgramMissingError, DeadlineExceededError, CancelledError.
+        """
+        try:
+            return self._once(request)
+        except EngineError as error:
+            if not (request.reads and self._cannot_lock(error)):
+                raise
+        # The disk of a dead machine, mounted read-only: nobody can write there, so that nobody is in our way either.
+        return self._once(request, "--bypass-lock")
+
+    def _once(self, request: Request, *flags: str) -> Finished:
+        transcript = Transcript(listener=request.on_message or (lambda _message: None))
+        name, *rest = request.arguments
+        arguments = (name, *_FLAGS, *flags, *self._remote(), *self._lock_wait(request), *rest)
+        with secret_descriptor(self._setting.passphrase) as descriptor:
+            done = run(
+                Command(
+                    argv=(*self._launched(), *arguments),
+                    name=ENGINE,
+                    environment=self._environment(descriptor, request.environment),
+                    cwd=request.cwd or self.folder,
+                    pass_fds=(descriptor,),
+                    timeout_seconds=None if request.long else self.call.timeout_seconds,
+                    idle_seconds=self.call.idle_seconds if request.long else None,
+                ),
+                on_stdout=request.on_stdout,
+                on_stderr=transcript.take,
+                cancel=request.cancel or self.call.cancel,
+            )
+        if not (done.status in (0, 1) or done.status in _WARNINGS):
+            raise self._error(done.status, arguments, transcript)
+        return Finished(status=done.status, stdout=done.stdout, complaints=tuple(transcript.complaints))
+
+    @staticmethod
+    def _cannot_lock(error: EngineError) -> bool:
+        return error.message.endswith(CANNOT_BE_LOCKED)
+
+    def _launched(self) -> tuple[str, ...]:
+        """The launcher first: borg ends when we do, however that happens."""
+        return (*launching(), "run", str(os.getpid()), "", "--", *self._setting.argv)
+
+    def _error(self, status: int, arguments: tuple[str, ...], transcript: Transcript) -> VaultError:
+        program = " ".join(self._setting.argv)
+        if status in (launcher.CANNOT_RUN, _NOT_EXECUTABLE):
+            return ProgramMissingError(f"cannot run {program}", hint=_INSTALL)
+        secrets = (self._setting.passphrase, *self._setting.environment.values())
+        texts = tuple(redact(text, secrets) for text in transcript.texts)
+        where = Circumstances(
+            location=self._setting.shown_location,
+            folder=str(self.folder),
+            argv=tuple(redact(each, secrets) for each in (*self._setting.argv, *arguments)),
+            stderr_tail="\n".join(texts)[-STDERR_TAIL_CHARACTERS:],
+        )
+        return classify(status, transcript.msgids, texts, where)
+
+    @property
+    def shown_location(self) -> str:
+        """For messages."""
+        return self._setting.shown_location
+
+    def remember_encrypted(self, repository_id: str) -> None:
+        """Note that the repository at this location was seen to be encrypted."""
+        if not self.known_encrypted():
+            self._encrypted_memory.write_text(json.dumps([self._setting.location, repository_id]))
+
+    def known_encrypted(self) -> bool:
+        """Whether somebody looked already."""
+        return bool(_read_memory(self._encrypted_memory, self._setting.location))
+
+    def version(self) -> str:
+        """The version of the program. Raises ProgramMissingError when it is too old or too new.
+
+        Starting borg takes 0.1 to 0.2 s of the second that a snapshot takes, hence the memory in the folder.
+        """
+        memory, key = self.folder / "version.json", self._identity()
+        known = _read_memory(memory, key)
+        if known:
+            return known
+        done = run(
+            Command(
+                argv=(*self._launched(), "--version"),
+                name=ENGINE,
+                environment=self._environment(None, None),
+                timeout_seconds=_VERSION_SECONDS,
+            ),
+            cancel=self.call.cancel,
+        )
+        if done.status in (launcher.CANNOT_RUN, _NOT_EXECUTABLE):
+            raise ProgramMissingError(f"cannot run {' '.join(self._setting.argv)}", hint=_INSTALL)
+        found = _checked_version(done.stdout, " ".join(self._setting.argv))
+        memory.write_text(json.dumps([key, found]))
+        return found
+
+    def _identity(self) -> str:
+        """Changes whenever the program is replaced."""
+        program, *rest = self._setting.argv
+        if rest:
+            return f"{program} {_installed_version()}"
+        path = shutil.which(program, path=self._environment(None, None)["PATH"])
+        if path is None:
+            return ""
+        facts = Path(path).stat()
+        return f"{path} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
+
+    def _environment(self, descriptor: int | None, more: Mapping[str, str] | None) -> dict[str, str]:
+        seconds = max(1, min(_LONGEST_CONNECT_SECONDS, int(self.call.timeout_seconds)))
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        extra = {"BORG_RSH": _SSH.format(seconds=seconds)} | kept | dict(self._setting.environment)
+        ours = {
+            "BORG_REPO": self._setting.location,
+            "BORG_EXIT_CODES": "modern",
+            "BORG_CACHE_DIR": str(self.folder / "cache"),
+            "BORG_SECURITY_DIR": str(self.folder / "security"),
+            # Says yes to a repository that was moved; one put back to an older state is refused all the same.
+            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+            **(more or {}),
+        }
+        if descriptor is not None:
+            ours["BORG_PASSPHRASE_FD"] = str(descriptor)
+        return engine_environment(ours, extra)
+
+    def _remote(self) -> tuple[str, ...]:
+        return ("--remote-path", self._setting.remote_path) if self._setting.remote_path else ()
+
+    def _lock_wait(self, request: Request) -> tuple[str, ...]:
+        """Less than the time of the whole call, so that the answer is `locked` and not `too slow`."""
+        bound = self.call.idle_seconds if request.long else self.call.timeout_seconds
+        bound = min(bound, self.call.timeout_seconds)
+        return ("--lock-wait", str(max(1, int(min(bound * 0.75, bound - _LOCK_RESERVE_SECONDS)))))
+
+
+def _read_memory(path: Path, key: str) -> str:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return ""
+    fits = isinstance(document, list) and len(document) == 2 and key and document[0] == key
+    return str(document[1]) if fits else ""
+
+
+def _checked_version(text: str, program: str) -> str:
+    found = _VERSION.search(text)
+    if not found:
+        raise ProgramMissingError(f"{program} does not answer as borg would", hint=_INSTALL)
+    if not _OLDEST <= (int(found["major"]), int(found["minor"])) < _TOO_NEW:
+        raise ProgramMissingError(
+            f"{program} is {ENGINE} {found['text']}, and 1.2 to 1.4 are what this can use",
+            hint=_INSTALL,
+        )
+    return found["text"]

@@ -1,0 +1,82 @@
+"""The environment that engine programs get, and what of it nobody may read afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from owui_vault.errors import ConfigError
+from owui_vault.ports import SecretSource
+
+HIDDEN = "***"
+_SHORTEST_SECRET = 4  # shorter ones would blot out half of every message
+
+# What the user's own ssh, rclone and cloud profiles are found by, and how the network is reached.
+_KEPT = (
+    *("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# What this package tells the programs itself. A passphrase in the environment would be readable in /proc.
+_OURS = re.compile(
+    r"RESTIC_(PASSWORD|PASSWORD_FILE|PASSWORD_COMMAND|REPOSITORY|REPOSITORY_FILE|CACHE_DIR|PROGRESS_FPS)"
+    r"|BORG_(PASSPHRASE|PASSPHRASE_FD|PASSCOMMAND|NEW_PASSPHRASE|REPO|BASE_DIR|EXIT_CODES)"
+    r"|TZ|LC_ALL|LANG"
+)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_IN_URL = re.compile(r"(?<=://)([^/\s@:]*):([^/\s@]*)@")
+
+
+def check_extra(extra: Iterable[str]) -> None:
+    """Raise ConfigError for names in a repository's `environment` that mean nothing, or that we set ourselves."""
+    for name in extra:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{name!r} is not the name of an environment variable")
+        if _OURS.fullmatch(name):
+            raise ConfigError(
+                f"{name} cannot be set in the environment of a repository",
+                hint="It follows from location and passphrase.",
+            )
+
+
+def reveal_all(extra: Mapping[str, SecretSource | str]) -> dict[str, str]:
+    """The values themselves. Raises SecretError."""
+    return {name: value if isinstance(value, str) else value.reveal() for name, value in extra.items()}
+
+
+def engine_environment(
+    ours: Mapping[str, str], extra: Mapping[str, str], inherited: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Everything an engine program finds in its environment.
+
+    `ours` is what this package decides (folders, descriptors); it wins over `extra`, the user's for this repository,
+    and that over the few variables of our own environment (`inherited`) that are kept. Nothing named RESTIC_*, BORG_*
+    or AWS_* comes from there: which repository is meant must not depend on who runs us.
+    """
+    found = os.environ if inherited is None else inherited
+    kept = {name: found[name] for name in _KEPT if found.get(name)}
+    return {"PATH": _PATH, **kept, **extra, **ours, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+
+
+def private_folder(parent: Path, name: str) -> Path:
+    """A folder of ours, made when it is not there."""
+    for folder in (parent, parent / name):  # `parents=True` alone would leave the upper one to the umask
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return parent / name
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without these secrets and without passwords in addresses."""
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, HIDDEN)
+    return _IN_URL.sub(rf"\1:{HIDDEN}@", text)
+
+
+def without_credentials(location: str) -> str:
+    """The location as it may be shown: user and password of an address are left out."""
+    return re.sub(r"(?<=://)([^/\s@:]*):[^/\s@]*@", r"\1@", location)

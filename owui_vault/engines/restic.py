@@ -1,0 +1,117 @@
+"""restic, 0.14 and later, as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from owui_vault.engines import restic_fetching, restic_keeping, restic_questions, restic_storing
+from owui_vault.engines.environment import check_extra
+from owui_vault.engines.restic_errors import ENGINE
+from owui_vault.engines.restic_location import parse_location
+from owui_vault.engines.restic_locks import clear_remains
+from owui_vault.engines.restic_program import Access, Restic
+from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
+from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
+from owui_vault.ports import Call, SecretSource
+
+
+class ResticEngine:
+    """An encrypted, deduplicating repository of restic, wherever restic can reach it."""
+
+    name = ENGINE
+
+    def __init__(
+        self,
+        location: str,
+        passphrase: SecretSource,
+        *,
+        environment: Mapping[str, SecretSource | str] | None = None,
+        program: str = "restic",
+        options: Sequence[str] = (),
+    ) -> None:
+        """Touches nothing. `options` are restic's extended ones, `name=value`. Raises ConfigError."""
+        check_extra(environment or {})
+        self._access = Access(
+            program=program,
+            location=parse_location(location),
+            passphrase=passphrase,
+            environment=dict(environment or {}),
+            options=tuple(options),
+        )
+
+    @property
+    def location(self) -> str:
+        """Where the repository lies, credentials removed."""
+        return self._access.location.shown
+
+    def _open(self, call: Call) -> Restic:
+        if call.cancel.is_set():
+            raise CancelledError("restic was not even started")
+        return Restic(self._access, call)
+
+    @contextmanager
+    def _changing(self, call: Call) -> Iterator[Restic]:
+        """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards."""
+        restic = self._open(call)
+        clear_remains(restic)
+        try:
+            yield restic
+        except RepositoryUnreachableError:
+            raise
+        except BaseException:
+            with suppress(VaultError):
+                clear_remains(restic)
+            raise
+
+    def initialize(self, call: Call) -> RepositoryInfo:
+        """Create the repository. restic looks for an existing one first, and leaves that alone."""
+        restic = self._open(call)
+        restic.version()
+        restic.ask(restic_questions.init)
+        return self.inspect(call)
+
+    def inspect(self, call: Call) -> RepositoryInfo:
+        """Prove that it is reachable, the passphrase fits and restic is new enough."""
+        restic = self._open(call)
+        version = restic.version()
+        config = restic.ask(restic_questions.config, "--no-lock")
+        return RepositoryInfo(id=str(config["id"]), location=self.location, engine=self.name, engine_version=version)
+
+    def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
+        """Back up what is below `tree`."""
+        with self._changing(call) as restic:
+            return restic_storing.store(restic, tree, label)
+
+    def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
+        """Everything in the repository, oldest first."""
+        return restic_keeping.listed(self._open(call))
+
+    def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
+        """All paths of one snapshot."""
+        return restic_fetching.contents(self._open(call), engine_id)
+
+    def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
+        """Restore into `target`."""
+        restic_fetching.fetch(self._open(call), engine_id, target, paths)
+
+    def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
+        """Set all tags anew; restic writes another snapshot with another id and drops the first."""
+        with self._changing(call) as restic:
+            return restic_keeping.relabel(restic, engine_id, label)
+
+    def remove(self, engine_ids: Sequence[str], call: Call) -> None:
+        """Forget exactly these, and look whether they are gone."""
+        with self._changing(call) as restic:
+            restic_keeping.remove(restic, engine_ids)
+
+    def compact(self, call: Call) -> int | None:
+        """Prune."""
+        with self._changing(call) as restic:
+            return restic_keeping.compact(restic)
+
+    def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
+        """Check. What it finds is answered; only what keeps it from looking is raised."""
+        with self._changing(call) as restic:
+            return restic_keeping.verify(restic, read_data)

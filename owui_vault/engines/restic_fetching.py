@@ -1,0 +1,152 @@
+"""Listing and restoring the contents of a snapshot with restic."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from owui_vault.engines.restic_checking import check_tree
+from owui_vault.engines.restic_errors import ENGINE, kind_of
+from owui_vault.engines.restic_names import UNDECODABLE, ExactNames, is_plain
+from owui_vault.engines.restic_output import RestoreReader, document_of, entry_of
+from owui_vault.engines.restic_program import Restic, Said
+from owui_vault.engines.restic_watching import TargetWatch
+from owui_vault.errors import EngineError, NoSpaceError, RepositoryFullError, SnapshotMissingError
+from owui_vault.model import Entry
+
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
+_PATTERN_SIGNS = re.compile(r"([\\*?\[])")
+_LONGEST_COMMAND = 500_000  # bytes of patterns in one command; the kernel takes two million
+_SPEAKS_WHILE_RESTORING = (0, 17)
+
+
+def _check_id(restic: Restic, engine_id: str) -> None:
+    """Restic would take a prefix or `latest`, too."""
+    if not _FULL_ID.fullmatch(engine_id):
+        raise SnapshotMissingError(
+            f"there is no snapshot {engine_id!r} in {restic.shown}",
+            engine=ENGINE,
+            hint="List what it holds with `snapshots`.",
+        )
+
+
+def contents(restic: Restic, engine_id: str) -> Iterator[Entry]:
+    """All paths of one snapshot.
+
+    They wait in an unnamed file until they are asked for: nobody has to hold all of them in memory, and no restic waits
+    for somebody who never asks for the rest.
+    """
+    _check_id(restic, engine_id)
+    listing = _Listing(restic.call.folder)
+    try:
+        said = restic.run("ls", "--json", "--no-lock", engine_id, on_stdout=listing.stdout)
+        # restic < 0.16 ends with status 0 when it ignores what it was asked for
+        if said.status != 0 or any(line.startswith("Ignoring") for line in said.stderr):
+            raise restic.error(said.status or None, said.stderr, said.argv)
+        listing.complete(restic)
+    except BaseException:
+        listing.file.close()
+        raise
+    return _entries(listing.file)
+
+
+class _Listing:
+    """The lines of `restic ls --json`, those with names that are not UTF-8 replaced by what the trees say."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = _spool(folder)
+        self._root = ""
+        self._again: set[str] = set()  # directories to be listed from their trees
+
+    def stdout(self, line: str) -> None:
+        document = document_of(line) or {}
+        self._root = self._root or str(document.get("tree", ""))
+        entry = entry_of(document)
+        if entry is not None:
+            self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        if UNDECODABLE in entry.path:
+            plain = entry.path.partition(UNDECODABLE)[0]
+            self._again.add(plain.rpartition("/")[0])
+        else:
+            self._write(entry)
+
+    def complete(self, restic: Restic) -> None:
+        names = ExactNames(restic, self._root)
+        for folder in sorted(self._again):
+            for entry in names.below(folder):
+                if not is_plain(entry.path):
+                    self._write(entry)
+
+    def _write(self, entry: Entry) -> None:
+        self.file.write(json.dumps([entry.path, entry.kind, entry.size_bytes]) + "\n")
+
+
+def _spool(folder: Path) -> IO[str]:
+    return tempfile.TemporaryFile(  # whoever reads it closes it
+        "w+", dir=folder, encoding="utf-8", errors="surrogateescape"
+    )
+
+
+def _entries(file: IO[str]) -> Iterator[Entry]:
+    with file:
+        file.seek(0)
+        for line in file:
+            path, kind, size = json.loads(line)
+            yield Entry(path=path, kind=kind, size_bytes=size)
+
+
+def fetch(restic: Restic, engine_id: str, target: Path, paths: Sequence[str]) -> None:
+    """Restore all of a snapshot, or only these paths, into `target`."""
+    _check_id(restic, engine_id)
+    tells = restic.version_numbers() >= _SPEAKS_WHILE_RESTORING
+    check_tree(restic, engine_id, target)
+    for patterns in _commands(paths):
+        said = _restore(restic, engine_id, target, patterns, tells=tells)
+        if said.status != 0:
+            raise _restore_error(restic, said, target)
+
+
+def _restore(restic: Restic, engine_id: str, target: Path, patterns: Sequence[str], *, tells: bool) -> Said:
+    """Takes no lock: neither a stale one nor a read-only disk must stand between somebody and his data."""
+    reader = RestoreReader(restic.call)
+    includes = [word for pattern in patterns for word in ("--include", pattern)]
+    arguments = ("restore", "--no-lock", "--target", str(target), *includes, engine_id)
+    if tells:
+        return restic.run("--json", *arguments, on_stdout=reader.stdout, on_stderr=reader.stderr)
+    watch = TargetWatch(target, restic.call)
+    return restic.run(*arguments, on_stdout=reader.stdout, on_stderr=reader.stderr, watch=watch)
+
+
+def _restore_error(restic: Restic, said: Said, target: Path) -> Exception:
+    error = restic.error(said.status, said.stderr, said.argv)
+    if isinstance(error, EngineError) and kind_of(said.status, "\n".join(said.stderr)) is RepositoryFullError:
+        return NoSpaceError(f"no space is left at {target}", hint="Make room there, or name another target.")
+    return error
+
+
+def _commands(paths: Sequence[str]) -> Iterator[list[str]]:
+    """The patterns of one restore after the other; one without any for the whole snapshot."""
+    if not paths:
+        yield []
+        return
+    patterns: list[str] = []
+    length = 0
+    for pattern in dict.fromkeys(map(_pattern, paths)):
+        patterns.append(pattern)
+        length += len(pattern.encode(errors="surrogateescape")) + 64
+        if length > _LONGEST_COMMAND:
+            yield patterns
+            patterns, length = [], 0
+    if patterns:
+        yield patterns
+
+
+def _pattern(path: str) -> str:
+    """A path as restic's pattern that fits nothing but this path and what is below it."""
+    return "/" + _PATTERN_SIGNS.sub(r"\\\1", path.strip("/"))

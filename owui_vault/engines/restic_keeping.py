@@ -1,0 +1,125 @@
+"""Listing, tagging, forgetting, pruning and checking with restic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from owui_vault.engines import restic_questions
+from owui_vault.engines.labels import label_to_tags
+from owui_vault.engines.restic_errors import ENGINE, kind_of
+from owui_vault.engines.restic_output import freed_bytes, problems_in, snapshots_of
+from owui_vault.engines.restic_program import Restic
+from owui_vault.engines.restic_watching import TextWatch
+from owui_vault.errors import (
+    EngineError,
+    RepositoryFullError,
+    RepositoryLockedError,
+    RepositoryMissingError,
+    RepositoryUnreachableError,
+    SnapshotMissingError,
+    WrongPassphraseError,
+)
+from owui_vault.model import Label, Progress, Snapshot, Step
+
+_MOST_IDS = 1000  # of 65 bytes each: well below what one command takes
+_APPEND_ONLY = "If the server is append-only, do this where it is not."
+_KEEPS_FROM_LOOKING = (
+    RepositoryFullError,
+    RepositoryLockedError,
+    RepositoryMissingError,
+    RepositoryUnreachableError,
+    WrongPassphraseError,
+)
+
+
+def listed(restic: Restic) -> tuple[Snapshot, ...]:
+    """Everything in the repository, oldest first. Takes no lock: a stale one must not hide what can be restored."""
+    return snapshots_of(restic.ask(restic_questions.snapshots, "--no-lock"))
+
+
+def _one(snapshots: Iterable[Snapshot], engine_id: str, shown: str) -> Snapshot:
+    found = [each for each in snapshots if each.engine_id == engine_id]
+    if not found:
+        raise SnapshotMissingError(
+            f"there is no snapshot {engine_id!r} in {shown}", engine=ENGINE, hint="List what it holds with `snapshots`."
+        )
+    return found[0]
+
+
+def relabel(restic: Restic, engine_id: str, label: Label) -> Snapshot:
+    """Replace the label, unless it is the same already."""
+    found = _one(listed(restic), engine_id, restic.shown)
+    version = (found.label.engine_version if found.label else "") or label.engine_version
+    wanted = replace(label, engine=ENGINE, engine_version=version)
+    return found if found.label == wanted else set_label(restic, engine_id, wanted)
+
+
+def set_label(restic: Restic, engine_id: str, label: Label) -> Snapshot:
+    """Set the tags. An append-only server keeps the old snapshot as well, with status 0; so look afterwards."""
+    before = {each.engine_id for each in listed(restic)}
+    tags = [word for tag in label_to_tags(label) for word in ("--set", tag)]
+    restic.insist("tag", *tags, engine_id, short=True)
+    after = {each.engine_id: each for each in listed(restic)}
+    made = [each for each in after.values() if each.engine_id not in before and each.label == label]
+    if engine_id in after or len(made) != 1:
+        raise EngineError(
+            f"the label of snapshot {engine_id[:8]} in {restic.shown} could not be replaced",
+            engine=ENGINE,
+            hint=_APPEND_ONLY,
+        )
+    return made[0]
+
+
+def remove(restic: Restic, engine_ids: Sequence[str]) -> None:
+    """Forget these if all of them are there."""
+    there = listed(restic)
+    for engine_id in engine_ids:
+        _one(there, engine_id, restic.shown)
+    if engine_ids:
+        forget(restic, engine_ids)
+
+
+def forget(restic: Restic, engine_ids: Sequence[str]) -> None:
+    """Forget these, and look whether they are gone: status 0 also means "ignored", or that a server refused."""
+    refused = None
+    try:
+        _forget(restic, engine_ids)
+    except RepositoryUnreachableError as error:  # "403 Forbidden" of an append-only server
+        refused = error
+    left = {each.engine_id for each in listed(restic)} & set(engine_ids)
+    if left:
+        raise EngineError(
+            f"{len(left)} of {len(engine_ids)} snapshots could not be removed from {restic.shown}",
+            engine=ENGINE,
+            hint=_APPEND_ONLY,
+        ) from refused
+
+
+def _forget(restic: Restic, engine_ids: Sequence[str]) -> None:
+    if len(engine_ids) == 1:
+        restic.ask(lambda base: restic_questions.forget(base, engine_ids[0]))
+        return
+    for start in range(0, len(engine_ids), _MOST_IDS):
+        restic.insist("forget", *engine_ids[start : start + _MOST_IDS])
+
+
+def compact(restic: Restic) -> int | None:
+    """Prune. Answers how much that freed, as far as restic's own rounded number tells."""
+    restic.call.progress(Progress(step=Step.COMPACT))
+    watch = TextWatch(restic.call)
+    restic.insist("prune", on_stdout=watch.stdout, on_stderr=watch.stderr)
+    return freed_bytes(watch.lines)
+
+
+def verify(restic: Restic, read_data: float) -> tuple[str, ...]:
+    """Check structure, and this share of the data."""
+    restic.call.progress(Progress(step=Step.VERIFY))
+    watch = TextWatch(restic.call)
+    share = [] if read_data <= 0 else ["--read-data"] if read_data >= 1 else [f"--read-data-subset={read_data:.4%}"]
+    said = restic.run("check", *share, on_stdout=watch.stdout, on_stderr=watch.stderr)
+    if said.status == 0:
+        return ()
+    if issubclass(kind_of(said.status, "\n".join(said.stderr)), _KEEPS_FROM_LOOKING):
+        raise restic.error(said.status, said.stderr, said.argv)
+    return problems_in(said.stderr)

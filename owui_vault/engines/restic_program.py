@@ -1,0 +1,194 @@
+"""Running restic: the two ways to call it, with passphrase and location by descriptor and the launcher in front."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets as randomness
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from owui_vault.engines import launcher
+from owui_vault.engines import restic_questions as questions
+from owui_vault.engines.environment import engine_environment, private_folder, redact, reveal_all
+from owui_vault.engines.launching import launching
+from owui_vault.engines.restic_calls import Question, ask_restic
+from owui_vault.engines.restic_errors import error_for, message_of
+from owui_vault.engines.restic_location import Location, password_in, probe, with_credentials
+from owui_vault.errors import ProgramMissingError, SecretError, VaultError
+from owui_vault.ports import Call, SecretSource
+from owui_vault.system import process
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+LineSink = Callable[[str], None]
+
+_STDERR_LINES = 500
+_PROBE_SECONDS = 20.0
+_PROGRESS_PER_SECOND = "10"
+OLDEST = (0, 14)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How one repository is reached."""
+
+    program: str
+    location: Location
+    passphrase: SecretSource
+    environment: Mapping[str, SecretSource | str]
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What restic said when it ended by itself. `stderr` is kept although it was handed on."""
+
+    status: int
+    stdout: str
+    stderr: tuple[str, ...]
+    argv: tuple[str, ...]
+
+
+class Restic:
+    """restic for the length of one operation: secrets are asked for once, and forgotten with it."""
+
+    def __init__(self, access: Access, call: Call) -> None:
+        self.call = call
+        self.location = access.location
+        self._extra = reveal_all(access.environment)
+        self._told = with_credentials(access.location.text, self._extra)
+        self._passphrase = access.passphrase.reveal()
+        if not self._passphrase.strip():
+            raise SecretError(f"the passphrase of {access.location.shown} is empty")
+        values = (value.reveal() for value in access.environment.values() if not isinstance(value, str))
+        self._secrets = (self._passphrase, password_in(self._told), *values)
+        self._environment = engine_environment(self._ours(), self._extra)
+        self._program = self._find(access.program)
+        self._options = tuple(word for option in access.options for word in ("-o", option))
+        probe(access.location, self._environment, seconds=min(_PROBE_SECONDS, call.timeout_seconds))
+
+    def _ours(self) -> dict[str, str]:
+        return {
+            "RESTIC_CACHE_DIR": str(private_folder(self.call.folder, "cache")),
+            "RESTIC_PROGRESS_FPS": _PROGRESS_PER_SECOND,
+        }
+
+    def _find(self, program: str) -> str:
+        found = shutil.which(program, path=self._environment["PATH"])
+        if found is None:
+            raise ProgramMissingError(
+                f"{program} is not installed", hint="Install restic 0.14 or newer, or name its full path."
+            )
+        return found
+
+    def _base(self, passphrase: int, location: int) -> list[str]:
+        files = ("--password-file", f"/dev/fd/{passphrase}", "--repository-file", f"/dev/fd/{location}")
+        return [self._program, *files, *self._options]
+
+    def error(self, status: int | None, stderr: Sequence[str], argv: Sequence[str]) -> VaultError:
+        """What to raise for a failure."""
+        shown = self.location.shown
+        return error_for(status, "\n".join(stderr), location=shown, argv=argv, secrets=self._secrets)
+
+    def run(
+        self,
+        *arguments: str,
+        on_stdout: LineSink | None = None,
+        on_stderr: LineSink | None = None,
+        cwd: Path | None = None,
+        short: bool = False,
+        watch: threading.Event | None = None,
+    ) -> Said:
+        """Run restic through our own door. The caller looks at the status.
+
+        `short` runs end after the total time of the call, others after its idle time, unless a `watch` looks after them
+        (and after `cancel`).
+        """
+        call, kept = self.call, deque[str](maxlen=_STDERR_LINES)
+
+        def hear(line: str) -> None:
+            kept.append(line)
+            if on_stderr:
+                on_stderr(line)
+
+        with ExitStack() as stack:
+            secrets = (self._passphrase, self._told)
+            descriptors = [stack.enter_context(process.secret_descriptor(text)) for text in secrets]
+            record = self._new_record()
+            argv = (*self._base(*descriptors), *arguments)
+            command = process.Command(
+                argv=(*launching(), "run", str(os.getpid()), str(record), "--", *argv),
+                environment=self._environment,
+                cwd=cwd,
+                pass_fds=tuple(descriptors),
+                timeout_seconds=call.timeout_seconds if short else None,
+                idle_seconds=None if short or watch else call.idle_seconds,
+            )
+            done = process.run(command, on_stdout=on_stdout, on_stderr=hear, cancel=watch or call.cancel)
+        if done.status >= 0:  # it ended by itself; else its record says that it may have left something behind
+            record.unlink(missing_ok=True)
+        if done.status in (launcher.CANNOT_RUN, launcher.PARENT_GONE):
+            raise ProgramMissingError(f"cannot run {self._program}: {' '.join(kept)}")
+        return Said(status=done.status, stdout=done.stdout, stderr=tuple(kept), argv=argv)
+
+    def insist(
+        self,
+        *arguments: str,
+        on_stdout: LineSink | None = None,
+        on_stderr: LineSink | None = None,
+        short: bool = False,
+    ) -> None:
+        """Run it, and raise what any other status than 0 means."""
+        said = self.run(*arguments, on_stdout=on_stdout, on_stderr=on_stderr, short=short)
+        if said.status != 0:
+            raise self.error(said.status, said.stderr, said.argv)
+
+    def version(self) -> str:
+        """Which restic this is. Raises ProgramMissingError when it is too old."""
+        version = self.ask(questions.version)
+        if _numbers(version) < OLDEST:
+            raise ProgramMissingError(f"restic {version} is too old", hint="Install restic 0.14 or newer.")
+        return version
+
+    def version_numbers(self) -> tuple[int, ...]:
+        """The same, to be compared."""
+        return _numbers(self.version())
+
+    def ask(self, question: Callable[[list[str]], Result], *flags: str, bounds: Call | None = None) -> Result:
+        """Let resticpy ask a question. `flags` stand before the command. Raises what the failure means."""
+        call = bounds or self.call
+        record = self._new_record()
+        asked = Question(
+            base=[*self._base(60, 61), "--json", *flags],
+            descriptors={60: self._passphrase, 61: self._told},
+            environment=self._environment,
+            record=str(record),
+            timeout_seconds=call.timeout_seconds,
+        )
+        answer = ask_restic(asked, question, call.cancel, call.folder)
+        if answer.why == "" and (answer.status or 0) >= 0:
+            record.unlink(missing_ok=True)
+        if answer.status == 0:
+            for line in answer.stderr.splitlines():  # "Ignoring …: invalid data returned" comes with status 0
+                logger.warning("restic on %s: %s", self.location.shown, redact(message_of(line), self._secrets))
+        return answer.result_or(lambda status, stderr: self.error(status, stderr.splitlines(), asked.base))
+
+    @property
+    def shown(self) -> str:
+        """The location, credentials removed."""
+        return self.location.shown
+
+    def _new_record(self) -> Path:
+        return private_folder(self.call.folder, "runs") / randomness.token_hex(8)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,89 @@
+"""Backing up with restic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC
+from pathlib import Path
+
+from owui_vault.engines.labels import label_to_tags
+from owui_vault.engines.readable import unreadable_below
+from owui_vault.engines.restic_checking import trust_tree
+from owui_vault.engines.restic_errors import ENGINE
+from owui_vault.engines.restic_keeping import forget, listed, set_label
+from owui_vault.engines.restic_output import BackupReader, Summary
+from owui_vault.engines.restic_program import Restic
+from owui_vault.errors import EngineError
+from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
+
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
+_NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
+
+
+def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
+    """Back up `.` from within `tree`: the snapshot then holds its paths, not ours, and no directory above it."""
+    unreadable = tuple(unreadable_below(tree))
+    wanted = replace(label, engine=ENGINE, engine_version=restic.version())
+    if unreadable:  # known before restic is started: then no moment exists in which it is listed as complete
+        wanted = replace(wanted, outcome=Outcome.INCOMPLETE)
+    reader = BackupReader(tree, restic.call)
+    said = restic.run(*_command(wanted), on_stdout=reader.stdout, on_stderr=reader.stderr, cwd=tree)
+    if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
+        raise restic.error(said.status, said.stderr, said.argv)
+    snapshot = _stored(restic, reader.summary, wanted)
+    trust_tree(restic, snapshot.engine_id)
+    skipped = _merged((*reader.skipped, *unreadable))
+    if (skipped or said.status == _NOT_EVERYTHING) and wanted.outcome is Outcome.COMPLETE:
+        snapshot = _demote(restic, snapshot, wanted)
+    return StoreReceipt(
+        snapshot=snapshot,
+        files=reader.summary.files,
+        read_bytes=reader.summary.read_bytes,
+        added_bytes=reader.summary.added_bytes,
+        skipped=skipped,
+    )
+
+
+def _command(label: Label) -> list[str]:
+    """The arguments.
+
+    restic takes the latest snapshot of the same host and paths as parent, and reads a file again unless size, mtime,
+    ctime and inode are as they were there. In a stage, links give every file a new ctime at every run, and copies a new
+    inode; the series stands in for the host, so that a machine may change its name.
+    """
+    tags = [word for tag in label_to_tags(label) for word in ("--tag", tag)]
+    time = label.instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    host = ["--host", label.instance]
+    return ["backup", "--json", "--ignore-ctime", "--ignore-inode", *host, "--time", time, *tags, "."]
+
+
+def _merged(found: Iterable[SkippedFile]) -> tuple[SkippedFile, ...]:
+    """One entry per path: what restic said about it first."""
+    by_path: dict[str, SkippedFile] = {}
+    for each in found:
+        by_path.setdefault(each.path, each)
+    return tuple(by_path[path] for path in sorted(by_path))
+
+
+def _stored(restic: Restic, summary: Summary, label: Label) -> Snapshot:
+    """The snapshot just made."""
+    engine_id = summary.snapshot_id
+    if _FULL_ID.fullmatch(engine_id):
+        size = summary.read_bytes
+        return Snapshot(engine_id=engine_id, name=engine_id[:8], time=label.instant, label=label, size_bytes=size)
+    # restic < 0.17 tells the first eight characters only
+    found = [each for each in listed(restic) if each.engine_id.startswith(engine_id) and each.label == label]
+    if len(found) != 1:
+        raise EngineError(f"snapshot {engine_id} was just stored in {restic.shown}, but is not listed", engine=ENGINE)
+    return found[0]
+
+
+def _demote(restic: Restic, snapshot: Snapshot, label: Label) -> Snapshot:
+    """Restic could not read what we could: say so in the repository at once, or take the snapshot back."""
+    try:
+        return set_label(restic, snapshot.engine_id, replace(label, outcome=Outcome.INCOMPLETE))
+    except EngineError:
+        forget(restic, [snapshot.engine_id])
+        raise

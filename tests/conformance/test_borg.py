@@ -1,0 +1,86 @@
+"""borg 1.2 and 1.4 keep every promise of an engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from owui_vault.engines.borg import BorgEngine
+from owui_vault.model import Secret
+from owui_vault.ports import Engine
+from owui_vault.testing.engine_bench import OTHER_USER
+from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, borg_program: Path) -> Path:
+    """A repository, made once for each borg."""
+    folder = tmp_path_factory.mktemp("prepared")
+    engine = BorgEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(borg_program))
+    engine.initialize(Bench(engine=engine, folder=folder).call())
+    return folder / "repository"
+
+
+@pytest.mark.slow
+class TestBorg(EngineSuite):
+    names_every_byte = False
+
+    @pytest.fixture(autouse=True)
+    def _which(self, borg_program: Path, prepared: Path) -> Iterator[None]:
+        self.borg = str(borg_program)
+        self.prepared = prepared
+        self.sockets: list[socket.socket] = []
+        yield
+        for each in self.sockets:
+            each.close()
+
+    def make(self, folder: Path, passphrase: str = PASSPHRASE) -> Engine:
+        return BorgEngine(str(folder / "repository"), Secret(passphrase), program=self.borg)
+
+    def prepare(self, bench: Bench) -> None:
+        shutil.copytree(self.prepared, bench.repository)
+
+    def store_foreign(self, bench: Bench, tree: Path) -> None:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "BORG_PASSPHRASE": PASSPHRASE,
+            "BORG_BASE_DIR": str(bench.folder / "elsewhere"),
+            "TZ": "UTC",
+        }
+        argv = [self.borg, "create", "--comment", "somebody else's", f"{bench.repository}::a name {{{{now}}}}", "."]
+        subprocess.run(argv, env=environment, cwd=tree, check=True, capture_output=True)
+
+    def damage(self, bench: Bench) -> None:
+        victim = max((bench.repository / "data").rglob("*"), key=lambda path: path.stat().st_size)
+        data = bytearray(victim.read_bytes())
+        data[len(data) // 2] ^= 0x55
+        victim.write_bytes(data)
+
+    def as_other_user(self, bench: Bench, act: Callable[[], Result]) -> Result:
+        if os.geteuid() == 0 and not self._runs_for_others():
+            pytest.skip(f"{self.borg} lies where no other user may run it")
+        return super().as_other_user(bench, act)
+
+    def _runs_for_others(self) -> bool:
+        who = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": []}
+        try:
+            return subprocess.run([self.borg, "--version"], **who, capture_output=True, check=False).returncode == 0
+        except PermissionError:
+            return False
+
+    def on_dead_host(self, folder: Path) -> Engine:
+        """A host that takes the connection and then says nothing."""
+        if shutil.which("ssh") is None:
+            pytest.skip("ssh is not installed")
+        deaf = socket.create_server(("127.0.0.1", 0))
+        self.sockets.append(deaf)
+        location = f"ssh://nobody@127.0.0.1:{deaf.getsockname()[1]}/repository"
+        return BorgEngine(location, Secret(PASSPHRASE), program=self.borg)

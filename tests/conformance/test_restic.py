@@ -1,0 +1,48 @@
+"""restic passes what every engine passes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.model import Secret
+from owui_vault.ports import Engine
+from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite
+
+NOBODY_LISTENS = "rest:http://127.0.0.1:9/alice/"
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
+    """A repository, made once for each restic."""
+    folder = tmp_path_factory.mktemp("prepared")
+    engine = ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(restic_program))
+    bench = Bench(engine=engine, folder=folder)
+    engine.initialize(bench.call())
+    return folder / "repository"
+
+
+@pytest.mark.slow
+class TestRestic(EngineSuite):
+    @pytest.fixture(autouse=True)
+    def _which(self, restic_program: Path, prepared: Path) -> None:
+        self.program = restic_program
+        self.prepared = prepared
+
+    def make(self, folder: Path, passphrase: str = PASSPHRASE) -> Engine:
+        return ResticEngine(str(folder / "repository"), Secret(passphrase), program=str(self.program))
+
+    def prepare(self, bench: Bench) -> None:
+        shutil.copytree(self.prepared, bench.repository)
+
+    def store_foreign(self, bench: Bench, tree: Path) -> None:
+        argv = [self.program, "-r", bench.repository, "backup", "--tag", "owui-vault,id=00000001", "."]
+        environment = {"RESTIC_PASSWORD": PASSPHRASE, "HOME": str(bench.folder), "PATH": os.environ["PATH"]}
+        subprocess.run(argv, cwd=tree, env=environment, check=True, capture_output=True)
+
+    def on_dead_host(self, folder: Path) -> Engine:
+        return ResticEngine(NOBODY_LISTENS, Secret(PASSPHRASE), program=str(self.program))

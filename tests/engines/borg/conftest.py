@@ -1,0 +1,83 @@
+"""A borg engine beside the bare program, on one repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from owui_vault.engines.borg import BorgEngine
+from owui_vault.model import Secret
+from owui_vault.ports import SecretSource
+from owui_vault.testing.engine_bench import PASSPHRASE, Bench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BorgBench(Bench):
+    """Besides the engine: `bare`, the program as another tool or a person runs it."""
+
+    program: str
+
+    def bare(self, *arguments: str | bytes, cwd: Path | None = None, check: bool = True) -> str:
+        """Run borg with caches of its own, and answer its stdout."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "BORG_REPO": str(self.repository),
+            "BORG_PASSPHRASE": PASSPHRASE,
+            "BORG_BASE_DIR": str(self.folder / "bare"),
+            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+            "TZ": "UTC",
+            "LC_ALL": "C.UTF-8",
+        }
+        argv = [self.program, *arguments]
+        done = subprocess.run(argv, env=environment, cwd=cwd or self.folder, capture_output=True, check=False)
+        assert not check or done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def with_program(self, text: str) -> Bench:
+        """The same, but borg is started by a script: `{borg}` is the program."""
+        script = self.folder / "borg-by-script"
+        script.write_text("#!/bin/sh\n" + text.replace("{borg}", self.program))
+        script.chmod(0o755)
+        engine = BorgEngine(str(self.repository), Secret(PASSPHRASE), program=str(script))
+        return Bench(engine=engine, folder=self.folder)
+
+    def other(self, passphrase: SecretSource | None = None, **options: object) -> BorgEngine:
+        """Another engine on the same repository."""
+        source = passphrase or Secret(PASSPHRASE)
+        return BorgEngine(str(self.repository), source, program=self.program, **options)
+
+    def locks(self) -> list[str]:
+        """What is left of locks in the repository."""
+        return sorted(path.name for path in self.repository.glob("lock*"))
+
+
+Benches = Callable[[Path], BorgBench]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, borg_program: Path) -> Path:
+    """A repository, made once for each borg."""
+    folder = tmp_path_factory.mktemp("prepared")
+    engine = BorgEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(borg_program))
+    engine.initialize(Bench(engine=engine, folder=folder).call())
+    return folder / "repository"
+
+
+@pytest.fixture
+def empty(tmp_path: Path, borg_program: Path) -> BorgBench:
+    """No repository yet."""
+    engine = BorgEngine(str(tmp_path / "repository"), Secret(PASSPHRASE), program=str(borg_program))
+    return BorgBench(engine=engine, folder=tmp_path, program=str(borg_program))
+
+
+@pytest.fixture
+def bench(empty: BorgBench, prepared: Path) -> BorgBench:
+    """An initialized repository."""
+    shutil.copytree(prepared, empty.repository)
+    return empty

@@ -1,0 +1,179 @@
+"""Archives and names that somebody made to do harm."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from owui_vault.errors import RepositoryDamagedError, SnapshotMissingError
+from owui_vault.model import Snapshot
+from owui_vault.testing.engine_bench import Bench
+from owui_vault.testing.trees import look
+
+pytestmark = pytest.mark.slow
+
+Member = tuple[str, bytes, bytes | str]  # name, type, content or link
+
+
+def forged(bench: Bench, members: Sequence[Member], name: str = "forged") -> Snapshot:
+    """An archive with just these members, in this order."""
+    path = bench.folder / "forged.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for member, kind, content in members:
+            info = tarfile.TarInfo(member)
+            info.type, info.mode, info.mtime = kind, 0o777, 1_000_000_000
+            if isinstance(content, bytes):
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+            else:
+                info.linkname = content
+                tar.addfile(info)
+    bench.bare("import-tar", f"::{name}", str(path))
+    return next(each for each in bench.engine.snapshots(bench.call()) if each.name == name)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    (folder / "directory").mkdir(parents=True)
+    (folder / "file").write_bytes(b"mine")
+    (folder / "file").chmod(0o604)
+    (folder / "directory").chmod(0o705)
+    return folder
+
+
+FILE, FOLDER, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+
+OUTWARD = {
+    "a file behind a link": [("way", LINK, "{outside}"), ("way/file", FILE, b"theirs")],
+    "a file before the link": [("way/file", FILE, b"theirs"), ("way", LINK, "{outside}")],
+    "a folder that becomes a link": [("way", FOLDER, b""), ("way", LINK, "{outside}/directory")],
+    "a link that becomes a folder": [("way", LINK, "{outside}/directory"), ("way", FOLDER, b"")],
+    "deep behind a link": [("a/way", LINK, "{outside}"), ("a/way/directory/new", FILE, b"theirs")],
+    "two links in a row": [("a", LINK, "{outside}"), ("b", LINK, "a"), ("b/file", FILE, b"theirs")],
+    "up and out": [("a/../../outside/file", FILE, b"theirs")],
+    "up by the first step": [("../outside/file", FILE, b"theirs")],
+    "a hard link to what lies outside": [("here", HARD, "../outside/file"), ("here", FILE, b"theirs")],
+}
+
+
+def resolved(case: str, outside: Path) -> list[Member]:
+    return [
+        (name, kind, text.replace("{outside}", str(outside)) if isinstance(text, str) else text)
+        for name, kind, text in OUTWARD[case]
+    ]
+
+
+def test_nothing_outside_the_target_is_written(bench: Bench, outside: Path) -> None:
+    """What leads out is refused before anything is written; borg alone would write through the links."""
+    snapshots = {case: forged(bench, resolved(case, outside), case) for case in OUTWARD}
+    before, facts = look(outside), outside.stat()
+    refused = set()
+    for case, snapshot in snapshots.items():
+        target = bench.folder / f"target of {case}"
+        target.mkdir()
+        with suppress(RepositoryDamagedError):
+            bench.engine.fetch(snapshot.engine_id, target, bench.call())
+        if not list(target.iterdir()):
+            refused.add(case)
+        assert look(outside) == before, case
+        assert outside.stat()[:9] == facts[:9], case
+    assert refused >= {
+        "a file behind a link",
+        "a file before the link",
+        "a folder that becomes a link",
+        "two links in a row",
+    }
+
+
+def test_a_link_that_lies_in_the_target_is_not_followed(bench: Bench, outside: Path) -> None:
+    stored = bench.store().snapshot
+    target = bench.folder / "target"
+    target.mkdir()
+    (target / "data").symlink_to(outside)
+    before = look(outside)
+    bench.engine.fetch(stored.engine_id, target, bench.call())
+    assert look(outside) == before
+    assert not (target / "data").is_symlink()
+    assert (target / "data/webui.db").read_bytes() == (bench.tree / "data/webui.db").read_bytes()
+
+
+@pytest.mark.root
+def test_devices_and_pipes_are_not_made(bench: Bench) -> None:
+    members = [("null", tarfile.CHRTYPE, ""), ("pipe", tarfile.FIFOTYPE, ""), ("file", FILE, b"file")]
+    snapshot = forged(bench, members)
+    target = bench.folder / "target"
+    target.mkdir()
+    bench.engine.fetch(snapshot.engine_id, target, bench.call())
+    assert [path.name for path in target.iterdir()] == ["file"]
+    assert {entry.path: entry.kind for entry in bench.engine.contents(snapshot.engine_id, bench.call())} == {
+        "null": "other",
+        "pipe": "other",
+        "file": "file",
+    }
+
+
+def test_paths_that_climb_are_never_there(bench: Bench) -> None:
+    stored = bench.store().snapshot
+    assert list(bench.fetch(stored, "../stage/manifest.json", "data/../../x", "/", "..").iterdir()) == []
+
+
+def test_many_paths_are_fetched_in_portions(bench: Bench) -> None:
+    bench.build()
+    names = [f"data/many/{'x' * 200}-{number:04d}" for number in range(1500)]
+    (bench.tree / "data/many").mkdir()
+    for name in names:
+        (bench.tree / name).touch()
+    target = bench.fetch(bench.store().snapshot, *names)
+    assert len(list((target / "data/many").iterdir())) == 1500
+
+
+NAMES = ["{now}", "-dash", "a b", "{{x}}", "re:x", "quote'\"", "comma,", "ünïcode☃", "sh:*"]
+
+
+def test_any_name_of_a_foreign_archive_can_be_handled(bench: Bench) -> None:
+    """Such an archive is read and removed, and no other one is."""
+    ours = bench.store().snapshot
+    for name in NAMES:
+        escaped = name.replace("{", "{{").replace("}", "}}")
+        bench.bare("create", f"::{escaped}", ".", cwd=bench.tree)
+    foreign = {each.name: each for each in bench.engine.snapshots(bench.call()) if each.label is None}
+    assert set(foreign) == set(NAMES)
+    for name in ("{now}", "-dash", "{{x}}", "ünïcode☃"):
+        assert (bench.fetch(foreign[name], "manifest.json") / "manifest.json").exists()
+    bench.engine.remove([each.engine_id for each in foreign.values()], bench.call())
+    assert set(bench.listed()) == {ours.id}
+
+
+def test_two_snapshots_of_one_second_are_two(bench: Bench) -> None:
+    moment = bench.store(1).snapshot.instant
+    bench.store(2, instant=moment)
+    listed = bench.engine.snapshots(bench.call())
+    assert [each.instant for each in listed] == [moment, moment]
+    assert [each.engine_id for each in listed] == sorted(each.engine_id for each in listed)
+
+
+def test_removing_never_means_the_repository(bench: Bench) -> None:
+    """`borg delete` without a name deletes the whole repository."""
+    stored = bench.store().snapshot
+    with pytest.raises(SnapshotMissingError):
+        bench.engine.remove(["", stored.engine_id], bench.call())
+    bench.engine.remove([stored.engine_id], bench.call())
+    bench.engine.remove([], bench.call())
+    assert bench.engine.snapshots(bench.call()) == ()
+    assert bench.engine.inspect(bench.call()).id
+
+
+def test_modules_in_the_tree_are_not_imported(bench: Bench) -> None:
+    """borg runs in the tree, and Python likes to look for modules where it runs."""
+    bench.build()
+    for name in ("borg.py", "json.py", "os.py", "signal.py", "encodings.py"):
+        (bench.tree / name).write_text("import os; os.mkdir('harmed')")
+    bench.store()
+    assert not (bench.tree / "harmed").exists()
+    assert os.listdir(bench.fetch(next(iter(bench.engine.snapshots(bench.call()))), "borg.py")) == ["borg.py"]

@@ -1,0 +1,96 @@
+"""A forger of restic repositories: snapshots that restic would never write, but somebody with the passphrase may."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from hashlib import scrypt, sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+Node = Mapping[str, Any]
+
+
+class Sealed:
+    """restic's encryption: AES-256 in counter mode, Poly1305-AES over it."""
+
+    def __init__(self, encrypt: bytes, mac_k: bytes, mac_r: bytes) -> None:
+        self._encrypt, self._mac_k, self._mac_r = encrypt, mac_k, mac_r
+
+    def seal(self, data: bytes) -> bytes:
+        nonce = os.urandom(16)
+        text = Cipher(AES(self._encrypt), CTR(nonce)).encryptor().update(data)
+        pad = Cipher(AES(self._mac_k), ECB()).encryptor().update(nonce)  # so Poly1305-AES is made
+        return nonce + text + Poly1305.generate_tag(self._mac_r + pad, text)
+
+    def open(self, sealed: bytes) -> bytes:
+        return Cipher(AES(self._encrypt), CTR(sealed[:16])).decryptor().update(sealed[16:-16])
+
+
+class Forge:
+    """Writes blobs, trees and snapshots into a local repository, whatever they say."""
+
+    def __init__(self, repository: Path, passphrase: str) -> None:
+        self.repository = repository
+        key = json.loads(next((repository / "keys").iterdir()).read_text())
+        salt, limit = b64decode(key["salt"]), 1 << 30
+        user = scrypt(passphrase.encode(), salt=salt, n=key["N"], r=key["r"], p=key["p"], maxmem=limit, dklen=64)
+        master = json.loads(Sealed(user[:32], user[32:48], user[48:]).open(b64decode(key["data"])))
+        mac = master["mac"]
+        self._sealed = Sealed(b64decode(master["encrypt"]), b64decode(mac["k"]), b64decode(mac["r"]))
+
+    def _write(self, folder: str, data: bytes) -> str:
+        name = sha256(data).hexdigest()
+        path = self.repository / folder / (name[:2] if folder == "data" else "") / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        return name
+
+    def _blob(self, kind: str, data: bytes) -> str:
+        name, sealed = sha256(data).hexdigest(), self._sealed.seal(data)
+        head = struct.pack("<BI", ("data", "tree").index(kind), len(sealed)) + bytes.fromhex(name)
+        header = self._sealed.seal(head)
+        pack = self._write("data", sealed + header + struct.pack("<I", len(header)))
+        blob = {"id": name, "type": kind, "offset": 0, "length": len(sealed)}
+        self._write("index", self._sealed.seal(json.dumps({"packs": [{"id": pack, "blobs": [blob]}]}).encode()))
+        return name
+
+    def file(self, name: str, data: bytes, **more: object) -> Node:
+        return self._node(name, "file", content=[self._blob("data", data)], size=len(data), **more)
+
+    def link(self, name: str, points_to: object) -> Node:
+        return self._node(name, "symlink", linktarget=str(points_to), mode=0o777 | 1 << 27)
+
+    def device(self, name: str, number: int) -> Node:
+        return self._node(name, "dev", mode=0o666 | 1 << 26, device=number)
+
+    def folder(self, name: str, *nodes: Node) -> Node:
+        return self._node(name, "dir", subtree=self.tree(*nodes), mode=0o700 | 1 << 31)
+
+    @staticmethod
+    def _node(name: str, kind: str, **more: object) -> Node:
+        moment = "2001-02-03T04:05:06Z"
+        times = {"mtime": moment, "atime": moment, "ctime": moment}
+        return {"name": name, "type": kind, "mode": 0o640, "uid": 0, "gid": 0, "inode": 7, "links": 1} | times | more
+
+    def tree(self, *nodes: Node) -> str:
+        return self._blob("tree", json.dumps({"nodes": list(nodes)}).encode() + b"\n")
+
+    def snapshot(self, *nodes: Node, **more: object) -> str:
+        document = {"time": "2026-01-01T00:00:00Z", "tree": self.tree(*nodes), "paths": ["/x"], "hostname": "forger"}
+        return self._write("snapshots", self._sealed.seal(json.dumps(document | more).encode()))
+
+
+@pytest.fixture
+def forge() -> Callable[[Path, str], Forge]:
+    """`forge(repository, passphrase)`."""
+    return Forge

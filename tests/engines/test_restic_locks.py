@@ -1,0 +1,218 @@
+"""Of what killed runs leave behind, only what is proven ours and dead is removed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.engines.restic_locks import Lock, Run, belongs_to, dead_runs
+from owui_vault.errors import EngineError, RepositoryLockedError
+from owui_vault.model import Progress, Secret
+from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
+from owui_vault.testing.processes import descendants
+
+BIG = 100_000_000
+RUN = Run(record=Path("/r"), pid=7, host="box", user=0, started=1_000_000.0)
+LOCK = Lock(id="a", pid=7, host="box", user=0, time=1_000_000.6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "ours"),
+    [
+        ({}, 1_000_001.0, True),
+        ({"time": 1_000_600.0}, 1_002_000.0, True),  # refreshed while it lived, and then no more
+        ({"time": 1_000_600.0}, 1_000_700.0, False),  # too fresh to be sure: another container's may look like this
+        ({"time": 999_000.0}, 1_000_001.0, False),  # older than our run
+        ({"pid": 8}, 1_000_001.0, False),
+        ({"host": "other"}, 1_000_001.0, False),
+        ({"user": 1000}, 1_000_001.0, False),
+    ],
+)
+def test_a_lock_is_ours_when_it_can_be_nobody_elses(changes: dict[str, object], now: float, ours: bool) -> None:
+    assert belongs_to(replace(LOCK, **changes), RUN, now) is ours  # type: ignore[arg-type]  # each fits its field
+
+
+def test_a_run_is_dead_when_the_kernel_says_so(tmp_path: Path) -> None:
+    record = tmp_path / "runs/1"
+    record.parent.mkdir()
+    record.write_text(json.dumps({"pid": 1, "host": "box", "user": 0, "started": 5.0}))
+    (tmp_path / "runs/2").write_text("half")
+    with record.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert list(dead_runs(tmp_path)) == []
+    (dead,) = dead_runs(tmp_path)
+    assert (dead.pid, dead.host, dead.started) == (1, "box", 5.0)
+    assert (tmp_path / "runs/2").exists()  # perhaps it is being written right now
+    os.utime(tmp_path / "runs/2", (1, 1))
+    assert len(list(dead_runs(tmp_path))) == 1
+    assert not (tmp_path / "runs/2").exists()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
+    folder = tmp_path_factory.mktemp("locks")
+    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
+    bench.engine.initialize(bench.call())
+    return bench.repository
+
+
+def engine_at(folder: Path, program: Path) -> ResticEngine:
+    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
+    shutil.copytree(prepared, tmp_path / "repository")
+    return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)
+
+
+def locks(bench: Bench) -> list[Path]:
+    return list((bench.repository / "locks").iterdir())
+
+
+def half_written(bench: Bench) -> list[Path]:
+    return list(bench.repository.rglob("*-tmp-*"))
+
+
+@contextmanager
+def bare_restic(bench: Bench, program: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody else's restic in the midst of a backup."""
+    tree = bench.folder / "elsewhere"
+    tree.mkdir()
+    (tree / "big").write_bytes(os.urandom(30_000_000))
+    argv = [program, "-r", bench.repository, "backup", "--limit-upload", "500", "."]
+    environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
+    before = len(locks(bench))
+    child = subprocess.Popen(argv, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 30
+    while len(locks(bench)) <= before:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def kill_engine(number: signal.Signals = signal.SIGKILL) -> None:
+    for pid in descendants(os.getpid()):
+        os.kill(pid, number)
+
+
+@pytest.mark.slow
+def test_a_restic_that_was_killed_leaves_nothing_even_while_we_live(bench: Bench) -> None:
+    bench.big(BIG)
+
+    def kill(event: Progress) -> None:
+        if event.done_bytes:
+            kill_engine()
+
+    with pytest.raises(EngineError):
+        bench.engine.store(bench.tree, make_label(), bench.call(progress=kill))
+    assert locks(bench) == []
+    assert half_written(bench) == []
+    assert list((bench.folder / "state/runs").iterdir()) == []
+
+
+def killed_both(bench: Bench) -> None:
+    """restic and we die at the same moment, in the midst of a store: nobody is left to clear up."""
+    child = os.fork()
+    if child == 0:
+
+        def kill(event: Progress) -> None:
+            if event.done_bytes:
+                kill_engine()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            bench.engine.store(bench.tree, make_label(), bench.call(progress=kill))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_the_next_run_clears_what_a_killed_one_left(bench: Bench) -> None:
+    bench.store(1)
+    shutil.rmtree(bench.tree)
+    bench.big(BIG)
+    killed_both(bench)
+    assert len(locks(bench)) == 1
+    (kept,) = bench.engine.snapshots(bench.call())
+    bench.engine.remove([kept.engine_id], bench.call())  # needs the repository for itself
+    assert locks(bench) == []
+    assert half_written(bench) == []
+    assert list((bench.folder / "state/runs").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_half_written_files_stay_while_anybody_writes(bench: Bench, restic_program: Path) -> None:
+    bench.big(BIG)
+    killed_both(bench)
+    with bare_restic(bench, restic_program):
+        bench.store(2)
+        assert len(locks(bench)) == 1
+        young = bench.repository / "data/00" / f"{'0' * 64}-tmp-123"
+        young.parent.mkdir(exist_ok=True)
+        young.write_bytes(b"being written")
+    assert young.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fate", ["alive", "dead"])
+def test_somebody_elses_lock_is_left_alone(bench: Bench, restic_program: Path, fate: str) -> None:
+    stored = bench.store(1).snapshot
+    with bare_restic(bench, restic_program) as child:
+        if fate == "dead":
+            child.kill()
+            child.wait()
+        before = locks(bench)
+        remove = partial(bench.engine.remove, [stored.engine_id], bench.call())
+        for deed in (remove, partial(bench.engine.compact, bench.call())):
+            with pytest.raises(RepositoryLockedError) as caught:
+                deed()
+            assert str(child.pid) in caught.value.stderr_tail
+        assert locks(bench) == before
+        assert set(bench.listed()) == {stored.id}
+        bench.store(2)  # a lock of another store is in nobody's way
+
+
+@pytest.mark.slow
+def test_a_living_run_of_ours_is_left_alone(bench: Bench, restic_program: Path) -> None:
+    bench.big(BIG)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(event: Progress) -> None:
+        if event.done_bytes and not begun.is_set():
+            begun.set()
+            go_on.wait(30)
+
+    results: list[object] = []
+    thread = threading.Thread(
+        target=lambda: results.append(bench.engine.store(bench.tree, make_label(1), bench.call(progress=wait)))
+    )
+    thread.start()
+    assert begun.wait(30)
+    try:
+        with pytest.raises(RepositoryLockedError):
+            bench.engine.compact(bench.call())
+        assert bench.engine.snapshots(bench.call()) == ()  # readers never wait
+    finally:
+        go_on.set()
+        thread.join()
+    assert len(results) == 1
+    assert bench.engine.verify(bench.call(), read_data=1.0) == ()

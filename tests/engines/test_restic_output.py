@@ -1,0 +1,304 @@
+"""What restic said, recorded by version, is understood: results, progress, and each failure by its kind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.engines.labels import label_to_tags
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.engines.restic_errors import error_for, kind_of
+from owui_vault.engines.restic_location import parse_location, password_in, with_credentials
+from owui_vault.engines.restic_output import (
+    BackupReader,
+    RestoreReader,
+    document_of,
+    entry_of,
+    freed_bytes,
+    problems_in,
+    snapshots_of,
+)
+from owui_vault.engines.restic_watching import TargetWatch, TextWatch
+from owui_vault.errors import (
+    CancelledError,
+    ConfigError,
+    DeadlineExceededError,
+    EngineError,
+    EngineOutputError,
+    RepositoryDamagedError,
+    RepositoryExistsError,
+    RepositoryFullError,
+    RepositoryLockedError,
+    RepositoryMissingError,
+    RepositoryUnreachableError,
+    SecretError,
+    SnapshotMissingError,
+    WrongPassphraseError,
+)
+from owui_vault.model import Entry, Outcome, Progress, Secret, Step
+from owui_vault.ports import Call
+from owui_vault.testing.engine_bench import make_label
+
+RECORDED: dict[str, dict[str, dict[str, Any]]] = json.loads(
+    (Path(__file__).parent / "restic_recordings.json").read_text()
+)
+
+MEANS: dict[type[EngineError], str] = {
+    WrongPassphraseError: "err_wrong_password",
+    RepositoryMissingError: "err_repo_missing err_repo_is_empty_dir err_repo_missing_backup be_rest_missing_repo"
+    " be_s3_missing_repo be_s3_missing_bucket",
+    RepositoryExistsError: "init_again_json",
+    RepositoryLockedError: "err_locked_forget err_locked_prune err_locked_check",
+    RepositoryFullError: "nospace_backup nospace_restore",
+    SnapshotMissingError: "restore_badid",
+    RepositoryUnreachableError: "be_rest_bad_auth be_rest_other_user be_rest_server_down be_s3_bad_key be_s3_no_key"
+    " be_sftp_bad_key be_sftp_down be_rclone_missing_program",
+    RepositoryDamagedError: "corrupt_config_snapshots corrupt_key_snapshots corrupt_index_missing_restore"
+    " corrupt_index_truncated_backup corrupt_pack_bitflip_restore corrupt_pack_missing_restore"
+    " corrupt_pack_truncated_restore corrupt_snapshot_truncated_backup",
+    EngineError: "err_usage",
+}
+FAILURES = [
+    pytest.param(recorded, kind, id=f"{version}-{case}")
+    for version, cases in RECORDED.items()
+    for kind, names in MEANS.items()
+    for case in names.split()
+    if (recorded := cases.get(case))
+]
+
+
+@pytest.mark.parametrize(("recorded", "kind"), FAILURES)
+def test_a_failure_is_known_by_its_kind(recorded: dict[str, Any], kind: type[EngineError]) -> None:
+    error = error_for(recorded["status"], recorded["stderr"], location="/r", argv=["restic", "x"])
+    assert type(error) is kind
+    assert error.hint.endswith(".")
+    assert "\n" not in error.message
+    assert not error.message.endswith(".")
+
+
+def test_an_unknown_status_is_a_failure() -> None:
+    assert kind_of(77, "") is EngineError
+    assert kind_of(None, "") is EngineError
+
+
+@pytest.mark.parametrize("version", RECORDED)
+def test_an_empty_passphrase_is_a_mistake_of_ours(version: str) -> None:
+    recorded = RECORDED[version]["err_empty_password"]
+    assert type(error_for(recorded["status"], recorded["stderr"], location="/r")) is SecretError
+
+
+def test_errors_hold_no_secrets() -> None:
+    error = error_for(1, "Fatal: s3cr3t at http://u:pw12@h/", location="/r", argv=["-o", "s3cr3t"], secrets=["s3cr3t"])
+    assert isinstance(error, EngineError)
+    shown = f"{error} {error.stderr_tail} {error.argv}"
+    assert "s3cr3t" not in shown
+    assert "pw12" not in shown
+
+
+CHECKS = [
+    pytest.param(RECORDED[version][case]["stderr"], telling, id=f"{version}-{case}")
+    for version in RECORDED
+    for case, telling in {
+        "corrupt_pack_missing_check": "does not exist",
+        "corrupt_pack_truncated_check": "unexpected file size",
+        "corrupt_pack_bitflip_check_read_data": "319ab7a3|ack",
+        "corrupt_snapshot_truncated_check": "invalid data returned",
+        "corrupt_index_truncated_check": "invalid data returned",
+        "corrupt_index_missing_check": "not found in repository",
+    }.items()
+]
+
+
+@pytest.mark.parametrize(("stderr", "telling"), CHECKS)
+def test_a_check_answers_what_is_damaged_and_no_advice(stderr: str, telling: str) -> None:
+    problems = problems_in(stderr.splitlines())
+    assert any(part in problem for problem in problems for part in telling.split("|"))
+    assert not any("restic repair" in problem or "troubleshooting" in problem for problem in problems)
+    assert all("\n" not in problem for problem in problems)
+
+
+def test_a_check_that_fails_without_a_word_is_a_problem_too() -> None:
+    assert problems_in([]) == ("restic check failed without a word",)
+
+
+@pytest.mark.parametrize("version", RECORDED)
+def test_unreadable_files_are_named_by_their_path_in_the_tree(version: str) -> None:
+    recorded = RECORDED[version]["err_unreadable_source"]
+    reader = BackupReader(Path("/w/unread"), Call(folder=Path("/nowhere")))
+    for line in recorded["stderr"].splitlines():
+        reader.stderr(line)
+    for line in recorded["stdout"].splitlines():
+        reader.stdout(line)
+    assert {skipped.path for skipped in reader.skipped} == {"sdir", "secret"}
+    assert all(skipped.reason for skipped in reader.skipped)
+    assert reader.summary is not None
+    assert reader.summary.added_bytes > 0
+
+
+@pytest.mark.parametrize("version", RECORDED)
+def test_a_damaged_parent_is_no_complete_snapshot(version: str) -> None:
+    reader = BackupReader(Path("/w/x"), Call(folder=Path("/nowhere")))
+    for line in RECORDED[version]["corrupt_index_missing_backup"]["stderr"].splitlines():
+        reader.stderr(line)
+    assert reader.skipped
+
+
+@pytest.mark.parametrize(
+    ("line", "freed"),
+    [
+        ("total prune:           0 blobs / 0 B", 0),
+        ("total prune:           3 blobs / 1.175 KiB", 1203),
+        ("total prune:          15 blobs / 4.003 MiB", 4197450),
+        ("nothing", None),
+    ],
+)
+def test_what_prune_freed_is_read_from_its_words(line: str, freed: int | None) -> None:
+    assert freed_bytes(["loading", line, "done"]) == freed
+
+
+def snapshot(engine_id: str, **more: object) -> dict[str, object]:
+    return {"id": engine_id * 64, "short_id": engine_id * 8, "time": "2026-01-02T04:00:00.123456789+01:00"} | more
+
+
+def test_snapshots_are_read_with_and_without_a_label() -> None:
+    label = make_label(engine="restic", engine_version="0.18.0")
+    ours, foreign = snapshots_of(
+        [snapshot("a", tags=list(label_to_tags(label)), summary={"total_bytes_processed": 5}), snapshot("b", tags=None)]
+    )[::-1]
+    assert (ours.label, ours.time, ours.size_bytes, ours.name) == (label, label.instant, 5, "a" * 8)
+    assert (foreign.label, foreign.time.isoformat()) == (None, "2026-01-02T03:00:00.123456+00:00")
+
+
+def test_half_relabelled_snapshots_count_as_the_worse() -> None:
+    good, bad = make_label(), make_label(outcome=Outcome.INCOMPLETE)
+    found = snapshots_of(
+        [
+            snapshot("a", tags=list(label_to_tags(good))),
+            snapshot("b", tags=list(label_to_tags(bad)), original="a" * 64),
+            snapshot("c", tags=list(label_to_tags(make_label(2)))),
+        ]
+    )
+    assert {each.engine_id[0]: each.outcome for each in found} == {
+        "a": Outcome.INCOMPLETE,
+        "b": Outcome.INCOMPLETE,
+        "c": Outcome.COMPLETE,
+    }
+
+
+@pytest.mark.parametrize("broken", [{}, {"id": 5}, {"id": "a", "time": "never"}, {"id": "a", "time": 7}])
+def test_a_snapshot_that_makes_no_sense_is_an_error(broken: dict[str, object]) -> None:
+    with pytest.raises(EngineOutputError):
+        snapshots_of([broken])
+
+
+def test_equal_times_are_ordered_by_id() -> None:
+    assert [each.engine_id[0] for each in snapshots_of([snapshot("b"), snapshot("a")])] == ["a", "b"]
+
+
+def test_paths_are_read_without_their_slash() -> None:
+    line = {"struct_type": "node", "type": "file", "path": "/data/x", "name": "x", "size": 5}
+    assert entry_of(line) == Entry(path="data/x", kind="file", size_bytes=5)
+    assert entry_of(line | {"type": "fifo"}) == Entry(path="data/x", kind="other")
+    assert entry_of({"struct_type": "snapshot"}) is None
+    with pytest.raises(EngineOutputError):
+        entry_of({"struct_type": "node", "type": "file"})
+
+
+@pytest.mark.parametrize("line", ["", "text", "{half", "[1]", "5"])
+def test_lines_that_are_no_object_are_text(line: str) -> None:
+    assert document_of(line) is None
+
+
+def impatient(folder: Path, events: list[Progress] | None = None, cancel: threading.Event | None = None) -> Call:
+    sink = (events if events is not None else []).append
+    return Call(folder=folder, idle_seconds=0.1, timeout_seconds=0.1, progress=sink, cancel=cancel or threading.Event())
+
+
+def repeat(act: Callable[[int], object], seconds: float = 5) -> None:
+    until = time.monotonic() + seconds
+    for number in itertools.count():
+        act(number)
+        time.sleep(0.02)
+        if time.monotonic() > until:
+            return
+
+
+def test_a_status_that_does_not_move_is_no_life(tmp_path: Path) -> None:
+    reader = BackupReader(tmp_path, impatient(tmp_path))
+    status = {"message_type": "status", "bytes_done": 5, "files_done": 1}
+    with pytest.raises(DeadlineExceededError):
+        repeat(lambda seconds: reader.stdout(json.dumps(status | {"seconds_elapsed": seconds})))
+
+
+def test_a_status_that_moves_is(tmp_path: Path) -> None:
+    events: list[Progress] = []
+    reader = BackupReader(tmp_path, impatient(tmp_path, events))
+    status = {"message_type": "status", "total_bytes": 99}
+    repeat(lambda done: reader.stdout(json.dumps(status | {"bytes_done": done})), seconds=0.3)
+    assert events[-1].done_bytes > 5
+    assert events[-1].total_bytes == 99
+
+
+def test_retries_without_end_are_an_unreachable_repository(tmp_path: Path) -> None:
+    reader = RestoreReader(impatient(tmp_path))
+    line = "Load(<data/1>) returned error, retrying after 1s: dial tcp: connect: connection refused"
+    with pytest.raises(RepositoryUnreachableError):
+        repeat(lambda _: reader.stderr(line))
+
+
+def test_the_clock_in_front_of_a_line_is_no_progress(tmp_path: Path) -> None:
+    watch = TextWatch(impatient(tmp_path))
+    with pytest.raises(DeadlineExceededError):
+        repeat(lambda number: watch.stdout(f"[0:{number:02}] 25.00%  1 / 4 packs"))
+
+
+def test_a_silent_restore_is_watched_by_what_it_writes(tmp_path: Path) -> None:
+    events: list[Progress] = []
+    cancel = threading.Event()
+    watch = TargetWatch(tmp_path, impatient(tmp_path, events, cancel))
+    (tmp_path / "new").write_bytes(b"x" * 100_000)
+    assert not watch.is_set()
+    assert events[-1] == Progress(step=Step.FETCH, done_bytes=events[-1].done_bytes)
+    assert events[-1].done_bytes >= 100_000
+    cancel.set()
+    assert watch.is_set()
+    with pytest.raises(DeadlineExceededError):
+        repeat(lambda _: watch.is_set())
+
+
+def test_credentials_of_a_rest_server_leave_the_environment() -> None:
+    environment = {"RESTIC_REST_USERNAME": "al ice", "RESTIC_REST_PASSWORD": "p@ss/word", "OTHER": "x"}
+    location = with_credentials("rest:https://host:8000/alice/", environment)
+    assert location == "rest:https://al%20ice:p%40ss%2Fword@host:8000/alice/"
+    assert environment == {"OTHER": "x"}
+    assert password_in(location) == "p%40ss%2Fword"
+
+
+def test_a_local_path_becomes_absolute_and_shows_no_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for location in ("repository", "local:repository", str(tmp_path / "repository")):
+        parsed = parse_location(location)
+        assert (parsed.shown, parsed.folder) == (str(tmp_path / "repository"), tmp_path / "repository")
+
+
+def test_an_engine_shows_no_password() -> None:
+    engine = ResticEngine("rest:https://alice:secret@host/alice/", Secret("x"))
+    assert engine.location == "rest:https://alice@host/alice/"
+
+
+def test_what_follows_from_location_and_passphrase_cannot_be_set() -> None:
+    with pytest.raises(ConfigError):
+        ResticEngine("/r", Secret("x"), environment={"RESTIC_PASSWORD": "y"})
+
+
+def test_nothing_is_started_when_cancel_is_set(tmp_path: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        ResticEngine("/r", Secret("x"), program="/no/such").snapshots(Call(folder=tmp_path, cancel=cancel))

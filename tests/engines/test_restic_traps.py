@@ -1,0 +1,173 @@
+"""What restic does that a caller would not expect, each with what becomes of it here.
+
+The suite (tests/conformance) has those that every engine must pass, tests/engines/test_restic_locks.py stale locks and
+half-written files, test_restic_servers.py append-only servers, test_restic_output.py output that is half JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.errors import DeadlineExceededError, NoSpaceError
+from owui_vault.model import Outcome, Secret
+from owui_vault.ports import Call
+from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
+from owui_vault.testing.processes import descendants, mounted
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
+    folder = tmp_path_factory.mktemp("traps")
+    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
+    bench.engine.initialize(bench.call())
+    return bench.repository
+
+
+def engine_at(folder: Path, program: Path) -> ResticEngine:
+    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
+    shutil.copytree(prepared, tmp_path / "repository")
+    return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)
+
+
+def bare(bench: Bench, program: Path, *arguments: str) -> str:
+    environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
+    argv = [program, "-r", bench.repository, "--no-cache", *arguments]
+    return subprocess.run(argv, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_damaged_snapshot_file_hides_itself_but_not_silently(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = bench.store(1).snapshot, bench.store(2).snapshot
+    path = bench.repository / "snapshots" / second.engine_id
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:20])
+    shutil.rmtree(bench.folder / "state")
+    with caplog.at_level(logging.WARNING):
+        assert set(bench.listed()) == {first.id}  # status 0
+    assert second.engine_id[:8] in caplog.text
+    assert bench.engine.verify(bench.call()) != ()
+
+
+@pytest.mark.root
+def test_what_only_restic_cannot_read_makes_it_incomplete(bench: Bench) -> None:
+    """It opens, and reading it fails: status 3 after the snapshot was written with a label that said COMPLETE."""
+    bench.build()
+    victim = bench.tree / "data/broken"
+    victim.write_bytes(b"x")
+    with mounted("--bind", Path("/proc/self/mem"), victim, "rw"):
+        stored = bench.store()
+    assert [skipped.path for skipped in stored.skipped] == ["data/broken"]
+    assert stored.snapshot.outcome is Outcome.INCOMPLETE
+    (listed,) = bench.engine.snapshots(bench.call())
+    assert (listed.engine_id, listed.outcome) == (stored.snapshot.engine_id, Outcome.INCOMPLETE)
+
+
+def test_a_store_goes_on_upon_damage_and_reading_the_data_tells(bench: Bench) -> None:
+    bench.store(1)
+    pack = max((bench.repository / "data").rglob("*"), key=lambda path: path.stat().st_size)
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    assert bench.store(2).added_bytes < 100_000
+    assert bench.engine.verify(bench.call()) == ()  # restic's quick check does not look there
+    assert bench.engine.verify(bench.call(), read_data=1.0) != ()
+
+
+@pytest.mark.root
+def test_a_full_target_is_a_failed_fetch_whatever_the_summary_says(bench: Bench) -> None:
+    stored = bench.store().snapshot
+    target = bench.folder / "small"
+    target.mkdir()
+    with mounted("tmpfs", Path("tmpfs"), target, "size=1m"), pytest.raises(NoSpaceError):
+        bench.engine.fetch(stored.engine_id, target, bench.call())
+
+
+def test_the_instant_is_utc_wherever_we_are(
+    bench: Bench, restic_program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    moment = datetime(2026, 3, 29, 1, 30, 5, 999_999, tzinfo=UTC)  # does not exist in Berlin
+    stored = bench.store(instant=moment).snapshot
+    assert stored.time == moment
+    (listed,) = json.loads(bare(bench, restic_program, "snapshots", "--json"))
+    assert datetime.fromisoformat(listed["time"]) == moment.replace(microsecond=0)
+
+
+def test_the_snapshot_holds_paths_of_the_tree_and_names_the_series(bench: Bench, restic_program: Path) -> None:
+    bench.store()
+    (listed,) = json.loads(bare(bench, restic_program, "snapshots", "--json"))
+    assert listed["hostname"] == "open-webui"
+    assert {"owui-vault", "id=00000001", "instance=open-webui", "outcome=complete"} <= set(listed["tags"])
+    paths = [
+        json.loads(line).get("path") for line in bare(bench, restic_program, "ls", "--json", "latest").splitlines()
+    ]
+    assert "/manifest.json" in paths
+
+
+def test_a_plain_restic_restore_needs_nothing_of_ours(bench: Bench, restic_program: Path) -> None:
+    bench.store()
+    bare(bench, restic_program, "restore", "latest", "--target", str(bench.folder / "plain"))
+    assert (bench.folder / "plain/data/webui.db").read_bytes() == (bench.tree / "data/webui.db").read_bytes()
+
+
+def test_many_are_removed_at_once(bench: Bench) -> None:
+    stored = [bench.store(number).snapshot for number in range(1, 4)]
+    bench.engine.remove([each.engine_id for each in stored[:2]], bench.call())
+    assert set(bench.listed()) == {stored[2].id}
+
+
+def test_logs_and_state_hold_no_secret(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        stored = bench.store().snapshot
+        bench.fetch(stored)
+        bench.engine.verify(bench.call())
+    assert PASSPHRASE not in caplog.text
+    holders = [path for path in (bench.folder / "state").rglob("*") if path.is_file()]
+    assert not [path for path in holders if PASSPHRASE.encode() in path.read_bytes()]
+
+
+def hanging(folder: Path, first: str = "") -> ResticEngine:
+    """A restic whose repository lies on something that hangs."""
+    program = folder / "hanging"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *" version"*) echo restic 0.18.0 compiled with go1.24 on linux/amd64;;\n'
+        f"*) {first or ':'}; sleep 60;; esac\n"
+    )
+    program.chmod(0o755)
+    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
+
+
+def test_a_question_to_a_hanging_repository_ends(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceededError):
+        hanging(tmp_path).snapshots(Call(folder=tmp_path / "state", timeout_seconds=0.5))
+    assert time.monotonic() - started < 10
+    assert descendants(os.getpid()) == []
+
+
+@pytest.mark.parametrize("says", ["", 'yes \'{"message_type":"status","bytes_done":5}\' | head -1000000 & wait'])
+def test_a_store_that_gets_nowhere_ends(tmp_path: Path, says: str) -> None:
+    """Silence, or a status that says the same for ever."""
+    (tmp_path / "tree").mkdir()
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceededError):
+        hanging(tmp_path, says).store(
+            tmp_path / "tree", make_label(), Call(folder=tmp_path / "state", idle_seconds=0.5)
+        )
+    assert time.monotonic() - started < 20
+    assert descendants(os.getpid()) == []
