@@ -1,0 +1,109 @@
+"""The only place that chooses implementations: settings to a vault."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from owui_vault.config import EngineName, InstanceSettings, RepositorySettings, Unproven, VaultSettings, load_settings
+from owui_vault.engines.borg import BorgEngine
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.instance.container import find_container
+from owui_vault.instance.container_engine import engine_addresses
+from owui_vault.model import CaptureLimits, ContainerRecord, RetentionPolicy
+from owui_vault.ports import Engine, Quiescer, SecretSource
+from owui_vault.quiesce.process import ProcessQuiescer
+from owui_vault.quiesce.systemd import UnitQuiescer
+from owui_vault.secrets import secret_source
+from owui_vault.vault.parts import Container, DataDirectory, Limits, Repository
+from owui_vault.vault.vault import Vault
+
+
+def open_vault(config: Path | str, environ: Mapping[str, str] | None = None) -> Vault:
+    """A vault as a configuration file describes it.
+
+    Reads that file only: no repository and no instance is touched, no passphrase asked for, no signal handler
+    installed. `environ` gives the values of `${NAME}` in the file (None: this process's environment). Raises
+    ConfigError that names every mistake.
+    """
+    surroundings = os.environ if environ is None else environ
+    return vault_from_settings(load_settings(Path(config), surroundings), surroundings)
+
+
+def discover(container: str, environ: Mapping[str, str]) -> ContainerRecord:
+    """The container of this name, or the only one of Open WebUI. Raises InstanceError, with those there are."""
+    return find_container(container, engine_addresses(environ)).record
+
+
+def vault_from_settings(settings: VaultSettings, environ: Mapping[str, str]) -> Vault:
+    """A vault from settings that were read already, or put together from command line options."""
+    instance = settings.instance
+    limits = settings.limits
+    return Vault(
+        _instance(instance, environ) if instance else None,
+        [_repository(each, environ) for each in settings.repositories],
+        quiescer=_quiescer(instance) if instance else None,
+        state_dir=settings.state_dir,
+        series=instance.name if instance else None,
+        limits=Limits(
+            lock_wait_seconds=limits.lock_wait.total_seconds(),
+            idle_seconds=limits.idle.total_seconds(),
+            store_seconds=limits.store.total_seconds() if limits.store else None,
+            capture=CaptureLimits(
+                freeze_seconds=limits.freeze.total_seconds(), stop_seconds=limits.stop.total_seconds()
+            ),
+        ),
+        config_file=settings.path,
+    )
+
+
+def _instance(instance: InstanceSettings, environ: Mapping[str, str]) -> DataDirectory | Container | None:
+    kind: Callable[..., DataDirectory | Container]
+    if instance.container is not None:
+        kind = partial(Container, instance.container, engine=environ.get("DOCKER_HOST", ""))
+    elif instance.data_dir is not None:
+        kind = partial(DataDirectory, instance.data_dir)
+    else:
+        return None
+    return kind(
+        name=instance.name,
+        quiesce=instance.quiesce,
+        include=instance.include,
+        exclude=instance.exclude,
+        store_unproven=instance.unproven is Unproven.STORE,
+        secret_key=secret_source(instance.secret_key, environ) if instance.secret_key else None,
+        database_url=secret_source(instance.database_url, environ) if instance.database_url else None,
+    )
+
+
+def _quiescer(instance: InstanceSettings) -> Quiescer | None:
+    if instance.systemd_unit:
+        return UnitQuiescer(instance.systemd_unit)
+    if instance.pid_file:
+        return ProcessQuiescer(instance.pid_file)
+    return None
+
+
+def _repository(settings: RepositorySettings, environ: Mapping[str, str]) -> Repository:
+    passphrase = secret_source(settings.passphrase, environ)
+    engine = _engine(settings, passphrase, environ)
+    return Repository(settings.name, engine, keep=settings.keep or RetentionPolicy(), passphrase=passphrase)
+
+
+def _engine(settings: RepositorySettings, passphrase: SecretSource, environ: Mapping[str, str]) -> Engine:
+    environment = {name: secret_source(value, environ) for name, value in settings.environment.items()}
+    match settings.engine:
+        case EngineName.RESTIC:
+            return ResticEngine(
+                settings.location,
+                passphrase,
+                environment=environment,
+                program=settings.program or "restic",
+                options=[f"{name}={value}" for name, value in settings.options.items()],
+            )
+        case EngineName.BORG:
+            return BorgEngine(
+                settings.location, passphrase, environment=environment, program=settings.program or "borg"
+            )

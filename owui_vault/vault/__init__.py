@@ -1,0 +1,1 @@
+"""The operations of a vault, one file each, and the decisions that are made once for all engines."""

@@ -1,0 +1,133 @@
+"""Data that a replacement took out of the way: found, put back, dropped. All of it lies in `DATA_DIR/.owui-vault/`.
+
+incoming/                 the tree of a snapshot, on its way in
+swap.json                 an exchange that is going on
+aside-20261120T030000Z-1a2b3c4d/
+swap.json             the exchange that put these here
+parts/                what was there before
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from owui_vault.errors import RestoreError
+from owui_vault.instance.names import WORK_DIR
+from owui_vault.model import SetAside
+from owui_vault.system.files import sync_directory
+from owui_vault.vault.swap import Swap, is_complete, read_back, undo
+
+_NAME = re.compile(r"aside-(?P<since>\d{8}T\d{6}Z)-(?P<snapshot>[0-9a-f]{8})")
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+def aside_folder(data_dir: Path, snapshot_id: str, now: datetime) -> Path:
+    """Where the data of this replacement will lie: a folder that is not there yet, by the next free second."""
+    while True:
+        folder = data_dir / WORK_DIR / f"aside-{now.astimezone(UTC).strftime(_TIME)}-{snapshot_id}"
+        if not folder.exists():
+            return folder
+        now += timedelta(seconds=1)
+
+
+def incoming_folder(data_dir: Path) -> Path:
+    """Where a snapshot's tree is staged before it takes its place."""
+    return data_dir / WORK_DIR / "incoming"
+
+
+def running_swap(data_dir: Path) -> Path:
+    """The description of an exchange that is going on."""
+    return data_dir / WORK_DIR / "swap.json"
+
+
+def kept_aside(data_dir: Path) -> tuple[SetAside, ...]:
+    """What lies aside, newest first."""
+    try:
+        names = os.listdir(data_dir / WORK_DIR)
+    except FileNotFoundError:
+        return ()
+    return tuple(
+        _described(data_dir / WORK_DIR / name) for name in sorted(names, reverse=True) if _NAME.fullmatch(name)
+    )
+
+
+def _described(path: Path) -> SetAside:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise ValueError(path)
+    since = datetime.strptime(match["since"], _TIME).replace(tzinfo=UTC)
+    return SetAside(path=path, since=since, snapshot=match["snapshot"], size_bytes=sum(_sizes(path)))
+
+
+def _sizes(path: Path) -> Iterator[int]:
+    for folder, _below, files in os.walk(path):
+        for name in files:
+            yield (Path(folder) / name).lstat().st_size
+
+
+def newest_aside(data_dir: Path) -> SetAside:
+    """What the last replacement set aside. Raises RestoreError when there is nothing."""
+    kept = kept_aside(data_dir)
+    if not kept:
+        raise RestoreError(
+            f"nothing was set aside in {data_dir}", hint="There was no in-place restore, or `discard` ran."
+        )
+    return kept[0]
+
+
+def finish(data_dir: Path, swap: Swap) -> SetAside:
+    """An exchange is complete: its description goes to what it set aside, and the rest of the incoming tree goes."""
+    folder = swap.aside.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    running_swap(data_dir).rename(folder / "swap.json")
+    sync_directory(folder)
+    shutil.rmtree(incoming_folder(data_dir), ignore_errors=True)
+    return _described(folder)
+
+
+def give_up(data_dir: Path, swap: Swap) -> None:
+    """An exchange that is not complete is undone, and everything of it removed."""
+    undo(swap)
+    shutil.rmtree(swap.aside.parent, ignore_errors=True)
+    shutil.rmtree(incoming_folder(data_dir), ignore_errors=True)
+    running_swap(data_dir).unlink(missing_ok=True)
+    sync_directory(data_dir / WORK_DIR)
+
+
+def remove_empty_folder(data_dir: Path) -> None:
+    """Our folder goes once nothing of ours, and nothing of anybody's, is in it."""
+    with suppress(OSError):
+        (data_dir / WORK_DIR).rmdir()
+
+
+def recover_swap(data_dir: Path) -> tuple[str, ...]:
+    """Finish or undo an exchange of a run that died; for a caller that holds the lock of the data directory."""
+    path = running_swap(data_dir)
+    if path.exists():
+        swap = read_back(path)
+        if is_complete(swap):
+            kept = finish(data_dir, swap)
+            return (f"finished the in-place restore of {kept.snapshot}; the data from before are in {kept.path}",)
+        give_up(data_dir, swap)
+        return ("undid an in-place restore that was not complete",)
+    if incoming_folder(data_dir).exists():
+        shutil.rmtree(incoming_folder(data_dir))
+        return ("removed the staged data of an in-place restore that never began",)
+    return ()
+
+
+def swap_of(aside: SetAside) -> Swap:
+    """The exchange that set these data aside. Raises RestoreError when its description is lost."""
+    try:
+        return read_back(aside.path / "swap.json")
+    except (FileNotFoundError, ValueError) as error:
+        raise RestoreError(
+            f"{aside.path} does not say how it came there",
+            hint="Its folder `parts` holds the data as they were; move them back by hand while Open WebUI is stopped.",
+        ) from error

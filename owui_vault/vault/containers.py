@@ -1,0 +1,48 @@
+"""An instance that runs in a container, found anew at the beginning of each operation.
+
+Afterwards an operation works with what it always works with: a data directory of this machine, a quiescer, an
+application. Only the engine's own words about the container come on top.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from owui_vault.instance.container import find_container
+from owui_vault.instance.container_application import ContainerApplication
+from owui_vault.instance.container_engine import engine_addresses
+from owui_vault.quiesce.container import ContainerQuiescer
+from owui_vault.vault.parts import Container, DataDirectory, Parts
+
+
+def located(parts: Parts) -> Parts:
+    """The same parts with the container resolved; as they are where none is configured. Raises InstanceError."""
+    wanted = parts.instance
+    if not isinstance(wanted, Container):
+        return parts
+    addresses = (wanted.engine,) if wanted.engine else engine_addresses(os.environ)
+    found = find_container(wanted.container, addresses)
+    stop_seconds = parts.limits.capture.stop_seconds
+    return replace(
+        parts,
+        instance=_directory(wanted, found.data_dir),
+        container=found,
+        quiescer=parts.quiescer
+        or ContainerQuiescer(*found.held, engine=found.record.engine, stop_seconds=stop_seconds),
+        application=parts.application or ContainerApplication(found.record, parts.clock),
+    )
+
+
+def _directory(wanted: Container, path: Path) -> DataDirectory:
+    return DataDirectory(
+        path,
+        name=wanted.name,
+        quiesce=wanted.quiesce,
+        include=wanted.include,
+        exclude=wanted.exclude,
+        store_unproven=wanted.store_unproven,
+        secret_key=wanted.secret_key,
+        database_url=wanted.database_url,
+    )

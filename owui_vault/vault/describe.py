@@ -1,0 +1,186 @@
+"""Describing a captured instant: the manifest, RESTORE.txt and what lies outside the data directory.
+
+Afterwards the stage is the whole tree of a snapshot, and what the snapshot is worth is decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.instance.inventory import component_records, from_inventory
+from owui_vault.instance.left_out import left_out
+from owui_vault.instance.restore_text import restore_text
+from owui_vault.instance.rewrite import called_here
+from owui_vault.instance.stage_facts import StageFacts, read_stage
+from owui_vault.instance.surroundings import Surroundings
+from owui_vault.model import (
+    ApplicationRecord,
+    Captured,
+    CapturePlan,
+    Component,
+    ComponentRecord,
+    ContainerRecord,
+    LeftOut,
+    Manifest,
+    Outcome,
+    SecretKeyRecord,
+)
+from owui_vault.system.files import private_directory, write_durably
+from owui_vault.vault.documents import (
+    COMPOSE_NAME,
+    CONFIG_NAME,
+    CONTAINER_NAME,
+    ENVIRONMENT_NAME,
+    KEY_NAME,
+    MANIFEST_NAME,
+    OUTSIDE,
+    RESTORE_TEXT_NAME,
+    manifest_to_bytes,
+)
+from owui_vault.vault.parts import Parts
+from owui_vault.version import VERSION
+
+_CORE_TABLES = frozenset({"auth", "chat", "user"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """What the series says about a new snapshot."""
+
+    id: str
+    sequence: int
+    tags: tuple[str, ...]
+
+
+def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surroundings, naming: Naming) -> Manifest:
+    """Complete the tree in the stage and answer its manifest. The outcome is decided here, before any engine runs."""
+    facts = read_stage(captured.stage / "data")
+    key = SecretKeyRecord(
+        found=around.key is not None,
+        source=around.key.source if around.key else "",
+        needed_because=facts.database.sealed,
+    )
+    write_outside(parts, captured.stage, around)
+    problems = (*captured.problems, *_key_problems(key), *_content_problems(captured, facts))
+    manifest = Manifest(
+        id=naming.id,
+        instance=parts.the_instance().name,
+        fingerprint=facts.database.fingerprint,
+        instant=captured.instant,
+        sequence=naming.sequence,
+        outcome=Outcome.INCOMPLETE if problems else Outcome.COMPLETE,
+        problems=problems,
+        warnings=(*captured.warnings, *around.warnings, *_compose_warnings(around), *_key_warnings(key, captured)),
+        tags=naming.tags,
+        proof=captured.proof,
+        application=_application(plan.data_dir, facts, around),
+        databases=captured.databases,
+        components=(*component_records(from_inventory(captured.inventory)), *_outside_records(captured.stage)),
+        vector_files=captured.vector_files,
+        collections=captured.findings.collections,
+        left_out=(*left_out(plan), *_skipped(captured)),
+        secret_key=key,
+        ledger=parts.state.ledger(parts.the_instance().name),
+        created_by=f"owui_vault {VERSION}",
+    )
+    write_durably(captured.stage / RESTORE_TEXT_NAME, restore_text(manifest).encode(), mode=0o644)
+    write_durably(captured.stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
+    return manifest
+
+
+def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:
+    """An empty database passes every check of SQLite's."""
+    if captured.problems or set(facts.database.tables) >= _CORE_TABLES:
+        return ()
+    return (f"webui.db holds none of Open WebUI's tables ({', '.join(sorted(_CORE_TABLES))})",)
+
+
+def _key_problems(key: SecretKeyRecord) -> tuple[str, ...]:
+    if key.found or not key.needed_because:
+        return ()
+    return (f"the secret key was not found, and without it these cannot be opened: {', '.join(key.needed_because)}",)
+
+
+def _key_warnings(key: SecretKeyRecord, captured: Captured) -> Iterator[str]:
+    if not key.found:
+        yield (
+            "the secret key (WEBUI_SECRET_KEY) was not found and is not in the snapshot: after a restore everybody has"
+            " to sign in again; set instance.secret_key to say where it is"
+        )
+    if captured.skipped:
+        yield f"{len(captured.skipped)} sockets, pipes or devices were skipped: {', '.join(captured.skipped[:3])}"
+
+
+def _application(data_dir: Path, facts: StageFacts, around: Surroundings) -> ApplicationRecord:
+    seen = facts.database.app_data_dir or around.app_data_dir or os.fspath(data_dir)
+    container = around.container.record if around.container else None
+    return ApplicationRecord(
+        version=around.version,
+        alembic_head=facts.database.alembic_head,
+        chroma_migration=facts.chroma_migration,
+        image=container.image if container else "",
+        image_digest=(container.digest or container.image_id) if container else "",
+        data_dir=seen,
+        data_dir_here=called_here(data_dir, seen),
+    )
+
+
+def _skipped(captured: Captured) -> Iterator[LeftOut]:
+    for name in captured.skipped:
+        yield LeftOut(path=name, reason="a socket, pipe or device")
+
+
+def write_outside(parts: Parts, stage: Path, around: Surroundings) -> None:
+    """Put what the instance needs and its data directory does not hold below `outside/`, readable by us alone."""
+    folder = private_directory(stage / OUTSIDE)
+    if around.key:
+        write_durably(folder / KEY_NAME, around.key.key.reveal().encode(errors="surrogateescape"))
+    if around.settings:
+        lines = "".join(f"{name}={value}\n" for name, value in sorted(around.settings.items()))
+        write_durably(folder / ENVIRONMENT_NAME, lines.encode(errors="surrogateescape"))
+    if parts.config_file and parts.config_file.is_file():
+        write_durably(folder / CONFIG_NAME, parts.config_file.read_bytes())
+    if around.container:
+        write_durably(folder / CONTAINER_NAME, around.container.inspected.encode(errors="surrogateescape"))
+        for name, path in compose_files(around.container.record):
+            with suppress(OSError):  # `_compose_warnings` tells of it
+                write_durably(folder / name, path.read_bytes())
+
+
+def compose_files(record: ContainerRecord) -> Iterator[tuple[str, Path]]:
+    """The files a Compose service was made of, each with its name below `outside/`."""
+    if record.compose is None:
+        return
+    for number, path in enumerate(record.compose.files, 1):
+        yield (COMPOSE_NAME if number == 1 else f"compose-{number}.yaml"), path
+    settings = record.compose.working_dir / ".env"
+    if settings.is_file():
+        yield "compose.env", settings
+
+
+def _compose_warnings(around: Surroundings) -> Iterator[str]:
+    for _, path in compose_files(around.container.record) if around.container else ():
+        if not os.access(path, os.R_OK):
+            yield f"the Compose file {path} cannot be read here and is not in the snapshot"
+
+
+def _outside_records(stage: Path) -> Iterator[ComponentRecord]:
+    files = sorted(path for path in (stage / OUTSIDE).iterdir())
+    for component, chosen in (
+        (Component.SECRET_KEY, [path for path in files if path.name == KEY_NAME]),
+        (Component.CONFIGURATION, [path for path in files if path.name != KEY_NAME]),
+    ):
+        if chosen:
+            sizes = [(path.name, path.stat().st_size) for path in chosen]
+            digest = hashlib.sha256(b"".join(f"{name}\0{size}\n".encode() for name, size in sizes))
+            yield ComponentRecord(
+                name=component,
+                files=len(sizes),
+                size_bytes=sum(size for _, size in sizes),
+                digest=digest.hexdigest(),
+            )

@@ -1,0 +1,249 @@
+"""Keeping an instance quiet for the length of a block, and bringing it back whatever happens.
+
+observe    quiet already by somebody else's hand: paused is refused, stopped is left stopped
+journal    what is about to be done, durably
+guardian   ready before anything is touched; it inherits the lock
+quiesce    completely, or not at all
+…          the block
+resume     with a time budget of its own
+journal, guardian: done
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from owui_vault.errors import QuiesceError, ResumeError, VaultError
+from owui_vault.model import Deadline, InstanceState, Quiesce
+from owui_vault.ports import Clock, Held, Observation, Quiescer
+from owui_vault.quiesce.command import RESCUE_ENVIRONMENT, today
+from owui_vault.quiesce.guardian import Guardian, GuardianTask
+from owui_vault.system.process import Command, run
+from owui_vault.vault.journal import Journal, Record
+
+_log = logging.getLogger(__name__)
+_RESCUE_SECONDS = 900.0  # one that waits for a stop to land takes as long as that may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLimits:
+    """Bounds of the single steps, in seconds. The block's own limit is given with each call."""
+
+    pause_seconds: float = 10.0  # until everything is frozen
+    stop_seconds: float = 60.0  # until everything has stopped
+    resume_seconds: float = 600.0  # until it runs again: 20 s on a good day, minutes when busy or migrating
+    pause_grace_seconds: float = 3.0  # how long a request sent just before our death may still land
+    stop_grace_seconds: float = 60.0
+
+
+class Holding(Held, Protocol):
+    """An instance that is quiet right now, for whoever starts and stops it again inside the block."""
+
+    @property
+    def renew(self) -> Callable[[], None]:
+        """Call it before each further stop: what brings the instance back is written down and told to the guardian."""
+
+
+class Hold:
+    """`ports.Quiet` over a quiescer. `lock_fd` is the run's lock, which the guardian inherits."""
+
+    def __init__(
+        self, quiescer: Quiescer, journal: Journal, lock_fd: int | None, clock: Clock, limits: HoldLimits | None = None
+    ) -> None:
+        self._quiescer = quiescer
+        self._journal = journal
+        self._lock_fd = lock_fd
+        self._clock = clock
+        self._limits = limits or HoldLimits()
+        self._began: float | None = None  # set while it is quiet
+        self._quiet_seconds = 0.0
+
+    @property
+    def quiet_seconds(self) -> float:
+        """How long the instance was kept from working so far (`ports.TimedQuiet`)."""
+        return self._quiet_seconds
+
+    @property
+    def modes(self) -> frozenset[Quiesce]:
+        """Which modes are possible."""
+        return self._quiescer.modes
+
+    @contextmanager
+    def __call__(self, mode: Quiesce, limit_seconds: float) -> Iterator[Holding]:
+        """Quiet for the length of a `with` block.
+
+        Raises QuiesceError when it cannot be made quiet or did not stay so for the whole block, and ResumeError, above
+        everything else, when it could not be brought back; the guardian then goes on trying.
+        """
+        if mode not in self.modes:
+            raise QuiesceError(f"{self._quiescer.name} cannot be quiesced by {mode.value}")
+        seen = self._quiescer.observe()
+        if seen.state is InstanceState.PAUSED:
+            raise QuiesceError(
+                f"{self._quiescer.name} is already paused, not by us",
+                hint="Whoever paused it has to wake it; or use `live`.",
+            )
+        if seen.state is InstanceState.STOPPED:
+            yield _HeldByNobody(self._quiescer, seen)
+            return
+        with self._guarded(mode, limit_seconds) as (guardian, renew):
+            self._began = self._clock.monotonic()
+            self._quiescer.quiesce(mode, self._deadline(self._becoming_quiet(mode)))
+            guardian.held(limit_seconds)
+            held = _HeldByUs(self._quiescer, mode, self._quiescer.observe(), guardian, renew)
+            held.demand_same(seen, mode)
+            _log.info("quiesced %s by %s", self._quiescer.name, mode.value)
+            yield held
+            held.demand_unbroken()
+
+    @contextmanager
+    def _guarded(self, mode: Quiesce, limit_seconds: float) -> Iterator[tuple[Guardian, Callable[[], None]]]:
+        rescue = self._quiescer.rescue_command(mode)
+        record = self._journal.begin(mode.value, self._quiescer.name, self._clock, rescue=rescue)
+        stopping = mode is Quiesce.STOP
+        task = GuardianTask(
+            rescue=rescue,
+            limit_seconds=self._becoming_quiet(mode) + limit_seconds,
+            grace_seconds=self._limits.stop_grace_seconds if stopping else self._limits.pause_grace_seconds,
+            record=self._journal.path(record),
+            lock_fd=self._lock_fd,
+        )
+        try:
+            guardian = Guardian(task)
+        except BaseException:
+            self._journal.done(record)
+            raise
+
+        def renew() -> None:
+            command = self._quiescer.rescue_command(mode)
+            self._journal.renew(record, command)
+            guardian.instruct(command)
+
+        try:
+            yield guardian, renew
+        finally:
+            self._bring_back(mode, record, guardian)
+
+    def _bring_back(self, mode: Quiesce, record: Record, guardian: Guardian) -> None:
+        """Resume; a second time when the first was interrupted (Ctrl-C, the exception of a signal handler)."""
+        interruption: BaseException | None = None
+        try:
+            try:
+                self._resume(mode)
+            except ResumeError:
+                raise
+            except BaseException as error:
+                interruption = error
+                self._resume(mode)
+        except BaseException:
+            guardian.abandon()
+            raise
+        self._count_quiet()
+        self._journal.done(record)
+        guardian.done()
+        if interruption is not None:
+            raise interruption
+
+    def _count_quiet(self) -> None:
+        if self._began is not None:
+            took = self._clock.monotonic() - self._began
+            self._began = None
+            self._quiet_seconds += took
+            _log.info("%s runs again, quiet for %.3f s", self._quiescer.name, took)
+
+    def _resume(self, mode: Quiesce) -> None:
+        try:
+            self._quiescer.resume(mode, self._deadline(self._limits.resume_seconds))
+        except ResumeError:
+            raise
+        except VaultError as error:
+            raise ResumeError(
+                f"{self._quiescer.name} could not be brought back: {error.message}", hint=error.hint
+            ) from error
+
+    def _becoming_quiet(self, mode: Quiesce) -> float:
+        return self._limits.stop_seconds if mode is Quiesce.STOP else self._limits.pause_seconds
+
+    def _deadline(self, seconds: float) -> Deadline:
+        return Deadline(self._clock.monotonic() + seconds, self._clock.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldByUs:
+    quiescer: Quiescer
+    mode: Quiesce
+    since: Observation
+    guardian: Guardian
+    renew: Callable[[], None]
+
+    def confirm(self) -> None:
+        """Raise QuiesceError unless it has been quiet, and the same one, since the beginning."""
+        self.quiescer.confirm(self.mode, self.since)
+        self.demand_unbroken()  # last: the guardian speaks before it wakes anybody
+
+    def demand_unbroken(self) -> None:
+        why = self.guardian.broken()
+        if why:
+            raise QuiesceError(f"{self.quiescer.name} cannot be trusted to have been quiet: {why}", hint="Try again.")
+
+    def demand_same(self, seen: Observation, mode: Quiesce) -> None:
+        """Somebody may have started it anew between our look and our deed."""
+        if mode is Quiesce.PAUSE and seen.identity != self.since.identity:
+            raise QuiesceError(f"{self.quiescer.name} was started anew while it was being paused", hint="Try again.")
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldByNobody:
+    """Stopped before we came; that is quiet enough, and it is not ours to start."""
+
+    quiescer: Quiescer
+    seen: Observation
+
+    @property
+    def renew(self) -> Callable[[], None]:
+        """Nothing of ours has to be undone."""
+        return lambda: None
+
+    def confirm(self) -> None:
+        """Raise QuiesceError when it was started meanwhile."""
+        now = self.quiescer.observe()
+        if now.state is not InstanceState.STOPPED or now.identity not in (self.seen.identity, ""):
+            raise QuiesceError(f"{self.quiescer.name} was started meanwhile", hint="Try again.")
+
+
+def recover(journal: Journal) -> tuple[str, ...]:
+    """Bring back what dead runs left quiet; what was done, as text. Only what the journal says is touched.
+
+    Records without a rescue of their own (an in-place restore's) are left to whoever knows how. Raises ResumeError
+    after having tried all of them; the records of those that failed stay.
+    """
+    actions: list[str] = []
+    failures: list[ResumeError] = []
+    for record in journal.left_over():
+        if not record.rescue:
+            continue
+        try:
+            actions.append(_rescue(journal, record))
+        except ResumeError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return tuple(actions)
+
+
+def _rescue(journal: Journal, record: Record) -> str:
+    argv = today(record.rescue)
+    what = f"{record.subject}, left by a {record.action} of {record.began:%Y-%m-%d %H:%M:%S} UTC"
+    hint = f"Bring it back by hand, then remove {journal.path(record)}."
+    try:
+        done = run(Command(argv=argv, environment=RESCUE_ENVIRONMENT, timeout_seconds=_RESCUE_SECONDS))
+    except VaultError as error:
+        raise ResumeError(f"{what}, could not be brought back: {error.message}", hint=hint) from error
+    if done.status != 0:
+        raise ResumeError(f"{what}, could not be brought back: {done.stderr_tail.strip()}", hint=hint)
+    journal.done(record)
+    return f"{what}, is as it was before"

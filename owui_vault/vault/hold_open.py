@@ -1,0 +1,41 @@
+"""Holding the instance quiet for whoever asks: host-level backups, snapshots of volumes and of machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from owui_vault.errors import ConfigError
+from owui_vault.instance.locate import directory_at
+from owui_vault.model import Quiesce
+from owui_vault.ports import Held, Quiescer
+from owui_vault.system.lock import directory_lock
+from owui_vault.vault.hold import Hold, HoldLimits
+from owui_vault.vault.journal import Journal
+from owui_vault.vault.parts import Parts
+from owui_vault.vault.recover import recover_held
+
+
+@contextmanager
+def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[Held]:
+    """Quiet for the length of the block, with lock, journal and guardian as for a snapshot."""
+    if parts.quiescer is None or mode not in parts.quiescer.modes:
+        raise ConfigError(
+            f"the instance cannot be held by {mode.value}",
+            hint="Set instance.container or instance.systemd_unit (pause, stop), or instance.pid_file (pause).",
+        )
+    instance = parts.the_instance()
+    data_dir = directory_at(instance.path)
+    wait = parts.limits.lock_wait_seconds
+    with directory_lock(data_dir, wait_seconds=wait, clock=parts.clock, what=str(data_dir)) as lock:
+        recover_held(parts, data_dir)
+        with hold_over(parts, parts.quiescer, lock)(mode, limit_seconds) as held:
+            yield held
+
+
+def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:
+    """What makes the instance quiet and lively again in this run, which holds `lock`."""
+    journal = Journal(parts.state.journal_folder(parts.the_instance().name))
+    stop_seconds = parts.limits.capture.stop_seconds
+    limits = HoldLimits(stop_seconds=stop_seconds, stop_grace_seconds=stop_seconds)
+    return Hold(quiescer, journal, lock, parts.clock, limits)

@@ -1,0 +1,34 @@
+"""Looking at the instance without touching it."""
+
+from __future__ import annotations
+
+from owui_vault.instance.inspect import InspectRequest, inspect_instance
+from owui_vault.instance.locate import directory_at, look_at
+from owui_vault.model import InstanceReport, Quiesce
+from owui_vault.vault.parts import Parts
+from owui_vault.vault.recover import work_folder
+
+
+def inspect(parts: Parts) -> InstanceReport:
+    """What the instance holds, where its stage will lie, and what a snapshot would not cover."""
+    instance = parts.the_instance()
+    data_dir = directory_at(instance.path)
+    modes = {Quiesce.AUTO, Quiesce.LIVE, *(parts.quiescer.modes if parts.quiescer else ())}
+    return inspect_instance(
+        InspectRequest(
+            name=instance.name,
+            path=data_dir,
+            work_dir=work_folder(parts, data_dir),
+            modes=tuple(mode.value for mode in Quiesce if mode in modes),
+            include=instance.include,
+            exclude=instance.exclude,
+            secret_key=instance.secret_key,
+            database_url=instance.database_url.reveal() if instance.database_url else "",
+            container=parts.container,
+        )
+    )
+
+
+def current_fingerprint(parts: Parts) -> str:
+    """Which instance lies in the data directory now; empty when nobody has signed up, or it cannot be told."""
+    return look_at(parts.the_instance().path).fingerprint

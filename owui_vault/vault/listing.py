@@ -1,0 +1,28 @@
+"""Listing the restore points."""
+
+from __future__ import annotations
+
+from owui_vault.errors import VaultError
+from owui_vault.model import Snapshot
+from owui_vault.vault.locate import newest_first
+from owui_vault.vault.parts import Parts
+from owui_vault.vault.survey import survey
+
+
+def list_snapshots(
+    parts: Parts, repository: str | None, instance: str | None, *, everything: bool
+) -> tuple[Snapshot, ...]:
+    """The snapshots of a series in the named repository, or in all, newest first.
+
+    One of several repositories that does not answer is an error: a list that leaves out some would be taken for whole.
+    Without a configured instance and without a name, all our series are listed.
+    """
+    surveyed = survey(parts, parts.select(repository))
+    failure: VaultError | None = next((each.error for each in surveyed if each.error), None)
+    if failure:
+        raise failure
+    found = [each for repository_found in surveyed for each in repository_found.snapshots]
+    if everything:
+        return newest_first(found)
+    series = instance or (parts.instance.name if parts.instance else parts.series_name)
+    return newest_first([each for each in found if each.label and series in (None, each.instance)])

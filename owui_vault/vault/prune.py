@@ -1,0 +1,136 @@
+"""Pruning: a plan that can be looked at, then exactly that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from owui_vault.errors import (
+    CancelledError,
+    ConfigError,
+    EngineError,
+    InstanceError,
+    StalePlanError,
+    VaultError,
+)
+from owui_vault.model import (
+    Progress,
+    PrunePlan,
+    PruneReport,
+    PruneResult,
+    RepositoryPrune,
+    RetentionPolicy,
+    Snapshot,
+    Step,
+)
+from owui_vault.system.lock import directory_lock
+from owui_vault.vault.containers import located
+from owui_vault.vault.inspect import current_fingerprint
+from owui_vault.vault.parts import Parts, Repository, Watch
+from owui_vault.vault.retention import decide
+from owui_vault.vault.survey import Surveyed, demand_fingerprint, listed, patiently
+
+
+def plan_prune(parts: Parts, policy: RetentionPolicy | None, names: Sequence[str] | str | None) -> PrunePlan:
+    """What pruning would remove and why the rest stays. Reads only.
+
+    Raises ConfigError for an empty policy, and the repository's own error when one does not answer: a plan is whole or
+    there is none.
+    """
+    fingerprint = _fingerprint(parts)
+    return PrunePlan(
+        repositories=tuple(_plan_one(parts, each, policy or each.keep, fingerprint) for each in parts.select(names))
+    )
+
+
+def _fingerprint(parts: Parts) -> str:
+    """Whose series this machine may prune; empty where no instance is configured, or none is there to ask."""
+    if parts.instance is None:
+        return ""
+    try:
+        return current_fingerprint(located(parts))
+    except InstanceError:
+        return ""
+
+
+def _plan_one(parts: Parts, repository: Repository, policy: RetentionPolicy, fingerprint: str) -> RepositoryPrune:
+    if policy.is_empty:
+        raise ConfigError(
+            f"repository {repository.name!r} has no retention policy",
+            hint=f"Set repositories.{repository.name}.keep, for example `keep: {{last: 3, daily: 7, weekly: 4}}`.",
+        )
+    surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository))
+    if parts.instance:
+        demand_fingerprint(parts, fingerprint, [surveyed])
+    instance = parts.series()
+    kept, removed = decide(policy, surveyed.series(instance))
+    return RepositoryPrune(repository=repository.name, instance=instance, policy=policy, kept=kept, removed=removed)
+
+
+def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
+    """Carry out a plan.
+
+    Every repository is looked at again before the first snapshot is removed. Raises StalePlanError, with nothing
+    removed, when one changed since the plan was made.
+    """
+    started = parts.clock.monotonic()
+    for each in plan.repositories:
+        _demand_unchanged(parts, each, watch)
+    results = tuple(_prune_one(parts, each, watch) for each in plan.repositories)
+    took = timedelta(seconds=parts.clock.monotonic() - started)
+    errors = [result.error for result in results if result.error]
+    if errors and len(errors) == len(results):
+        raise errors[0]
+    return PruneReport(plan=plan, repositories=results, took=took)
+
+
+def _demand_unchanged(parts: Parts, planned: RepositoryPrune, watch: Watch) -> None:
+    (repository,) = parts.select(planned.repository)
+    now = Surveyed(repository=repository, snapshots=listed(parts, repository, watch)).series(planned.instance)
+    if _identities(now) != _identities([*(kept.snapshot for kept in planned.kept), *planned.removed]):
+        raise StalePlanError(
+            f"repository {planned.repository!r} changed since the plan was made", hint="Make a new plan."
+        )
+
+
+def _identities(snapshots: Sequence[Snapshot]) -> set[tuple[str, str]]:
+    return {(each.engine_id, each.outcome.value) for each in snapshots}
+
+
+def _prune_one(parts: Parts, planned: RepositoryPrune, watch: Watch) -> PruneResult:
+    (repository,) = parts.select(planned.repository)
+    call = parts.call(repository, watch)
+    ids = [each.engine_id for each in planned.removed]
+    try:
+        with directory_lock(
+            call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name
+        ):
+            if not ids:
+                return PruneResult(repository=repository.name, freed_bytes=0)
+            watch.progress(
+                Progress(
+                    step=Step.REMOVE,
+                    repository=repository.name,
+                    text=f"{len(ids)} snapshot{'s' if len(ids) > 1 else ''}",
+                )
+            )
+            patiently(parts, lambda: repository.engine.remove(ids, call), watch)
+            _demand_gone(parts, repository, ids, watch)
+            watch.progress(Progress(step=Step.COMPACT, repository=repository.name))
+            freed = patiently(parts, lambda: repository.engine.compact(call), watch)
+    except CancelledError:
+        raise
+    except VaultError as error:
+        return PruneResult(repository=repository.name, error=error)
+    return PruneResult(repository=repository.name, removed=planned.removed, freed_bytes=freed)
+
+
+def _demand_gone(parts: Parts, repository: Repository, ids: Sequence[str], watch: Watch) -> None:
+    """Look again: an append-only server may have said yes and done nothing."""
+    left = {each.engine_id for each in listed(parts, repository, watch)} & set(ids)
+    if left:
+        raise EngineError(
+            f"{len(left)} of {len(ids)} snapshots are still in repository {repository.name!r} after their removal",
+            engine=repository.engine.name,
+            hint="Is it append-only? Then prune from a place that may delete.",
+        )

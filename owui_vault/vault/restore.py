@@ -1,0 +1,185 @@
+"""Restoring into a new directory: find, read the manifest, look at the target, fetch, check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from owui_vault.errors import ContentMismatchError, TargetError, VaultError
+from owui_vault.instance.compare import compare_with_manifest
+from owui_vault.instance.layout import component_of
+from owui_vault.instance.names import DATABASE
+from owui_vault.instance.rewrite import rewrite_paths
+from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
+from owui_vault.system.files import demand_space, is_within
+from owui_vault.vault.documents import KEY_NAME, MANIFEST_NAME, OUTSIDE, RESTORE_TEXT_NAME
+from owui_vault.vault.parts import DataDirectory, Parts, Watch
+from owui_vault.vault.reading import Found, find, manifest_in, read_manifest
+from owui_vault.vault.survey import patiently
+
+MARKER = "RESTORE-INCOMPLETE"
+_SPARE_BYTES = 64 << 20
+_OUTSIDE_KEY = f"{OUTSIDE}/{KEY_NAME}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreRequest:
+    """What the caller asked for. `components` None: everything."""
+
+    snapshot: Snapshot | str
+    target: Path
+    components: Sequence[Component] | None = None
+    repository: str | None = None
+    app_data_dir: str | None = None
+    watch: Watch = field(default_factory=Watch)
+
+
+def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
+    """Write a snapshot's tree into a new or empty directory; `target/data` is ready to run.
+
+    While it runs, and after a failure, `target` holds a file RESTORE-INCOMPLETE with the reason. Raises TargetError
+    before anything is written, and ContentMismatchError when what came back differs from the manifest.
+    """
+    started = parts.clock.monotonic()
+    target = request.target.absolute()
+    _demand_target(parts, target)
+    found = find(parts, request.snapshot, request.repository, request.watch)
+    manifest = read_manifest(parts, found, request.watch)
+    components = _components(manifest, request.components)
+    demand_space(target, _needed_bytes(manifest, components) + _SPARE_BYTES, "this restore")
+    with _marked(target):
+        _fetch(parts, request, found, components)
+        warnings = _check(target, manifest_in(target, found.snapshot), components, request.watch)
+        rewritten, app_data_dir = _rewrite(request, target, manifest, components)
+    return RestoreReport(
+        snapshot=found.snapshot,
+        target=target,
+        data_dir=target / "data",
+        manifest=manifest,
+        components=components,
+        rewritten=rewritten,
+        app_data_dir=app_data_dir,
+        warnings=(*_rights_warning(), *warnings),
+        took=timedelta(seconds=parts.clock.monotonic() - started),
+    )
+
+
+def _demand_target(parts: Parts, target: Path) -> None:
+    # A container's data are known only where it can be asked; restoring elsewhere needs none.
+    here = parts.instance.path if isinstance(parts.instance, DataDirectory) else None
+    if here and here.exists() and is_within(target, here):
+        raise TargetError(
+            f"{target} lies inside the data directory of the instance",
+            hint="Choose a directory elsewhere; the live data are never written by a restore like this one.",
+        )
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise TargetError(f"{target} is not a directory", hint="Give a directory that is new or empty.")
+    if target.exists() and any(target.iterdir()):
+        raise TargetError(
+            f"{target} is not empty", hint="Give a directory that is new or empty: nothing is ever overwritten."
+        )
+
+
+def _components(manifest: Manifest, wanted: Sequence[Component] | None) -> tuple[Component, ...]:
+    held = tuple(record.name for record in manifest.components)
+    if wanted is None:
+        return held
+    missing = [each.value for each in wanted if each not in held]
+    if missing:
+        raise TargetError(
+            f"snapshot {manifest.id} holds no {', '.join(missing)}",
+            hint=f"It holds {', '.join(each.value for each in held)}.",
+        )
+    return tuple(each for each in held if each in wanted)
+
+
+def _needed_bytes(manifest: Manifest, components: Sequence[Component]) -> int:
+    return sum(record.size_bytes for record in manifest.components if record.name in components)
+
+
+@contextmanager
+def _marked(target: Path) -> Iterator[None]:
+    """A target that says of itself that it is not whole, until it is."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    marker = target / MARKER
+    marker.write_text("A restore into this directory is running, or was killed. Do not start Open WebUI on it.\n")
+    try:
+        yield
+    except BaseException as error:
+        reason = error.message if isinstance(error, VaultError) else (str(error) or type(error).__name__)
+        marker.write_text(
+            f"The restore into this directory did not succeed: {reason}\nDo not start Open WebUI on it.\n"
+        )
+        raise
+    marker.unlink()
+
+
+def _fetch(parts: Parts, request: RestoreRequest, found: Found, components: Sequence[Component]) -> None:
+    call = parts.call(found.repository, request.watch)
+    engine = found.repository.engine
+    paths: tuple[str, ...] = ()
+    if request.components is not None:
+        entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
+        paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *paths_of(components, (entry.path for entry in entries)))
+    request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
+    patiently(
+        parts,
+        lambda: engine.fetch(found.snapshot.engine_id, request.target.absolute(), call, paths=paths),
+        request.watch,
+    )
+
+
+def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list[str]:
+    """The paths that belong to the components; one that lies below another is left to it."""
+    chosen: list[str] = []
+    for path in sorted(everything):
+        if chosen and path.startswith(f"{chosen[-1]}/"):
+            continue
+        if component_of_tree(path) in components:
+            chosen.append(path)
+    return chosen
+
+
+def component_of_tree(path: str) -> Component | None:
+    """The component of a path of the whole tree; None for the folders and documents around the components."""
+    if path == _OUTSIDE_KEY:
+        return Component.SECRET_KEY
+    if path.startswith(f"{OUTSIDE}/"):
+        return Component.CONFIGURATION
+    if not path.startswith("data/"):
+        return None
+    relative = path.removeprefix("data/")
+    if relative in ("cache", "cache/image"):
+        return None
+    return component_of(relative)
+
+
+def _check(target: Path, manifest: Manifest, components: Sequence[Component], watch: Watch) -> tuple[str, ...]:
+    watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
+    found = compare_with_manifest(target / "data", manifest, components=components)
+    if found.problems:
+        raise ContentMismatchError(
+            f"what came back differs from the manifest: {'; '.join(found.problems[:5])}",
+            hint="The fetched files are left for you to look at. Run `verify`, or restore another snapshot.",
+        )
+    incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
+    return (*incomplete, *found.doubtful)
+
+
+def _rewrite(
+    request: RestoreRequest, target: Path, manifest: Manifest, components: Sequence[Component]
+) -> tuple[int, str]:
+    damaged = any(record.path == DATABASE and record.check != "ok" for record in manifest.databases)
+    if Component.DATABASE not in components or damaged:
+        return 0, manifest.application.data_dir
+    return rewrite_paths(target / "data", manifest.application, app_data_dir=request.app_data_dir)
+
+
+def _rights_warning() -> tuple[str, ...]:
+    if os.geteuid() == 0:
+        return ()
+    return ("not run by root: owners of files could not be restored, everything belongs to the present user",)

@@ -1,0 +1,156 @@
+"""What to keep of one series: a pure decision that knows no clock, no engine and no configuration file.
+
+The rules are restic's (0.18 and newer), the same for both engines, which are told ids and never policies:
+
+- Snapshots are walked from the newest to the oldest. Each rule counts on its own: it keeps the first snapshot it meets
+  in each of its buckets (hour, day, ISO week, month, year, all in UTC) until its count is used up. A rule with counts
+  left at the end keeps the oldest one too, so that a young series reaches back as far as it can. The union is kept.
+- *Newest* means the highest sequence number, then the latest instant, then the id. Sequence numbers do not jump when a
+  clock does: after a clock that went backwards the last snapshot made is still the last, and one made while it ran
+  ahead grows old like any other. A bucket that is met again later in the walk was filled already, so that a wrong clock
+  never uses up a rule. On a series whose instants are in order this is exactly what restic does.
+- `within` is measured from the newest complete one, never from the present: a series that has stopped growing does not
+  shrink. It is the only rule that believes the clock: one snapshot made while it ran a year ahead ends every
+  `within` of less than a year, so it is best given together with a counting rule.
+
+Where restic stops, these go on:
+
+- INCOMPLETE snapshots fill no bucket and count for nothing. Those newer than the newest complete one stay, because
+  they are the best there is of their time; all others go, unless one of the policy's tags keeps them.
+- The newest complete and the newest verified one are never removed, whatever the policy says.
+- A policy that keeps nothing is refused, also when that only shows on the series (tags that no snapshot carries).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from owui_vault.errors import ConfigError
+from owui_vault.model import Kept, RetentionPolicy, Snapshot
+
+_Reasons = dict[str, list[str]]  # by the engine's id: ours may stand twice in a repository that refuses to delete
+
+
+def decide(
+    policy: RetentionPolicy, snapshots: Sequence[Snapshot], *, protected: Collection[str] = ()
+) -> tuple[tuple[Kept, ...], tuple[Snapshot, ...]]:
+    """Split one series into what stays, with the reasons, and what goes; both newest first.
+
+    `snapshots` are of one series in one repository, in any order. `protected` are ids (ours or the engine's) that stay
+    in any case. Asked again about what it kept, it keeps all of it.
+
+    Raises:
+        ConfigError: the policy is empty, or would remove some of these snapshots and keep none.
+    """
+    if policy.is_empty:
+        raise ConfigError("the retention policy is empty", hint="Give `keep` at least one rule, such as `daily: 7`.")
+    walk = sorted(snapshots, key=age_order, reverse=True)
+    _refuse_strangers(walk)
+    by_policy = _reasons_of_policy(policy, walk)
+    reasons = _merged(by_policy, _reasons_of_promise(walk, protected))
+    kept = tuple(Kept(snapshot=one, reasons=tuple(reasons[one.engine_id])) for one in walk if reasons[one.engine_id])
+    removed = tuple(one for one in walk if not reasons[one.engine_id])
+    if removed and not any(by_policy.values()):
+        raise ConfigError(
+            f"the retention policy keeps none of the {len(walk)} snapshots of {walk[0].instance}",
+            hint="No snapshot carries a tag of `keep.tags`; give `keep` another rule too, such as `last: 3`.",
+        )
+    return kept, removed
+
+
+def age_order(snapshot: Snapshot) -> tuple[int, datetime, str, str]:
+    """The key that sorts a series from oldest to newest: by sequence number, not by the clock."""
+    sequence = snapshot.label.sequence if snapshot.label else -1
+    return sequence, snapshot.instant, snapshot.id, snapshot.engine_id
+
+
+def _refuse_strangers(walk: Sequence[Snapshot]) -> None:
+    """A mistake of the caller must not become a deletion in somebody else's series."""
+    if any(one.label is None for one in walk):
+        raise ValueError("retention decides about snapshots with a label of ours only")
+    if len({(one.instance, one.repository) for one in walk}) > 1:
+        raise ValueError("retention decides about one series in one repository")
+    if len({one.engine_id for one in walk}) < len(walk):
+        raise ValueError("a snapshot was given twice")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Keep the newest snapshot of each of the first `count` buckets."""
+
+    name: str
+    count: int
+    bucket: Callable[[datetime], str]
+
+
+def _rules(policy: RetentionPolicy) -> Iterator[_Rule]:
+    yield _Rule("hourly", policy.hourly, lambda at: at.strftime("%Y-%m-%d %H:00"))
+    yield _Rule("daily", policy.daily, lambda at: at.strftime("%Y-%m-%d"))
+    yield _Rule("weekly", policy.weekly, lambda at: at.strftime("%G-W%V"))
+    yield _Rule("monthly", policy.monthly, lambda at: at.strftime("%Y-%m"))
+    yield _Rule("yearly", policy.yearly, lambda at: at.strftime("%Y"))
+
+
+def _reasons_of_policy(policy: RetentionPolicy, walk: Sequence[Snapshot]) -> _Reasons:
+    reasons: _Reasons = {one.engine_id: [] for one in walk}
+    complete = [one for one in walk if one.is_restore_point]
+    for number, one in enumerate(complete[: policy.last], start=1):
+        reasons[one.engine_id].append(f"last {number} of {policy.last}")
+    for rule in _rules(policy):
+        for engine_id, reason in _kept_by(rule, complete):
+            reasons[engine_id].append(reason)
+    if policy.within is not None and complete:
+        start = complete[0].instant - policy.within
+        for one in complete:
+            if one.instant > start:
+                reasons[one.engine_id].append(f"within {_in_words(policy.within)}")
+    for one in walk:
+        reasons[one.engine_id] += [f"tag {tag}" for tag in policy.tags if one.label and tag in one.label.tags]
+    return reasons
+
+
+def _kept_by(rule: _Rule, complete: Sequence[Snapshot]) -> Iterator[tuple[str, str]]:
+    left = rule.count
+    filled: set[str] = set()
+    for one in complete:
+        if left == 0:
+            return
+        bucket = rule.bucket(one.instant.astimezone(UTC))
+        if bucket not in filled:
+            yield one.engine_id, f"{rule.name} {bucket}"
+        elif one is complete[-1]:
+            yield one.engine_id, f"oldest, {rule.name} not used up"
+        else:
+            continue
+        filled.add(bucket)
+        left -= 1
+
+
+def _reasons_of_promise(walk: Sequence[Snapshot], protected: Collection[str]) -> _Reasons:
+    reasons: _Reasons = {one.engine_id: [] for one in walk}
+    complete = [one for one in walk if one.is_restore_point]
+    if complete:
+        reasons[complete[0].engine_id].append("newest complete")
+    for one in [one for one in complete if one.verified_at is not None][:1]:
+        reasons[one.engine_id].append("newest verified")
+    for one in walk:
+        if one.is_restore_point:
+            break
+        reasons[one.engine_id].append("incomplete, but newer than every complete one")
+    for one in walk:
+        if one.id in protected or one.engine_id in protected:
+            reasons[one.engine_id].append("protected")
+    return reasons
+
+
+def _merged(first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]) -> _Reasons:
+    return {engine_id: [*reasons, *second[engine_id]] for engine_id, reasons in first.items()}
+
+
+def _in_words(duration: timedelta) -> str:
+    hours, rest = divmod(duration, timedelta(hours=1))
+    if rest:
+        return str(duration)
+    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"

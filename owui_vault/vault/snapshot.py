@@ -1,0 +1,251 @@
+"""Taking a snapshot: one straight path, in reading order.
+
+lock      the data directory itself                       another run: LockHeldError
+recover   what a killed run left behind
+survey    every repository, before anything is touched    none answers: its error
+capture   one instant, in the stage
+describe  manifest, RESTORE.txt, what lies outside        the outcome is decided here
+store     the stage, into each repository
+look      at the stage again: did it stay as it was?
+clear     the stage
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from owui_vault.capture.instant import take_instant
+from owui_vault.capture.stage import clear_stage
+from owui_vault.errors import CancelledError, ConfigError, QuiesceError, VaultError
+from owui_vault.instance.container import still_the_same
+from owui_vault.instance.examine import examine
+from owui_vault.instance.layout import capture_plan
+from owui_vault.instance.locate import directory_at, look_at
+from owui_vault.instance.surroundings import Surroundings
+from owui_vault.model import (
+    Captured,
+    CapturePlan,
+    Manifest,
+    Outcome,
+    Progress,
+    Proof,
+    ProofRecord,
+    Quiesce,
+    RepositoryResult,
+    SnapshotReport,
+    Step,
+)
+from owui_vault.system.lock import directory_lock
+from owui_vault.vault.describe import Naming, describe
+from owui_vault.vault.hold import Hold
+from owui_vault.vault.hold_open import hold_over
+from owui_vault.vault.notify import tell
+from owui_vault.vault.parts import Parts, Repository, Watch
+from owui_vault.vault.recover import recover_held, work_folder
+from owui_vault.vault.storing import store_everywhere
+from owui_vault.vault.survey import Surveyed, demand_fingerprint, survey
+
+_TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRequest:
+    """What the caller asked for. `quiesce` None: as configured. `dry_run`: everything but storing."""
+
+    to: Sequence[str] | str | None = None
+    tags: tuple[str, ...] = ()
+    quiesce: Quiesce | None = None
+    dry_run: bool = False
+    watch: Watch = field(default_factory=Watch)
+
+
+def snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
+    """Take one instant and store it in each repository.
+
+    An INCOMPLETE snapshot is a result. When no repository took it, the first error is raised with `.report`.
+    """
+    try:
+        report = _snapshot(parts, request)
+    except CancelledError:
+        raise
+    except VaultError as error:
+        tell(parts, "snapshot", "failure", error.message)
+        raise
+    return _told(parts, report)
+
+
+def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
+    started = parts.clock.monotonic()
+    watch = request.watch
+    repositories = parts.select(request.to)
+    _demand_tags(request.tags)
+    data_dir = directory_at(parts.the_instance().path)
+    wait = parts.limits.lock_wait_seconds
+    with directory_lock(data_dir, wait_seconds=wait, clock=parts.clock, what=str(data_dir)) as lock:
+        recover_held(parts, data_dir)
+        surveyed, around = _look(parts, data_dir, repositories, watch)
+        work_dir = work_folder(parts, data_dir)
+        try:
+            plan = _plan(parts, data_dir, work_dir)
+            captured = _capture(parts, request, plan, lock)
+            _demand_same_container(parts, captured)
+            manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
+            demand_fingerprint(parts, manifest.fingerprint, surveyed)
+            results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
+        finally:
+            clear_stage(work_dir)
+    took = timedelta(seconds=parts.clock.monotonic() - started)
+    warnings = (*manifest.warnings, *_clock_warnings(manifest, surveyed), *_passphrase_warnings(repositories))
+    return _report(request, manifest, warnings, results, took)
+
+
+def _look(
+    parts: Parts, data_dir: Path, repositories: Sequence[Repository], watch: Watch
+) -> tuple[tuple[Surveyed, ...], Surroundings]:
+    """Find what is wrong before the instance is touched: with its data, around them, with the repositories."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
+        looking = pool.submit(look_at, data_dir)
+        surveyed = survey(parts, repositories, watch)
+        sight = looking.result()
+    around = parts.look_around()
+    around.demand_supported()
+    _demand_one(parts, surveyed)
+    demand_fingerprint(parts, sight.fingerprint, surveyed)
+    return surveyed, around
+
+
+def _demand_tags(tags: Sequence[str]) -> None:
+    for tag in tags:
+        if not _TAG.fullmatch(tag):
+            raise ConfigError(
+                f"{tag!r} is not a tag", hint="A tag has 1 to 64 letters, digits, dots, underscores and dashes."
+            )
+
+
+def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
+    """Raise the first error when no repository answered: then the instance is not touched at all."""
+    errors = [each.error for each in surveyed if each.error]
+    if len(errors) < len(surveyed):
+        return
+    results = [RepositoryResult(repository=each.repository.name, error=each.error) for each in surveyed]
+    errors[0].report = SnapshotReport(
+        id="",
+        instance=parts.the_instance().name,
+        instant=parts.clock.now(),
+        outcome=Outcome.INCOMPLETE,
+        proof=ProofRecord(mode=Proof.UNPROVEN, attempts=0),
+        problems=("no repository answered; nothing was captured",),
+        warnings=(),
+        repositories=tuple(results),
+        manifest=None,
+        took=timedelta(),
+    )
+    raise errors[0]
+
+
+def _plan(parts: Parts, data_dir: Path, work_dir: Path) -> CapturePlan:
+    instance = parts.the_instance()
+    return capture_plan(data_dir, work_dir, include=instance.include, exclude=instance.exclude)
+
+
+def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: int) -> Captured:
+    instance = parts.the_instance()
+    mode = request.quiesce or instance.quiesce
+    request.watch.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
+    return take_instant(
+        plan,
+        mode=mode,
+        quiet=_quiet(parts, lock),
+        examine=examine,
+        limits=parts.limits.capture,
+        unproven=instance.store_unproven and mode in (Quiesce.AUTO, Quiesce.LIVE),
+        clock=parts.clock,
+        progress=request.watch.progress,
+        cancel=request.watch.cancel,
+    )
+
+
+def _demand_same_container(parts: Parts, captured: Captured) -> None:
+    """What was captured while somebody started it anew is thrown away, whatever it looks like. Our own stop is none."""
+    if parts.container and captured.proof.mode is not Proof.STOP and not still_the_same(parts.container):
+        raise QuiesceError(
+            f"container {parts.container.record.name} was started anew or replaced while its data were captured",
+            hint="What was captured is thrown away. Try again.",
+        )
+
+
+def _quiet(parts: Parts, lock: int) -> Hold | None:
+    return hold_over(parts, parts.quiescer, lock) if parts.quiescer else None
+
+
+def _naming(parts: Parts, request: SnapshotRequest, surveyed: Sequence[Surveyed]) -> Naming:
+    """A new id and the next number of the series; a number is used up even if nothing comes of this run."""
+    instance = parts.the_instance().name
+    memory = parts.state.instance_memory(instance)
+    known = [each.label.sequence for found in surveyed for each in found.series(instance) if each.label]
+    sequence = max([memory.sequence, *known]) + 1
+    parts.state.remember_instance(instance, replace(memory, sequence=sequence))
+    return Naming(id=os.urandom(4).hex(), sequence=sequence, tags=tuple(sorted(set(request.tags))))
+
+
+def _passphrase_warnings(repositories: Sequence[Repository]) -> tuple[str, ...]:
+    return tuple(text for each in repositories if each.passphrase for text in each.passphrase.warnings())
+
+
+def _clock_warnings(manifest: Manifest, surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
+    newest = max((each.instant for found in surveyed for each in found.series(manifest.instance)), default=None)
+    if newest is None or newest <= manifest.instant:
+        return ()
+    return (
+        f"the clock of this machine says {manifest.instant:%Y-%m-%d %H:%M:%S} UTC, but the series already holds a"
+        f" snapshot of {newest:%Y-%m-%d %H:%M:%S} UTC: one of the two was wrong; snapshots are ordered by their number",
+    )
+
+
+def _report(
+    request: SnapshotRequest,
+    manifest: Manifest,
+    warnings: tuple[str, ...],
+    results: tuple[RepositoryResult, ...],
+    took: timedelta,
+) -> SnapshotReport:
+    stored = [each.snapshot for each in results if each.snapshot]
+    late = [each for each in stored if each.outcome is not manifest.outcome]
+    problems = manifest.problems
+    if late:
+        problems += ("files changed in the stage, or could not be read, while the engine ran",)
+    report = SnapshotReport(
+        id=manifest.id,
+        instance=manifest.instance,
+        instant=manifest.instant,
+        outcome=Outcome.INCOMPLETE if problems else Outcome.COMPLETE,
+        proof=manifest.proof,
+        problems=problems,
+        warnings=warnings,
+        repositories=results,
+        manifest=manifest,
+        took=took,
+        dry_run=request.dry_run,
+    )
+    errors = [each.error for each in results if each.error]
+    if errors and not stored:
+        errors[0].report = report
+        raise errors[0]
+    return report
+
+
+def _told(parts: Parts, report: SnapshotReport) -> SnapshotReport:
+    failed = [f"{each.repository}: {each.error.message}" for each in report.repositories if each.error]
+    if failed:
+        told = tell(parts, "snapshot", "failure", "; ".join(failed))
+    elif report.outcome is Outcome.INCOMPLETE:
+        told = tell(parts, "snapshot", "incomplete", "; ".join(report.problems))
+    else:
+        told = tell(parts, "snapshot", "success", f"snapshot {report.id}")
+    return replace(report, warnings=(*report.warnings, *told))

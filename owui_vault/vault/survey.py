@@ -1,0 +1,131 @@
+"""Looking at the repositories first: who answers, what the series holds, whether it is still the same one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from owui_vault.errors import RepositoryLockedError, RepositoryMissingError, VaultError, WrongInstanceError
+from owui_vault.model import NEVER, Snapshot
+from owui_vault.vault.locate import newest_first
+from owui_vault.vault.parts import Parts, Repository, Watch
+
+_RETRY_SECONDS = 1.0
+_MOST_AT_ONCE = 4
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """One repository as it answered: its snapshots, foreign ones included, or why it did not."""
+
+    repository: Repository
+    snapshots: tuple[Snapshot, ...] = ()
+    error: VaultError | None = None
+
+    def series(self, instance: str) -> tuple[Snapshot, ...]:
+        """The snapshots of one series, newest first."""
+        return newest_first([each for each in self.snapshots if each.label and each.instance == instance])
+
+
+def survey(parts: Parts, repositories: Sequence[Repository], watch: Watch | None = None) -> tuple[Surveyed, ...]:
+    """Ask all repositories at once; an error stays with the one that had it."""
+    watch = watch or Watch()
+    if watch.cancel is NEVER:
+        watch = Watch(progress=watch.progress, cancel=threading.Event())
+
+    def ask(repository: Repository) -> Surveyed:
+        try:
+            return Surveyed(repository=repository, snapshots=listed(parts, repository, watch))
+        except VaultError as error:
+            return Surveyed(repository=repository, error=error)
+
+    with ThreadPoolExecutor(max_workers=_MOST_AT_ONCE, thread_name_prefix="survey") as pool:
+        try:
+            return tuple(pool.map(ask, repositories))
+        except BaseException:  # KeyboardInterrupt, which only this thread gets: the others' programs must end as well
+            watch.cancel.set()
+            raise
+
+
+def listed(parts: Parts, repository: Repository, watch: Watch | None = None) -> tuple[Snapshot, ...]:
+    """All snapshots of a repository that is known to be the one it was.
+
+    Raises RepositoryMissingError when another one, or none, lies where a known one was.
+    """
+    call = parts.call(repository, watch)
+    memory = parts.state.repository_memory(call.folder)
+    try:
+        found = patiently(parts, lambda: repository.engine.snapshots(call), watch)
+    except RepositoryMissingError as error:
+        if memory.id:
+            error.hint = "It was there before: is its disk or share mounted? A new one is made by `init --again` only."
+        raise
+    ids = {each.id for each in found}
+    if not memory.id:
+        info = patiently(parts, lambda: repository.engine.inspect(call), watch)
+        parts.state.remember_repository(call.folder, replace(memory, id=info.id))
+    elif any(last not in ids for _, last in memory.last):
+        # What we stored last is not there: either somebody removed it, or this is another repository.
+        demand_same(parts, repository, watch)
+    return _with_memory(parts, repository, found)
+
+
+def demand_same(parts: Parts, repository: Repository, watch: Watch | None = None) -> None:
+    """Raise RepositoryMissingError unless the repository has the id it had."""
+    call = parts.call(repository, watch)
+    known = parts.state.repository_memory(call.folder)
+    info = patiently(parts, lambda: repository.engine.inspect(call), watch)
+    if known.id and info.id != known.id:
+        raise RepositoryMissingError(
+            f"another repository ({info.id[:10]}) lies at {info.location} where {known.id[:10]} was",
+            engine=repository.engine.name,
+            hint="Is the right disk or share mounted? If the old one is gone for good, run `init --again`.",
+        )
+
+
+def _with_memory(parts: Parts, repository: Repository, found: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+    """Add what this machine knows: the repository's name and when a snapshot was last verified."""
+    verified = {
+        entry.snapshot: entry.at
+        for instance in {each.instance for each in found if each.label}
+        for entry in parts.state.ledger(instance)
+        if entry.ok and entry.repository == repository.name
+    }
+    return tuple(
+        replace(each, repository=repository.name, verified_at=verified.get(each.id) if each.label else None)
+        for each in found
+    )
+
+
+def patiently(parts: Parts, call: Callable[[], T], watch: Watch | None = None) -> T:
+    """Call again while another program holds the repository's lock, at most `limits.lock_wait` long."""
+    until = parts.clock.monotonic() + parts.limits.lock_wait_seconds
+    while True:
+        try:
+            return call()
+        except RepositoryLockedError:
+            if parts.clock.monotonic() >= until or (watch and watch.cancel.is_set()):
+                raise
+            parts.clock.sleep(_RETRY_SECONDS)
+
+
+def demand_fingerprint(parts: Parts, fingerprint: str, surveyed: Sequence[Surveyed]) -> None:
+    """Raise WrongInstanceError when a series belongs to another instance than the one with `fingerprint`.
+
+    An instance without users, or one whose database cannot be read, has none and is let through.
+    """
+    instance = parts.series()
+    adopted = parts.state.instance_memory(instance).adopted
+    for each in surveyed:
+        newest = next((known.label for known in each.series(instance) if known.label and known.label.fingerprint), None)
+        if not fingerprint or newest is None or newest.fingerprint in (fingerprint, "") or adopted == fingerprint:
+            continue
+        raise WrongInstanceError(
+            f"the series {instance!r} in repository {each.repository.name!r} belongs to another instance"
+            f" (its fingerprint is {newest.fingerprint[:12]}, this one's {fingerprint[:12]})",
+            hint="Give this instance another instance.name, or run `init --adopt` if it replaces the old one for good.",
+        )

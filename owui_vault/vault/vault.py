@@ -1,0 +1,279 @@
+"""The vault: every operation, one line each."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+
+from owui_vault.config import default_state_dir
+from owui_vault.errors import ConfigError
+from owui_vault.instance.application import ProcessApplication
+from owui_vault.model import (
+    NEVER,
+    Component,
+    DiscardReport,
+    InitializeReport,
+    InstanceReport,
+    Manifest,
+    ProgressSink,
+    PrunePlan,
+    PruneReport,
+    Quiesce,
+    RecoverReport,
+    ReplacementPlan,
+    ReplacementReport,
+    RestoreReport,
+    RetentionPolicy,
+    Snapshot,
+    SnapshotReport,
+    UndoReport,
+    VerifyReport,
+    ignore_progress,
+)
+from owui_vault.ports import Application, Clock, Held, Notifier, Quiescer
+from owui_vault.system.clock import SystemClock
+from owui_vault.vault import prune as pruning
+from owui_vault.vault.containers import located
+from owui_vault.vault.hold_open import hold_quiet
+from owui_vault.vault.initialize import InitializeRequest, initialize
+from owui_vault.vault.inspect import current_fingerprint, inspect
+from owui_vault.vault.listing import list_snapshots
+from owui_vault.vault.parts import Container, DataDirectory, Limits, Parts, Repository, Watch
+from owui_vault.vault.reading import find, read_manifest
+from owui_vault.vault.recover import recover
+from owui_vault.vault.replace import discard_all, replace_data, undo_last
+from owui_vault.vault.replacement import ReplacementRequest, plan_replacement
+from owui_vault.vault.restore import RestoreRequest, restore
+from owui_vault.vault.snapshot import SnapshotRequest, snapshot
+from owui_vault.vault.state import StateDirectory
+from owui_vault.vault.verify import VerifyRequest, verify
+
+
+class Vault:
+    """One instance and the repositories its snapshots are stored in.
+
+    May be used from any thread, one operation at a time: a second one waits for the first. Separate vaults are
+    independent. Nothing is touched before an operation is called, and no signal handler is installed.
+    """
+
+    def __init__(  # noqa: PLR0913  each is a part that may be exchanged
+        self,
+        instance: DataDirectory | Container | None,
+        repositories: Sequence[Repository],
+        *,
+        quiescer: Quiescer | None = None,
+        application: Application | None = None,
+        notifiers: Collection[Notifier] = (),
+        clock: Clock | None = None,
+        state_dir: Path | None = None,
+        limits: Limits | None = None,
+        config_file: Path | None = None,
+        series: str | None = None,
+    ) -> None:
+        names = [repository.name for repository in repositories]
+        if len(set(names)) < len(names):
+            raise ConfigError("two repositories have the same name", hint="Give each a name of its own.")
+        self._parts = Parts(
+            instance=instance,
+            repositories=tuple(repositories),
+            state=StateDirectory(state_dir or default_state_dir(os.environ)),
+            quiescer=quiescer,
+            application=application,
+            notifiers=tuple(notifiers),
+            clock=clock or SystemClock(),
+            limits=limits or Limits(),
+            config_file=config_file,
+            series_name=series,
+        )
+        self._busy = threading.Lock()
+
+    def __enter__(self) -> Vault:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing is kept open between operations."""
+
+    @property
+    def instance(self) -> DataDirectory | Container | None:
+        """The instance, or None where only repositories are configured."""
+        return self._parts.instance
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        """The repositories, in configuration order."""
+        return self._parts.repositories
+
+    def inspect(self) -> InstanceReport:
+        """What the instance holds and what would be lost, read without touching it."""
+        with self._located() as parts:
+            return inspect(parts)
+
+    def initialize(self, *names: str, adopt: bool = False, again: bool = False) -> InitializeReport:
+        """Create the repositories that do not exist; without names, all.
+
+        `again` makes a new repository where a known one is gone. `adopt` lets this instance go on with a series that
+        another one began.
+        """
+        with self._located() if adopt else self._operation() as parts:
+            fingerprint = current_fingerprint(parts) if adopt else ""
+            return initialize(parts, InitializeRequest(names=names, adopt=adopt, again=again), fingerprint)
+
+    def snapshot(  # noqa: PLR0913  each may be left out
+        self,
+        to: Sequence[str] | str | None = None,
+        tags: Collection[str] = (),
+        quiesce: Quiesce | None = None,
+        *,
+        dry_run: bool = False,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> SnapshotReport:
+        """Take one instant and store it in each repository.
+
+        INCOMPLETE is a result: look at `report.outcome`. When no repository took it the first error is raised, with the
+        report as its `.report`. Setting `cancel` undoes what was begun and raises CancelledError.
+        """
+        watch = _watch(progress, cancel)
+        with self._located() as parts:
+            return snapshot(
+                parts, SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, watch=watch)
+            )
+
+    def snapshots(
+        self, repository: str | None = None, instance: str | None = None, *, everything: bool = False
+    ) -> tuple[Snapshot, ...]:
+        """The snapshots of one series, newest first; with `everything` all series and foreign ones too.
+
+        Each repository's own are listed: a snapshot that lies in two is there twice.
+        """
+        with self._operation() as parts:
+            return list_snapshots(parts, repository, instance, everything=everything)
+
+    def manifest(self, snapshot: Snapshot | str, repository: str | None = None) -> Manifest:
+        """What a snapshot says about itself, without restoring it."""
+        with self._operation() as parts:
+            return read_manifest(parts, find(parts, snapshot, repository, Watch()), Watch())
+
+    def restore(  # noqa: PLR0913  each may be left out
+        self,
+        snapshot: Snapshot | str,
+        target: Path,
+        components: Sequence[Component] | None = None,
+        repository: str | None = None,
+        app_data_dir: str | None = None,
+        *,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> RestoreReport:
+        """Write a snapshot into a new or empty directory and check it against its manifest."""
+        request = RestoreRequest(
+            snapshot=snapshot,
+            target=target,
+            components=components,
+            repository=repository,
+            app_data_dir=app_data_dir,
+            watch=_watch(progress, cancel),
+        )
+        with self._operation() as parts:
+            return restore(parts, request)
+
+    def plan_prune(
+        self, policy: RetentionPolicy | None = None, repository: Sequence[str] | str | None = None
+    ) -> PrunePlan:
+        """What pruning would remove and why the rest stays; as configured, without a policy."""
+        with self._operation() as parts:
+            return pruning.plan_prune(parts, policy, repository)
+
+    def prune(
+        self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
+    ) -> PruneReport:
+        """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
+        with self._operation() as parts:
+            return pruning.prune(parts, plan, _watch(progress, cancel))
+
+    def verify(
+        self,
+        snapshot: Snapshot | str = "latest",
+        repository: str | None = None,
+        read_data: float = 0.0,
+        *,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> VerifyReport:
+        """Hold what a repository gives back against the manifest. What is wrong is in `report.problems`."""
+        request = VerifyRequest(
+            snapshot=snapshot, repository=repository, read_data=read_data, watch=_watch(progress, cancel)
+        )
+        with self._operation() as parts:
+            return verify(parts, request)
+
+    def plan_replacement(
+        self,
+        snapshot: Snapshot | str = "latest",
+        components: Sequence[Component] | None = None,
+        repository: str | None = None,
+    ) -> ReplacementPlan:
+        """What restoring in place would exchange in the live data directory. Nothing is touched."""
+        with self._located() as parts:
+            request = ReplacementRequest(snapshot=snapshot, components=components, repository=repository)
+            return plan_replacement(parts, request, _application(parts))
+
+    def replace(
+        self, plan: ReplacementPlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
+    ) -> ReplacementReport:
+        """Restore in place: stage, check, stop, exchange, start, and back again if it does not come up."""
+        with self._located() as parts:
+            return replace_data(parts, plan, _application(parts), _watch(progress, cancel))
+
+    def undo(self) -> UndoReport:
+        """Put back the data that the last `replace` set aside."""
+        with self._located() as parts:
+            return undo_last(parts, _application(parts), Watch())
+
+    def discard(self) -> DiscardReport:
+        """Drop all data that were set aside, for good."""
+        with self._located() as parts:
+            return discard_all(parts)
+
+    @contextmanager
+    def hold(self, mode: Quiesce = Quiesce.PAUSE, limit: timedelta = timedelta(minutes=1)) -> Iterator[Held]:
+        """Keep the instance quiet for the length of a `with` block, at most `limit` long.
+
+        Raises QuiesceError when it cannot be made quiet or did not stay so until the end, and ResumeError when it could
+        not be brought back.
+        """
+        with self._located() as parts, hold_quiet(parts, mode, limit.total_seconds()) as held:
+            yield held
+
+    def recover(self) -> RecoverReport:
+        """Finish or undo what a killed run left behind; also the beginning of every snapshot."""
+        with self._located() as parts:
+            return recover(parts)
+
+    @contextmanager
+    def _operation(self) -> Iterator[Parts]:
+        with self._busy:
+            yield self._parts
+
+    @contextmanager
+    def _located(self) -> Iterator[Parts]:
+        """For what touches the instance: a container is found first."""
+        with self._busy:
+            yield located(self._parts)
+
+
+def _application(parts: Parts) -> Application:
+    if parts.application:
+        return parts.application
+    return ProcessApplication(parts.look_around().holders, parts.clock)
+
+
+def _watch(progress: ProgressSink | None, cancel: threading.Event | None) -> Watch:
+    return Watch(progress=progress or ignore_progress, cancel=cancel or NEVER)

@@ -1,0 +1,254 @@
+"""Quiet for the length of a block, back whatever happens."""
+
+# ruff: noqa: PT012 - the claims are about blocks that fail at their end
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from owui_vault.errors import QuiesceError, ResumeError
+from owui_vault.model import Deadline, InstanceState, Quiesce
+from owui_vault.ports import Quiet
+from owui_vault.system.clock import SystemClock
+from owui_vault.system.lock import directory_lock
+from owui_vault.system.procfs import ProcessIdentity, alive
+from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.testing.quiescer_suite import eventually
+from owui_vault.vault.hold import Hold, HoldLimits, recover
+from owui_vault.vault.journal import Journal
+
+LIMITS = HoldLimits(resume_seconds=5, pause_grace_seconds=0.1, stop_grace_seconds=0.1)
+MODES = pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
+
+
+@pytest.fixture
+def quiescer(tmp_path: Path) -> FakeQuiescer:
+    (tmp_path / "instance").mkdir()
+    return FakeQuiescer(tmp_path / "instance")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+@pytest.fixture
+def hold(quiescer: FakeQuiescer, journal: Journal) -> Hold:
+    return Hold(quiescer, journal, None, SystemClock(), LIMITS)
+
+
+def state(quiescer: FakeQuiescer) -> InstanceState:
+    return quiescer.observe().state
+
+
+def kill_parent_of_record(journal: Journal) -> None:
+    """Make the journal's records those of a dead run."""
+    for record in journal.records():
+        path = journal.path(record)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"owner": "1:1"}))
+
+
+@MODES
+def test_quiet_inside_running_outside(hold, quiescer, journal, mode):
+    quiet: Quiet = hold
+    with quiet(mode, 5.0) as held:
+        assert state(quiescer) in (InstanceState.PAUSED, InstanceState.STOPPED)
+        assert [record.action for record in journal.records()] == [mode.value]
+        held.confirm()
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+
+
+@MODES
+def test_an_error_in_the_block_goes_through_and_the_instance_is_back(hold, quiescer, journal, mode):
+    with pytest.raises(ZeroDivisionError), hold(mode, 5.0):
+        raise ZeroDivisionError
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+
+
+def test_what_somebody_else_paused_is_refused_and_stays_paused(hold, quiescer, journal):
+    quiescer.instance.set(InstanceState.PAUSED)
+    with pytest.raises(QuiesceError, match="already paused, not by us"), hold(Quiesce.PAUSE, 5.0):
+        pytest.fail("the block must not run")
+    assert state(quiescer) is InstanceState.PAUSED
+    assert journal.records() == ()
+
+
+@MODES
+def test_what_was_stopped_is_quiet_enough_and_never_started(hold, quiescer, journal, mode):
+    quiescer.instance.set(InstanceState.STOPPED)
+    with hold(mode, 5.0) as held:
+        held.confirm()
+        assert journal.records() == ()
+    assert state(quiescer) is InstanceState.STOPPED
+
+
+def test_a_start_of_what_was_stopped_is_noticed(hold, quiescer):
+    quiescer.instance.set(InstanceState.STOPPED)
+    with hold(Quiesce.STOP, 5.0) as held:
+        quiescer.instance.set(InstanceState.RUNNING)
+        with pytest.raises(QuiesceError, match="started"):
+            held.confirm()
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+def test_a_mode_that_is_not_offered_is_refused(tmp_path, journal):
+    quiescer = FakeQuiescer(tmp_path, frozenset({Quiesce.PAUSE}))
+    hold = Hold(quiescer, journal, None, SystemClock(), LIMITS)
+    assert hold.modes == {Quiesce.PAUSE}
+    with pytest.raises(QuiesceError), hold(Quiesce.STOP, 5.0):
+        pytest.fail("the block must not run")
+
+
+@MODES
+def test_failing_to_become_quiet_leaves_it_running(hold, quiescer, journal, mode):
+    quiescer.failures["quiesce"] = 1
+    with pytest.raises(QuiesceError), hold(mode, 5.0):
+        pytest.fail("the block must not run")
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+
+
+def test_somebody_else_waking_it_is_noticed(hold, quiescer):
+    with hold(Quiesce.PAUSE, 5.0) as held:
+        quiescer.instance.set(InstanceState.RUNNING)
+        quiescer.instance.set(InstanceState.PAUSED)
+        with pytest.raises(QuiesceError):
+            held.confirm()
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+@MODES
+def test_not_coming_back_outranks_everything_and_the_guardian_goes_on(hold, quiescer, journal, mode):
+    quiescer.failures["resume"] = 9
+    with pytest.raises(ResumeError) as caught, hold(mode, 5.0):
+        raise ZeroDivisionError
+    assert caught.value.exit_code == 4
+    assert isinstance(caught.value.__context__, ZeroDivisionError)
+    assert eventually(lambda: state(quiescer) is InstanceState.RUNNING)
+    assert eventually(lambda: journal.records() == ()), "the guardian strikes the record when it has succeeded"
+
+
+def test_past_the_limit_the_guardian_wakes_it_and_nothing_is_believed(hold, quiescer, journal):
+    with pytest.raises(QuiesceError, match="longer than the limit"), hold(Quiesce.PAUSE, 0.2) as held:
+        held.confirm()
+        assert eventually(lambda: state(quiescer) is InstanceState.RUNNING)
+        with pytest.raises(QuiesceError):
+            held.confirm()
+        quiescer.instance.set(InstanceState.PAUSED)  # even if it looks quiet again
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+
+
+def test_what_brings_it_back_can_be_renewed_before_a_second_stop(hold, quiescer, journal):
+    with hold(Quiesce.STOP, 5.0) as held:
+        quiescer.resume(Quiesce.STOP, Deadline(1, lambda: 0))
+        (before,) = journal.records()
+        held.renew()
+        (after,) = journal.records()
+        assert (after.id, after.action) == (before.id, before.action)
+        assert after.rescue == quiescer.rescue_command(Quiesce.STOP)
+        quiescer.quiesce(Quiesce.STOP, Deadline(1, lambda: 0))
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+def test_a_dead_guardian_can_be_told_nothing(hold, quiescer):
+    with pytest.raises(QuiesceError, match="killed"), hold(Quiesce.STOP, 5.0) as held:
+        os.kill(held.guardian.pid, signal.SIGKILL)
+        held.renew()
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+def test_without_its_guardian_nothing_is_believed(hold, quiescer, journal):
+    with pytest.raises(QuiesceError, match="killed"), hold(Quiesce.PAUSE, 5.0) as held:
+        os.kill(held.guardian.pid, signal.SIGKILL)
+        time.sleep(0.2)
+        held.confirm()
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+
+
+def test_interrupted_while_resuming_it_is_resumed_all_the_same(quiescer, journal):
+    class Interrupted(FakeQuiescer):
+        interrupts = 1
+
+        def resume(self, mode, deadline):
+            if self.interrupts:
+                self.interrupts = 0
+                raise KeyboardInterrupt
+            super().resume(mode, deadline)
+
+    fragile = Interrupted(quiescer.instance.path.parent)
+    with pytest.raises(KeyboardInterrupt), Hold(fragile, journal, None, SystemClock(), LIMITS)(Quiesce.PAUSE, 5.0):
+        pass
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+
+
+def test_the_lock_is_free_when_the_block_is_over(quiescer, journal, tmp_path):
+    clock = SystemClock()
+    for _ in range(3):
+        with directory_lock(tmp_path, wait_seconds=0, clock=clock, what="it") as descriptor:
+            hold = Hold(quiescer, journal, descriptor, clock, LIMITS)
+            with hold(Quiesce.PAUSE, 5.0) as held:
+                held.confirm()
+
+
+def test_the_guardian_ignores_polite_signals(hold, quiescer):
+    with hold(Quiesce.PAUSE, 5.0) as held:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(held.guardian.pid, number)
+        time.sleep(0.1)
+        held.confirm()
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+@MODES
+def test_recover_brings_back_what_a_dead_run_left(quiescer, journal, mode):
+    record = journal.begin(mode.value, quiescer.name, SystemClock(), rescue=quiescer.rescue_command(mode))
+    quiescer.instance.set(InstanceState.PAUSED if mode is Quiesce.PAUSE else InstanceState.STOPPED)
+    assert recover(journal) == (), "that run lives: it is this one"
+    kill_parent_of_record(journal)
+    (action,) = recover(journal)
+    assert record.subject in action
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+    assert recover(journal) == ()
+
+
+def test_recover_touches_nothing_that_the_journal_does_not_name(quiescer, journal):
+    quiescer.instance.set(InstanceState.STOPPED)
+    assert recover(journal) == ()
+    assert state(quiescer) is InstanceState.STOPPED
+
+
+def test_recover_leaves_records_of_other_acts_alone(journal):
+    journal.begin("replace", "/data", SystemClock())
+    kill_parent_of_record(journal)
+    assert recover(journal) == ()
+    assert len(journal.records()) == 1
+
+
+def test_a_rescue_that_fails_is_told_and_kept_and_the_others_are_done(quiescer, journal):
+    journal.begin("pause", "a lost one", SystemClock(), rescue=("/bin/false",))
+    journal.begin("pause", "a missing one", SystemClock(), rescue=("/nonexistent/program",))
+    journal.begin("pause", "ours", SystemClock(), rescue=quiescer.rescue_command(Quiesce.PAUSE))
+    quiescer.instance.set(InstanceState.PAUSED)
+    kill_parent_of_record(journal)
+    with pytest.raises(ResumeError, match="a lost one"):
+        recover(journal)
+    assert state(quiescer) is InstanceState.RUNNING
+    assert sorted(record.subject for record in journal.records()) == ["a lost one", "a missing one"]
+
+
+def test_no_guardian_outlives_a_block(hold):
+    with hold(Quiesce.PAUSE, 5.0) as held:
+        pid = held.guardian.pid
+        start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    assert not alive(ProcessIdentity(pid, int(start)))

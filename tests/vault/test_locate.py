@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from owui_vault.errors import SnapshotAmbiguousError, SnapshotMissingError
+from owui_vault.model import Label, Outcome, Proof, Snapshot
+from owui_vault.vault.locate import choose, newest_first, newest_restore_point
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def stored(number: int, id_: str, *, days: int = 0, outcome: Outcome = Outcome.COMPLETE) -> Snapshot:
+    instant = NOON + timedelta(days=days)
+    label = Label(
+        id=id_,
+        instance="open-webui",
+        fingerprint="f",
+        instant=instant,
+        sequence=number,
+        outcome=outcome,
+        mode=Proof.LIVE,
+    )
+    return Snapshot(engine_id=f"e{number}" * 8, name=f"open-webui-{number}", time=instant, label=label)
+
+
+ONE = stored(1, "aaaa0001")
+TWO = stored(2, "aaaa0002", days=1)
+HALF = stored(3, "bbbb0003", days=2, outcome=Outcome.INCOMPLETE)
+BACKWARDS = stored(4, "cccc0004", days=-10)
+ALL = (TWO, BACKWARDS, ONE, HALF)
+
+
+def test_newest_goes_by_the_number_and_not_by_the_clock() -> None:
+    assert [each.id for each in newest_first(ALL)] == ["cccc0004", "bbbb0003", "aaaa0002", "aaaa0001"]
+
+
+def test_latest_is_the_newest_complete_one() -> None:
+    assert choose(ALL, "latest") == BACKWARDS
+    assert choose((ONE, HALF), "latest") == ONE
+    assert newest_restore_point((HALF,)) is None
+
+
+def test_latest_of_an_empty_series_is_an_error_with_what_is_known() -> None:
+    with pytest.raises(SnapshotMissingError) as caught:
+        choose((HALF,), "latest")
+    assert "bbbb0003" in caught.value.hint
+
+
+@pytest.mark.parametrize("wanted", ["bbbb0003", "bbbb", HALF.engine_id, HALF.name, HALF.engine_id[:6]])
+def test_an_incomplete_one_is_reached_by_its_id(wanted: str) -> None:
+    assert choose(ALL, wanted) == HALF
+
+
+def test_a_beginning_that_fits_two_is_refused_with_both() -> None:
+    with pytest.raises(SnapshotAmbiguousError) as caught:
+        choose(ALL, "aaaa")
+    assert "aaaa0001" in caught.value.hint
+    assert "aaaa0002" in caught.value.hint
+
+
+@pytest.mark.parametrize("wanted", ["", "a", "aaa", "zzzz", "latest2", "2020-01-01"])
+def test_what_fits_nothing_is_an_error(wanted: str) -> None:
+    with pytest.raises(SnapshotMissingError):
+        choose((ONE, TWO, HALF), wanted)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [
+        ("2026-11-20", ONE),
+        ("2026-11-20 13:00", ONE),
+        ("2026-11-20T12:00:00Z", ONE),
+        ("2026-11-20T12:59+01:00", BACKWARDS),
+        ("2026-11-25", TWO),
+    ],
+)
+def test_a_date_means_local_time_and_the_newest_complete_one_before_it(wanted: str, meant: Snapshot) -> None:
+    assert choose(ALL, wanted) == meant

@@ -1,0 +1,247 @@
+"""What cannot go well is refused with a hint, before anything is touched."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from owui_vault import (
+    Component,
+    ConfigError,
+    DataDirectory,
+    InstanceNotFoundError,
+    Limits,
+    LockHeldError,
+    NoSpaceError,
+    Outcome,
+    Repository,
+    RepositoryMissingError,
+    RestoreError,
+    RetentionPolicy,
+    Secret,
+    SnapshotAmbiguousError,
+    SnapshotMissingError,
+    TargetError,
+    Vault,
+    VaultError,
+    WrongInstanceError,
+)
+from owui_vault.system.clock import SystemClock
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
+
+
+class ShiftedClock(SystemClock):
+    """This machine's clock, off by as much as one likes."""
+
+    shift = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.shift
+
+
+class House:
+    """An instance with one repository, and what it takes to look at it from elsewhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        make_small_instance(self.data_dir)
+        use_small_instance(self.data_dir, "first")
+        self.repository = folder / "repository"
+        self.vault = self.a_vault()
+        self.vault.initialize()
+
+    def a_vault(self, data_dir: Path | None = None, state: str = "state", **more: object) -> Vault:
+        engine = DirectoryEngine(self.repository, Secret("x"))
+        return Vault(
+            DataDirectory(data_dir or self.data_dir),
+            [Repository("nas", engine, RetentionPolicy(last=1))],
+            state_dir=self.folder / state,
+            limits=Limits(lock_wait_seconds=0.3),
+            **more,  # type: ignore[arg-type]
+        )
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def refused(kind: type[VaultError], words: str, call: Callable[[], object]) -> VaultError:
+    """The error, which must say what to do."""
+    with pytest.raises(kind, match=words) as caught:
+        call()
+    assert caught.value.hint
+    return caught.value
+
+
+def test_a_repository_that_was_there_and_is_not(house: House) -> None:
+    house.vault.snapshot()
+    house.repository.rename(house.folder / "unmounted")
+    error = refused(RepositoryMissingError, "no repository", house.vault.snapshot)
+    assert error.exit_code == 10
+    assert "mounted" in error.hint
+    assert "mounted" in refused(RepositoryMissingError, "is not there now", house.vault.initialize).hint
+    assert not house.repository.exists()
+    assert house.vault.initialize(again=True).repositories[0].created
+
+
+def test_another_repository_where_the_known_one_was(house: House) -> None:
+    house.vault.snapshot()
+    shutil.rmtree(house.repository)
+    house.a_vault(state="somebody-elses").initialize()
+    for call in (house.vault.snapshot, house.vault.snapshots, house.vault.plan_prune, house.vault.initialize):
+        refused(RepositoryMissingError, "another repository", call)  # type: ignore[arg-type]
+    house.vault.initialize(again=True)
+    assert house.vault.snapshot().outcome is Outcome.COMPLETE
+
+
+def test_another_instance_under_the_same_name(house: House) -> None:
+    house.vault.snapshot()
+    other = house.folder / "other"
+    make_small_instance(other)
+    with closing(sqlite3.connect(other / "webui.db")) as connection:
+        connection.execute("UPDATE user SET id = 'u2'")
+        connection.commit()
+    stranger = house.a_vault(other, state="state2")
+    for call in (stranger.snapshot, stranger.plan_prune):
+        error = refused(WrongInstanceError, "belongs to another instance", call)  # type: ignore[arg-type]
+        assert error.exit_code == 2
+        assert "--adopt" in error.hint
+    assert len(house.vault.snapshots()) == 1
+    stranger.initialize(adopt=True)
+    assert stranger.snapshot().outcome is Outcome.COMPLETE
+    refused(WrongInstanceError, "belongs to another instance", house.vault.snapshot)
+
+
+def test_two_runs_at_once(house: House) -> None:
+    take = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); "
+    script = take + "print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(house.data_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        error = refused(LockHeldError, "another run", house.vault.snapshot)
+        assert (error.exit_code, error.retryable) == (11, True)
+    assert house.vault.snapshot().outcome is Outcome.COMPLETE
+
+
+def test_a_clock_that_jumped_backwards_loses_nothing(house: House) -> None:
+    clock = ShiftedClock()
+    vault = house.a_vault(clock=clock)
+    first = vault.snapshot()
+    script_time = timedelta(days=400)
+    before = vault.snapshots()[0]
+    clock.shift = -script_time
+    second = vault.snapshot()
+    assert vault.snapshots()[0].id == second.id
+    assert vault.snapshots()[0].label.sequence == before.label.sequence + 1  # type: ignore[union-attr]
+    plan = vault.plan_prune()
+    assert [kept.snapshot.id for kept in plan.repositories[0].kept] == [second.id]
+    assert [each.id for each in plan.repositories[0].removed] == [first.id]
+
+
+def test_targets_that_cannot_take_a_restore(house: House) -> None:
+    house.vault.snapshot()
+    before = state_of_small_instance(house.data_dir)
+    full = house.folder / "full"
+    full.mkdir()
+    (full / "something").write_text("mine")
+    a_file = house.folder / "file"
+    a_file.write_text("mine")
+    link = house.folder / "link"
+    link.symlink_to(full)
+    for target in (full, a_file, link, house.data_dir, house.data_dir / "below", house.data_dir / "uploads"):
+        error = refused(TargetError, str(target), lambda target=target: house.vault.restore("latest", target))  # type: ignore[misc]
+        assert error.exit_code == 2
+    assert (full / "something").read_text() == "mine"
+    assert state_of_small_instance(house.data_dir) == before
+
+
+@pytest.mark.root
+def test_a_target_that_is_too_small(house: House) -> None:
+    """Looked at before a byte is written."""
+    (house.data_dir / "uploads" / "large").write_bytes(bytes(80_000_000))
+    house.vault.snapshot()
+    small = house.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small)], check=True)
+    try:
+        error = refused(NoSpaceError, "are free", lambda: house.vault.restore("latest", small / "copy"))
+        assert "MB" in error.message
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.root
+def test_a_stage_without_room_is_found_before_anything_is_copied(house: House) -> None:
+    small = house.folder / "volume"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "tmpfs", str(small)], check=True)
+    try:
+        make_small_instance(small / "data")
+        (small / "data" / "other.bin").write_bytes(bytes(20_000_000))
+        vault = house.a_vault(small / "data", state="state3")
+        refused(NoSpaceError, "free", vault.snapshot)
+        assert not (small / "data" / ".owui-vault").exists()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_snapshots_that_are_not_there(house: House) -> None:
+    refused(SnapshotMissingError, "no complete snapshot", lambda: house.vault.restore("latest", house.folder / "copy"))
+    house.vault.snapshot()
+    refused(SnapshotMissingError, "no snapshot 'ffffffff'", lambda: house.vault.manifest("ffffffff"))
+    assert not (house.folder / "copy").exists()
+    refused(SnapshotMissingError, "at or before", lambda: house.vault.manifest("2001-01-01"))
+
+
+def test_a_beginning_that_fits_two(house: House) -> None:
+    for _ in range(2):
+        house.vault.snapshot()
+    names = [each.name for each in house.vault.snapshots()]
+    length = next(place for place, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1)
+    kind = SnapshotAmbiguousError if length >= 4 else SnapshotMissingError
+    refused(kind, "fits|no snapshot", lambda: house.vault.manifest(names[0][: max(length, 1)]))
+
+
+def test_what_is_not_configured(house: House) -> None:
+    refused(ConfigError, "no repository named 'x'", lambda: house.vault.snapshot(to="x"))
+    refused(ConfigError, "is not a tag", lambda: house.vault.snapshot(tags=["a b"]))
+    bare = Vault(None, [], state_dir=house.folder / "bare")
+    refused(ConfigError, "no repository is configured", bare.snapshots)
+    refused(ConfigError, "no instance is configured", bare.inspect)
+    engine = DirectoryEngine(house.repository, Secret("x"))
+    idle = Vault(None, [Repository("nas", engine)], state_dir=house.folder / "bare")
+    refused(ConfigError, "no retention policy", idle.plan_prune)
+    refused(ConfigError, "cannot be held", lambda: house.vault.hold().__enter__())
+    refused(RestoreError, "nothing was set aside", house.vault.undo)
+
+
+def test_a_data_directory_that_went_away(house: House) -> None:
+    house.data_dir.rename(house.folder / "elsewhere")
+    for call in (house.vault.snapshot, house.vault.inspect, house.vault.recover):
+        refused(InstanceNotFoundError, "does not exist", call)  # type: ignore[arg-type]
+
+
+def test_a_bare_machine_restores_with_the_repository_alone(house: House) -> None:
+    """No instance, no state, only a location and a passphrase."""
+    taken = house.vault.snapshot()
+    engine = DirectoryEngine(house.repository, Secret("x"))
+    bare = Vault(None, [Repository("nas", engine)], state_dir=house.folder / "new-state")
+    assert [each.id for each in bare.snapshots()] == [taken.id]
+    restored = bare.restore("latest", house.folder / "copy")
+    assert state_of_small_instance(restored.data_dir) == state_of_small_instance(house.data_dir)
+    uploads = bare.restore(taken.id, house.folder / "part", components=[Component.UPLOADS])
+    assert sorted(path.name for path in uploads.data_dir.iterdir()) == ["uploads"]
+    refused(TargetError, "holds no legacy", lambda: bare.restore("latest", house.folder / "x", [Component.LEGACY]))

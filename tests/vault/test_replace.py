@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from owui_vault import (
+    Component,
+    ContentMismatchError,
+    DataDirectory,
+    Deadline,
+    InstanceState,
+    Quiesce,
+    QuiesceError,
+    Repository,
+    RepositoryDamagedError,
+    RestoreError,
+    ResumeError,
+    RollbackError,
+    Secret,
+    TargetError,
+    Vault,
+)
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
+
+
+@dataclass
+class FakeApplication:
+    """An application that knows some schemas and comes up, or does not, as often as told."""
+
+    known: frozenset[str] | None = frozenset({"aaaaaaaaaaaa"})
+    failures: int = 0
+    asked: list[float] = field(default_factory=list)
+
+    def revisions(self) -> frozenset[str] | None:
+        return self.known
+
+    def wait_until_healthy(self, deadline: Deadline) -> str:
+        self.asked.append(deadline.remaining())
+        if self.failures:
+            self.failures -= 1
+            raise ResumeError("it does not answer")
+        return "answers"
+
+
+class House:
+    """An instance, its vault, and one snapshot of an earlier state."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder / "data"
+        make_small_instance(self.data_dir)
+        self.folder = folder
+        self.quiescer = FakeQuiescer(folder)
+        self.application = FakeApplication()
+        self.vault = self.a_vault()
+        self.vault.initialize()
+        use_small_instance(self.data_dir, "earlier")
+        self.earlier = state_of_small_instance(self.data_dir)
+        self.snapshot = self.vault.snapshot().id
+        use_small_instance(self.data_dir, "later")
+        (self.data_dir / "audit.log").write_text("stays")
+        self.later = self.state()
+
+    def a_vault(self) -> Vault:
+        engine = DirectoryEngine(self.folder / "repository", Secret("x"))
+        return Vault(
+            DataDirectory(self.data_dir),
+            [Repository("one", engine)],
+            quiescer=self.quiescer,
+            application=self.application,
+            state_dir=self.folder / "state",
+        )
+
+    def state(self) -> dict[str, str]:
+        return state_of_small_instance(self.data_dir)
+
+    def runs(self) -> bool:
+        return self.quiescer.observe().state is InstanceState.RUNNING
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_a_plan_says_what_would_happen_and_touches_nothing(house: House) -> None:
+    plan = house.vault.plan_replacement("latest")
+    assert plan.parts == ("uploads", "vector_db", "webui.db")
+    assert plan.stays == ("audit.log",)
+    assert plan.stops == "fake instance"
+    assert house.state() == house.later
+    assert not (house.data_dir / ".owui-vault").exists()
+
+
+def test_the_instance_runs_on_the_snapshot_and_todays_data_lie_aside(house: House) -> None:
+    report = house.vault.replace(house.vault.plan_replacement(house.snapshot))
+    assert house.state() == house.earlier
+    assert house.runs()
+    assert house.quiescer.instance.read().starts == 2
+    assert report.health == "answers"
+    assert (house.data_dir / "audit.log").read_text() == "stays"
+    assert state_of_small_instance(report.aside.path / "parts") == house.later
+    assert report.aside.size_bytes > 0
+
+
+def test_undo_brings_todays_data_back_and_discard_drops_the_rest(house: House) -> None:
+    house.vault.replace(house.vault.plan_replacement("latest"))
+    use_small_instance(house.data_dir, "written after the restore")
+    undone = house.vault.undo()
+    assert house.state() == house.later
+    assert undone.health == "answers"
+    assert house.runs()
+    discarded = house.vault.discard()
+    assert len(discarded.discarded) == 1
+    assert discarded.freed_bytes > 0
+    assert not (house.data_dir / ".owui-vault").exists()
+    with pytest.raises(RestoreError, match="nothing was set aside"):
+        house.vault.undo()
+
+
+class Tidying(FakeQuiescer):
+    """As SQLite does with a clean end: side files of the databases go when the last connection closes."""
+
+    def quiesce(self, mode: Quiesce, deadline: Deadline) -> None:
+        super().quiesce(mode, deadline)
+        for path in self.instance.path.parent.glob("data/**/*-shm"):
+            path.unlink()
+
+
+def test_what_goes_with_the_stop_is_not_missed(house: House) -> None:
+    (house.data_dir / "webui.db-shm").write_bytes(bytes(32768))
+    house.quiescer = Tidying(house.folder)
+    house.vault = house.a_vault()
+    house.vault.replace(house.vault.plan_replacement("latest"))
+    assert house.state() == house.earlier
+    assert house.runs()
+
+
+def test_an_application_that_does_not_come_up_gets_its_data_back(house: House) -> None:
+    house.application.failures = 1
+    with pytest.raises(RestoreError, match="everything is as it was before"):
+        house.vault.replace(house.vault.plan_replacement("latest"))
+    assert house.state() == house.later
+    assert house.runs()
+    assert not (house.data_dir / ".owui-vault").exists()
+
+
+def test_one_that_comes_up_on_neither_is_the_operators_with_the_old_data_in_place(house: House) -> None:
+    house.application.failures = 2
+    with pytest.raises(RollbackError) as caught:
+        house.vault.replace(house.vault.plan_replacement("latest"))
+    assert caught.value.exit_code == 4
+    assert house.state() == house.later
+
+
+def test_a_newer_schema_is_refused_before_anything_is_touched(house: House) -> None:
+    house.application.known = frozenset({"bbbbbbbbbbbb"})
+    with pytest.raises(RestoreError, match="schema aaaaaaaaaaaa"):
+        house.vault.plan_replacement("latest")
+    house.application.known = None
+    assert any("could not be asked" in warning for warning in house.vault.plan_replacement("latest").warnings)
+
+
+def test_a_part_alone_is_restored_with_a_warning(house: House) -> None:
+    plan = house.vault.plan_replacement("latest", components=[Component.UPLOADS])
+    assert plan.parts == ("uploads",)
+    assert any("different moments" in warning for warning in plan.warnings)
+    house.vault.replace(plan)
+    chats = [text for name, text in house.state().items() if not name.endswith(".txt")]
+    uploads = [text for name, text in house.state().items() if name.endswith(".txt")]
+    assert sorted(chats) == ["earlier", "later"]
+    assert uploads == ["earlier"]
+
+
+def test_a_part_the_snapshot_does_not_hold_is_refused(house: House) -> None:
+    with pytest.raises(TargetError, match="holds no plugin_files"):
+        house.vault.plan_replacement("latest", components=[Component.PLUGIN_FILES])
+
+
+def test_what_was_stopped_stays_stopped(house: House) -> None:
+    house.quiescer.instance.set(InstanceState.STOPPED)
+    plan = house.vault.plan_replacement("latest")
+    assert plan.stops == ""
+    report = house.vault.replace(plan)
+    assert house.state() == house.earlier
+    assert house.quiescer.observe().state is InstanceState.STOPPED
+    assert report.health.startswith("not asked")
+
+
+def test_somebody_who_keeps_the_data_open_after_the_stop_keeps_everything_as_it_is(house: House) -> None:
+    with (house.data_dir / "webui.db").open("rb") as opened:
+        reader = subprocess.Popen(["sleep", "60"], stdin=opened)
+    try:
+        with pytest.raises(QuiesceError, match="still has the data open"):
+            house.vault.replace(house.vault.plan_replacement("latest"))
+    finally:
+        reader.kill()
+        reader.wait()
+    assert house.state() == house.later
+    assert house.runs()
+
+
+def test_a_fetch_that_fails_leaves_nothing_behind(house: House) -> None:
+    plan = house.vault.plan_replacement("latest")
+    for path in (house.folder / "repository/objects").iterdir():
+        path.write_bytes(b"damaged")
+    with pytest.raises((ContentMismatchError, RepositoryDamagedError)):
+        house.vault.replace(plan)
+    assert house.state() == house.later
+    assert house.runs()
+    assert not (house.data_dir / ".owui-vault").exists()
+
+
+def test_holding_keeps_it_quiet_for_the_block(house: House) -> None:
+    with house.vault.hold(Quiesce.PAUSE) as held:
+        assert house.quiescer.observe().state is InstanceState.PAUSED
+        held.confirm()
+    assert house.runs()
+
+
+@pytest.fixture
+def moments(soak: Callable[[int], int], seed: random.Random) -> Iterator[float]:
+    return (seed.uniform(0, 1.2) for _ in range(soak(100)))
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new_one(tmp_path: Path, moments: Iterator[float]) -> None:
+    for number, moment in enumerate(moments):
+        house = House(tmp_path / str(number))
+        plan = house.vault.plan_replacement("latest")
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            house.a_vault().replace(plan)
+            os._exit(0)
+        time.sleep(moment)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        until = time.monotonic() + 15
+        while not house.runs():
+            assert time.monotonic() < until, f"not back after a kill at {moment:.3f} s"
+            time.sleep(0.02)
+        house.vault.recover()
+        assert house.state() in (house.earlier, house.later), f"half done after a kill at {moment:.3f} s"
+        left = {path.name.partition("-")[0] for path in (house.data_dir / ".owui-vault").glob("*")}
+        assert left <= {"aside"}

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from owui_vault.vault.swap import Swap, exchange, is_complete, read_back, undo, write_down
+
+PARTS = ("cache/functions", "uploads", "webui.db", "webui.db-wal")
+
+
+@pytest.fixture
+def swap(tmp_path: Path) -> Swap:
+    """Old: three parts, one of which the new state does not have. New: three, one of which the old has not."""
+    data, new, aside = tmp_path / "data", tmp_path / "data/.owui-vault/new", tmp_path / "data/.owui-vault/aside"
+    for folder, parts in ((data, ("uploads", "webui.db", "webui.db-wal")), (new, PARTS[:3])):
+        for part in parts:
+            path = folder / part
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.name in ("uploads", "functions"):
+                path.mkdir()
+                path = path / "file"
+            path.write_text(f"{folder.name} {part}")
+    (data / "audit.log").write_text("stays")
+    return Swap(
+        data_dir=data,
+        new=new,
+        aside=aside,
+        parts=PARTS,
+        old=frozenset({"uploads", "webui.db", "webui.db-wal"}),
+    )
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and ".owui-vault" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
+
+
+def test_there_and_back_again(swap: Swap) -> None:
+    before = tree(swap.data_dir)
+    exchange(swap)
+    assert is_complete(swap)
+    assert tree(swap.data_dir) == {
+        "audit.log": "stays",
+        "cache/functions/file": "new cache/functions",
+        "uploads/file": "new uploads",
+        "webui.db": "new webui.db",
+    }
+    undo(swap)
+    assert tree(swap.data_dir) == before
+    assert not is_complete(swap)
+    exchange(swap)
+    assert is_complete(swap)
+
+
+def test_side_files_that_appear_meanwhile_go_with_the_new_state(swap: Swap) -> None:
+    before = tree(swap.data_dir)
+    exchange(swap)
+    (swap.data_dir / "webui.db-wal").write_text("of the new database")
+    undo(swap)
+    assert tree(swap.data_dir) == before
+    assert (swap.new / "webui.db-wal").read_text() == "of the new database"
+
+
+KILLED_AT_STEP = """
+import os, signal, sys
+from pathlib import Path
+from owui_vault.vault import swap as module
+left = int(sys.argv[3])
+rename = Path.rename
+def counted(self, target):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    return rename(self, target)
+Path.rename = counted
+getattr(module, sys.argv[2])(module.read_back(Path(sys.argv[1])))
+"""
+
+
+def killed(swap: Swap, path: Path, direction: str, renames: int) -> bool:
+    """Run one direction in a process that is killed before its n-th rename; whether it was."""
+    write_down(swap, path)
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_STEP, path, direction, str(renames)], check=False)
+    return done.returncode == -9
+
+
+@pytest.mark.parametrize("renames", range(7))
+def test_a_crash_at_any_rename_can_be_undone_and_finished(swap: Swap, tmp_path: Path, renames: int) -> None:
+    before = tree(swap.data_dir)
+    was_killed = killed(swap, tmp_path / "swap.json", "exchange", renames)
+    assert was_killed == (renames < 6)
+    assert killed(swap, tmp_path / "swap.json", "undo", max(0, renames - 1)) == (renames > 0)
+    undo(swap)
+    assert tree(swap.data_dir) == before
+    exchange(swap)
+    assert is_complete(swap)
+    assert tree(swap.data_dir)["webui.db"] == "new webui.db"
+
+
+@pytest.mark.parametrize("renames", range(7))
+def test_the_program_goes_back_unless_it_was_complete_and_then_runs_the_command(
+    swap: Swap, tmp_path: Path, renames: int
+) -> None:
+    before = tree(swap.data_dir)
+    killed(swap, tmp_path / "swap.json", "exchange", renames)
+    program = [sys.executable, "-m", "owui_vault.vault.swap", str(tmp_path / "swap.json"), "/bin/echo", "started"]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    assert done.stdout == "started\n"
+    assert (tree(swap.data_dir) == before) == (renames < 6)
+
+
+def test_what_was_written_down_is_read_back(swap: Swap, tmp_path: Path) -> None:
+    write_down(swap, tmp_path / "swap.json")
+    assert read_back(tmp_path / "swap.json") == swap
+    assert json.loads((tmp_path / "swap.json").read_bytes())["parts"] == list(PARTS)
+
+
+def test_a_link_is_moved_and_not_followed(swap: Swap, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (swap.data_dir / "uploads" / "file").unlink()
+    (swap.data_dir / "uploads").rmdir()
+    (swap.data_dir / "uploads").symlink_to(outside)
+    exchange(swap)
+    assert (swap.aside / "uploads").readlink() == outside
+    undo(swap)
+    assert (swap.data_dir / "uploads").readlink() == outside
