@@ -1,0 +1,134 @@
+"""One small function per command: request to Vault to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from owui_vault import assembly
+from owui_vault.cli import codes, commands_live, requests, tell, tell_snapshots
+from owui_vault.cli.discovering import discover, tell_discovered
+from owui_vault.cli.interruption import Interruption
+from owui_vault.cli.requests import Invocation, VaultRequest
+from owui_vault.cli.screen import Screen
+from owui_vault.cli.sealing import seal
+from owui_vault.cli.session import Answer, Session
+from owui_vault.cli.settings import settings_for
+from owui_vault.errors import VaultError
+from owui_vault.system.clock import SystemClock
+
+
+def perform(invocation: Invocation, environ: Mapping[str, str], interruption: Interruption) -> Answer:
+    """Do what was asked for. Raises VaultError."""
+    folder = Path.cwd()
+    request, options = invocation.request, invocation.options
+    if isinstance(request, requests.Seal):
+        report = seal(request, options, environ, folder)
+        return Answer(value=report, show=lambda screen: tell.sealed(screen, report.file, report.names))
+    if isinstance(request, requests.Initialize) and request.discover:
+        found = discover(options, environ, folder)
+        return Answer(value=found, show=lambda screen: tell_discovered(screen, found))
+    settings = settings_for(options, request, environ, folder)
+    vault = assembly.vault_from_settings(settings, environ)
+    with vault:
+        return _perform(request, Session(vault=vault, options=options, interruption=interruption))
+
+
+def _perform(asked: VaultRequest, session: Session) -> Answer:
+    match asked:
+        case requests.Inspect():
+            answer = _inspect(session)
+        case requests.Initialize() as request:
+            answer = _initialize(session, request)
+        case requests.TakeSnapshot() as request:
+            answer = _snapshot(session, request)
+        case requests.ListSnapshots() as request:
+            answer = _snapshots(session, request)
+        case requests.Show() as request:
+            answer = _show(session, request)
+        case requests.Restore() as request:
+            answer = _restore(session, request)
+        case requests.Prune() as request:
+            answer = _prune(session, request)
+        case requests.Verify() as request:
+            answer = _verify(session, request)
+        case requests.Recover():
+            answer = _recover(session)
+        case _:
+            answer = commands_live.perform(asked, session)
+    return answer
+
+
+def _inspect(session: Session) -> Answer:
+    report = session.vault.inspect()
+    return Answer(value=report, show=lambda screen: tell.instance(screen, report))
+
+
+def _initialize(session: Session, request: requests.Initialize) -> Answer:
+    report = session.vault.initialize(*request.names, adopt=request.adopt, again=request.again)
+    return Answer(value=report, show=lambda screen: tell.initialized(screen, report))
+
+
+def _snapshot(session: Session, request: requests.TakeSnapshot) -> Answer:
+    with session.watching() as watch:
+        report = session.vault.snapshot(
+            to=request.to or None, tags=request.tags, quiesce=request.quiesce, dry_run=request.dry_run, **watch
+        )
+    return Answer(value=report, show=lambda screen: tell.taken(screen, report), exit_code=codes.of_snapshot(report))
+
+
+def _snapshots(session: Session, request: requests.ListSnapshots) -> Answer:
+    found = session.vault.snapshots(
+        repository=request.repository, instance=request.instance, everything=request.everything
+    )
+    now = SystemClock().now()
+    return Answer(
+        more={"snapshots": found},
+        show=lambda screen: tell_snapshots.listed(screen, found, now, everything=request.everything),
+    )
+
+
+def _show(session: Session, request: requests.Show) -> Answer:
+    found = session.vault.manifest(request.snapshot, repository=request.repository)
+    return Answer(more={"manifest": found}, show=lambda screen: tell_snapshots.manifest(screen, found))
+
+
+def _restore(session: Session, request: requests.Restore) -> Answer:
+    with session.watching() as watch:
+        report = session.vault.restore(
+            request.snapshot,
+            target=request.target.absolute(),
+            components=request.components or None,
+            repository=request.repository,
+            app_data_dir=request.app_data_dir,
+            **watch,
+        )
+    return Answer(value=report, show=lambda screen: tell.restored(screen, report))
+
+
+def _prune(session: Session, request: requests.Prune) -> Answer:
+    plan = session.vault.plan_prune(repository=request.names or None)
+    if request.dry_run:
+        return Answer(value=plan, show=lambda screen: tell.planned(screen, plan))
+    with session.watching() as watch:
+        report = session.vault.prune(plan, **watch)
+    return Answer(value=report, show=lambda screen: tell.pruned(screen, report), exit_code=codes.of_prune(report))
+
+
+def _verify(session: Session, request: requests.Verify) -> Answer:
+    with session.watching() as watch:
+        report = session.vault.verify(
+            request.snapshot, repository=request.repository, read_data=request.read_data, **watch
+        )
+    return Answer(value=report, show=lambda screen: tell.verified(screen, report), exit_code=codes.of_verify(report))
+
+
+def _recover(session: Session) -> Answer:
+    report = session.vault.recover()
+    return Answer(value=report, show=lambda screen: tell.recovered(screen, report))
+
+
+def show_report_of(error: VaultError, screen: Screen) -> None:
+    """How each repository fared, when all of them failed."""
+    if error.report:
+        tell.taken(screen, error.report)

@@ -1,0 +1,57 @@
+"""`init --discover`: a commented configuration for what was found. Never over an existing one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault import assembly
+from owui_vault.cli.requests import GlobalOptions
+from owui_vault.cli.screen import Screen
+from owui_vault.config import Beginning, expand, first_text
+from owui_vault.errors import ConfigError
+from owui_vault.model import ContainerRecord
+
+_NAME = "vault.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverReport:
+    """The file that was written, and the container it is about."""
+
+    file: Path
+    container: ContainerRecord
+
+
+def discover(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -> DiscoverReport:
+    """Find the container and write the file. Raises ConfigError where there is a file already, InstanceError."""
+    file = expand(str(options.config or _NAME), folder, environ)
+    if file.exists() or file.is_symlink():
+        raise ConfigError(f"{file} is there already", hint="Name another one with --config FILE.")
+    record = assembly.discover(options.container or "", environ)
+    text = first_text(
+        Beginning(
+            container=record.name,
+            found=f"{record.image}, its data in {record.mount.volume or record.mount.source}",
+            repository=options.repository,
+            engine=options.engine,
+            passphrase_file=options.passphrase_file and expand(str(options.passphrase_file), folder, environ),
+        )
+    )
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    return DiscoverReport(file=file, container=record)
+
+
+def tell_discovered(screen: Screen, report: DiscoverReport) -> None:
+    """What was found, where it was written, what is next."""
+    record = report.container
+    screen.line(f"found container {record.name} ({record.image})", style="bold")
+    screen.pairs([
+        ("data", f"{record.mount.volume or record.mount.source} at {record.data_dir}"),
+        ("written", str(report.file)),
+    ])  # fmt: skip
+    screen.line("Read that file, say where the repository is to be, then run `init` without --discover.")

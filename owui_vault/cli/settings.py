@@ -1,0 +1,116 @@
+"""From global options to settings: a file's, or those of one repository that the options describe themselves."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from owui_vault.cli.requests import GlobalOptions, Initialize, Inspect, Recover, Request
+from owui_vault.config import (
+    EngineName,
+    InstanceSettings,
+    RepositorySettings,
+    VaultSettings,
+    config_candidates,
+    default_state_dir,
+    expand,
+    expand_location,
+    find_config,
+    load_settings,
+)
+from owui_vault.errors import ConfigError, SecretError
+from owui_vault.model import Secret
+from owui_vault.model.secrets import EnvironmentSecret, FileSecret, GivenSecret, SecretReference
+
+PASSPHRASE_VARIABLE = "OWUI_VAULT_PASSPHRASE"  # noqa: S105  the name of a variable
+REPOSITORY_NAME = "repository"
+# Without a file there is no other place to name the keys of a cloud store, or how ssh is to be called.
+_ENGINE_PREFIXES = ("AWS_", "B2_", "AZURE_", "GOOGLE_", "OS_", "ST_", "RCLONE_", "RESTIC_REST_")
+_ENGINE_VARIABLES = ("BORG_RSH", "BORG_REMOTE_PATH", "BORG_KEYS_DIR", "BORG_KEY_FILE")
+
+
+def settings_for(options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path) -> VaultSettings:
+    """The settings a command works with. Relative paths of options start at `folder`. Raises ConfigError."""
+    if options.without_file:
+        return _from_options(options, request, environ, folder)
+    file = expand(str(options.config), folder, environ) if options.config else find_config(environ, folder)
+    if file is None and isinstance(request, Inspect):
+        return VaultSettings(state_dir=default_state_dir(environ), instance=InstanceSettings(container=""))
+    if file is None:
+        looked = ", ".join(str(path) for path in config_candidates(environ, folder))
+        raise ConfigError(
+            f"there is no configuration; looked for {looked}",
+            hint="Name one with --config FILE, or say --data-dir DIR and --repository LOCATION before the command.",
+        )
+    return load_settings(file, environ)
+
+
+def _from_options(options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path) -> VaultSettings:
+    if options.config:
+        raise ConfigError(
+            "--config was given together with options that replace the file",
+            hint="Say --config, or --data-dir, --repository, --engine and --passphrase-file.",
+        )
+    if options.container is not None and (options.data_dir or not options.container.strip()):
+        raise ConfigError(
+            "--container names one container, and takes the place of --data-dir", hint="Say one of the two."
+        )
+    data_dir = expand(str(options.data_dir), folder, environ) if options.data_dir else None
+    instance = InstanceSettings(data_dir=data_dir, container=options.container)
+    return VaultSettings(
+        state_dir=default_state_dir(environ),
+        instance=instance if data_dir or options.container else None,
+        repositories=tuple(_repositories(options, request, environ, folder)),
+    )
+
+
+def _repositories(
+    options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path
+) -> list[RepositorySettings]:
+    if options.repository is None:
+        if options.engine or options.passphrase_file:
+            raise ConfigError("--engine and --passphrase-file describe a repository", hint="Say --repository LOCATION.")
+        return []
+    if not options.repository.strip():
+        raise ConfigError("--repository is empty", hint="Say where the repository is.")
+    return [
+        RepositorySettings(
+            name=REPOSITORY_NAME,
+            engine=EngineName(options.engine or "restic"),
+            location=expand_location(options.repository, folder, environ),
+            passphrase=_passphrase(options, request, environ, folder),
+            environment={
+                name: EnvironmentSecret(variable=name)
+                for name, value in environ.items()
+                if value and (name in _ENGINE_VARIABLES or name.startswith(_ENGINE_PREFIXES))
+            },
+        )
+    ]
+
+
+def _passphrase(options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path) -> SecretReference:
+    if options.passphrase_file:
+        return FileSecret(path=expand(str(options.passphrase_file), folder, environ))
+    if PASSPHRASE_VARIABLE in environ or isinstance(request, Inspect | Recover):
+        return EnvironmentSecret(variable=PASSPHRASE_VARIABLE)
+    return GivenSecret(
+        secret=ask("Passphrase of the repository", twice=isinstance(request, Initialize)),
+        origin="typed at the terminal",
+    )
+
+
+def ask(what: str, *, twice: bool = False) -> Secret:
+    """Ask a person at a terminal, without echo. Raises SecretError, also where there is no terminal."""
+    if not sys.stdin.isatty():
+        raise SecretError(
+            f"{what.lower()} is not known, and there is no terminal to ask at",
+            hint=f"Say --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
+        )
+    answer = getpass.getpass(f"{what}: ")
+    if twice and getpass.getpass(f"{what}, once more: ") != answer:
+        raise SecretError("the two answers differ", hint="Try again; nothing was done.")
+    if not answer:
+        raise SecretError("the answer is empty", hint="An empty passphrase protects nothing.")
+    return Secret(answer)

@@ -1,0 +1,204 @@
+"""Reports in plain English, on the screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from owui_vault.cli import tell_container
+from owui_vault.cli.phrases import count, duration, local, size
+from owui_vault.cli.screen import Screen
+from owui_vault.model import (
+    InitializeReport,
+    InstanceReport,
+    Outcome,
+    Proof,
+    PrunePlan,
+    PruneReport,
+    PruneResult,
+    RecoverReport,
+    RepositoryResult,
+    RestoreReport,
+    SecretKeyRecord,
+    SnapshotReport,
+    VerifyReport,
+)
+
+_PROOFS = {
+    Proof.LIVE: "live: the instance was not touched",
+    Proof.PAUSE: "pause: frozen for {freeze}",
+    Proof.STOP: "stop: away for {outage}",
+    Proof.UNPROVEN: "not proven",
+}
+
+
+def instance(screen: Screen, report: InstanceReport) -> None:
+    """What `inspect` found."""
+    screen.line(f"Open WebUI {report.application_version or '(version unknown)'} in {report.data_dir}", style="bold")
+    running = f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
+    screen.pairs([
+        ("series", report.name),
+        ("running", running if report.running else "no"),
+        ("fingerprint", report.fingerprint or "none yet: there is no user"),
+        ("schema", report.alembic_head),
+        ("journal modes", ", ".join(f"{database}: {mode}" for database, mode in report.journal_modes)),
+        ("secret key", secret_key(report.secret_key)),
+        ("file system", report.filesystem),
+        ("stage", str(report.stage)),
+        ("can be taken", ", ".join(report.modes)),
+    ])  # fmt: skip
+    if report.container:
+        tell_container.container(screen, report.container)
+    screen.heading("What it holds")
+    rows = [
+        (part.name.value, f"{part.files:,}", size(part.size_bytes), "" if part.included else "left out")
+        for part in report.components
+        if part.files or part.size_bytes
+    ]
+    screen.table(("component", "files", "size", ""), rows, right=frozenset({"files", "size"}))
+    if report.collections:
+        vectors = sum(each.vectors for each in report.collections)
+        screen.line(f"{count(len(report.collections), 'vector collection')} with {count(vectors, 'vector')}")
+    if report.left_out:
+        screen.heading("Left out")
+        screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in report.left_out)
+    warnings(screen, report.warnings)
+
+
+def secret_key(record: SecretKeyRecord) -> str:
+    """Where the key is, or what its absence means."""
+    if record.found:
+        return record.source
+    if record.needed_because:
+        return f"NOT FOUND, and needed for {', '.join(record.needed_because)}"
+    return "not found"
+
+
+def initialized(screen: Screen, report: InitializeReport) -> None:
+    """What `init` did, and what must be kept elsewhere."""
+    for result in report.repositories:
+        done = "created" if result.created else "was there already"
+        screen.line(f"{result.repository}: {done}", style="green")
+    screen.heading("Keep this somewhere else, on paper or in a password manager: without it nothing comes back.")
+    for result in report.repositories:
+        screen.line()
+        screen.pairs([
+            ("repository", result.repository),
+            ("location", result.info.location),
+            ("engine", f"{result.info.engine} {result.info.engine_version}"),
+            ("id", result.info.id),
+            ("passphrase", f"{result.passphrase_source} (keep the passphrase itself, not only this place)"),
+        ])  # fmt: skip
+
+
+def taken(screen: Screen, report: SnapshotReport) -> None:
+    """What `snapshot` did."""
+    complete = report.outcome is Outcome.COMPLETE
+    what = "would be taken" if report.dry_run else "taken"
+    screen.line(
+        f"snapshot {report.id} of {report.instance} {what}: {report.outcome.value.upper()}",
+        style="bold green" if complete else "bold yellow",
+    )
+    proof = _PROOFS[report.proof.mode].format(
+        freeze=duration(report.proof.freeze_seconds), outage=duration(report.proof.outage_seconds)
+    )
+    screen.pairs([
+        ("instant", local(report.instant)),
+        ("proof", f"{proof} ({count(report.proof.attempts, 'attempt')})"),
+        ("took", duration(report.took)),
+    ])  # fmt: skip
+    for result in report.repositories:
+        _stored(screen, result)
+    if report.problems:
+        screen.heading("Why it is not complete")
+        screen.items(report.problems)
+    warnings(screen, report.warnings)
+
+
+def _stored(screen: Screen, result: RepositoryResult) -> None:
+    if result.error:
+        screen.line(f"  {result.repository}: FAILED: {result.error.message}", style="bold red")
+        if result.error.hint:
+            screen.line(f"    hint: {result.error.hint}")
+        return
+    added = f"{size(result.added_bytes)} added, {size(result.read_bytes)} read, {duration(result.took)}"
+    screen.line(f"  {result.repository}: stored, {added}")
+
+
+def restored(screen: Screen, report: RestoreReport) -> None:
+    """What `restore` did, and what to do next."""
+    told = f"snapshot {report.snapshot.id} of {local(report.snapshot.instant)} restored into {report.target}"
+    screen.line(told, style="bold green")
+    screen.pairs([
+        ("checked", "against its manifest: nothing is missing or different"),
+        ("components", ", ".join(each.value for each in report.components)),
+        ("data directory", str(report.data_dir)),
+        ("seen as", report.app_data_dir),
+        ("paths changed", count(report.rewritten, "row") if report.rewritten else "none"),
+        ("took", duration(report.took)),
+    ])  # fmt: skip
+    warnings(screen, report.warnings)
+    if (report.target / "RESTORE.txt").exists():
+        screen.line()
+        screen.line(f"How to start it: {report.target / 'RESTORE.txt'}")
+
+
+def planned(screen: Screen, plan: PrunePlan, *, done: bool = False) -> None:
+    """What stays and why, and what goes."""
+    for each in plan.repositories:
+        verb = "removed" if done else "would be removed"
+        screen.heading(f"{each.repository}: {len(each.kept)} kept, {len(each.removed)} {verb}")
+        rows = [(one.snapshot.id[:12], local(one.snapshot.instant), ", ".join(one.reasons)) for one in each.kept]
+        rows += [(one.id[:12], local(one.instant), f"– {verb}") for one in each.removed]
+        if rows:
+            screen.table(("id", "instant", "kept because"), rows)
+
+
+def pruned(screen: Screen, report: PruneReport) -> None:
+    """What `prune` did."""
+    planned(screen, report.plan, done=True)
+    screen.line()
+    for result in report.repositories:
+        _freed(screen, result)
+
+
+def _freed(screen: Screen, result: PruneResult) -> None:
+    if result.error:
+        screen.line(f"{result.repository}: FAILED: {result.error.message}", style="bold red")
+        if result.error.hint:
+            screen.line(f"  hint: {result.error.hint}")
+        return
+    freed = f", {size(result.freed_bytes)} freed" if result.freed_bytes is not None else ""
+    screen.line(f"{result.repository}: {count(len(result.removed), 'snapshot')} removed{freed}")
+
+
+def verified(screen: Screen, report: VerifyReport) -> None:
+    """What `verify` found."""
+    snapshot = report.snapshot
+    what = f"snapshot {snapshot.id} of {local(snapshot.instant)} in {snapshot.repository}"
+    if report.ok:
+        screen.line(f"{what} is right", style="bold green")
+    else:
+        screen.line(f"{what}: {count(len(report.problems), 'problem')}", style="bold red")
+        screen.items(report.problems)
+    screen.line(f"{report.read_data:.0%} of the repository's data read, {duration(report.took)}")
+    warnings(screen, report.warnings)
+
+
+def recovered(screen: Screen, report: RecoverReport) -> None:
+    """What `recover` did."""
+    if not report.actions:
+        screen.line("nothing was left behind")
+    screen.items(report.actions)
+
+
+def sealed(screen: Screen, path: Path, names: tuple[str, ...]) -> None:
+    """What `seal` did."""
+    screen.line(f"{path} now holds {', '.join(names)}")
+    screen.line("Its key opens all of them: keep it somewhere else as well.")
+
+
+def warnings(screen: Screen, texts: tuple[str, ...]) -> None:
+    """What was done, but should be looked at."""
+    if texts:
+        screen.heading("Warnings")
+        screen.items(texts, style="yellow")

@@ -1,0 +1,101 @@
+"""Snapshots and manifests in plain English, on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from owui_vault.cli.phrases import age, count, duration, local, size
+from owui_vault.cli.screen import Screen
+from owui_vault.cli.tell import secret_key, warnings
+from owui_vault.model import Manifest, Outcome, Snapshot
+
+
+def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
+    """A table, newest first."""
+    if not snapshots:
+        screen.line("no snapshots yet; take one with the command snapshot")
+        return
+    several = len({each.repository for each in snapshots}) > 1
+    series = everything or len({each.instance for each in snapshots}) > 1
+    columns = ["id", "instant", "age", "size", "outcome", "proof", "verified", "tags"]
+    columns[1:1] = ["series"] if series else []
+    columns[1:1] = ["repository"] if several else []
+    screen.table(columns, (_row(each, now, several, series) for each in snapshots), right=frozenset({"age", "size"}))
+
+
+def _row(snapshot: Snapshot, now: datetime, several: bool, series: bool) -> list[str]:
+    label = snapshot.label
+    return [
+        label.id if label else snapshot.name,
+        *([snapshot.repository] if several else []),
+        *([snapshot.instance or "(foreign)"] if series else []),
+        local(snapshot.instant),
+        age(snapshot.instant, now),
+        size(snapshot.size_bytes),
+        label.outcome.value if label else "–",
+        label.mode.value if label else "–",
+        f"{snapshot.verified_at.astimezone():%Y-%m-%d}" if snapshot.verified_at else "no",
+        ", ".join(label.tags) if label else "",
+    ]
+
+
+def manifest(screen: Screen, told: Manifest) -> None:
+    """What a snapshot says about itself."""
+    complete = told.outcome is Outcome.COMPLETE
+    screen.line(
+        f"snapshot {told.id} of {told.instance}: {told.outcome.value.upper()}",
+        style="bold" if complete else "bold yellow",
+    )
+    proof = told.proof
+    application = told.application
+    frozen = f", frozen for {duration(proof.freeze_seconds)}" if proof.freeze_seconds else ""
+    proven = f"{proof.mode.value}, {count(proof.attempts, 'attempt')}{frozen}"
+    screen.pairs([
+        ("instant", local(told.instant)),
+        ("number", str(told.sequence)),
+        ("proof", proven),
+        ("tags", ", ".join(told.tags)),
+        ("fingerprint", told.fingerprint),
+        ("Open WebUI", application.version),
+        ("schema", application.alembic_head),
+        ("data directory", application.data_dir),
+        ("image", application.image),
+        ("secret key", secret_key(told.secret_key)),
+        ("made by", told.created_by),
+    ])  # fmt: skip
+    screen.heading("What it holds")
+    rows = [(each.name.value, f"{each.files:,}", size(each.size_bytes)) for each in told.components]
+    screen.table(("component", "files", "size"), rows, right=frozenset({"files", "size"}))
+    screen.line()
+    databases = [
+        (each.path, size(each.size_bytes), each.journal_mode, each.check, f"{sum(each.tables.values()):,}")
+        for each in told.databases
+    ]
+    screen.table(("database", "size", "journal", "check", "rows"), databases, right=frozenset({"size", "rows"}))
+    _rest(screen, told)
+
+
+def _rest(screen: Screen, told: Manifest) -> None:
+    if told.collections:
+        screen.heading("Vector collections")
+        lost = any(each.lost for each in told.collections)
+        rows = [(each.name, f"{each.vectors:,}", f"{each.lost:,}" if lost else "") for each in told.collections]
+        screen.table(("collection", "vectors", "lost" if lost else ""), rows, right=frozenset({"vectors", "lost"}))
+    if told.left_out:
+        screen.heading("Left out")
+        screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in told.left_out)
+    if told.ledger:
+        screen.heading("Earlier checks")
+        screen.items(
+            f"{local(each.at)}: {each.kind} of {each.snapshot} in {each.repository}: {each.detail or _right(each.ok)}"
+            for each in told.ledger
+        )
+    if told.problems:
+        screen.heading("Why it is not complete")
+        screen.items(told.problems)
+    warnings(screen, told.warnings)
+
+
+def _right(ok: bool) -> str:
+    return "right" if ok else "wrong"

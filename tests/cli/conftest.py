@@ -1,0 +1,208 @@
+"""Reports to show, and a real instance with a real repository to run the program on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.model import (
+    ApplicationRecord,
+    CollectionRecord,
+    Component,
+    ComponentRecord,
+    DatabaseRecord,
+    Label,
+    LedgerEntry,
+    LeftOut,
+    Manifest,
+    Outcome,
+    Proof,
+    ProofRecord,
+    RepositoryResult,
+    SecretKeyRecord,
+    Snapshot,
+    SnapshotReport,
+)
+
+INSTANT = datetime(2026, 11, 20, 3, 0, 0, 250_000, tzinfo=UTC)
+PASSPHRASE = "correct horse battery staple"
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return Manifest(
+        id="4e1c0a9f",
+        instance="open-webui",
+        fingerprint="813212dd48070fcb",
+        instant=INSTANT,
+        sequence=7,
+        outcome=Outcome.COMPLETE,
+        problems=(),
+        warnings=("the secret key was not found",),
+        tags=("release",),
+        proof=ProofRecord(mode=Proof.PAUSE, attempts=2, freeze_seconds=0.052),
+        application=ApplicationRecord(version="0.12.4", alembic_head="0bd252b206fb", data_dir="/app/backend/data"),
+        databases=(
+            DatabaseRecord(
+                path="webui.db", journal_mode="wal", size_bytes=5_500_000, sha256="0" * 64, tables={"user": 2}
+            ),
+        ),
+        components=(ComponentRecord(name=Component.UPLOADS, files=8, size_bytes=424_000, digest="0" * 64),),
+        vector_files=(),
+        collections=(CollectionRecord(id="c", name="file-x", vectors=65, lost=1),),
+        left_out=(LeftOut(path="cache", reason="can be made again", files=2, size_bytes=1100),),
+        secret_key=SecretKeyRecord(found=False, needed_because=("MFA",)),
+        ledger=(LedgerEntry(snapshot="0badcafe", repository="nas", kind="verify", at=INSTANT, ok=True),),
+        created_by="owui_vault 0.1.0",
+    )
+
+
+@pytest.fixture
+def label() -> Label:
+    return Label(
+        id="4e1c0a9f",
+        instance="open-webui",
+        fingerprint="813212dd48070fcb",
+        instant=INSTANT,
+        sequence=7,
+        outcome=Outcome.COMPLETE,
+        mode=Proof.PAUSE,
+        tags=("release",),
+    )
+
+
+@pytest.fixture
+def stored(label: Label) -> Snapshot:
+    return Snapshot(
+        engine_id="ab" * 32, name="open-webui-…", time=INSTANT, label=label, size_bytes=9_000_000, repository="nas"
+    )
+
+
+@pytest.fixture
+def snapshot_report(manifest: Manifest, stored: Snapshot) -> SnapshotReport:
+    return SnapshotReport(
+        id=manifest.id,
+        instance=manifest.instance,
+        instant=manifest.instant,
+        outcome=manifest.outcome,
+        proof=manifest.proof,
+        problems=(),
+        warnings=manifest.warnings,
+        repositories=(
+            RepositoryResult(repository="nas", snapshot=stored, added_bytes=31_000_000, read_bytes=5_100_000),
+        ),
+        manifest=manifest,
+        took=timedelta(seconds=3.9),
+    )
+
+
+def _hear_interrupts() -> None:
+    """Where the tests run in the background, SIGINT is ignored from birth, and the program leaves it so."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@dataclass(frozen=True)
+class Program:
+    """The installed program, run in a folder of its own."""
+
+    folder: Path
+
+    def run(
+        self, *words: str, stdin: str | None = None, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end. No output may ever hold the passphrase."""
+        done = subprocess.run(
+            [sys.executable, "-m", "owui_vault", *words],
+            cwd=self.folder,
+            env=self.environ(environ),
+            input=stdin,
+            stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=120,
+            check=False,
+        )
+        assert PASSPHRASE not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "owui_vault", *words],
+            cwd=self.folder,
+            env=self.environ(None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_hear_interrupts,  # noqa: PLW1509  no test starts it beside threads
+        )
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """The one object a `--json` run prints."""
+        done = self.run("--json", *words)
+        assert done.returncode == code, done.stdout + done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["format"] == 1
+        return answer
+
+    def configure(self, text: str) -> None:
+        """Write vault.yaml."""
+        file = self.folder / "vault.yaml"
+        file.write_text(text)
+        file.chmod(0o600)
+
+    def environ(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        """Next to nothing, so that nothing of the machine has a say."""
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), **(more or {})}
+
+
+CONFIGURATION = """\
+instance: {data_dir: data}
+repositories:
+  nas: {engine: borg, location: nas, program: BORG, passphrase: {file: pass}, keep: {last: 2}}
+limits: {lock_wait: 0s}
+state_dir: state
+"""
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, small_instance: Callable[[Path], Path], own_borg: Path) -> Path:
+    """A folder with a stopped instance, a configuration, a repository and one snapshot; to be copied, not used."""
+    folder = tmp_path_factory.mktemp("cli") / "prepared"
+    small_instance(folder)
+    (folder / "home").mkdir()
+    (folder / "pass").write_text(f"{PASSPHRASE}\n")
+    (folder / "pass").chmod(0o600)
+    borg = Program(folder)
+    borg.configure(CONFIGURATION.replace("BORG", str(own_borg)))
+    for words in (["init"], ["snapshot"]):
+        done = borg.run(*words)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def vault(prepared: Path, tmp_path: Path) -> Program:
+    """A copy of `prepared`. borg remembers where a repository lay, and asks nobody when that changed for a test."""
+    folder = tmp_path / "vault"
+    shutil.copytree(prepared, folder, symlinks=True)
+    return Program(folder)
+
+
+@pytest.fixture
+def new_program() -> type[Program]:
+    """`new_program(folder)`: the program in a folder that a test prepares itself."""
+    return Program
