@@ -1,0 +1,182 @@
+"""Fixtures shared by all tests: the engines of the matrix, the random seed, the share of long loops."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+# The environment carries the seed to the workers of a parallel run, so that the header tells the seed of all of them.
+SEED = int(os.environ.setdefault("OWUI_VAULT_SEED", str(random.randrange(1 << 32))))
+SOAK = float(os.environ.get("OWUI_VAULT_SOAK", "0.1"))
+REQUIRE_ALL = os.environ.get("REQUIRE") == "all"
+
+ROOT = Path(__file__).parent.parent
+MEASURED_PYTHON = ROOT / ".cache" / "coverage-in-children" / "python3"
+if MEASURED_PYTHON.exists():  # `make tests` is measuring coverage: see tools/coverage_in_children.py
+    sys.executable = str(MEASURED_PYTHON)
+
+FOLDERS = [Path(folder) for folder in os.environ.get("OWUI_VAULT_ENGINES", "").split(":") if folder]
+FOLDERS += [ROOT / ".cache" / "engines", Path("/opt/engines")]
+
+
+def codename() -> str:
+    """The name of this machine's own suite (`bookworm`, `noble`)."""
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    return release.get("VERSION_CODENAME", "system").strip('"')
+
+
+def unpacked(suite: str, program: str) -> Path | None:
+    """A program that `tools/engine-matrix` brought."""
+    places = [folder / suite / below / program for folder in FOLDERS for below in ("usr/bin", "bin")]
+    return next((place for place in places if os.access(place, os.X_OK)), None)
+
+
+def installed(program: str) -> Path | None:
+    """The system's own program, also inside a virtual environment that has another one."""
+    found = shutil.which(program, path="/usr/local/bin:/usr/bin:/bin") or shutil.which(program)
+    return Path(found) if found else None
+
+
+OWN = codename()
+#: The matrix, oldest first: suite → program, or None where it is missing on this machine.
+RESTICS: Mapping[str, Path | None] = {OWN: installed("restic")} | {
+    suite: unpacked(suite, "restic") for suite in ("trixie", "sid") if suite != OWN
+}
+BORGS: Mapping[str, Path | None] = {OWN: installed("borg"), "pypi": unpacked("pypi", "borg")}
+
+
+def pytest_report_header() -> list[str]:
+    engines = {
+        f"{kind}-{suite}": path
+        for kind, suites in (("restic", RESTICS), ("borg", BORGS))
+        for suite, path in suites.items()
+    }
+    return [
+        f"OWUI_VAULT_SEED={SEED} OWUI_VAULT_SOAK={SOAK} REQUIRE={os.environ.get('REQUIRE', '')}",
+        *(f"{name}: {path or 'missing'}" for name, path in engines.items()),
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = Counter(
+        str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        terminalreporter.section("not run on this machine")
+        for reason, count in sorted(reasons.items()):
+            terminalreporter.write_line(f"{count:5d} × {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture
+def seed() -> random.Random:
+    """A generator that a failing run can repeat: the seed is in the header of the run."""
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="session")
+def soak() -> Callable[[int], int]:
+    """`soak(1000)`: how many of the full count this run does; never fewer than one."""
+    return lambda full: max(1, round(full * SOAK))
+
+
+def miss(message: str) -> None:
+    """What the test needs is missing: it fails under REQUIRE=all and is skipped, by name, elsewhere."""
+    if REQUIRE_ALL:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def require(program: str | Path, why: str) -> Path:
+    """The program's path; without it the test fails under REQUIRE=all and is skipped, by name, elsewhere."""
+    found = shutil.which(str(program))
+    if not found:
+        miss(f"{program} is not installed: {why}")
+    return Path(str(found))
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str, str], Path]:
+    """`program("mkfs.xfs", "loop-mounted XFS")`: its path, or the test is skipped (fails under REQUIRE=all)."""
+    return require
+
+
+def chosen(kind: str, matrix: Mapping[str, Path | None], suite: str) -> Path:
+    path = matrix.get(suite)
+    if path is None:
+        miss(f"{kind}-{suite} is not here (tools/engine-matrix brings it)")
+    return Path(str(path))
+
+
+@pytest.fixture(scope="session", params=list(RESTICS), ids=[f"restic-{suite}" for suite in RESTICS])
+def restic_program(request: pytest.FixtureRequest) -> Path:
+    """Each restic of the matrix in turn. `parametrize("restic_program", ["sid"], indirect=True)` takes one."""
+    return chosen("restic", RESTICS, request.param)
+
+
+@pytest.fixture(scope="session", params=list(BORGS), ids=[f"borg-{suite}" for suite in BORGS])
+def borg_program(request: pytest.FixtureRequest) -> Path:
+    """Each borg of the matrix in turn."""
+    return chosen("borg", BORGS, request.param)
+
+
+@pytest.fixture(scope="session")
+def own_restic() -> Path:
+    """The system's own restic."""
+    return chosen("restic", RESTICS, OWN)
+
+
+@pytest.fixture(scope="session")
+def own_borg() -> Path:
+    """The system's own borg."""
+    return chosen("borg", BORGS, OWN)
+
+
+@pytest.fixture(scope="session")
+def newest_restic() -> Path:
+    """The newest restic of the matrix: the oracle of retention (0.18 or newer), exit codes 10 to 12."""
+    return chosen("restic", RESTICS, list(RESTICS)[-1])
+
+
+@pytest.fixture(scope="session")
+def newest_borg() -> Path:
+    """The newest borg of the matrix."""
+    return chosen("borg", BORGS, "pypi")
+
+
+@pytest.fixture(scope="session")
+def rest_server() -> Path:
+    """A restic server over HTTP."""
+    return next((path for suite in RESTICS if (path := unpacked(suite, "restic-rest-server"))), None) or require(
+        "restic-rest-server", "repositories over HTTP (tools/engine-matrix brings it)"
+    )
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Path:
+    """The newest rclone."""
+    return unpacked("sid", "rclone") or unpacked("trixie", "rclone") or require("rclone", "repositories through rclone")
+
+
+@pytest.fixture(scope="session")
+def small_instance() -> Callable[[Path], Path]:
+    """`small_instance(folder)`: unpack the real small instance into a new folder; its data directory.
+
+    By tar: `tarfile` can be told to be careful from Python 3.11.4 on only, and Debian 12 has 3.11.2.
+    """
+
+    def unpack(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        archive = ROOT / "examples" / "data" / "instance-small.tar.gz"
+        subprocess.run(["tar", "-xzf", archive, "--no-same-owner", "-C", folder], check=True)
+        return folder / "data"
+
+    return unpack

@@ -1,0 +1,134 @@
+"""The shape of the package, as far as ruff, mypy and import-linter do not see to it."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "owui_vault"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PROGRAMS = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "tools").glob("*.py")])
+
+MODULE_LINES = 300
+FUNCTION_LINES = 40
+
+CLOCK_READS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+#: Modules besides system/clock.py that read a wall clock, each with its reason.
+CLOCK_EXCEPTIONS = {
+    "engines/launcher.py": "a program of its own, which imports nothing of ours",
+    "engines/restic_locks.py": "is compared with the clock that restic wrote into its locks",
+}
+
+#: Modules that may be longer, each with its reason.
+LONGER = {"owui_vault/__init__.py": "lists every public name, for people and for type checkers"}
+
+#: Functions that still take a fifth parameter by position. The list may get shorter, never longer.
+CROWDED = {
+    "_attempt", "_carry_out", "_compare", "_extract", "_fetch", "_find_in", "_grow_uploads", "_open", "_report",
+    "_stopped_and_started", "_store", "_unlock", "_warnings", "_write", "__init__", "describe", "grow_vectors", "init",
+    "restore", "snapshot", "store_everywhere",
+}  # fmt: skip
+
+HEAVY = ["pydantic", "yaml", "typer", "rich", "docker", "cryptography", "restic", "click", "requests"]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_no_module_imports_the_package_root(path: Path) -> None:
+    """The root is for callers; inside, everything is imported from where it lies, so that no import is circular."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            assert "owui_vault" not in [alias.name for alias in node.names], node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            names = [alias.name for alias in node.names if node.module == "owui_vault"]
+            assert all((PACKAGE / f"{each}.py").exists() or (PACKAGE / each).is_dir() for each in names), node.lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_the_wall_clock_is_read_in_one_place(path: Path) -> None:
+    inside = str(path.relative_to(PACKAGE))
+    if inside == "system/clock.py" or inside in CLOCK_EXCEPTIONS:
+        return
+    reads = {
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).removeprefix("datetime.") in CLOCK_READS
+    }
+    assert not reads
+
+
+@pytest.mark.parametrize("path", MODULES + PROGRAMS, ids=name)
+def test_modules_and_functions_stay_short(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MODULE_LINES or name(path) in LONGER, f"{lines} lines: this module has two jobs"
+    for function in functions(path):
+        length = (function.end_lineno or function.lineno) - function.lineno + 1
+        assert length <= FUNCTION_LINES, f"{function.name} has {length} lines"
+
+
+def test_more_than_four_parameters_are_keyword_only() -> None:
+    crowded = {
+        f"{name(path)}: {function.name}"
+        for path in MODULES
+        for function in functions(path)
+        if len([each for each in function.args.args if each.arg not in {"self", "cls"}]) > 4
+        and function.name not in CROWDED
+    }
+    assert not crowded
+
+
+def test_only_named_modules_have_module_state() -> None:
+    """`global` statements are how module state is written to."""
+    assert not [name(path) for path in MODULES for node in ast.walk(tree(path)) if isinstance(node, ast.Global)]
+
+
+def test_the_root_import_is_light() -> None:
+    """`--help` and programs that only want a type pay for nothing else."""
+    code = "import json, sys, owui_vault; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], cwd="/", text=True))
+    assert "owui_vault" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_the_layers_hold() -> None:
+    """Downward only, siblings apart, one door per third-party package: the contracts are in pyproject.toml."""
+    command = [Path(sysconfig.get_path("scripts"), "lint-imports"), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+SWITCH_OFF = re.compile(r"# (?:noqa(?:: [A-Z0-9, ]+\b)?|type: ignore(?:\[[^]]*\])?|pragma: no \w+)(?P<reason>.*)")
+
+
+def test_every_ignored_rule_has_its_reason_beside_it() -> None:
+    """A bare `noqa`, `type: ignore` or `pragma` hides what nobody remembers."""
+    assert not [
+        f"{name(path)}:{number}"
+        for path in [*MODULES, *PROGRAMS]
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for switch in SWITCH_OFF.finditer(line)
+        if not re.search(r"\w{4,}", switch["reason"])
+    ]

@@ -1,0 +1,214 @@
+"""The documentation says what the program does: commands, options, names, errors, links, schemas, the README's tour."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import owui_vault
+import pytest
+import yaml
+from owui_vault import errors
+from owui_vault.model import Label, Manifest, ProofRecord
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PROGRAM = "python -m owui_vault "
+COMMANDS = ["inspect", "init", "snapshot", "snapshots", "show", "restore", "prune", "verify", "seal", "recover"]
+COMMANDS += ["hold", "undo", "discard"]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(path: Path, *languages: str) -> list[str]:
+    """The fenced blocks of these languages, without their indentation."""
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [
+        "".join(line.removeprefix(indent) for line in text.splitlines(keepends=True))
+        for indent, kind, text in found
+        if kind in languages
+    ]
+
+
+def typed_commands() -> Iterator[tuple[Path, list[str]]]:
+    """Every call of ours that a page shows."""
+    for path in DOCS:
+        for line in "".join(blocks(path, "console")).splitlines():
+            if line.startswith(f"$ {PROGRAM}"):
+                yield path, shlex.split(line.removeprefix(f"$ {PROGRAM}"))
+
+
+@functools.cache
+def helped(*arguments: str) -> str:
+    environment = os.environ | {"COLUMNS": "240", "TERM": "dumb", "NO_COLOR": "1"}
+    argv = [sys.executable, "-m", "owui_vault", *arguments, "--help"]
+    return subprocess.check_output(argv, env=environment, text=True, cwd="/")
+
+
+def options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+
+
+def test_every_command_shown_exists_with_its_options() -> None:
+    shown = list(typed_commands())
+    assert len(shown) > 15
+    for path, arguments in shown:
+        command = next(word for word in arguments if word in COMMANDS)
+        before, after = arguments[: arguments.index(command)], arguments[arguments.index(command) :]
+        assert options(" ".join(before)) <= options(helped()), (name(path), arguments)
+        assert options(" ".join(after)) <= options(helped(command)), (name(path), arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_each_of_its_options_is_documented(command: str) -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^### {command}\n(.*?)^##", page, re.MULTILINE | re.DOTALL)
+    assert options(helped(command)) - {"--help"} == options(section)
+
+
+def test_no_command_is_missing_in_the_documentation() -> None:
+    listed = set(re.findall(r"^\W*([a-z]+) {2,}", helped().split("ommands", 1)[1], re.MULTILINE))
+    assert listed == set(COMMANDS)
+
+
+def test_every_global_option_is_documented() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert options(helped()) - {"--help", "--install-completion", "--show-completion"} <= options(page)
+
+
+def test_every_public_name_is_documented() -> None:
+    pages = "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("python.md", "troubleshooting.md"))
+    documented = set(re.findall(r"`(\w+)`", pages)) | set(
+        re.findall(r"\w+", "".join(blocks(ROOT / "docs/python.md", "python")))
+    )
+    assert set(owui_vault.__all__) - documented == set()
+
+
+def test_every_error_has_its_line_in_troubleshooting() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (?:\**(\d+)\** \|)?", page, re.MULTILINE))
+    kinds = {
+        kind.__name__: kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.VaultError)
+    }
+    assert set(rows) == set(kinds) - {"VaultError"}
+    for kind, code in rows.items():
+        assert kinds[kind].exit_code == int(code or 2), kind
+
+
+@pytest.mark.parametrize("path", DOCS, ids=name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        file, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        there = path.parent / file if file else path
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings], (
+                target
+            )
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"({path.name})" not in index] == ["README.md"]
+
+
+def test_every_field_of_manifest_and_label_is_documented() -> None:
+    page = (ROOT / "docs" / "manifest.md").read_text(encoding="utf-8")
+    names = {field.name for kind in (Manifest, Label, ProofRecord) for field in fields(kind)}
+    assert {each for each in names if f"`{each}`" not in page} == set()
+
+
+def test_the_schemas_are_those_of_the_values() -> None:
+    """Compared without titles and descriptions, which depend on pydantic's version."""
+    spec = importlib.util.spec_from_file_location("write_schemas", ROOT / "tools" / "write_schemas.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    for kind in tool.TITLES:
+        assert bare(json.loads((ROOT / "docs" / f"{kind}.schema.json").read_text())) == bare(
+            json.loads(tool.schema(kind))
+        )
+
+
+def bare(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: bare(each) for key, each in value.items() if key == "properties" or key not in {"title", "description"}
+        }
+    return [bare(each) for each in value] if isinstance(value, list) else value
+
+
+def test_the_changelog_has_its_sections_in_order() -> None:
+    order = ["Security", "Removed", "Deprecated", "Added", "Changed", "Fixed"]
+    unreleased = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("## [Unreleased]")[1].split("\n## ")[0]
+    sections = re.findall(r"^### (.*)$", unreleased, re.MULTILINE)
+    assert sections == [section for section in order if section in sections]
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in [*DOCS, ROOT / "tools" / "set-up"]:
+        assert set(re.findall(r"[`$] ?make\s+([a-z0-9-]+)", path.read_text(encoding="utf-8"))) <= targets, path
+
+
+@pytest.mark.slow
+def test_the_tour_of_the_readme_works(tmp_path: Path, own_restic: Path, small_instance: Callable[[Path], Path]) -> None:
+    """All commands of the tour, in order, on the real small instance; only the places are others."""
+    tour = ROOT / "README.md"
+    small_instance(tmp_path / "open-webui")
+    (tmp_path / "pass").touch(mode=0o600)
+    (tmp_path / "pass").write_text("correct horse battery staple")
+    places = {
+        "/opt/open-webui": str(tmp_path / "open-webui" / "data"),
+        "/mnt/nas/open-webui": str(tmp_path / "repository"),
+        "/etc/owui-vault/nas.pass": str(tmp_path / "pass"),
+        "/srv/copy": str(tmp_path / "copy"),
+    }
+    (configuration,) = [block for block in blocks(tour, "yaml") if "repositories" in block]
+    configuration = replaced(configuration, places)
+    (tmp_path / "vault.yaml").write_text(
+        yaml.safe_dump(yaml.safe_load(configuration) | {"state_dir": str(tmp_path / "state")})
+    )
+    lines = [line.removeprefix("$ ") for line in "".join(blocks(tour, "console")[2:]).splitlines()]
+    commands = [shlex.split(replaced(line, places)) for line in lines if line.startswith(PROGRAM)]
+    assert {command[3] for command in commands} >= {
+        "inspect",
+        "init",
+        "snapshot",
+        "snapshots",
+        "show",
+        "restore",
+        "verify",
+        "prune",
+    }
+    for command in commands:
+        done = subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+    assert (tmp_path / "copy" / "data" / "webui.db").is_file()
+    (program,) = blocks(tour, "python")
+    program = replaced(program, places | {"/srv/copy": str(tmp_path / "second-copy")})
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    assert (tmp_path / "second-copy" / "data" / "webui.db").is_file()
+
+
+def replaced(text: str, places: dict[str, str]) -> str:
+    for old, new in places.items():
+        text = text.replace(old, new)
+    return text

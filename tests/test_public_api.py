@@ -1,0 +1,127 @@
+"""What callers may rely on: the names in the root, their signatures, and values that do not change."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+import owui_vault
+import pytest
+from owui_vault import errors
+
+PROMISED = [
+    "BorgEngine",
+    "DataDirectory",
+    "Outcome",
+    "Quiesce",
+    "Repository",
+    "ResticEngine",
+    "RetentionPolicy",
+    "Secret",
+    "Vault",
+    "VaultError",
+    "open_vault",
+]
+
+#: The parameters that were promised, in their order; further ones are keyword-only and may be left out.
+SIGNATURES = {
+    "inspect": [],
+    "initialize": [],
+    "snapshot": ["to", "tags", "quiesce", "progress", "cancel"],
+    "snapshots": ["repository", "instance"],
+    "manifest": ["snapshot"],
+    "restore": ["snapshot", "target", "components", "repository", "app_data_dir"],
+    "plan_prune": ["policy", "repository"],
+    "prune": ["plan"],
+    "verify": ["snapshot", "repository", "read_data"],
+    "recover": [],
+}
+EXPORTED = {name: getattr(owui_vault, name) for name in owui_vault.__all__}
+
+
+def test_the_promised_names_are_there() -> None:
+    assert set(PROMISED) <= set(owui_vault.__all__)
+
+
+def test_names_are_listed_once_and_in_order() -> None:
+    assert len(set(owui_vault.__all__)) == len(owui_vault.__all__)
+    assert set(owui_vault.__all__) <= set(dir(owui_vault))
+    with pytest.raises(AttributeError):
+        owui_vault.nothing_of_this_name  # noqa: B018  looking is the test
+
+
+def test_every_error_is_exported() -> None:
+    kinds = {
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.VaultError)
+    }
+    assert kinds <= set(owui_vault.__all__)
+
+
+@pytest.mark.parametrize("operation", SIGNATURES)
+def test_operations_take_what_was_promised(operation: str) -> None:
+    parameters = inspect.signature(getattr(owui_vault.Vault, operation)).parameters
+    named = [name for name in parameters if name in SIGNATURES[operation]]
+    assert set(named) == set(SIGNATURES[operation])
+    positional = [name for name in named if parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    assert positional == SIGNATURES[operation][: len(positional)]
+
+
+def test_the_parts_of_a_vault_can_be_given_in_place() -> None:
+    parameters = inspect.signature(owui_vault.Vault).parameters
+    assert list(parameters)[:2] == ["instance", "repositories"]
+    assert {"quiescer", "notifiers", "clock", "state_dir"} <= set(parameters)
+
+
+def types_in(hint: object) -> Iterator[type]:
+    if isinstance(hint, type):
+        yield hint
+    for argument in typing.get_args(hint):
+        yield from types_in(argument)
+
+
+def public_types() -> Iterator[tuple[str, type]]:
+    """All types of ours in signatures and fields of what is exported."""
+    for name, value in EXPORTED.items():
+        if not isinstance(value, type) or issubclass(value, Enum | BaseException):
+            continue
+        hints = dict(typing.get_type_hints(value))
+        for method, function in vars(value).items():
+            target = function.fget if isinstance(function, property) else function
+            if (inspect.isfunction(target) and not method.startswith("_")) or method == "__init__":
+                hints |= {f"{method}.{each}": hint for each, hint in typing.get_type_hints(target).items()}
+        for hint in hints.values():
+            yield from ((name, kind) for kind in types_in(hint) if kind.__module__.startswith("owui_vault"))
+
+
+def test_every_type_in_a_public_signature_is_exported() -> None:
+    hidden = {f"{kind.__name__} (in {name})" for name, kind in public_types() if kind.__name__ not in EXPORTED}
+    assert not hidden
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, value in EXPORTED.items() if isinstance(value, type) and dataclasses.is_dataclass(value)],
+)
+def test_values_are_frozen(name: str) -> None:
+    assert EXPORTED[name].__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("name", owui_vault.__all__)
+def test_every_public_name_has_a_docstring(name: str) -> None:
+    value = EXPORTED[name]
+    if isinstance(value, type) or inspect.isfunction(value):
+        assert inspect.getdoc(value)
+
+
+def test_secrets_do_not_print_themselves() -> None:
+    secret = owui_vault.Secret("hidden text")
+    engine = owui_vault.ResticEngine("/nowhere", secret)
+    assert "hidden text" not in f"{secret!r} {secret} {engine!r} {owui_vault.Repository('nas', engine)!r}"
+
+
+def test_the_package_is_typed() -> None:
+    assert Path(owui_vault.__file__).with_name("py.typed").is_file()

@@ -1,0 +1,96 @@
+"""Measure the processes that tests start, too: the capture's child, the guardian, the command line.
+
+Children get exactly the environment they need, so coverage cannot be switched on there by a variable. A `.pth` file in
+the virtual environment looks for a flag file instead, which only exists while `make tests` runs. Some children are
+started without any site folder (`-S`); for their sake tests/conftest.py makes a wrapper `sys.executable`, which drops
+that option.
+
+    python tools/coverage_in_children.py on | off
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".cache" / "coverage-in-children"
+WRAPPER = FOLDER / "python3"
+SITE = Path(sysconfig.get_path("purelib"))
+
+WRAPPER_TEXT = f"""\
+#!/bin/sh
+for argument; do
+    shift
+    if [ "$argument" = -S ] && [ -z "$seen" ]; then seen=1; else set -- "$@" "$argument"; fi
+done
+exec {sys.executable} "$@"
+"""
+
+STARTER_TEXT = f"""\
+import os
+import sys
+
+
+def ours():
+    words = " ".join(sys.orig_argv[1:])
+    others = ("bin/pytest", "-m pytest", "sys.stdin.readline", "each in sys.modules", "sorted(sys.modules")
+    return "owui_vault" in words and not any(other in words for other in others)
+
+
+def measure():
+    import atexit
+    import signal
+
+    import coverage
+
+    sys.executable = {str(WRAPPER)!r}
+    measured = coverage.Coverage(
+        config_file={str(ROOT / "pyproject.toml")!r},
+        data_file={str(ROOT / ".coverage")!r},
+        data_suffix=True,
+        source=[{str(ROOT / "owui_vault")!r}],
+    )
+
+    def finish():
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        measured.stop()
+        try:
+            measured.save()
+        except Exception:
+            pass  # another user, who may not write here
+
+    measured.start()
+    atexit.register(finish)
+    if any("owui_vault.capture" in argument for argument in sys.orig_argv):
+        # The capture's child is always ended by SIGKILL, after an answer: what was measured is saved before each one.
+        answer = sys.stdout.flush
+
+        def flush():
+            measured.save()
+            answer()
+
+        sys.stdout.flush = flush
+
+
+if os.path.exists({str(WRAPPER)!r}) and ours():
+    measure()
+"""
+
+
+def main() -> None:
+    pth, starter = SITE / "coverage_in_children.pth", SITE / "coverage_in_children.py"
+    if sys.argv[1:] == ["on"]:
+        starter.write_text(STARTER_TEXT)
+        pth.write_text("import coverage_in_children\n")
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        WRAPPER.write_text(WRAPPER_TEXT)
+        WRAPPER.chmod(0o755)
+    else:
+        for path in (WRAPPER, pth, starter):
+            path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

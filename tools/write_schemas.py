@@ -1,0 +1,51 @@
+"""Write the JSON Schemas of what a snapshot says about itself: docs/manifest.schema.json and docs/label.schema.json.
+
+They are made from the values themselves, so that they cannot say anything else; a test compares. `--check` only looks,
+and ends with status 1 when one is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from owui_vault.model import Label, Manifest
+from pydantic import TypeAdapter
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+TITLES: dict[str, tuple[type[Any], str]] = {
+    "manifest": (Manifest, "manifest.json of an owui_vault snapshot"),
+    "label": (Label, "label of an owui_vault snapshot"),
+}
+
+
+def schema(name: str) -> str:
+    """The text of one schema file."""
+    kind, title = TITLES[name]
+    described = TypeAdapter(kind).json_schema()
+    described.pop("title", None)
+    described.pop("description", None)
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **described}
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    stale = []
+    for name in TITLES:
+        path, text = DOCS / f"{name}.schema.json", schema(name)
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(path.name)
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path}")
+    if stale and "--check" in sys.argv:
+        print(f"out of date: {', '.join(stale)}; run `make schemas`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
