@@ -1,0 +1,40 @@
+"""SIGKILL of the whole program at random moments. `make soak` does the full count."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.kill.rounds import Killer
+from tests.kill.site import Site
+
+
+@pytest.fixture(params=["restic", "borg"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[0.1, 0.0], ids=["busy", "idle"])
+def site(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path, own_restic: Path, own_borg: Path
+) -> Iterator[Site]:
+    site = Site(tmp_path, engine, own_restic if engine == "restic" else own_borg)
+    site.start(request.param)
+    try:
+        site.succeed("init")
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.timeout(1800)
+def test_every_promise_holds_wherever_it_is_killed(
+    site: Site, seed: random.Random, soak: Callable[[int], int], request: pytest.FixtureRequest
+) -> None:
+    killer = Killer(site, seed, busy="busy" in request.node.callspec.id)
+    for _ in range(soak(25)):
+        killer.round()
