@@ -1,0 +1,83 @@
+"""The same under Podman: its socket speaks the language of Docker's, with an accent."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from owui_vault import Container, Outcome, Proof, Quiesce, Secret, Vault
+from owui_vault.instance.discovery import candidates
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.vault.parts import Repository
+from tests.docker.conftest import QUICK, broken_rules, docker, until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
+NAME = "owui-vault-pod"
+
+
+@dataclass(frozen=True, slots=True)
+class Podman:
+    """An engine of its own below one folder, which answers at `address`."""
+
+    argv: tuple[str, ...]
+    address: str
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        done = subprocess.run([*self.argv, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout.strip()
+
+
+@pytest.fixture
+def podman(
+    image: str, tmp_path_factory: pytest.TempPathFactory, program: Callable[[str, str], Path]
+) -> Iterator[Podman]:
+    folder = tmp_path_factory.mktemp("pod")  # its path must be short
+    # Its own crun refuses machines that have the old and the new control groups side by side.
+    runtime = program("runc", "containers of Podman")
+    argv = (str(program("podman", "the other engine")), f"--root={folder}/root", f"--runroot={folder}/run")
+    argv = (*argv, f"--runtime={runtime}")
+    address = f"unix://{folder}/sock"
+    with (folder / "log").open("wb") as log:
+        service = subprocess.Popen([*argv, "system", "service", "--time=0", address], stdout=log, stderr=log)
+    engine = Podman(argv, address)
+    try:
+        assert until((folder / "sock").is_socket)
+        docker("save", image, "--output", str(folder / "image.tar"))
+        engine.run("load", "--input", str(folder / "image.tar"))
+        yield engine
+    finally:
+        engine.run("rm", "--force", "--all", check=False)
+        service.terminate()
+        service.wait(30)
+
+
+def test_found_snapshot_and_restored_in_place(podman, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")  # its own are more than some machines allow
+    options = ("--network=host", "--no-healthcheck", f"--env=PORT={port}", "--volume=data:/app/backend/data")
+    podman.run("run", "--detach", f"--name={NAME}", *limits, *options, "localhost/owui-vault-test")
+    data = Path(podman.run("volume", "inspect", "data", "--format", "{{.Mountpoint}}"))
+    assert until((data / "uploads").is_dir)
+    assert [each.told.name for each in candidates([podman.address])] == [NAME]
+    engine = DirectoryEngine(tmp_path / "repository", Secret("x"))
+    vault = Vault(
+        Container(NAME, engine=podman.address),
+        [Repository("one", engine)],
+        state_dir=tmp_path / "state",
+        limits=QUICK,
+    )
+    vault.initialize()
+    assert vault.inspect().secret_key.found
+    for mode, proof in ((Quiesce.PAUSE, Proof.PAUSE), (Quiesce.STOP, Proof.STOP)):
+        report = vault.snapshot(quiesce=mode)
+        assert (report.outcome, report.proof.mode) == (Outcome.COMPLETE, proof), report.problems
+        assert broken_rules(vault.restore(report.id, target=tmp_path / mode.value).data_dir) == ""
+        assert podman.run("inspect", NAME, "--format", "{{.State.Status}}") == "running"
+    assert f"127.0.0.1:{port}" in vault.replace(vault.plan_replacement()).health
+    assert "answers" in vault.undo().health

@@ -1,0 +1,134 @@
+"""Snapshots of a container that writes all the time, restored and checked by the application's own rules."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+from owui_vault import Outcome, Proof, Quiesce, QuiesceError
+from tests.docker.conftest import broken_rules, docker, until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
+PROOFS = {Quiesce.LIVE: Proof.LIVE, Quiesce.PAUSE: Proof.PAUSE, Quiesce.STOP: Proof.STOP}
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+@pytest.mark.parametrize("mount", ["volume", "bind"])
+def test_every_mode_gives_a_whole_copy_and_leaves_it_running(run, vault_of, tmp_path, mount, journal):
+    instance = run(f"--env=JOURNAL={journal}", "--env=RATE=20", mount=mount)
+    vault = vault_of(instance)
+    for mode in (Quiesce.AUTO, Quiesce.LIVE, Quiesce.PAUSE, Quiesce.STOP):
+        report = vault.snapshot(quiesce=mode)
+        assert instance.runs()
+        assert instance.writes()
+        if mode in (Quiesce.PAUSE, Quiesce.STOP):
+            assert report.proof.mode is PROOFS[mode]
+            assert report.outcome is Outcome.COMPLETE, report.problems
+        if report.outcome is Outcome.COMPLETE:
+            restored = vault.restore(report.id, target=tmp_path / f"{mode.value}")
+            assert broken_rules(restored.data_dir) == ""
+
+
+def test_what_the_engine_knows_goes_with_the_snapshot(run, vault_of, tmp_path):
+    compose, settings = tmp_path / "compose.yaml", tmp_path / ".env"
+    compose.write_text("services: {}\n")
+    settings.write_text("KEY=value\n")
+    labels = {
+        "project": "ai",
+        "service": "chat",
+        "project.config_files": str(compose),
+        "project.working_dir": str(tmp_path),
+    }
+    instance = run(*(f"--label=com.docker.compose.{name}={value}" for name, value in labels.items()))
+    vault = vault_of(instance)
+    report = vault.snapshot(quiesce=Quiesce.PAUSE)
+    assert report.manifest
+    application = report.manifest.application
+    assert application.image == "owui-vault-test"
+    assert application.image_digest.startswith("sha256:")
+    assert application.data_dir == "/app/backend/data"
+    outside = vault.restore(report.id, target=tmp_path / "back").target / "outside"
+    assert json.loads((outside / "container.json").read_text())["Name"] == f"/{instance.name}"
+    assert (outside / "compose.yaml").read_text() == "services: {}\n"
+    assert (outside / "compose.env").read_text() == "KEY=value\n"
+    assert "DATA_DIR=/app/backend/data" in (outside / "environment").read_text()
+    key = docker("exec", instance.name, "cat", "/app/backend/.webui_secret_key")
+    assert (outside / "webui_secret_key").read_text() == key
+    assert all(path.stat().st_mode & 0o077 == 0 for path in outside.iterdir())
+
+
+def test_what_was_stopped_or_paused_by_its_owner_stays_so(run, vault_of, tmp_path):
+    instance = run()
+    vault = vault_of(instance)
+    docker("pause", instance.name)
+    with pytest.raises(QuiesceError, match="already paused"), vault.hold(Quiesce.PAUSE):
+        pass
+    assert instance.told()["Status"] == "paused"
+    docker("unpause", instance.name)
+    docker("stop", instance.name)
+    for mode in (Quiesce.AUTO, Quiesce.STOP):
+        report = vault.snapshot(quiesce=mode)
+        assert report.outcome is Outcome.COMPLETE, report.problems
+        assert instance.told()["Status"] == "exited"
+    assert broken_rules(vault.restore("latest", target=tmp_path / "back").data_dir) == ""
+
+
+def test_a_container_that_is_removed_when_it_stops_is_paused_only(run, vault_of):
+    instance = run("--rm")
+    vault = vault_of(instance)
+    assert vault.inspect().modes == ("auto", "live", "pause")
+    assert vault.snapshot(quiesce=Quiesce.PAUSE).proof.mode is Proof.PAUSE
+    assert instance.runs()
+
+
+def test_two_containers_on_one_volume_are_quiet_together(run, vault_of):
+    first = run()
+    second = run(f"--volumes-from={first.name}", mount="layer", command=("sleep", "600"))
+    vault = vault_of(first)
+    for mode, state in ((Quiesce.PAUSE, "paused"), (Quiesce.STOP, "exited")):
+        with vault.hold(mode):
+            assert first.told()["Status"] == state
+            assert second.told()["Status"] == state
+        assert first.runs()
+        assert second.runs()
+
+
+def test_a_capture_during_which_it_was_restarted_is_thrown_away(run, vault_of):
+    """By a watcher, an update, a person: whatever was captured, its moment may not be one."""
+    instance = run("--env=RATE=200")
+    vault = vault_of(instance)
+    stop = threading.Event()
+
+    def restart() -> None:
+        while not stop.is_set():
+            docker("restart", "--time=1", instance.name, check=False)
+
+    watcher = threading.Thread(target=restart)
+    watcher.start()
+    time.sleep(0.3)
+    try:
+        with suppress(QuiesceError):
+            report = vault.snapshot(quiesce=Quiesce.LIVE)
+            assert report.outcome is Outcome.INCOMPLETE or report.proof.mode is Proof.LIVE
+    finally:
+        stop.set()
+        watcher.join()
+    assert until(instance.runs)
+    assert vault.recover().actions == ()
+
+
+def test_a_recreated_container_goes_on_with_its_series(run, vault_of, image):
+    """Another id, the same name and volume: what an update does."""
+    instance = run()
+    vault = vault_of(instance)
+    first = vault.snapshot(quiesce=Quiesce.PAUSE)
+    docker("rm", "--force", instance.name)
+    volume = f"--volume={instance.name}-data:/app/backend/data"
+    docker("run", "--detach", "--init", f"--name={instance.name}", volume, image)
+    assert instance.writes()
+    assert vault.snapshot(quiesce=Quiesce.PAUSE).outcome is Outcome.COMPLETE
+    assert [each.label and each.label.sequence for each in vault.snapshots()] == [2, 1]
+    assert first.outcome is Outcome.COMPLETE
