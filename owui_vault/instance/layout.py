@@ -11,6 +11,7 @@ from owui_vault.errors import ConfigError
 from owui_vault.instance.locate import look_at
 from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
 from owui_vault.model import CapturePlan, Component
+from owui_vault.system.filesystem import can_link
 from owui_vault.system.patterns import matches
 
 # Of the cache, the application keeps state in these three; the rest can be made or downloaded again.
@@ -136,11 +137,15 @@ def _links(root: Path) -> tuple[tuple[str, Path], ...]:
 
 
 def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
-    """Where the stage lies: in the state directory if that is on the file system of the data (links!), else inside."""
+    """Where the stage lies: in the state directory if uploads can be linked to there, else inside the data.
+
+    Where the data may not be written to, the same file system has to do: everything is copied then.
+    """
     root = data_dir.resolve()
     existing = state_dir
     while not existing.exists():
         existing = existing.parent
-    if existing.stat().st_dev == root.stat().st_dev and not state_dir.resolve().is_relative_to(root):
+    outside = existing.stat().st_dev == root.stat().st_dev and not state_dir.resolve().is_relative_to(root)
+    if outside and (can_link(existing, root) or not os.access(root, os.W_OK)):
         return state_dir / "work" / instance
     return root / WORK_DIR

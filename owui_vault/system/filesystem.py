@@ -122,6 +122,24 @@ def free_bytes(path: str | Path) -> tuple[int, int]:
     return answer.f_bavail * answer.f_frsize, answer.f_blocks * answer.f_frsize
 
 
+def can_link(one: Path, other: Path) -> bool:
+    """Whether files of one existing directory can get a second name in the other.
+
+    The same device is not enough: the kernel refuses links from one mount to another, bind mounts and a container's
+    volumes included.
+    """
+    return one.stat().st_dev == other.stat().st_dev and _mount_id(one) == _mount_id(other)
+
+
+def _mount_id(path: Path) -> str:
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        told = Path(f"/proc/self/fdinfo/{descriptor}").read_text()
+    finally:
+        os.close(descriptor)
+    return next((line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("mnt_id:")), "")
+
+
 def overlay_layers(mountinfo: str) -> tuple[str, ...]:
     """The directories that the kernel's overlay mounts are made of, out of the text of `/proc/self/mountinfo`."""
     layers: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,17 @@ def test_the_stage_lies_with_the_state_on_the_same_file_system(at_rest: Path, tm
 def test_the_stage_lies_in_the_data_directory_on_another_one(at_rest: Path) -> None:
     assert work_dir_for(at_rest, Path("/dev/shm/state"), "home") == at_rest / ".owui-vault"
     assert work_dir_for(at_rest, at_rest / "state", "home") == at_rest / ".owui-vault"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_the_stage_lies_where_links_are_possible(at_rest: Path, tmp_path: Path) -> None:
+    """The same file system through another mount refuses links; where nobody may write it has to do all the same."""
+    door = tmp_path / "door"
+    door.mkdir()
+    for options, expected in (("bind", door / ".owui-vault"), ("bind,ro", tmp_path / "state" / "work" / "home")):
+        subprocess.run(["mount", "-o", options, at_rest, door], check=True)
+        try:
+            assert work_dir_for(door, tmp_path / "state", "home") == expected
+        finally:
+            subprocess.run(["umount", door], check=True)
