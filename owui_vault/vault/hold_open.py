@@ -18,7 +18,11 @@ from owui_vault.vault.recover import recover_held
 
 @contextmanager
 def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[Held]:
-    """Quiet for the length of the block, with lock, journal and guardian as for a snapshot."""
+    """Quiet for the length of the block, with lock, journal and guardian as for a snapshot.
+
+    Raises QuiesceError at its end when the instance was woken or started meanwhile: whatever was done in the block was
+    done to data in motion. An instance that was stopped before counts too.
+    """
     if parts.quiescer is None or mode not in parts.quiescer.modes:
         raise ConfigError(
             f"the instance cannot be held by {mode.value}",
@@ -31,6 +35,7 @@ def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[He
         recover_held(parts, data_dir)
         with hold_over(parts, parts.quiescer, lock)(mode, limit_seconds) as held:
             yield held
+            held.confirm()
 
 
 def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:

@@ -20,7 +20,10 @@ from owui_vault.system.procfs import ProcessIdentity, alive
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.quiescer_suite import eventually
 from owui_vault.vault.hold import Hold, HoldLimits, recover
+from owui_vault.vault.hold_open import hold_quiet
 from owui_vault.vault.journal import Journal
+from owui_vault.vault.parts import DataDirectory, Parts
+from owui_vault.vault.state import StateDirectory
 
 LIMITS = HoldLimits(resume_seconds=5, pause_grace_seconds=0.1, stop_grace_seconds=0.1)
 MODES = pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
@@ -252,3 +255,40 @@ def test_no_guardian_outlives_a_block(hold):
         pid = held.guardian.pid
         start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     assert not alive(ProcessIdentity(pid, int(start)))
+
+
+@pytest.fixture
+def parts(quiescer: FakeQuiescer, tmp_path: Path) -> Parts:
+    """What `vault.hold` and the command `hold` work with."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "webui.db").touch()
+    state_directory = StateDirectory(tmp_path / "state")
+    return Parts(instance=DataDirectory(tmp_path / "data"), repositories=(), state=state_directory, quiescer=quiescer)
+
+
+@MODES
+def test_whoever_asks_for_quiet_is_told_when_somebody_else_ended_it(parts, quiescer, mode):
+    with pytest.raises(QuiesceError) as caught, hold_quiet(parts, mode, 5.0):
+        quiescer.instance.set(InstanceState.RUNNING)
+    assert caught.value.exit_code == 1
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+def test_a_start_of_what_was_stopped_breaks_the_quiet_that_was_asked_for(parts, quiescer):
+    quiescer.instance.set(InstanceState.STOPPED)
+    with pytest.raises(QuiesceError, match="started meanwhile"), hold_quiet(parts, Quiesce.STOP, 5.0):
+        quiescer.instance.set(InstanceState.RUNNING)
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+@MODES
+def test_quiet_that_was_asked_for_and_lasted_is_no_error(parts, quiescer, mode):
+    with hold_quiet(parts, mode, 5.0):
+        assert state(quiescer) is not InstanceState.RUNNING
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(parts, quiescer):
+    with pytest.raises(ZeroDivisionError), hold_quiet(parts, Quiesce.PAUSE, 5.0):
+        quiescer.instance.set(InstanceState.RUNNING)
+        raise ZeroDivisionError
