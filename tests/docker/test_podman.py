@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,46 +12,18 @@ from owui_vault.instance.discovery import candidates
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.vault.parts import Repository
 from tests.docker.conftest import QUICK, broken_rules, docker, until
+from tests.podman import Podman, podman_service
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 NAME = "owui-vault-pod"
 
 
-@dataclass(frozen=True, slots=True)
-class Podman:
-    """An engine of its own below one folder, which answers at `address`."""
-
-    argv: tuple[str, ...]
-    address: str
-
-    def run(self, *arguments: str, check: bool = True) -> str:
-        done = subprocess.run([*self.argv, *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 0 or not check, done.stderr
-        return done.stdout.strip()
-
-
 @pytest.fixture
-def podman(
-    image: str, tmp_path_factory: pytest.TempPathFactory, program: Callable[[str, str], Path]
-) -> Iterator[Podman]:
-    folder = tmp_path_factory.mktemp("pod")  # its path must be short
-    # Its own crun refuses machines that have the old and the new control groups side by side.
-    runtime = program("runc", "containers of Podman")
-    argv = (str(program("podman", "the other engine")), f"--root={folder}/root", f"--runroot={folder}/run")
-    argv = (*argv, f"--runtime={runtime}")
-    address = f"unix://{folder}/sock"
-    with (folder / "log").open("wb") as log:
-        service = subprocess.Popen([*argv, "system", "service", "--time=0", address], stdout=log, stderr=log)
-    engine = Podman(argv, address)
-    try:
-        assert until((folder / "sock").is_socket)
-        docker("save", image, "--output", str(folder / "image.tar"))
-        engine.run("load", "--input", str(folder / "image.tar"))
+def podman(image: str, tmp_path: Path, program: Callable[[str, str], Path]) -> Iterator[Podman]:
+    with podman_service(program("podman", "the other engine"), program("runc", "containers of Podman")) as engine:
+        docker("save", image, "--output", str(tmp_path / "image.tar"))
+        engine.run("load", "--input", str(tmp_path / "image.tar"))
         yield engine
-    finally:
-        engine.run("rm", "--force", "--all", check=False)
-        service.terminate()
-        service.wait(30)
 
 
 def test_found_snapshot_and_restored_in_place(podman, tmp_path):

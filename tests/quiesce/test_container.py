@@ -24,9 +24,11 @@ from owui_vault.system.lock import directory_lock
 from owui_vault.testing.quiescer_suite import QuiescerSuite, Subject, eventually, run_rescue, soon, writes_on
 from owui_vault.vault.hold import recover
 from owui_vault.vault.journal import Journal
+from tests.podman import Podman, podman_service
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 HOLDER = Path(__file__).parent / "programs" / "holder.py"
+PODMAN_IMAGE = "localhost/owui-vault-test"
 IDLE = ("sleep", "600")  # two that write the same ledger would end each other
 STOP_SECONDS = 5.0  # also how long a rescue waits for a stop that may still land
 
@@ -115,18 +117,6 @@ class TestContainer(QuiescerSuite):
 class PodmanContainer(Container):
     """The same in Podman, whose socket speaks the same language with another accent."""
 
-    def __init__(self, podman: Podman, folder: Path) -> None:
-        self.podman = podman
-        self.address = podman.address
-        super().__init__(podman.image, folder, *podman.OPTIONS, command=("python3", podman.APPLICATION, "serve"))
-
-    def engine(self, *arguments: str, check: bool = True) -> str:
-        return self.podman.run(*arguments, check=check)
-
-
-class Podman:
-    """A service of its own on a socket of its own, with containers, images and state in one folder."""
-
     APPLICATION = "/opt/application/application.py"
     SOURCE = Path(__file__).parents[1] / "docker" / "application"
     # What a machine without systemd and with few rights of its own allows.
@@ -138,40 +128,23 @@ class Podman:
         "--env=DATA_DIR=/app/backend/data",
     )
 
-    def __init__(self, folder: Path, program: Path, root_file_system: Path) -> None:
-        places = (f"--root={folder / 'root'}", f"--runroot={folder / 'run'}", "--storage-driver=overlay")
-        # Its own crun refuses machines that have the old and the new control groups side by side.
-        self.argv = (str(program), "--runtime=runc", "--cgroup-manager=cgroupfs", *places)
-        self.address = f"unix://{folder}/podman.sock"
-        self.image = "localhost/owui-vault-test"
-        self.run("import", "--quiet", str(root_file_system), "owui-vault-test")
-        service = [*self.argv, "system", "service", "--time=0", self.address]
-        self.service = subprocess.Popen(service, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert eventually((folder / "podman.sock").exists, 30)
+    def __init__(self, podman: Podman, folder: Path) -> None:
+        self.podman = podman
+        self.address = podman.address
+        super().__init__(PODMAN_IMAGE, folder, *self.OPTIONS, command=("python3", self.APPLICATION, "serve"))
 
-    def run(self, *arguments: str, check: bool = True) -> str:
-        done = subprocess.run([*self.argv, *arguments], capture_output=True, text=True, check=False)
-        assert done.returncode == 0 or not check, done.stderr
-        return done.stdout.strip()
-
-    def close(self) -> None:
-        self.service.kill()
-        self.service.wait()
-        self.run("rm", "--all", "--force", check=False)
-        self.run("rmi", "--all", "--force", check=False)
+    def engine(self, *arguments: str, check: bool = True) -> str:
+        return self.podman.run(*arguments, check=check)
 
 
 @pytest.fixture(scope="module")
-def podman(
-    image: str, tmp_path_factory: pytest.TempPathFactory, program: Callable[[str, str], Path]
-) -> Iterator[Podman]:
+def podman(image: str, program: Callable[[str, str], Path]) -> Iterator[Podman]:
     assert image, "its root file system is what Podman gets as well"
-    root_file_systems = sorted(
-        (Path(__file__).parents[2] / ".cache" / "images").glob("root-*.tar"), key=os.path.getmtime
-    )
-    service = Podman(tmp_path_factory.mktemp("podman"), program("podman", "the other engine"), root_file_systems[-1])
-    yield service
-    service.close()
+    folder = Path(__file__).parents[2] / ".cache" / "images"
+    newest = max(folder.glob("root-*.tar"), key=os.path.getmtime)
+    with podman_service(program("podman", "the other engine"), program("runc", "containers of Podman")) as engine:
+        engine.run("import", "--quiet", str(newest), PODMAN_IMAGE)
+        yield engine
 
 
 class TestPodman(QuiescerSuite):
