@@ -35,7 +35,8 @@ def codename() -> str:
 
 def unpacked(suite: str, program: str) -> Path | None:
     """A program that `tools/engine-matrix` brought."""
-    places = [folder / suite / below / program for folder in FOLDERS for below in ("usr/bin", "bin")]
+    below = ("usr/bin", "bin", "usr/libexec/docker/cli-plugins")
+    places = [folder / suite / each / program for folder in FOLDERS for each in below]
     return next((place for place in places if os.access(place, os.X_OK)), None)
 
 
@@ -164,6 +165,12 @@ def rest_server() -> Path:
 def rclone() -> Path:
     """The newest rclone."""
     return unpacked("sid", "rclone") or unpacked("trixie", "rclone") or require("rclone", "repositories through rclone")
+
+
+@pytest.fixture(scope="session")
+def compose() -> Path:
+    """Docker Compose 2, as a program of its own."""
+    return unpacked("trixie", "docker-compose") or require("docker-compose", "the example of a sidecar")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,198 @@
+"""examples/compose/ as it is shipped: built, started and used, by root and by anybody, with and without the proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.conftest import ROOT
+from tests.docker.conftest import broken_rules, docker, until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
+EXAMPLE = ROOT / "examples" / "compose"
+BASE, PROXY = "owui-vault-test-base", "owui-vault-test-haproxy"
+# What stands for debian:bookworm-slim where there is no image registry: ours, with this machine's way to packages.
+BASE_FILE = """\
+FROM owui-vault-test
+COPY apt /etc/apt
+COPY ca-certificates.crt /etc/pip-ca.crt
+ENV PIP_CERT=/etc/pip-ca.crt
+HEALTHCHECK NONE
+"""
+PROXY_FILE = f"""\
+FROM {BASE}
+RUN apt-get update && apt-get install -y --no-install-recommends haproxy
+"""
+# The builder of old needs no plugin, and reaches what this machine reaches.
+ENVIRONMENT = {**os.environ, "DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0"}
+
+
+def build(folder: Path, name: str, text: str) -> None:
+    (folder / "Dockerfile").write_text(text)
+    argv = ["docker", "build", "--quiet", "--network=host", "--tag", name, folder]
+    done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The base, and the proxy out of Debian's package."""
+    assert image == "owui-vault-test"
+    folder = tmp_path_factory.mktemp("base")
+    (folder / "apt").mkdir()
+    for name in ("sources.list", "sources.list.d"):
+        place = Path("/etc/apt") / name
+        if place.is_dir():
+            shutil.copytree(place, folder / "apt" / name)
+        else:  # what debootstrap wrote is of the same archive, and would name everything twice
+            (folder / "apt" / name).write_text(place.read_text() if place.exists() else "")
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder)
+    build(folder, BASE, BASE_FILE)
+    build(tmp_path_factory.mktemp("proxy"), PROXY, PROXY_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One Compose project of the example, its files beside it in `folder`."""
+
+    compose: Path
+    files: tuple[str, ...]
+    name: str
+    folder: Path
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        """Docker Compose, its standard output."""
+        files = [part for file in self.files for part in ("--file", str(EXAMPLE / file))]
+        argv = [self.compose, "--project-name", self.name, "--env-file", self.folder / "env", *files, *arguments]
+        environment = {**ENVIRONMENT, "PWD": str(EXAMPLE)}
+        done = subprocess.run(argv, cwd=EXAMPLE, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def vault(self, *arguments: str, status: int = 0) -> str:
+        return self.run("exec", "-T", "backup", "owui-vault", *arguments, status=status)
+
+    def state(self) -> str:
+        return docker("inspect", "--format", "{{.State.Status}}", self.name)
+
+    def data(self) -> Path:
+        return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_data"))
+
+
+@pytest.fixture(params=["root-socket", "user-proxy"])
+def project(request: pytest.FixtureRequest, images: None, compose: Path, tmp_path: Path) -> Iterator[Project]:
+    user = "1000:1000" if request.param == "user-proxy" else "0:0"
+    files = ("compose.yaml", "compose.proxy.yaml") if request.param == "user-proxy" else ("compose.yaml",)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    name = f"owui-vault-{request.param}"
+    settings = {
+        "OPEN_WEBUI_IMAGE": "owui-vault-test",
+        "OPEN_WEBUI_NAME": name,
+        "OPEN_WEBUI_PORT": port,
+        "RUN_AS": user,
+        "WEBUI_SECRET_KEY": "key of the project",
+        "BASE": BASE,
+        "HAPROXY_IMAGE": PROXY,
+        "REPOSITORY": tmp_path / "repository",
+        "PASSPHRASE_FILE": tmp_path / "passphrase",
+    }
+    (tmp_path / "env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "passphrase").write_text("correct horse\n")
+    (tmp_path / "passphrase").chmod(0o600)
+    owner = int(user.partition(":")[0])
+    for each in ("repository", "passphrase"):
+        os.chown(tmp_path / each, owner, owner)
+    for parent in [tmp_path, *tmp_path.parents]:  # pytest's folders are private
+        parent.chmod(parent.stat().st_mode | 0o011)
+    found = Project(compose, files, name, tmp_path)
+    docker("volume", "create", f"--label=com.docker.compose.project={name}", f"{name}_data")
+    os.chown(found.data(), owner, owner)
+    try:
+        found.run("build", "--quiet", "backup")
+        found.run("up", "--detach")
+        assert until((found.data() / "uploads").is_dir)
+        yield found
+    finally:
+        found.run("kill")  # what sleeps hears no polite request
+        found.run("down", "--volumes", "--rmi", "local")
+
+
+def test_the_sidecar_does_everything_from_beside(project, tmp_path):
+    assert "compose.yaml cannot be read" not in project.vault("inspect")
+    assert "local: created" in project.vault("init")
+    proofs = {}
+    for mode in ("auto", "pause", "stop"):
+        told = json.loads(project.vault("--json", "snapshot", "--quiesce", mode))
+        assert told["outcome"] == "complete", told["problems"]
+        assert project.state() == "running"
+        proofs[mode] = told["proof"]["mode"]
+    assert proofs["pause"] == "pause"
+    assert proofs["stop"] == "stop"
+    project.vault("restore", "latest", "--target", "/repository/back")
+    back = project.folder / "repository" / "back"
+    assert broken_rules(back / "data") == ""
+    assert (back / "outside" / "webui_secret_key").read_text() == "key of the project"
+    assert "cap_drop" in (back / "outside" / "compose.yaml").read_text()
+    project.vault("restore", "latest", "--in-place", "--yes")
+    assert project.state() == "running"
+    project.vault("discard")
+    assert not (project.data() / ".owui-vault").exists()
+    if "proxy" in project.name:
+        the_proxy_lets_nothing_else_through(project)
+
+
+def the_proxy_lets_nothing_else_through(project: Project) -> None:
+    program = """if True:
+        import sys, urllib.error, urllib.request
+        for method, path in [line.split() for line in sys.argv[1:]]:
+            question = urllib.request.Request(f"http://engine:2375{path}", method=method)
+            try:
+                print(urllib.request.urlopen(question, timeout=20).status)
+            except urllib.error.HTTPError as error:
+                print(error.code)
+    """
+    name = project.name
+    forbidden = ("POST /containers/create", f"POST /containers/{name}/exec", f"DELETE /containers/{name}", "GET /info",
+                 f"POST /v1.41/containers/{name}/kill", "POST /images/create?fromImage=x", "GET /secrets",
+                 f"PUT /containers/{name}/archive?path=/", f"GET /containers/{name}/logs?stdout=1")  # fmt: skip
+    allowed = ("GET /version", f"GET /v1.41/containers/{name}/json")
+    told = project.run("exec", "-T", "backup", "python3", "-c", program, *allowed, *forbidden).split()
+    assert told == ["200"] * len(allowed) + ["403"] * len(forbidden)
+
+
+def test_a_killed_run_and_a_killed_sidecar_leave_nothing_paused(project):
+    project.vault("init")
+    hold = (
+        "exec",
+        "--detach",
+        "backup",
+        "owui-vault",
+        "hold",
+        "--quiesce",
+        "pause",
+        "--limit",
+        "5m",
+        "--",
+        "sleep",
+        "300",
+    )
+    project.run(*hold)
+    assert until(lambda: project.state() == "paused")
+    kill = "import os,signal;[os.kill(int(p),9) for p in os.listdir('/proc') if p.isdigit() and b'hold' in open(f'/proc/{p}/cmdline','rb').read().split(b'\\0')]"  # noqa: E501  one program
+    project.run("exec", "-T", "backup", "python3", "-c", kill)
+    assert until(lambda: project.state() == "running", 5), "the guardian lives on in the sidecar"
+    project.run(*hold)
+    assert until(lambda: project.state() == "paused")
+    docker("kill", f"{project.name}-backup-1")
+    assert project.state() == "paused", "the guardian died with the sidecar"
+    docker("start", f"{project.name}-backup-1")
+    assert until(lambda: project.state() == "running"), "recover runs whenever the sidecar starts"
