@@ -29,6 +29,7 @@ def inspect(parts: Parts) -> InstanceReport:
     )
 
 
-def current_fingerprint(parts: Parts) -> str:
-    """Which instance lies in the data directory now; empty when nobody has signed up, or it cannot be told."""
-    return look_at(parts.the_instance().path).fingerprint
+def current_fingerprint(parts: Parts) -> str | None:
+    """Which instance lies in the data directory now; empty when nobody has signed up, None when it cannot be told."""
+    facts = look_at(parts.the_instance().path).facts
+    return facts.fingerprint if facts else None

@@ -43,25 +43,26 @@ def plan_prune(parts: Parts, policy: RetentionPolicy | None, names: Sequence[str
     )
 
 
-def _fingerprint(parts: Parts) -> str:
-    """Whose series this machine may prune; empty where no instance is configured, or none is there to ask."""
+def _fingerprint(parts: Parts) -> str | None:
+    """Whose series this machine may prune; None where no instance is configured, or none is there to ask."""
     if parts.instance is None:
-        return ""
+        return None
     try:
         return current_fingerprint(located(parts))
     except InstanceError:
-        return ""
+        return None
 
 
-def _plan_one(parts: Parts, repository: Repository, policy: RetentionPolicy, fingerprint: str) -> RepositoryPrune:
+def _plan_one(
+    parts: Parts, repository: Repository, policy: RetentionPolicy, fingerprint: str | None
+) -> RepositoryPrune:
     if policy.is_empty:
         raise ConfigError(
             f"repository {repository.name!r} has no retention policy",
             hint=f"Set repositories.{repository.name}.keep, for example `keep: {{last: 3, daily: 7, weekly: 4}}`.",
         )
     surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository))
-    if parts.instance:
-        demand_fingerprint(parts, fingerprint, [surveyed])
+    demand_fingerprint(parts, fingerprint, [surveyed])
     instance = parts.series()
     kept, removed = decide(policy, surveyed.series(instance))
     return RepositoryPrune(repository=repository.name, instance=instance, policy=policy, kept=kept, removed=removed)

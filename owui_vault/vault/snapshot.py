@@ -26,7 +26,8 @@ from owui_vault.errors import CancelledError, ConfigError, QuiesceError, VaultEr
 from owui_vault.instance.container import still_the_same
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
-from owui_vault.instance.locate import directory_at, look_at
+from owui_vault.instance.locate import look_at
+from owui_vault.instance.names import DATABASE
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.model import (
     Captured,
@@ -41,13 +42,12 @@ from owui_vault.model import (
     SnapshotReport,
     Step,
 )
-from owui_vault.system.lock import directory_lock
 from owui_vault.vault.describe import Naming, describe
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import hold_over
 from owui_vault.vault.notify import tell
 from owui_vault.vault.parts import Parts, Repository, Watch
-from owui_vault.vault.recover import recover_held, work_folder
+from owui_vault.vault.recover import recovered, work_folder
 from owui_vault.vault.storing import store_everywhere
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, survey
 
@@ -85,10 +85,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     watch = request.watch
     repositories = parts.select(request.to)
     _demand_tags(request.tags)
-    data_dir = directory_at(parts.the_instance().path)
-    wait = parts.limits.lock_wait_seconds
-    with directory_lock(data_dir, wait_seconds=wait, clock=parts.clock, what=str(data_dir)) as lock:
-        recover_held(parts, data_dir)
+    with recovered(parts) as (data_dir, lock):
         surveyed, around = _look(parts, data_dir, repositories, watch)
         work_dir = work_folder(parts, data_dir)
         try:
@@ -96,7 +93,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             captured = _capture(parts, request, plan, lock)
             _demand_same_container(parts, captured)
             manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
-            demand_fingerprint(parts, manifest.fingerprint, surveyed)
+            demand_fingerprint(parts, _fingerprint(manifest), surveyed)
             results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
         finally:
             clear_stage(work_dir)
@@ -116,7 +113,7 @@ def _look(
     around = parts.look_around()
     around.demand_supported()
     _demand_one(parts, surveyed)
-    demand_fingerprint(parts, sight.fingerprint, surveyed)
+    demand_fingerprint(parts, sight.facts.fingerprint if sight.facts else None, surveyed)
     return surveyed, around
 
 
@@ -178,6 +175,12 @@ def _demand_same_container(parts: Parts, captured: Captured) -> None:
             f"container {parts.container.record.name} was started anew or replaced while its data were captured",
             hint="What was captured is thrown away. Try again.",
         )
+
+
+def _fingerprint(manifest: Manifest) -> str | None:
+    """Whose data were captured; None when their database is too damaged to tell."""
+    readable = any(each.path == DATABASE and each.check == "ok" and each.tables for each in manifest.databases)
+    return manifest.fingerprint or ("" if readable else None)
 
 
 def _quiet(parts: Parts, lock: int) -> Hold | None:

@@ -68,8 +68,8 @@ def listed(parts: Parts, repository: Repository, watch: Watch | None = None) -> 
     if not memory.id:
         info = patiently(parts, lambda: repository.engine.inspect(call), watch)
         parts.state.remember_repository(call.folder, replace(memory, id=info.id))
-    elif any(last not in ids for _, last in memory.last):
-        # What we stored last is not there: either somebody removed it, or this is another repository.
+    elif not memory.last or any(last not in ids for _, last in memory.last):
+        # What we stored last is not there (or there is no such thing): was it removed, or is this another repository?
         demand_same(parts, repository, watch)
     return _with_memory(parts, repository, found)
 
@@ -113,19 +113,35 @@ def patiently(parts: Parts, call: Callable[[], T], watch: Watch | None = None) -
             parts.clock.sleep(_RETRY_SECONDS)
 
 
-def demand_fingerprint(parts: Parts, fingerprint: str, surveyed: Sequence[Surveyed]) -> None:
+def demand_fingerprint(parts: Parts, fingerprint: str | None, surveyed: Sequence[Surveyed]) -> None:
     """Raise WrongInstanceError when a series belongs to another instance than the one with `fingerprint`.
 
-    An instance without users, or one whose database cannot be read, has none and is let through.
+    None: the database could not be read. That is let through, since what is left of an instance is worth storing and
+    never becomes COMPLETE. Empty: it was read and has no user. In a series that had some this is Open WebUI started
+    anew on an empty directory, whose snapshots would become the newest of all.
     """
+    if fingerprint is None:
+        return
     instance = parts.series()
-    adopted = parts.state.instance_memory(instance).adopted
+    if fingerprint and parts.state.instance_memory(instance).adopted == fingerprint:
+        return
     for each in surveyed:
-        newest = next((known.label for known in each.series(instance) if known.label and known.label.fingerprint), None)
-        if not fingerprint or newest is None or newest.fingerprint in (fingerprint, "") or adopted == fingerprint:
-            continue
-        raise WrongInstanceError(
-            f"the series {instance!r} in repository {each.repository.name!r} belongs to another instance"
-            f" (its fingerprint is {newest.fingerprint[:12]}, this one's {fingerprint[:12]})",
-            hint="Give this instance another instance.name, or run `init --adopt` if it replaces the old one for good.",
+        known = next(
+            (one.label.fingerprint for one in each.series(instance) if one.label and one.label.fingerprint), ""
         )
+        if known and known != fingerprint:
+            raise _wrong_instance(instance, each.repository.name, known, fingerprint)
+
+
+def _wrong_instance(instance: str, repository: str, known: str, fingerprint: str) -> WrongInstanceError:
+    series = f"the series {instance!r} in repository {repository!r} belongs to"
+    if not fingerprint:
+        return WrongInstanceError(
+            f"{series} an instance with users (its fingerprint is {known[:12]}), and this one has none",
+            hint="Is the right volume mounted? What was there can be had by `restore`. If this instance begins anew for"
+            " good, give it another instance.name, or create its first user and run `init --adopt`.",
+        )
+    return WrongInstanceError(
+        f"{series} another instance (its fingerprint is {known[:12]}, this one's {fingerprint[:12]})",
+        hint="Give this instance another instance.name, or run `init --adopt` if it replaces the old one for good.",
+    )

@@ -122,7 +122,7 @@ class Vault:
         another one began.
         """
         with self._located() if adopt else self._operation() as parts:
-            fingerprint = current_fingerprint(parts) if adopt else ""
+            fingerprint = (current_fingerprint(parts) or "") if adopt else ""
             return initialize(parts, InitializeRequest(names=names, adopt=adopt, again=again), fingerprint)
 
     def snapshot(  # noqa: PLR0913  each may be left out
