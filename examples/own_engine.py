@@ -25,8 +25,7 @@ from owui_vault import (
     StoreReceipt,
     Vault,
 )
-from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.testing import DirectoryEngine, FakeQuiescer
 
 
 class AuditedEngine(DirectoryEngine):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import subprocess
+import sys
 import typing
 from collections.abc import Iterator
 from enum import Enum
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import owui_vault
 import pytest
-from owui_vault import errors
+from owui_vault import errors, testing
 
 PROMISED = [
     "BorgEngine",
@@ -125,3 +127,18 @@ def test_secrets_do_not_print_themselves() -> None:
 
 def test_the_package_is_typed() -> None:
     assert Path(owui_vault.__file__).with_name("py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_what_third_parties_test_with_is_in_one_place(name: str) -> None:
+    assert name in dir(testing)
+    assert name == "PASSPHRASE" or inspect.getdoc(getattr(testing, name))
+    with pytest.raises(AttributeError):
+        testing.nothing_of_this_name  # noqa: B018  looking is the test
+
+
+def test_the_fakes_need_no_pytest() -> None:
+    """They are of use in examples and demonstrations too."""
+    fakes = "DirectoryEngine, FakeClock, FakeInstance, FakeQuiescer, FaultyEngine"
+    code = f"import sys; sys.modules['pytest'] = None\nfrom owui_vault.testing import {fakes}"
+    subprocess.run([sys.executable, "-c", code], cwd="/", check=True)

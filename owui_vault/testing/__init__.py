@@ -1,1 +1,52 @@
-"""Conformance suites and fakes, for us and for whoever writes an engine or a quiescer."""
+"""Conformance suites and fakes, for us and for whoever writes an engine or a quiescer.
+
+The names below are public. They are imported when they are first used: the suites need pytest, the fakes do not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from owui_vault.testing.directory_engine import DirectoryEngine
+    from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite, make_label
+    from owui_vault.testing.fakes import FakeClock, FakeInstance, FakeQuiescer
+    from owui_vault.testing.faulty_engine import FaultyEngine
+    from owui_vault.testing.quiescer_suite import QuiescerSuite, Subject
+
+__all__ = [
+    "PASSPHRASE",
+    "Bench",
+    "DirectoryEngine",
+    "EngineSuite",
+    "FakeClock",
+    "FakeInstance",
+    "FakeQuiescer",
+    "FaultyEngine",
+    "QuiescerSuite",
+    "Subject",
+    "make_label",
+]
+
+_HOME = {
+    "owui_vault.testing.directory_engine": ("DirectoryEngine",),
+    "owui_vault.testing.engine_suite": ("PASSPHRASE", "Bench", "EngineSuite", "make_label"),
+    "owui_vault.testing.fakes": ("FakeClock", "FakeInstance", "FakeQuiescer"),
+    "owui_vault.testing.faulty_engine": ("FaultyEngine",),
+    "owui_vault.testing.quiescer_suite": ("QuiescerSuite", "Subject"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for."""
+    for module, names in _HOME.items():
+        if name in names:
+            value: object = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
