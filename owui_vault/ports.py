@@ -210,6 +210,30 @@ class TimedQuiet(Quiet, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remarks:
+    """What is to be said about a time of quiet: `warnings` to whoever operates it, `unchecked` on the record."""
+
+    warnings: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()  # what could not be confirmed, each a clause that begins with "whether"
+
+    def __add__(self, other: Remarks) -> Remarks:
+        """Both, each remark once."""
+        return Remarks(
+            warnings=tuple(dict.fromkeys((*self.warnings, *other.warnings))),
+            unchecked=tuple(dict.fromkeys((*self.unchecked, *other.unchecked))),
+        )
+
+
+@runtime_checkable
+class Candid(Protocol):
+    """A quiescer, or a quiet, that says what was not as it should be."""
+
+    @property
+    def remarks(self) -> Remarks:
+        """A quiescer's are about the last time it was made quiet, a quiet's about all its blocks so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something worth telling."""
 

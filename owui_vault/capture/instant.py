@@ -30,7 +30,7 @@ from owui_vault.model import (
     Step,
     ignore_progress,
 )
-from owui_vault.ports import Clock, Quiet, TimedQuiet
+from owui_vault.ports import Candid, Clock, Quiet, Remarks, TimedQuiet
 
 Examine = Callable[[Path], Findings]
 
@@ -259,6 +259,7 @@ class _Run:
         self.worker.seal()
         contents = taken.contents
         tally = self.worker.tally
+        remarks = self.quiet.remarks if isinstance(self.quiet, Candid) else Remarks()
         record = ProofRecord(
             mode=proof,
             attempts=tally.attempts,
@@ -272,7 +273,7 @@ class _Run:
             pinned=contents.pinned,
             copied_files=contents.copied,
             linked_files=contents.linked,
-            weaker=tuple(tally.weaker),
+            weaker=(*tally.weaker, *(f"not checked: {each}" for each in remarks.unchecked)),
         )
         return Captured(
             stage=self.plan.work_dir / "stage",
@@ -283,6 +284,6 @@ class _Run:
             vector_files=contents.vector_files,
             findings=taken.findings,
             problems=(*taken.problems, *contents.problems, *taken.findings.problems),
-            warnings=(*contents.warnings, *taken.findings.warnings),
+            warnings=(*contents.warnings, *taken.findings.warnings, *remarks.warnings),
             skipped=contents.skipped,
         )

@@ -3,65 +3,76 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Observation
-from owui_vault.quiesce.container_rescue import ContainerRescue, Target, bring_back, look
-from owui_vault.quiesce.container_state import ContainerState, parse
-from owui_vault.quiesce.engine_http import DEFAULT_ENGINE, HttpEngine, no_answer
+from owui_vault.ports import Observation, Remarks
+from owui_vault.quiesce.container_marks import Marks, marks_of, root_of
+from owui_vault.quiesce.container_rescue import ContainerRescue, Target, WayBack, look
+from owui_vault.quiesce.container_state import ContainerState
+from owui_vault.quiesce.engine_http import DEFAULT_ENGINE, HttpEngine
+from owui_vault.quiesce.engine_mark import engine_mark
+from owui_vault.quiesce.engine_sdk import open_engine, pause, stop
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
-from owui_vault.system.procfs import ProcessIdentity, ThreadMark
-
-if TYPE_CHECKING:
-    from docker import APIClient
 
 _log = logging.getLogger(__name__)
-_TRIES = 3  # runc loses a race against a health check's exec now and then: "unable to freeze" (moby#48205)
 _NAP_SECONDS = 0.1
 _UNDO_SECONDS = 60.0
-_HTTP_SECONDS = 30
 _MOST_STARTS = 2  # one may have failed because something else was not up yet
 _LANDING_SECONDS = 10.0  # how much later than its timeout a stop may land
 _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPPED}
-_Marks = dict[ProcessIdentity, tuple[ThreadMark, ...]]
+_REMOVED = "removed"
 
 
 class ContainerQuiescer:
-    """Pauses or stops containers, several of them as one (`ports.Quiescer`).
+    """Pauses or stops containers, several of them as one (`ports.Candid`).
 
-    All that write to the same data belong together: replicas, two containers on one volume (`held_together` finds
-    them). Those that do not run are left as they are. Decides by looking at the state, never by status codes, which
-    differ between engines. A container that the engine removes when it stops offers no `stop`. One of these serves one
-    thread.
+    All that write to the same data belong together: replicas, two containers on one volume. Those that do not run are
+    left as they are, and of those held along, one that is removed meanwhile is left out; the first must be there.
+    Decides by looking at the state, never by status codes, which differ between engines. A container that the engine
+    removes when it stops offers no `stop`. `names` are for messages, where the containers are given by their ids. One
+    of these serves one thread.
     """
 
-    def __init__(self, *containers: str, engine: str = DEFAULT_ENGINE, stop_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        *containers: str,
+        engine: str = DEFAULT_ENGINE,
+        stop_seconds: float = 60.0,
+        names: Sequence[str] = (),
+    ) -> None:
         self._containers = containers
+        self._names = tuple(names) or containers
         self._address = engine
         self._http = HttpEngine(engine)
         self._stop_seconds = stop_seconds
+        self._known: dict[str, ContainerState] = {}  # as each was seen last
         self._targets: tuple[Target, ...] | None = None  # whom we hold; None: we were not asked to
-        self._marks: _Marks = {}
+        self._mark = ""  # the engine's, when it was asked to
+        self._marks: Marks = {}
+        self._remarks = Remarks()
         self._healthy: frozenset[str] = frozenset()  # by id, before a stop
         self._started: frozenset[str] = frozenset()  # by id and by us: these may be stopped again on their way up
 
     @property
     def name(self) -> str:
         """`container open-webui`."""
-        return f"container {' and '.join(self._containers)}"
+        return f"container {' and '.join(self._names)}"
 
     @property
     def modes(self) -> frozenset[Quiesce]:
         """PAUSE, and STOP unless the engine would remove a stopped one."""
-        if any(each.auto_remove for each in self._look()):
+        if any(each.auto_remove and each.status != _REMOVED for each in self._look()):
             return frozenset({Quiesce.PAUSE})
         return frozenset({Quiesce.PAUSE, Quiesce.STOP})
+
+    @property
+    def remarks(self) -> Remarks:
+        """Who had to be killed, and whose processes cannot be seen from here."""
+        return self._remarks
 
     def observe(self) -> Observation:
         """Look. Running while one of them runs, then paused while one is paused. Raises InstanceNotFoundError."""
@@ -80,30 +91,41 @@ class ContainerQuiescer:
     def _hold(self, running: Sequence[ContainerState], mode: Quiesce, deadline: Deadline) -> None:
         if deadline.passed():
             raise QuiesceError(f"there is no time left to quiesce {self.name}")
+        self._mark = self._engine_mark()
         self._targets = tuple(Target(each.id, each.started) for each in running)
         healthy = {each.id for each in running if each.health == "healthy"}
         self._healthy = frozenset(healthy | (self._healthy & self._started))
         try:
-            with _engine(self._address) as engine:
-                for target in self._targets:
-                    _pause(engine, target, deadline) if mode is Quiesce.PAUSE else _stop(engine, target, deadline)
+            self._targets = self._made_quiet(self._targets, mode, deadline)
         except BaseException:
             self._undo(mode)
             raise
-        self._marks = _marks(self._look()) if mode is Quiesce.PAUSE else {}
-        self._warn_of_kills(mode)
+        now = self._look()
+        self._marks = marks_of(now) if mode is Quiesce.PAUSE else {}
+        self._remarks = _remarks([each for each in now if self._holds(each)], mode)
+
+    def _made_quiet(self, targets: Sequence[Target], mode: Quiesce, deadline: Deadline) -> tuple[Target, ...]:
+        """Those that are quiet now by us; one held along that ended by itself is nobody to be brought back."""
+        quiet: list[Target] = []
+        with open_engine(self._address) as engine:
+            for target in targets:
+                state = (pause if mode is Quiesce.PAUSE else stop)(engine, target, deadline)
+                if state is _QUIET[mode]:
+                    quiet.append(target)
+                elif self._is_first(target):
+                    now = state.value if state else _REMOVED
+                    raise QuiesceError(f"{self.name} was {now} while it was to be made quiet", hint="Try again.")
+        return tuple(quiet)
 
     def confirm(self, mode: Quiesce, since: Observation) -> None:
         """Raise QuiesceError unless all are still quiet, none was started anew, and nothing in them has run."""
         now = self._look()
-        held = {target.id for target in self._targets or ()}
         for each in now:
-            awake = each.state is InstanceState.RUNNING or (each.id in held and each.state is not _QUIET[mode])
-            if awake:
+            if each.state is InstanceState.RUNNING or (self._holds(each) and each.state is not _QUIET[mode]):
                 raise QuiesceError(f"container {each.name} is {each.status}", hint="Somebody else woke or stopped it.")
         if _together(now).identity != since.identity:
             raise QuiesceError(f"{self.name} was started anew meanwhile")
-        if mode is Quiesce.PAUSE and self._marks and _marks(now) != self._marks:
+        if mode is Quiesce.PAUSE and self._marks and marks_of(now) != self._marks:
             raise QuiesceError(f"{self.name} ran while it was to be paused", hint="Somebody else woke it. Try again.")
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
@@ -111,7 +133,7 @@ class ContainerQuiescer:
         targets = self._quiet(mode) if self._targets is None else self._targets
         if mode is Quiesce.STOP:
             self._started = frozenset(target.id for target in targets)
-        bring_back(self._http, mode, targets, deadline)
+        WayBack(self._http, mode, self._mark or self._engine_mark()).take(targets, deadline)
         self._targets, self._marks = None, {}
         for target in targets:
             self._demand_running(mode, target, deadline)
@@ -121,13 +143,41 @@ class ContainerQuiescer:
         targets = self._targets or tuple(
             Target(each.id, each.started) for each in self._look() if each.state is InstanceState.RUNNING
         )
-        settled = SystemClock().monotonic() + self._stop_seconds + _LANDING_SECONDS
         return ContainerRescue(
-            engine=self._address, mode=mode, targets=targets, boot=procfs.boot_id(), settled=settled
+            engine=self._address,
+            mode=mode,
+            targets=targets,
+            boot=procfs.boot_id(),
+            settled=SystemClock().monotonic() + self._stop_seconds + _LANDING_SECONDS,
+            mark=self._mark if self._targets else self._engine_mark(),
         ).command()
 
     def _look(self) -> tuple[ContainerState, ...]:
-        return tuple(self._http.inspect(each) for each in self._containers)
+        return tuple(state for each in self._containers if (state := self._state(each)) is not None)
+
+    def _state(self, container: str) -> ContainerState | None:
+        """Its state now. One held along that was seen and is gone is stopped for good; never seen, it is nobody."""
+        try:
+            self._known[container] = self._http.inspect(container)
+        except InstanceNotFoundError:
+            if container == self._containers[0]:
+                raise
+            known = self._known.get(container)
+            return replace(known, status=_REMOVED) if known else None
+        return self._known[container]
+
+    def _holds(self, state: ContainerState) -> bool:
+        return any(target.id == state.id for target in self._targets or ())
+
+    def _is_first(self, target: Target) -> bool:
+        known = self._known.get(self._containers[0])
+        return known is not None and known.id == target.id
+
+    def _engine_mark(self) -> str:
+        try:
+            return engine_mark(self._address)
+        except OSError:
+            return ""
 
     def _quiet(self, mode: Quiesce) -> tuple[Target, ...]:
         """All of them if all are quiet in this mode, when we do not know who made them so; else none."""
@@ -141,17 +191,13 @@ class ContainerQuiescer:
         budget = Deadline(clock.monotonic() + _UNDO_SECONDS + self._stop_seconds, clock.monotonic)
         self.resume(mode, budget)
 
-    def _warn_of_kills(self, mode: Quiesce) -> None:
-        if mode is Quiesce.STOP:
-            held = {target.id for target in self._targets or ()}
-            for each in self._look():
-                if each.killed and each.id in held:
-                    _log.warning("container %s had to be killed: it did not end within its time limit", each.name)
-
     def _demand_running(self, mode: Quiesce, target: Target, deadline: Deadline) -> None:
         now = look(self._http, target, deadline)
         if now is None or now.state is not InstanceState.RUNNING:
-            name, state = (now.name, now.status) if now else (target.id, "removed")
+            woken = now is None or now.state is InstanceState.STOPPED
+            if woken and mode is Quiesce.PAUSE and not self._is_first(target):
+                return  # a short-lived helper: it went on, and came to its end
+            name, state = (now.name, now.status) if now else (target.id[:12], _REMOVED)
             raise ResumeError(f"container {name} is {state}", hint=f"Look at: docker logs {name}")
         if mode is Quiesce.STOP and now.id in self._healthy:
             self._wait_for_health(target, deadline)
@@ -182,7 +228,7 @@ def held_together(container: str, engine: str = DEFAULT_ENGINE) -> tuple[str, ..
     """
     http = HttpEngine(engine)
     first = http.inspect(container)
-    with _engine(engine) as client:
+    with open_engine(engine) as client:
         listed = [str(each["Id"]) for each in client.containers(all=True)]
     found = [first.id]
     for each in listed:
@@ -194,58 +240,6 @@ def held_together(container: str, engine: str = DEFAULT_ENGINE) -> tuple[str, ..
         if other.id != first.id and (replica or other.sources & first.sources):
             found.append(other.id)
     return tuple(found)
-
-
-@contextmanager
-def _engine(address: str) -> Iterator[APIClient]:
-    """The SDK's client; its errors become ours."""
-    from requests.exceptions import RequestException  # noqa: PLC0415 - comes with docker
-
-    import docker  # noqa: PLC0415 - heavy, and most runs touch no container
-
-    try:
-        client = docker.APIClient(base_url=address, version="auto", timeout=_HTTP_SECONDS)
-    except (docker.errors.DockerException, OSError) as error:
-        raise no_answer(address, error) from error
-    try:
-        yield client
-    except RequestException as error:
-        raise no_answer(address, error) from error
-    except docker.errors.DockerException as error:
-        raise QuiesceError(f"the engine refused: {error}") from error
-    finally:
-        client.close()
-
-
-def _pause(engine: APIClient, target: Target, deadline: Deadline) -> None:
-    complaint = _attempt(lambda: engine.pause(target.id))
-    for _ in range(_TRIES - 1):
-        if parse(engine.inspect_container(target.id)).state is InstanceState.PAUSED:
-            return
-        _attempt(lambda: engine.unpause(target.id))  # it may be half frozen
-        SystemClock().sleep(min(_NAP_SECONDS, deadline.remaining()))
-        if deadline.passed():
-            break
-        complaint = _attempt(lambda: engine.pause(target.id)) or complaint
-    if parse(engine.inspect_container(target.id)).state is not InstanceState.PAUSED:
-        raise QuiesceError(f"container {target.id[:12]} could not be paused: {complaint}", hint="Try again.")
-
-
-def _stop(engine: APIClient, target: Target, deadline: Deadline) -> None:
-    complaint = _attempt(lambda: engine.stop(target.id, timeout=max(1, int(deadline.remaining()))))
-    if parse(engine.inspect_container(target.id)).state is not InstanceState.STOPPED:
-        raise QuiesceError(f"container {target.id[:12]} did not stop: {complaint}", hint="Raise limits.stop.")
-
-
-def _attempt(call: Callable[[], object]) -> str:
-    """What the engine complained about; the state decides, not that."""
-    from docker.errors import APIError  # noqa: PLC0415 - loaded already by whoever calls this
-
-    try:
-        call()
-    except APIError as error:
-        return str(error.explanation or error)
-    return ""
 
 
 def _together(states: Sequence[ContainerState]) -> Observation:
@@ -268,19 +262,21 @@ def _refuse_unfit(running: Sequence[ContainerState], mode: Quiesce) -> None:
             )
 
 
-def _marks(states: Sequence[ContainerState]) -> _Marks:
-    """How often each thread inside has run, where the engine's processes are this machine's own."""
-    found: _Marks = {}
-    for each in states:
-        root = procfs.identify(each.pid) if each.pid > 0 else None
-        if root is not None and _is_inside(root.pid, each.id):
-            found |= {member: procfs.threads(member) for member in procfs.descendants(root)}
-    return found
-
-
-def _is_inside(pid: int, container: str) -> bool:
-    """A virtual machine's engine names pids of its own, which are somebody else's here."""
-    try:
-        return container in Path(f"/proc/{pid}/cgroup").read_text()
-    except OSError:
-        return False
+def _remarks(held: Sequence[ContainerState], mode: Quiesce) -> Remarks:
+    if mode is Quiesce.STOP:
+        killed = [each.name for each in held if each.killed]
+        for name in killed:
+            _log.warning("container %s had to be killed: it did not end within its time limit", name)
+        return Remarks(
+            warnings=tuple(
+                f"container {name} had to be killed (exit code 137): it did not end within its time limit"
+                for name in killed
+            )
+        )
+    return Remarks(
+        unchecked=tuple(
+            f"whether anything in container {each.name} ran during the pause: its processes cannot be seen from here"
+            for each in held
+            if root_of(each) is None
+        )
+    )

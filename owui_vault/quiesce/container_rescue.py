@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.quiesce.command import RESCUE
 from owui_vault.quiesce.container_state import ContainerState
-from owui_vault.quiesce.engine_http import HttpEngine
+from owui_vault.quiesce.engine_http import HttpEngine, no_answer
+from owui_vault.quiesce.engine_mark import engine_mark
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 
@@ -40,6 +42,7 @@ class ContainerRescue:
     """What a rescuer must know. `settled` is the moment (monotonic, in this boot) by which a stop has landed.
 
     The engine carries a stop through although whoever asked for it died: a container that still runs may yet go down.
+    `mark` is the engine's (`engine_mark`) at the moment of the deed.
     """
 
     engine: str
@@ -47,19 +50,26 @@ class ContainerRescue:
     targets: tuple[Target, ...]
     boot: str
     settled: float
+    mark: str = ""
 
     def command(self) -> tuple[str, ...]:
         """As a program to run."""
-        known = (f"--engine={self.engine}", f"--boot={self.boot}", f"--settled={self.settled:.3f}")
+        known = (
+            f"--engine={self.engine}",
+            f"--engine-mark={self.mark}",
+            f"--boot={self.boot}",
+            f"--settled={self.settled:.3f}",
+        )
         return (*RESCUE, "container", self.mode.value, *known, *(f"--target={each}" for each in self.targets))
 
     def run(self, deadline: Deadline) -> None:
         """Bring back what a killed run left quiet. Raises ResumeError; run it again."""
         engine = HttpEngine(self.engine)
-        bring_back(engine, self.mode, self.targets, deadline)
+        way_back = WayBack(engine, self.mode, self.mark)
+        way_back.take(self.targets, deadline)
         while self.mode is Quiesce.STOP and self._may_yet_go_down(engine, deadline):
             SystemClock().sleep(_LOOK_SECONDS)
-            bring_back(engine, self.mode, self.targets, deadline)
+            way_back.take(self.targets, deadline)
 
     def _may_yet_go_down(self, engine: HttpEngine, deadline: Deadline) -> bool:
         if self.boot != procfs.boot_id() or SystemClock().monotonic() > self.settled:
@@ -67,40 +77,59 @@ class ContainerRescue:
         return any(_still_the_same(engine, each, deadline) for each in self.targets)
 
 
-def bring_back(engine: HttpEngine, mode: Quiesce, targets: tuple[Target, ...], deadline: Deadline) -> None:
-    """Unpause what was paused, start what was stopped, but nothing that ran again since. Raises ResumeError."""
-    for target in targets:
-        _bring_back(engine, mode, target, deadline)
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """From quiet to lively, for containers of one engine. `mark` is the engine's from before."""
 
+    engine: HttpEngine
+    mode: Quiesce
+    mark: str
 
-def _bring_back(engine: HttpEngine, mode: Quiesce, target: Target, deadline: Deadline) -> None:
-    complaint = ""
-    while True:
-        now = look(engine, target, deadline)
-        verb = _remedy(now, mode, target)
-        if not verb:
-            return
-        complaint = _ask(engine, target, verb, deadline) or complaint
-        now = look(engine, target, deadline)
-        if not _remedy(now, mode, target):
-            return
-        if deadline.passed():
-            name = now.name if now else target.id
-            raise ResumeError(f"container {name} did not come back: {complaint}", hint=f"Try: docker {verb} {name}")
-        SystemClock().sleep(_NAP_SECONDS)
+    def take(self, targets: Sequence[Target], deadline: Deadline) -> None:
+        """Unpause what was paused, start what was stopped, but nothing that ran again since. Raises ResumeError."""
+        for target in targets:
+            self._take(target, deadline)
 
+    def _take(self, target: Target, deadline: Deadline) -> None:
+        complaint = ""
+        while True:
+            verb = self._remedy(look(self.engine, target, deadline), target, deadline)
+            if not verb:
+                return
+            complaint = _ask(self.engine, target, verb, deadline) or complaint
+            now = look(self.engine, target, deadline)
+            if not self._remedy(now, target, deadline):
+                return
+            if deadline.passed():
+                name = now.name if now else target.id
+                raise ResumeError(f"container {name} did not come back: {complaint}", hint=f"Try: docker {verb} {name}")
+            SystemClock().sleep(_NAP_SECONDS)
 
-def _remedy(now: ContainerState | None, mode: Quiesce, target: Target) -> str:
-    """The engine's word for what is to be done; none when it runs, is gone, or is not as we left it."""
-    if now is None or now.started != target.started:
-        return ""
-    match now.state:
-        case InstanceState.PAUSED:
-            return "unpause"
-        case InstanceState.STOPPED if mode is Quiesce.STOP:
-            return "start"
-        case _:
+    def _remedy(self, now: ContainerState | None, target: Target, deadline: Deadline) -> str:
+        """The engine's word for what is to be done; none when it runs, is gone, or is not as we left it."""
+        if now is None or now.started != target.started:
             return ""
+        match now.state:
+            case InstanceState.PAUSED:
+                return "unpause"
+            case InstanceState.STOPPED if self.mode is Quiesce.STOP or self._engine_died(now, deadline):
+                return "start"
+            case _:
+                return ""
+
+    def _engine_died(self, now: ContainerState, deadline: Deadline) -> bool:
+        """Whether it took what we had paused along; otherwise a person stopped it, and that is not ours to undo."""
+        if not self.mark:
+            raise ResumeError(
+                f"container {now.name} ended while it was paused by us, and from here it cannot be told whether its"
+                " engine took it along or somebody stopped it",
+                hint=f"Start it (docker start {now.name}), if only for a moment: then this is not said any more.",
+            )
+        while True:
+            try:
+                return engine_mark(self.engine.address) != self.mark
+            except OSError as error:
+                _wait_or_give_up(no_answer(self.engine.address, error), deadline)
 
 
 def look(engine: HttpEngine, target: Target, deadline: Deadline) -> ContainerState | None:

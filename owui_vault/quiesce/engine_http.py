@@ -15,6 +15,7 @@ from owui_vault.errors import InstanceNotFoundError, QuiesceError
 from owui_vault.quiesce.container_state import ContainerState, parse
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+FORBIDDEN_HINT = "A socket proxy before the engine does not let this call through; docs/docker.md lists all it must."
 _SECONDS = 30.0
 
 
@@ -30,12 +31,17 @@ class HttpEngine:
         if status == 404:
             raise InstanceNotFoundError(f"there is no container {container}", hint="Look at instance.container.")
         if status != 200:
-            raise QuiesceError(f"the engine does not tell about container {container}: {_complaint(status, body)}")
+            raise QuiesceError(
+                f"the engine does not tell about container {container}: {_complaint(status, body)}",
+                hint=FORBIDDEN_HINT if status == 403 else "",
+            )
         return parse(json.loads(body))
 
     def ask(self, container: str, verb: str) -> str:
         """`unpause`, `start`: what the engine complained about, or nothing. Look afterwards: codes differ by engine."""
         status, body = self._call("POST", f"/containers/{quote(container, safe='')}/{verb}")
+        if status == 403:
+            return f"POST /containers/{container}/{verb} is forbidden ({_complaint(status, body)}). {FORBIDDEN_HINT}"
         return "" if status < 400 else _complaint(status, body)
 
     def _call(self, method: str, path: str) -> tuple[int, bytes]:

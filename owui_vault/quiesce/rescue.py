@@ -57,7 +57,12 @@ def _container(options: argparse.Namespace, deadline: Deadline) -> None:
 
     targets = tuple(Target.parse(each) for each in options.target)
     ContainerRescue(
-        engine=options.engine, mode=options.mode, targets=targets, boot=options.boot, settled=options.settled
+        engine=options.engine,
+        mode=options.mode,
+        targets=targets,
+        boot=options.boot,
+        settled=options.settled,
+        mark=options.engine_mark,
     ).run(deadline)
 
 
@@ -78,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     container = kinds.add_parser("container")
     container.add_argument("mode", type=Quiesce, choices=(Quiesce.PAUSE, Quiesce.STOP))
     container.add_argument("--engine", required=True)
+    container.add_argument("--engine-mark", default="")
     container.add_argument("--target", action="append", default=[])
     container.add_argument("--settled", type=float, default=0.0)
     container.set_defaults(run=_container)

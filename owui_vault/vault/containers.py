@@ -24,13 +24,17 @@ def located(parts: Parts) -> Parts:
         return parts
     addresses = (wanted.engine,) if wanted.engine else engine_addresses(os.environ)
     found = find_container(wanted.container, addresses)
-    stop_seconds = parts.limits.capture.stop_seconds
     return replace(
         parts,
         instance=_directory(wanted, found.data_dir),
         container=found,
         quiescer=parts.quiescer
-        or ContainerQuiescer(*found.held, engine=found.record.engine, stop_seconds=stop_seconds),
+        or ContainerQuiescer(
+            *found.held,
+            engine=found.record.engine,
+            stop_seconds=parts.limits.capture.stop_seconds,
+            names=(found.record.name, *found.record.together),
+        ),
         application=parts.application or ContainerApplication(found.record, parts.clock),
     )
 

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from owui_vault.errors import QuiesceError, ResumeError, VaultError
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Clock, Held, Observation, Quiescer
+from owui_vault.ports import Candid, Clock, Held, Observation, Quiescer, Remarks
 from owui_vault.quiesce.command import RESCUE_ENVIRONMENT, today
 from owui_vault.quiesce.guardian import Guardian, GuardianTask
 from owui_vault.system.process import Command, run
@@ -61,6 +61,12 @@ class Hold:
         self._limits = limits or HoldLimits()
         self._began: float | None = None  # set while it is quiet
         self._quiet_seconds = 0.0
+        self._remarks = Remarks()
+
+    @property
+    def remarks(self) -> Remarks:
+        """What was not as it should be while it was quiet (`ports.Candid`)."""
+        return self._remarks
 
     @property
     def quiet_seconds(self) -> float:
@@ -96,6 +102,8 @@ class Hold:
             guardian.held(limit_seconds)
             held = _HeldByUs(self._quiescer, mode, self._quiescer.observe(), guardian, renew)
             held.demand_same(seen, mode)
+            if isinstance(self._quiescer, Candid):
+                self._remarks += self._quiescer.remarks
             _log.info("quiesced %s by %s", self._quiescer.name, mode.value)
             yield held
             held.demand_unbroken()

@@ -76,6 +76,15 @@ def test_what_was_stopped_or_paused_by_its_owner_stays_so(run, vault_of, tmp_pat
     assert broken_rules(vault.restore("latest", target=tmp_path / "back").data_dir) == ""
 
 
+def test_a_stop_that_needed_a_kill_is_told_in_report_and_manifest(run, vault_of):
+    instance = run("--env=DEAF=1", "--no-healthcheck")
+    report = vault_of(instance).snapshot(quiesce=Quiesce.STOP)
+    assert report.manifest
+    for warnings in (report.warnings, report.manifest.warnings):
+        assert f"container {instance.name} had to be killed (exit code 137)" in " ".join(warnings)
+    assert instance.runs()
+
+
 def test_a_container_that_is_removed_when_it_stops_is_paused_only(run, vault_of):
     instance = run("--rm")
     vault = vault_of(instance)

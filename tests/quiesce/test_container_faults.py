@@ -32,6 +32,7 @@ class StandIn:
         self.broken: dict[str, int] = {}
         self.listed = ["box"]
         self.answer: bytes | None = None  # instead of an inspection
+        self.forbidden: set[str] = set()  # ends of paths that a proxy before it does not let through
         self.calls: list[str] = []
         self.socket = folder / "engine.sock"
         self.server: socketserver.ThreadingUnixStreamServer | None = None
@@ -65,6 +66,14 @@ class StandIn:
         check = {"Interval": 10_000_000, "Timeout": 10_000_000, "Retries": 1}
         return json.dumps({"Id": "box", "Name": "/box", "State": state, "Config": {"Healthcheck": check}}).encode()
 
+    def forbids(self, path: str) -> bool:
+        return path.partition("?")[0].endswith(tuple(self.forbidden))
+
+    def answer_to(self, verb: str) -> tuple[int, bytes]:
+        if verb in self.forbidden:
+            return 403, b"<html>Forbidden</html>"
+        return (204, b"") if self.do(verb) else (500, b'{"message": "unable to freeze"}')
+
     def do(self, verb: str) -> bool:
         self.calls.append(verb)
         left = self.broken.get(verb, 0)
@@ -91,7 +100,9 @@ def _handler(engine: StandIn) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def do_GET(self) -> None:
-            if "/version" in self.path:
+            if engine.forbids(self.path):
+                self.reply(403, b"<html>Forbidden</html>")
+            elif "/version" in self.path:
                 self.reply(200, b'{"ApiVersion": "1.41"}')
             elif self.path.endswith("/box/json"):
                 self.reply(200, engine.inspection()) if engine.answer is None else self.reply(500, engine.answer)
@@ -102,8 +113,7 @@ def _handler(engine: StandIn) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             verb = self.path.partition("?")[0].rpartition("/")[2]
-            good = engine.do(verb)
-            self.reply(204 if good else 500, b"" if good else b'{"message": "unable to freeze"}')
+            self.reply(*engine.answer_to(verb))
 
     return Handler
 
@@ -216,6 +226,8 @@ def test_what_goes_down_again_after_its_start_is_told(engine, quiescer):
 def test_pids_of_another_machine_are_not_minded(engine, quiescer):
     quiescer.quiesce(Quiesce.PAUSE, soon())
     assert quiescer._marks == {}
+    (unchecked,) = quiescer.remarks.unchecked
+    assert "whether anything in container box ran during the pause" in unchecked
     quiescer.confirm(Quiesce.PAUSE, quiescer.observe())
     quiescer.resume(Quiesce.PAUSE, soon())
 
@@ -267,3 +279,39 @@ def test_a_target_that_is_none_is_refused():
 def test_an_address_over_tcp_is_understood():
     with pytest.raises(QuiesceError, match="no container engine answers"):
         HttpEngine("tcp://127.0.0.1:9").inspect("box")
+
+
+@pytest.mark.parametrize(("mode", "verb"), [(Quiesce.PAUSE, "pause"), (Quiesce.STOP, "stop")])
+def test_a_proxy_that_forbids_a_deed_is_named(engine, quiescer, mode, verb):
+    engine.forbidden = {verb}
+    with pytest.raises(QuiesceError, match="forbidden") as caught:
+        quiescer.quiesce(mode, soon(0.5))
+    assert f"box/{verb}" in caught.value.message
+    assert "docs/docker.md" in caught.value.hint
+    assert engine.status == "running"
+
+
+def test_a_proxy_that_forbids_the_way_back_is_named(engine, quiescer):
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    engine.forbidden = {"unpause"}
+    with pytest.raises(ResumeError, match=r"box/unpause is forbidden .*docs/docker.md"):
+        quiescer.resume(Quiesce.PAUSE, soon(0.3))
+    engine.forbidden = set()
+    quiescer.resume(Quiesce.PAUSE, soon())
+    assert engine.status == "running"
+
+
+def test_a_proxy_that_forbids_looking_is_named(engine, quiescer):
+    engine.forbidden = {"/box/json"}
+    with pytest.raises(QuiesceError, match="does not tell") as caught:
+        quiescer.observe()
+    assert "docs/docker.md" in caught.value.hint
+
+
+def test_an_engine_far_away_that_may_have_ended_a_paused_container_is_told(engine):
+    """Whether it was the engine or a person cannot be known there, and silence would leave the instance down."""
+    engine.status = "exited"
+    with pytest.raises(ResumeError, match="cannot be told") as caught:
+        rescue(engine).run(soon())
+    assert "docker start box" in caught.value.hint
+    assert engine.calls == []

@@ -1,4 +1,4 @@
-"""The engine itself dies while the instance is paused: an engine of the test's own, on a socket of its own."""
+"""The engine itself dies while the instance is quiet: an engine of the test's own, on a socket of its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from owui_vault.errors import QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
 from owui_vault.quiesce.command import RESCUE_ENVIRONMENT
 from owui_vault.quiesce.container import ContainerQuiescer
-from owui_vault.testing.quiescer_suite import eventually, soon
+from owui_vault.system import procfs
+from owui_vault.testing.quiescer_suite import eventually, run_rescue, soon
+from owui_vault.vault.hold import recover
 from owui_vault.vault.journal import Journal
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
@@ -22,10 +25,11 @@ HOLDER = Path(__file__).parent / "programs" / "holder.py"
 
 
 class OwnEngine:
-    """A dockerd with all its state in one folder, which lets containers live while it is away."""
+    """A dockerd with all its state in one folder. With `live_restore` containers live on while it is away."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, live_restore: bool) -> None:
         self.folder = folder
+        self.live_restore = live_restore
         self.address = f"unix://{folder}/engine.sock"
         self.program: subprocess.Popen[bytes] | None = None
 
@@ -45,7 +49,8 @@ class OwnEngine:
             *network,
         ]
         with (self.folder / "log").open("ab") as log:
-            self.program = subprocess.Popen([*argv, "--live-restore"], stdout=log, stderr=log, start_new_session=True)
+            argv += ["--live-restore"] if self.live_restore else []
+            self.program = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
         ready = eventually(lambda: self.call("info", check=False) != "" or self.program.poll() is not None, 60)
         if (
             self.program.poll() is not None and not again
@@ -75,9 +80,14 @@ class OwnEngine:
 
 
 @pytest.fixture
-def engine(image: str, tmp_path: Path, program: Callable[[str, str], Path]) -> Iterator[OwnEngine]:
+def live_restore() -> bool:
+    return True
+
+
+@pytest.fixture
+def engine(image: str, tmp_path: Path, program: Callable[[str, str], Path], live_restore: bool) -> Iterator[OwnEngine]:
     program("dockerd", "an engine that may be killed")
-    own = OwnEngine(tmp_path)
+    own = OwnEngine(tmp_path, live_restore=live_restore)
     own.up()
     try:
         saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
@@ -86,10 +96,36 @@ def engine(image: str, tmp_path: Path, program: Callable[[str, str], Path]) -> I
         assert saved.stdout is not None
         saved.stdout.close()
         saved.wait()
-        own.call("run", "--detach", "--name=box", "--network=none", "--no-healthcheck", "--init", image)
+        options = ("--network=none", "--no-healthcheck", "--init", "--restart=unless-stopped")
+        own.call("run", "--detach", "--name=box", *options, image)
         yield own
     finally:
         own.close()
+
+
+def without_live_restore(*modes: Quiesce) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("live_restore", "mode"), [(False, mode) for mode in modes], ids=[mode.value for mode in modes]
+    )
+
+
+def hold_forever(engine: OwnEngine, folder: Path, mode: Quiesce) -> subprocess.Popen[bytes]:
+    """A run that holds the container, and is about to be killed."""
+    (folder / "lock").mkdir()
+    what = f"box@{engine.address}"
+    places = (str(folder / "journal"), str(folder / "lock"))
+    argv = [sys.executable, str(HOLDER), "container", what, mode.value, *places, "600"]
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, env=RESCUE_ENVIRONMENT)
+    assert child.stdout is not None
+    assert [child.stdout.readline(), child.stdout.readline()] == [b"locked\n", b"quiet\n"]
+    return child
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert child.stdout is not None
+    child.stdout.close()
 
 
 def test_an_engine_killed_during_a_pause_finds_the_container_paused_and_it_is_woken(engine):
@@ -103,18 +139,64 @@ def test_an_engine_killed_during_a_pause_finds_the_container_paused_and_it_is_wo
     assert quiescer.observe().state is InstanceState.RUNNING
 
 
-def test_run_and_engine_killed_together_the_guardian_waits_for_the_engine(engine, tmp_path):
-    lock = tmp_path / "lock"
-    lock.mkdir()
-    what = f"box@{engine.address}"
-    argv = [sys.executable, str(HOLDER), "container", what, "pause", str(tmp_path / "journal"), str(lock), "600"]
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, env=RESCUE_ENVIRONMENT)
-    assert child.stdout is not None
-    assert [child.stdout.readline(), child.stdout.readline()] == [b"locked\n", b"quiet\n"]
+@without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
+def test_an_engine_that_takes_its_containers_along_finds_them_started_again(engine, mode):
+    quiescer = ContainerQuiescer("box", engine=engine.address, stop_seconds=5)
+    quiescer.quiesce(mode, soon())
+    since = quiescer.observe()
     engine.kill()
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    child.stdout.close()
+    engine.up()
+    if mode is Quiesce.PAUSE:
+        with pytest.raises(QuiesceError):
+            quiescer.confirm(mode, since)
+    quiescer.resume(mode, soon())
+    assert quiescer.observe().state is InstanceState.RUNNING
+
+
+@without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
+def test_run_and_engine_killed_together_without_live_restore(engine, tmp_path, mode):
+    child = hold_forever(engine, tmp_path, mode)
+    engine.kill()
+    kill(child)
+    time.sleep(1)
+    engine.up()
+    quiescer = ContainerQuiescer("box", engine=engine.address)
+    assert eventually(lambda: quiescer.observe().state is InstanceState.RUNNING, 15)
+    assert eventually(lambda: Journal(tmp_path / "journal").records() == (), 30)
+    assert quiescer.observe().state is InstanceState.RUNNING
+
+
+@without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
+def test_all_killed_at_once_recover_starts_what_the_engine_took_along(engine, tmp_path, mode):
+    """As with a whole control group, or the machine: no guardian is left, only what was written down."""
+    child = hold_forever(engine, tmp_path, mode)
+    (guardian,) = [each.identity.pid for each in procfs.processes() if each.parent == child.pid]
+    os.kill(guardian, signal.SIGKILL)
+    kill(child)
+    engine.kill()
+    engine.up()
+    quiescer = ContainerQuiescer("box", engine=engine.address)
+    assert quiescer.observe().state is InstanceState.STOPPED
+    assert len(recover(Journal(tmp_path / "journal"))) == 1
+    assert quiescer.observe().state is InstanceState.RUNNING
+
+
+def test_what_a_person_stopped_during_a_pause_stays_stopped(engine):
+    quiescer = ContainerQuiescer("box", engine=engine.address)
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    command = quiescer.rescue_command(Quiesce.PAUSE)
+    engine.call("stop", "--time=5", "box")
+    assert run_rescue(command) == 0
+    assert quiescer.observe().state is InstanceState.STOPPED
+    with pytest.raises(ResumeError, match="box is exited"):
+        quiescer.resume(Quiesce.PAUSE, soon())
+    assert quiescer.observe().state is InstanceState.STOPPED
+
+
+def test_run_and_engine_killed_together_the_guardian_waits_for_the_engine(engine, tmp_path):
+    child = hold_forever(engine, tmp_path, Quiesce.PAUSE)
+    engine.kill()
+    kill(child)
     time.sleep(1)
     engine.up()
     quiescer = ContainerQuiescer("box", engine=engine.address)
