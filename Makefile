@@ -68,8 +68,9 @@ schemas:  ## write the JSON Schemas in docs/ anew
 engines:  ## other versions of restic and borg for the tests, in .cache/engines
 	tools/engine-matrix
 
-soak: set-up-test  ## kill the whole program at random moments, check every promise, write docs/reliability.md
+soak: set-up-test  ## every test that kills, races or counts, with its full count; writes docs/reliability.md
 	$(bin)/python -m tests.kill --rounds $(ROUNDS) --write docs/reliability.md
+	$(bin)/python -m tests.soak --write docs/reliability.md
 
 bench: set-up-test  ## our path beside the bare engines and the tutorial's ways (SIZE=1GB)
 	$(bin)/python -m tests.benchmarks --size $(SIZE)

@@ -83,10 +83,23 @@ def seed() -> random.Random:
     return random.Random(SEED)
 
 
-@pytest.fixture(scope="session")
-def soak() -> Callable[[int], int]:
-    """`soak(1000)`: how many of the full count this run does; never fewer than one."""
-    return lambda full: max(1, round(full * SOAK))
+@pytest.fixture
+def soak(record_property: Callable[[str, object], None]) -> Callable[[int], int]:
+    """`soak(1000)`: how many of the full count this run does; never fewer than one. `make soak` does all of them."""
+
+    def counted(full: int) -> int:
+        count = max(1, round(full * SOAK))
+        record_property("count", count)
+        return count
+
+    return counted
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose counts come from the setting, for `make soak`."""
+    for item in items:
+        if "soak" in getattr(item, "fixturenames", ()):
+            item.add_marker("soak")
 
 
 def miss(message: str) -> None:

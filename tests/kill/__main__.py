@@ -59,7 +59,7 @@ def main() -> int:
         share = len(range(number, arguments.rounds, len(cases)))
         done += rounds(engine, share, generator, busy=busy)
     if arguments.write:
-        write(arguments.write, section(done, arguments))
+        write(arguments.write, section(done, arguments), TITLE)
         print(f"wrote {arguments.write}")
     return 0
 
@@ -104,10 +104,10 @@ def section(done: list[Round], arguments: argparse.Namespace) -> str:
     )
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, title: str) -> None:
     """Replace the section of this title, or add it at the end."""
     before = path.read_text(encoding="utf-8")
-    pattern = re.compile(rf"^{TITLE}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    pattern = re.compile(rf"^{title}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     after = pattern.sub(lambda _: text + "\n", before) if pattern.search(before) else f"{before}\n{text}"
     path.write_text(after.rstrip() + "\n", encoding="utf-8")
 
