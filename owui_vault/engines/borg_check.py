@@ -56,7 +56,8 @@ def _listener(borg: Borg) -> Callable[[Message], None]:
 
 
 def _problems(complaints: Sequence[Message]) -> tuple[str, ...]:
-    found = [_one_line(each.text) for each in complaints if each.text and not _HARMLESS.search(each.text)]
+    telling = (each.text for each in complaints if each.text and not each.is_of_the_host)
+    found = [_one_line(text) for text in telling if not _HARMLESS.search(text)]
     if len(found) > _MOST_PROBLEMS:
         found[_MOST_PROBLEMS:] = [f"and {len(found) - _MOST_PROBLEMS} more"]
     return tuple(found)
@@ -91,6 +92,8 @@ def _read(borg: Borg, archive: Archive, share: float, source: random.Random) -> 
                                 on_message=_listener(borg)))  # fmt: skip
     except RepositoryDamagedError as error:
         return (_one_line(f"{archive.name}: {error.message}: {error.stderr_tail}"),)
+    if done.status == 0:
+        return ()
     return tuple(f"{archive.name}: {problem}" for problem in _problems(done.complaints))
 
 

@@ -153,7 +153,8 @@ def _extract(borg: Borg, archive: Archive, target: Path, paths: tuple[str, ...],
         done = borg.run(request)
     except RepositoryFullError as error:
         raise _no_space(target) from error
-    _judge(done.complaints, target)
+    if done.status != 0:  # with 0 all came back, whatever was said on the way
+        _judge(done.complaints, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ class _Listener:
 
 def _judge(complaints: Sequence[Message], target: Path) -> None:
     """A warning of `extract` is a file that did not come back."""
-    serious = [each.text for each in complaints if not _HARMLESS.search(each.text)]
+    serious = [each.text for each in complaints if not (each.is_of_the_host or _HARMLESS.search(each.text))]
     if any(tells_full_disk(text) for text in serious):
         raise _no_space(target)
     for text in serious:

@@ -17,6 +17,7 @@ from owui_vault.model import Label, Snapshot
 
 _MOST_MESSAGES = 200  # a damaged repository can complain about each of its objects
 _LONGEST_COMMENT = 100_000
+_FROM_THE_HOST = "Remote: "
 _COMPLAINTS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 
 #: What `list --json` is asked for. `barchive` is the name with all its bytes.
@@ -35,6 +36,7 @@ class Message:
     level: str = ""
     msgid: str = ""
     text: str = ""
+    logger: str = ""
     path: str = ""
     status: str = ""  # of a file: A, M, U, d, E, …
     done: int | None = None
@@ -44,6 +46,14 @@ class Message:
     def is_complaint(self) -> bool:
         """A warning or an error."""
         return self.type == "log_message" and self.level in _COMPLAINTS
+
+    @property
+    def is_of_the_host(self) -> bool:
+        """What ssh or the host's shell wrote on the way, such as a banner: nothing that borg has to say.
+
+        What the borg over there says begins with the same word, and bears the name of one of borg's loggers.
+        """
+        return self.level == "WARNING" and self.logger in ("", "root") and self.text.startswith(_FROM_THE_HOST)
 
 
 def parse_message(line: str) -> Message:
@@ -59,6 +69,7 @@ def parse_message(line: str) -> Message:
         level=_text(document, "levelname"),
         msgid=_text(document, "msgid"),
         text=_text(document, "message"),
+        logger=_text(document, "name"),
         path=_text(document, "path"),
         status=_text(document, "status"),
         done=done,

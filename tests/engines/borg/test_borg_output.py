@@ -199,6 +199,14 @@ def test_text_that_is_no_json_is_a_complaint() -> None:
     assert parse_message("ssh: connect to host nas port 22: No route to host").is_complaint
 
 
+def test_a_banner_of_the_host_is_no_complaint_of_borg() -> None:
+    """The borg on the host is heard all the same: its words bear its logger's name."""
+    said = {"type": "log_message", "levelname": "WARNING", "name": "root", "message": "Remote: Authorized use only"}
+    assert parse_message(json.dumps(said)).is_of_the_host
+    for telling in ({"name": "borg.repository"}, {"levelname": "ERROR"}, {"message": "a: Permission denied"}):
+        assert not parse_message(json.dumps(said | telling)).is_of_the_host
+
+
 def test_complaints_are_bounded() -> None:
     transcript = Transcript()
     for number in range(10_000):

@@ -67,7 +67,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, borg_program: Path) -> Iter
     limited = f'command="{borg_program} serve --append-only --restrict-to-path {folder}",restrict'
     (folder / "authorized").write_text(keygen(folder / "full") + f"{limited} {keygen(folder / 'append')}")
     (folder / "known").write_text(f"[127.0.0.1]:{port} {host}")
+    (folder / "banner").write_text("Authorized use only. Permission denied to everybody else.\n")
     (folder / "config").write_text(
+        f"Banner {folder / 'banner'}\n"
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
         f"PidFile {folder / 'pid'}\nStrictModes no\nPermitRootLogin yes\nUsePAM no\nPasswordAuthentication no\n"
     )
@@ -112,7 +114,8 @@ def test_everything_works_over_ssh(server: Server, tmp_path: Path) -> None:
     third = bench.store(3).snapshot
     bench.engine.remove([second.engine_id, third.engine_id], bench.call())
     assert (bench.engine.compact(bench.call()) or 0) > 4_000_000
-    assert bench.engine.verify(bench.call(), read_data=1.0) == ()
+    for read_data in (0.0, 0.3, 1.0):
+        assert bench.engine.verify(bench.call(), read_data=read_data) == ()
     assert [each.engine_id for each in bench.engine.snapshots(bench.call())] == [changed.engine_id]
 
 
