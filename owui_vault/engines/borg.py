@@ -6,6 +6,7 @@ Program: a name with a slash is that very program; `borg` is the one of this Pyt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceip
 from owui_vault.ports import Call, SecretSource
 
 _ENCRYPTIONS = ("repokey-blake2", "repokey", "keyfile-blake2", "keyfile")
+_ELSEWHERE = re.compile(r"[^/]*:")  # `ssh://…`, `file://…` and `user@host:…`, told from paths as borg does it
 _NOTHING: Mapping[str, SecretSource | str] = MappingProxyType({})
 
 
@@ -50,7 +52,7 @@ class BorgEngine:
             raise ConfigError(
                 f"{encryption!r} is no encryption of borg", hint=f"Choose one of {', '.join(_ENCRYPTIONS)}."
             )
-        self._location = location
+        self._location = _absolute(location)
         self._passphrase = passphrase
         self._environment = dict(environment)
         self._program = program
@@ -147,3 +149,8 @@ class BorgEngine:
             remote_path=self._remote_path,
         )
         return Borg(setting, call)
+
+
+def _absolute(location: str) -> str:
+    """A path of this machine, wherever borg is started: it is in the stage for some of its work, and not for other."""
+    return location if _ELSEWHERE.match(location) else str(Path(location).expanduser().absolute())

@@ -40,7 +40,7 @@ class DirectoryEngine:
     name = "directory"
 
     def __init__(self, location: Path, passphrase: SecretSource) -> None:
-        self._folder = location
+        self._folder = location.absolute()
         self._passphrase = passphrase
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,18 @@ class StoringTests(EngineBench):
         with pytest.raises(RepositoryExistsError):
             bench.engine.initialize(bench.call())
         assert {name: (seen.kind, seen.digest) for name, seen in look(bench.repository).items()} == before
+
+    def test_a_relative_location_is_one_place(self, empty: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The one it was when the engine was made, for all calls."""
+        monkeypatch.chdir(empty.folder)
+        engine = self.make(Path())
+        tree = empty.build()
+        monkeypatch.chdir(tree)
+        created = engine.initialize(empty.call())
+        stored = engine.store(tree, make_label(), empty.call()).snapshot
+        assert [each.engine_id for each in engine.snapshots(empty.call())] == [stored.engine_id]
+        assert empty.engine.inspect(empty.call()).id == created.id
+        assert sorted(path.name for path in empty.folder.iterdir()) == ["repository", "stage", "state"]
 
     def test_a_missing_repository_is_named_and_not_made(self, empty: Bench) -> None:
         """A disk that is not mounted must not become a directory below the mount point."""
