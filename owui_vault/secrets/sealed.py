@@ -8,7 +8,8 @@ import json
 import os
 import re
 import secrets as randomness
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from owui_vault.errors import SecretError
 from owui_vault.model import Secret
 from owui_vault.system.files import write_durably
+from owui_vault.system.lock import file_lock
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -68,6 +70,24 @@ def seal(path: Path, entries: Mapping[str, Secret], unlock: Secret) -> tuple[str
         _check_entry(name, secret)
     if not unlock.reveal():
         raise SecretError("the key of a sealed file cannot be empty", hint="Choose a long one and keep it elsewhere.")
+    with _alone_with(path):
+        return _seal(path, entries, unlock)
+
+
+@contextmanager
+def _alone_with(path: Path) -> Iterator[None]:
+    """Nobody else puts secrets into the file meanwhile: theirs, or ours, would be lost."""
+    try:
+        with file_lock(path.resolve()):
+            yield
+    except OSError as error:
+        raise SecretError(
+            f"cannot write the sealed file {path}: {error.strerror}",
+            hint="Does its folder exist, and may this user write there?",
+        ) from error
+
+
+def _seal(path: Path, entries: Mapping[str, Secret], unlock: Secret) -> tuple[str, ...]:
     existing = _read(path) if path.exists() else None
     scrypt = existing.scrypt if existing else _Scrypt(salt=randomness.token_bytes(_SALT_BYTES))
     cipher = _cipher(scrypt, unlock)
@@ -76,7 +96,7 @@ def seal(path: Path, entries: Mapping[str, Secret], unlock: Secret) -> tuple[str
     boxes = dict(existing.boxes) if existing else {}
     boxes |= {name: _close(cipher, name, secret) for name, secret in entries.items()}
     check = existing.check if existing else _close(cipher, _CHECK, Secret(""))
-    _write(path, _SealedFile(scrypt=scrypt, check=check, boxes=boxes))
+    write_durably(path.resolve(), _to_bytes(_SealedFile(scrypt=scrypt, check=check, boxes=boxes)))
     return tuple(sorted(boxes))
 
 
@@ -96,16 +116,6 @@ def unseal(path: Path, name: str, unlock: Secret) -> str:
 def names(path: Path) -> tuple[str, ...]:
     """The names in a sealed file; no key is needed. Raises SecretError."""
     return tuple(sorted(_read(path).boxes))
-
-
-def _write(path: Path, file: _SealedFile) -> None:
-    try:
-        write_durably(path.resolve(), _to_bytes(file))
-    except OSError as error:
-        raise SecretError(
-            f"cannot write the sealed file {path}: {error.strerror}",
-            hint="Does its folder exist, and may this user write there?",
-        ) from error
 
 
 def _check_entry(name: str, secret: Secret) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from owui_vault.errors import NoSpaceError
+
+_UNFINISHED = ".new"
+_ABANDONED_SECONDS = 3600.0  # nobody takes that long to write one of these files
 
 
 def private_directory(path: Path) -> Path:
@@ -21,17 +26,35 @@ def private_directory(path: Path) -> Path:
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Replace the file in one step: a crash leaves the old bytes or the new ones, and these are on disk afterwards."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(file.fileno(), mode)
-        os.fsync(file.fileno())
-    beside.rename(path)
+    """Replace the file in one step: a crash leaves the old bytes or the new ones, and these are on disk afterwards.
+
+    Writers at the same time do no harm to each other: the last one wins. `lock.file_lock` is for those who first read.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
+    beside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+            written = os.fstat(file.fileno()).st_mtime
+        beside.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _remove_abandoned(path, before=written - _ABANDONED_SECONDS)
     sync_directory(path.parent)
+
+
+def _remove_abandoned(path: Path, before: float) -> None:
+    """Remove what killed writers of this file left. Their age is told by the file system's own clock."""
+    with os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f".{path.name}.") and entry.name.endswith(_UNFINISHED):
+                with suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        Path(entry.path).unlink()
 
 
 def sync_directory(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.errors import LockHeldError
@@ -27,6 +27,38 @@ def directory_lock(path: Path, *, wait_seconds: float, clock: Clock, what: str) 
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Be the only one who reads a file and writes it anew: for moments, so that nobody is told to wait.
+
+    The lock is a file beside it, which is gone afterwards: the file itself is replaced at each writing, and directories
+    cannot be locked on NFS.
+    """
+    beside = path.with_name(f".{path.name}.lock")
+    descriptor = _locked(beside)
+    try:
+        yield
+    finally:
+        beside.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            mine = os.fstat(descriptor)
+            with suppress(FileNotFoundError):
+                there = os.lstat(path)
+                if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # the holder before us has removed it: locking what nobody finds excludes nobody
 
 
 def _acquire(descriptor: int, wait_seconds: float, clock: Clock, what: str) -> None:

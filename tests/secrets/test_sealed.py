@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,12 @@ def test_any_secret_comes_back(tmp_path: Path, entries: dict[str, str]) -> None:
     path.unlink(missing_ok=True)
     seal(path, {name: Secret(text) for name, text in entries.items()}, KEY)
     assert {name: unseal(path, name, KEY) for name in names(path)} == entries
+
+
+def test_secrets_sealed_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sealed"
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(lambda name: seal(path, {name: Secret(f"of {name}")}, KEY), "abcd"))
+    assert names(path) == ("a", "b", "c", "d")
+    assert unseal(path, "c", KEY) == "of c"
+    assert [each.name for each in tmp_path.iterdir()] == ["keys.sealed"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,30 @@ def test_links_do_not_hide_where_a_path_lies(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "data")
     assert is_within(tmp_path / "link" / "x", tmp_path / "data")
     assert not is_within(tmp_path / "database", tmp_path / "data")
+
+
+def test_writers_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:
+    texts = [bytes([letter]) * 100_000 for letter in range(65, 81)]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(lambda text: write_durably(tmp_path / "f", text), texts * 3))
+    assert (tmp_path / "f").read_bytes() in texts
+    assert [each.name for each in tmp_path.iterdir()] == ["f"]
+
+
+def test_what_a_killed_writer_left_is_removed_later(tmp_path: Path) -> None:
+    old, young, foreign = tmp_path / ".f.aaaa.new", tmp_path / ".f.bbbb.new", tmp_path / ".g.aaaa.new"
+    for path in (old, young, foreign):
+        path.write_text("half")
+    for path in (old, foreign):
+        os.utime(path, (0, 0))
+    write_durably(tmp_path / "f", b"ours")
+    assert not old.exists()
+    assert young.exists()
+    assert foreign.exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_durably(tmp_path / "f", b"ours")
+    assert [each.name for each in tmp_path.iterdir()] == ["f"]

@@ -3,12 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from owui_vault.errors import LockHeldError
 from owui_vault.system.clock import SystemClock
-from owui_vault.system.lock import directory_lock
+from owui_vault.system.lock import directory_lock, file_lock
 
 
 def lock(path: Path, wait: float = 0.0):  # type: ignore[no-untyped-def]
@@ -51,3 +52,31 @@ def test_nothing_is_written(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
     after = tmp_path.stat()
     assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
+
+
+def test_whoever_reads_and_writes_a_file_anew_is_alone_with_it(tmp_path: Path) -> None:
+    """Processes and threads alike; nothing is left beside the file."""
+    count = (
+        "import sys; from pathlib import Path\n"
+        "from owui_vault.system.files import write_durably\n"
+        "from owui_vault.system.lock import file_lock\n"
+        "path = Path(sys.argv[1])\n"
+        "for _ in range(25):\n"
+        "    with file_lock(path):\n"
+        "        write_durably(path, str(int(path.read_text()) + 1).encode())\n"
+    )
+    (tmp_path / "f").write_text("0")
+    with ExitStack() as stack:
+        programs = [
+            stack.enter_context(subprocess.Popen([sys.executable, "-c", count, str(tmp_path / "f")])) for _ in range(4)
+        ]
+    assert [each.returncode for each in programs] == [0, 0, 0, 0]
+    assert (tmp_path / "f").read_text() == "100"
+    assert [each.name for each in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_lock_file_of_a_killed_run_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".f.lock").touch()
+    with file_lock(tmp_path / "f"):
+        pass
+    assert list(tmp_path.iterdir()) == []
