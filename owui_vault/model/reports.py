@@ -11,7 +11,7 @@ from owui_vault.model.basics import Component, Outcome
 from owui_vault.model.containers import ContainerRecord
 from owui_vault.model.manifest import CollectionRecord, LeftOut, Manifest, ProofRecord, SecretKeyRecord
 from owui_vault.model.retention import PrunePlan
-from owui_vault.model.snapshots import RepositoryInfo, Snapshot
+from owui_vault.model.snapshots import RepositoryInfo, SkippedFile, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,8 @@ class RepositoryResult:
     error: VaultError | None = None
     added_bytes: int = 0
     read_bytes: int = 0
+    skipped: tuple[SkippedFile, ...] = ()  # what the engine could not read
+    changed: tuple[str, ...] = ()  # what somebody changed while the engine read it, relative to the data directory
     took: timedelta = timedelta()
 
 

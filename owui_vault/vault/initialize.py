@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
@@ -46,7 +46,7 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
             info, created = _create(parts, repository)
         if not created:
             _demand_same_id(known, info, request)
-        _remember(parts, repository, info, known)
+        parts.state.remember_repository(call.folder, info.id)
     return InitializeResult(
         repository=repository.name,
         info=info,
@@ -84,19 +84,10 @@ def _demand_same_id(known: RepositoryMemory, info: RepositoryInfo, request: Init
         )
 
 
-def _remember(parts: Parts, repository: Repository, info: RepositoryInfo, known: RepositoryMemory) -> None:
-    """Note the id and, for a repository that was here before us, the newest snapshot of each of its series."""
-    folder = parts.call(repository).folder
-    last = known.last if known.id == info.id else ()
-    parts.state.remember_repository(folder, RepositoryMemory(id=info.id, last=last))
-
-
 def _adopt(parts: Parts, fingerprint: str) -> None:
     if not fingerprint:
         raise ConfigError(
             "there is nothing to adopt the series for: this instance has no user yet, or its database cannot be read",
             hint="Create the first user, then run `init --adopt`.",
         )
-    instance = parts.the_instance().name
-    memory = parts.state.instance_memory(instance)
-    parts.state.remember_instance(instance, replace(memory, adopted=fingerprint))
+    parts.state.adopt(parts.the_instance().name, fingerprint)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -29,6 +29,7 @@ from owui_vault.instance.layout import capture_plan
 from owui_vault.instance.locate import look_at
 from owui_vault.instance.names import DATABASE
 from owui_vault.instance.surroundings import Surroundings
+from owui_vault.instance.uploads import names
 from owui_vault.model import (
     Captured,
     CapturePlan,
@@ -48,7 +49,7 @@ from owui_vault.vault.hold_open import hold_over
 from owui_vault.vault.notify import tell
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.recover import recovered, work_folder
-from owui_vault.vault.storing import store_everywhere
+from owui_vault.vault.storing import settle, store_everywhere
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, survey
 
 _TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -86,6 +87,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     repositories = parts.select(request.to)
     _demand_tags(request.tags)
     with recovered(parts) as (data_dir, lock):
+        settled = settle(parts, repositories, watch)
         surveyed, around = _look(parts, data_dir, repositories, watch)
         work_dir = work_folder(parts, data_dir)
         try:
@@ -98,7 +100,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
         finally:
             clear_stage(work_dir)
     took = timedelta(seconds=parts.clock.monotonic() - started)
-    warnings = (*manifest.warnings, *_clock_warnings(manifest, surveyed), *_passphrase_warnings(repositories))
+    warnings = (*settled, *manifest.warnings, *_clock_warnings(manifest, surveyed), *_passphrase_warnings(repositories))
     return _report(request, manifest, warnings, results, took)
 
 
@@ -190,10 +192,12 @@ def _quiet(parts: Parts, lock: int) -> Hold | None:
 def _naming(parts: Parts, request: SnapshotRequest, surveyed: Sequence[Surveyed]) -> Naming:
     """A new id and the next number of the series; a number is used up even if nothing comes of this run."""
     instance = parts.the_instance().name
-    memory = parts.state.instance_memory(instance)
     known = [each.label.sequence for found in surveyed for each in found.series(instance) if each.label]
-    sequence = max([memory.sequence, *known]) + 1
-    parts.state.remember_instance(instance, replace(memory, sequence=sequence))
+    highest = max(known, default=0)
+    if request.dry_run:
+        sequence = max(highest, parts.state.instance_memory(instance).sequence) + 1
+    else:
+        sequence = parts.state.next_sequence(instance, highest)
     return Naming(id=os.urandom(4).hex(), sequence=sequence, tags=tuple(sorted(set(request.tags))))
 
 
@@ -219,10 +223,7 @@ def _report(
     took: timedelta,
 ) -> SnapshotReport:
     stored = [each.snapshot for each in results if each.snapshot]
-    late = [each for each in stored if each.outcome is not manifest.outcome]
-    problems = manifest.problems
-    if late:
-        problems += ("files changed in the stage, or could not be read, while the engine ran",)
+    problems = (*manifest.problems, *_late_problems(manifest, results))
     report = SnapshotReport(
         id=manifest.id,
         instance=manifest.instance,
@@ -241,6 +242,19 @@ def _report(
         errors[0].report = report
         raise errors[0]
     return report
+
+
+def _late_problems(manifest: Manifest, results: Sequence[RepositoryResult]) -> Iterator[str]:
+    """What went wrong after the manifest was written, by name."""
+    for each in results:
+        unread = [f"{file.path} ({file.reason})" for file in each.skipped]
+        if unread:
+            yield f"could not be read while it was stored in {each.repository}: {names(unread)}"
+        if each.changed:
+            yield f"changed while it was stored in {each.repository}: {names(each.changed)}"
+        told = unread or each.changed
+        if each.snapshot and each.snapshot.outcome is not manifest.outcome and not told:
+            yield f"{each.repository} has it as {each.snapshot.outcome.value}, without saying why"
 
 
 def _told(parts: Parts, report: SnapshotReport) -> SnapshotReport:

@@ -7,6 +7,7 @@ another repository lies where the known one was.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,20 +15,31 @@ from pathlib import Path
 from owui_vault.model import LedgerEntry
 from owui_vault.model.codec import dumps
 from owui_vault.system.files import private_directory, read_json, write_durably
+from owui_vault.system.lock import file_lock
 
 LEDGER_LENGTH = 100
+_MEMORY = "memory.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryMemory:
-    """What is known of one repository. `last` is our id of the newest snapshot stored by the named series."""
+    """What is known of one repository.
+
+    `last` is our id of the newest snapshot stored by the named series. `unverified` are our ids of snapshots, each with
+    its series, that a run began to store and did not look after to the end: not to be believed when COMPLETE.
+    """
 
     id: str = ""
     last: tuple[tuple[str, str], ...] = ()
+    unverified: tuple[tuple[str, str], ...] = ()
 
     def last_of(self, instance: str) -> str:
         """Our id of the newest snapshot this machine stored for the series; empty when it stored none."""
         return dict(self.last).get(instance, "")
+
+    def unverified_of(self, instance: str) -> frozenset[str]:
+        """Our ids of the series' snapshots that nobody has looked after."""
+        return frozenset(one for one, series in self.unverified if series == instance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,33 +71,72 @@ class StateDirectory:
 
     def repository_memory(self, folder: Path) -> RepositoryMemory:
         """What was noted in a repository's folder."""
-        known = read_json(folder / "memory.json")
-        last = known.get("last")
-        pairs = tuple((str(key), str(value)) for key, value in last.items()) if isinstance(last, dict) else ()
-        return RepositoryMemory(id=str(known.get("id", "")), last=pairs)
+        known = read_json(folder / _MEMORY)
+        return RepositoryMemory(
+            id=str(known.get("id", "")), last=_pairs(known.get("last")), unverified=_pairs(known.get("unverified"))
+        )
 
-    def remember_repository(self, folder: Path, memory: RepositoryMemory) -> None:
-        """Note a repository's id and the newest snapshot of each series."""
-        text = dumps({"id": memory.id, "last": dict(memory.last)})
-        write_durably(folder / "memory.json", text.encode())
+    def remember_repository(self, folder: Path, repository_id: str) -> None:
+        """Note which repository lies there; what was known of another one is forgotten."""
+
+        def change(known: RepositoryMemory) -> RepositoryMemory:
+            fits = known.id in ("", repository_id)
+            return replace(known, id=repository_id) if fits else RepositoryMemory(id=repository_id)
+
+        self._change_repository(folder, change)
+
+    def remember_storing(self, folder: Path, instance: str, snapshot_id: str) -> None:
+        """Note, before it is stored, that a snapshot will have to be looked after."""
+        self._change_repository(
+            folder, lambda known: replace(known, unverified=(*known.unverified, (snapshot_id, instance)))
+        )
 
     def remember_stored(self, folder: Path, instance: str, snapshot_id: str) -> None:
-        """Note the newest snapshot of a series."""
-        memory = self.repository_memory(folder)
-        last = {**dict(memory.last), instance: snapshot_id}
-        self.remember_repository(folder, replace(memory, last=tuple(last.items())))
+        """Note the newest snapshot of a series, which has been looked after."""
+
+        def change(known: RepositoryMemory) -> RepositoryMemory:
+            return replace(known, last=tuple({**dict(known.last), instance: snapshot_id}.items()))
+
+        self._change_repository(folder, change)
+        self.forget_storing(folder, (snapshot_id,))
+
+    def forget_storing(self, folder: Path, snapshot_ids: Collection[str]) -> None:
+        """These are as good as they say, or are gone."""
+
+        def change(known: RepositoryMemory) -> RepositoryMemory:
+            return replace(known, unverified=tuple(each for each in known.unverified if each[0] not in snapshot_ids))
+
+        self._change_repository(folder, change)
+
+    def _change_repository(self, folder: Path, change: Callable[[RepositoryMemory], RepositoryMemory]) -> None:
+        with file_lock(folder / _MEMORY):
+            memory = change(self.repository_memory(folder))
+            known = {"id": memory.id, "last": dict(memory.last), "unverified": dict(memory.unverified)}
+            write_durably(folder / _MEMORY, dumps(known).encode())
 
     def instance_memory(self, instance: str) -> InstanceMemory:
         """What was noted about a series."""
-        known = read_json(self.root / "instances" / instance / "memory.json")
+        known = read_json(self.root / "instances" / instance / _MEMORY)
         sequence = known.get("sequence")
         return InstanceMemory(
             sequence=sequence if isinstance(sequence, int) else 0, adopted=str(known.get("adopted", ""))
         )
 
-    def remember_instance(self, instance: str, memory: InstanceMemory) -> None:
-        """Note the highest sequence number and an adopted fingerprint."""
-        write_durably(self.instance_folder(instance) / "memory.json", dumps(memory).encode())
+    def next_sequence(self, instance: str, known: int) -> int:
+        """A number higher than `known` and every one given out before; it is used up."""
+        with file_lock(self.instance_folder(instance) / _MEMORY):
+            memory = self.instance_memory(instance)
+            sequence = max(memory.sequence, known) + 1
+            self._remember_instance(instance, replace(memory, sequence=sequence))
+        return sequence
+
+    def adopt(self, instance: str, fingerprint: str) -> None:
+        """Note that the instance with this fingerprint goes on with the series."""
+        with file_lock(self.instance_folder(instance) / _MEMORY):
+            self._remember_instance(instance, replace(self.instance_memory(instance), adopted=fingerprint))
+
+    def _remember_instance(self, instance: str, memory: InstanceMemory) -> None:
+        write_durably(self.instance_folder(instance) / _MEMORY, dumps(memory).encode())
 
     def ledger(self, instance: str) -> tuple[LedgerEntry, ...]:
         """Earlier verifications, oldest first."""
@@ -95,8 +146,14 @@ class StateDirectory:
 
     def add_to_ledger(self, instance: str, entry: LedgerEntry) -> None:
         """Note a verification; the oldest entries are forgotten."""
-        entries = (*self.ledger(instance), entry)[-LEDGER_LENGTH:]
-        write_durably(self.instance_folder(instance) / "ledger.json", dumps({"entries": entries}).encode())
+        path = self.instance_folder(instance) / "ledger.json"
+        with file_lock(path):
+            entries = (*self.ledger(instance), entry)[-LEDGER_LENGTH:]
+            write_durably(path, dumps({"entries": entries}).encode())
+
+
+def _pairs(known: object) -> tuple[tuple[str, str], ...]:
+    return tuple((str(key), str(value)) for key, value in known.items()) if isinstance(known, dict) else ()
 
 
 def _ledger_entry(known: object) -> LedgerEntry | None:

@@ -9,7 +9,17 @@ from datetime import timedelta
 
 from owui_vault.capture.inventory import verify_stage
 from owui_vault.errors import CancelledError, VaultError
-from owui_vault.model import Captured, Label, Manifest, Outcome, Progress, RepositoryResult, Step
+from owui_vault.model import (
+    Captured,
+    Label,
+    Manifest,
+    Outcome,
+    Progress,
+    RepositoryResult,
+    Snapshot,
+    Step,
+    StoreReceipt,
+)
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.survey import Surveyed, patiently
 
@@ -39,15 +49,17 @@ def store_everywhere(
 def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surveyed, watch: Watch) -> RepositoryResult:
     started = parts.clock.monotonic()
     repository = surveyed.repository
-    call = parts.call(repository, watch)
+    folder = parts.call(repository).folder
     watch.progress(Progress(step=Step.STORE, repository=repository.name))
-    label = _label(manifest, repository, surveyed)
-    receipt = patiently(parts, lambda: repository.engine.store(captured.stage, label, call), watch)
+    # Before: whoever kills us while the engine works must not leave a snapshot that is believed unseen.
+    parts.state.remember_storing(folder, manifest.instance, manifest.id)
+    receipt = _stored(parts, captured, _label(manifest, repository, surveyed), repository, watch)
+    changed = verify_stage(captured)
     stored = receipt.snapshot
-    if stored.label and stored.is_restore_point and verify_stage(captured):
+    if changed and stored.is_restore_point:
         # A link shares its bytes with the live file: somebody changed an upload that should never change.
-        stored = repository.engine.relabel(stored.engine_id, replace(stored.label, outcome=Outcome.INCOMPLETE), call)
-    parts.state.remember_stored(call.folder, manifest.instance, manifest.id)
+        stored = _made_incomplete(parts, repository, stored, watch)
+    parts.state.remember_stored(folder, manifest.instance, manifest.id)
     took = timedelta(seconds=parts.clock.monotonic() - started)
     _log.info("stored %s in %s: %d bytes added", manifest.id, repository.name, receipt.added_bytes)
     return RepositoryResult(
@@ -55,8 +67,69 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
         snapshot=replace(stored, repository=repository.name),
         added_bytes=receipt.added_bytes,
         read_bytes=receipt.read_bytes,
+        skipped=receipt.skipped,
+        changed=changed,
         took=took,
     )
+
+
+def _stored(parts: Parts, captured: Captured, label: Label, repository: Repository, watch: Watch) -> StoreReceipt:
+    call = parts.call(repository, watch)
+    try:
+        return patiently(parts, lambda: repository.engine.store(captured.stage, label, call), watch)
+    except VaultError:
+        if not verify_stage(captured):  # should it have been stored all the same, then it is what it says
+            parts.state.forget_storing(call.folder, (label.id,))
+        raise
+
+
+def _made_incomplete(parts: Parts, repository: Repository, stored: Snapshot, watch: Watch) -> Snapshot:
+    """Relabel what was stored as complete and is not. Where that cannot be done it is removed, and the error raised."""
+    call = parts.call(repository, watch)
+    engine = repository.engine
+    if stored.label is None:
+        return stored
+    label = replace(stored.label, outcome=Outcome.INCOMPLETE)
+    try:
+        return patiently(parts, lambda: engine.relabel(stored.engine_id, label, call), watch)
+    except CancelledError:
+        raise
+    except VaultError:
+        patiently(parts, lambda: engine.remove([stored.engine_id], call), watch)
+        raise
+
+
+def settle(parts: Parts, repositories: Sequence[Repository], watch: Watch) -> tuple[str, ...]:
+    """Make INCOMPLETE what a killed run of this series stored and could not look after; answers a warning for each.
+
+    A repository that does not answer is passed over: its note stays, and until then nobody here believes the snapshot.
+    """
+    warnings = []
+    for repository in repositories:
+        try:
+            warnings += _settled(parts, repository, watch)
+        except CancelledError:
+            raise
+        except VaultError as error:
+            _log.warning("could not look after %s: %s", repository.name, error.message)
+    return tuple(warnings)
+
+
+def _settled(parts: Parts, repository: Repository, watch: Watch) -> list[str]:
+    call = parts.call(repository, watch)
+    ids = parts.state.repository_memory(call.folder).unverified_of(parts.series())
+    if not ids:
+        return []
+    warnings = []
+    for each in patiently(parts, lambda: repository.engine.snapshots(call), watch):
+        if each.label and each.id in ids and each.is_restore_point:
+            _made_incomplete(parts, repository, each, watch)
+            warnings.append(
+                f"snapshot {each.id} in {repository.name} is INCOMPLETE: the run that stored it was killed before it"
+                " could look whether its data had stayed as they were"
+            )
+    parts.state.forget_storing(call.folder, ids)
+    return warnings
 
 
 def _label(manifest: Manifest, repository: Repository, surveyed: Surveyed) -> Label:

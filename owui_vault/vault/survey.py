@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from owui_vault.errors import RepositoryLockedError, RepositoryMissingError, VaultError, WrongInstanceError
-from owui_vault.model import NEVER, Snapshot
+from owui_vault.model import NEVER, Label, Outcome, Snapshot
 from owui_vault.vault.locate import newest_first
 from owui_vault.vault.parts import Parts, Repository, Watch
+from owui_vault.vault.state import RepositoryMemory
 
 _RETRY_SECONDS = 1.0
 _MOST_AT_ONCE = 4
@@ -67,11 +68,11 @@ def listed(parts: Parts, repository: Repository, watch: Watch | None = None) -> 
     ids = {each.id for each in found}
     if not memory.id:
         info = patiently(parts, lambda: repository.engine.inspect(call), watch)
-        parts.state.remember_repository(call.folder, replace(memory, id=info.id))
+        parts.state.remember_repository(call.folder, info.id)
     elif not memory.last or any(last not in ids for _, last in memory.last):
         # What we stored last is not there (or there is no such thing): was it removed, or is this another repository?
         demand_same(parts, repository, watch)
-    return _with_memory(parts, repository, found)
+    return _with_memory(parts, repository, found, memory)
 
 
 def demand_same(parts: Parts, repository: Repository, watch: Watch | None = None) -> None:
@@ -87,8 +88,14 @@ def demand_same(parts: Parts, repository: Repository, watch: Watch | None = None
         )
 
 
-def _with_memory(parts: Parts, repository: Repository, found: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
-    """Add what this machine knows: the repository's name and when a snapshot was last verified."""
+def _with_memory(
+    parts: Parts, repository: Repository, found: Sequence[Snapshot], memory: RepositoryMemory
+) -> tuple[Snapshot, ...]:
+    """Add what this machine knows.
+
+    That is the repository's name, when a snapshot was last verified, and whether the run that stored it lived to look
+    whether its data had stayed as they were.
+    """
     verified = {
         entry.snapshot: entry.at
         for instance in {each.instance for each in found if each.label}
@@ -96,9 +103,20 @@ def _with_memory(parts: Parts, repository: Repository, found: Sequence[Snapshot]
         if entry.ok and entry.repository == repository.name
     }
     return tuple(
-        replace(each, repository=repository.name, verified_at=verified.get(each.id) if each.label else None)
+        replace(
+            each,
+            repository=repository.name,
+            label=_believed(each.label, memory),
+            verified_at=verified.get(each.id) if each.label else None,
+        )
         for each in found
     )
+
+
+def _believed(label: Label | None, memory: RepositoryMemory) -> Label | None:
+    if label and label.id in memory.unverified_of(label.instance):
+        return replace(label, outcome=Outcome.INCOMPLETE)
+    return label
 
 
 def patiently(parts: Parts, call: Callable[[], T], watch: Watch | None = None) -> T:

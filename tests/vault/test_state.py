@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,10 +30,11 @@ def test_nothing_is_created_by_looking(tmp_path: Path) -> None:
 def test_what_was_noted_is_known_again(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     folder = state.repository_folder("nas", "/mnt/nas")
-    state.remember_repository(folder, RepositoryMemory(id="r1"))
+    state.remember_repository(folder, "r1")
     state.remember_stored(folder, "open-webui", "aaaa0001")
     state.remember_stored(folder, "other", "bbbb0001")
-    state.remember_instance("open-webui", InstanceMemory(sequence=7, adopted="f"))
+    assert [state.next_sequence("open-webui", known) for known in (0, 6, 3)] == [1, 7, 8]
+    state.adopt("open-webui", "f")
     again = StateDirectory(tmp_path)
     memory = again.repository_memory(folder)
     assert (memory.id, memory.last_of("open-webui"), memory.last_of("other"), memory.last_of("x")) == (
@@ -41,7 +43,7 @@ def test_what_was_noted_is_known_again(tmp_path: Path) -> None:
         "bbbb0001",
         "",
     )
-    assert again.instance_memory("open-webui") == InstanceMemory(sequence=7, adopted="f")
+    assert again.instance_memory("open-webui") == InstanceMemory(sequence=8, adopted="f")
 
 
 def test_a_repository_that_moved_is_another_one(tmp_path: Path) -> None:
@@ -67,3 +69,48 @@ def test_a_damaged_note_is_forgotten_and_not_fatal(tmp_path: Path, text: str) ->
     (folder / "ledger.json").write_text(text)
     assert state.instance_memory("open-webui").sequence == 0
     assert state.ledger("open-webui") == ()
+
+
+def test_another_repository_in_the_same_place_begins_with_nothing(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    folder = state.repository_folder("nas", "/mnt/nas")
+    state.remember_stored(folder, "open-webui", "aaaa0001")
+    state.remember_storing(folder, "open-webui", "aaaa0002")
+    state.remember_repository(folder, "r1")
+    known = RepositoryMemory(id="r1", last=(("open-webui", "aaaa0001"),), unverified=(("aaaa0002", "open-webui"),))
+    assert state.repository_memory(folder) == known
+    state.remember_repository(folder, "r1")
+    assert state.repository_memory(folder) == known
+    state.remember_repository(folder, "r2")
+    assert state.repository_memory(folder) == RepositoryMemory(id="r2")
+
+
+def test_what_is_to_be_looked_after_is_known_until_it_was(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    folder = state.repository_folder("nas", "/mnt/nas")
+    for number in (1, 2):
+        state.remember_storing(folder, "open-webui", f"aaaa000{number}")
+    state.remember_storing(folder, "other", "bbbb0001")
+    assert state.repository_memory(folder).unverified_of("open-webui") == {"aaaa0001", "aaaa0002"}
+    state.remember_stored(folder, "open-webui", "aaaa0002")
+    assert state.repository_memory(folder).unverified_of("open-webui") == {"aaaa0001"}
+    state.forget_storing(folder, ("aaaa0001",))
+    assert state.repository_memory(folder).unverified == (("bbbb0001", "other"),)
+
+
+def test_notes_taken_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    """Two series in one repository, and several verifications: every thread has a vault of its own."""
+    folder = StateDirectory(tmp_path).repository_folder("nas", "/mnt/nas")
+
+    def note(number: int) -> int:
+        state = StateDirectory(tmp_path)
+        state.remember_stored(folder, f"series-{number}", f"{number:08x}")
+        state.add_to_ledger("open-webui", entry(number))
+        return state.next_sequence("open-webui", 0)
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        numbers = list(pool.map(note, range(40)))
+    assert sorted(numbers) == list(range(1, 41))
+    assert len(StateDirectory(tmp_path).repository_memory(folder).last) == 40
+    assert len(StateDirectory(tmp_path).ledger("open-webui")) == 40
+    assert [path.name for path in folder.iterdir()] == ["memory.json"]

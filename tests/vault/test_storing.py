@@ -1,0 +1,176 @@
+"""What is stored is looked after: what changed meanwhile, or could not be read, is never taken for complete."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from owui_vault import (
+    DataDirectory,
+    Limits,
+    Outcome,
+    Repository,
+    RepositoryLockedError,
+    RepositoryUnreachableError,
+    RetentionPolicy,
+    Secret,
+    Snapshot,
+    Vault,
+    VaultError,
+)
+from owui_vault.model import SkippedFile, StoreReceipt
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.faulty_engine import FaultyEngine
+from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
+
+
+class House:
+    """An instance with two repositories; `while_storing` happens when the first has been written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        make_small_instance(self.data_dir)
+        use_small_instance(self.data_dir, "precious")
+        (self.upload,) = (self.data_dir / "uploads").iterdir()
+        self.engines = {
+            name: FaultyEngine(DirectoryEngine(folder / name, Secret("x")), self.fault) for name in ("one", "two")
+        }
+        self.faults: dict[tuple[str, str], Callable[[], None]] = {}
+        self.vault = self.a_vault()
+        self.vault.initialize()
+
+    def a_vault(self) -> Vault:
+        return Vault(
+            DataDirectory(self.data_dir),
+            [Repository(name, engine, RetentionPolicy(last=1)) for name, engine in self.engines.items()],
+            state_dir=self.folder / "state",
+            limits=Limits(lock_wait_seconds=0.3),
+        )
+
+    def fault(self, call: str, moment: str) -> None:
+        self.faults.get((call, moment), lambda: None)()
+
+    def on(self, call: str, moment: str, deed: Callable[[], None]) -> None:
+        self.faults[call, moment] = deed
+
+    def change_upload(self) -> None:
+        """In place, through the same inode that the stage holds."""
+        with self.upload.open("r+b") as file:
+            file.write(b"PRECIOUS, and longer")
+
+    def complete(self, repository: str = "one") -> list[Snapshot]:
+        return [each for each in self.vault.snapshots(repository) if each.outcome is Outcome.COMPLETE]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def raising(error: VaultError) -> Callable[[], None]:
+    def deed() -> None:
+        raise error
+
+    return deed
+
+
+def test_an_upload_that_changes_while_it_is_stored_is_named(house: House) -> None:
+    house.on("store", "before", house.change_upload)
+    report = house.vault.snapshot()
+    assert report.outcome is Outcome.INCOMPLETE
+    assert [each.changed for each in report.repositories] == [(f"uploads/{house.upload.name}",)] * 2
+    assert any("stored in one" in text and house.upload.name in text for text in report.problems)
+    assert house.complete("one") == house.complete("two") == []
+
+
+def test_what_the_engine_could_not_read_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = house.engines["one"].engine
+    store = engine.store
+
+    def store_with_a_gap(*arguments: object) -> StoreReceipt:
+        receipt = store(*arguments)  # type: ignore[arg-type]
+        label = replace(receipt.snapshot.label, outcome=Outcome.INCOMPLETE)  # type: ignore[type-var]
+        gap = SkippedFile(path="data/uploads/a", reason="permission denied")
+        snapshot = engine.relabel(receipt.snapshot.engine_id, label, arguments[2])  # type: ignore[arg-type]
+        return replace(receipt, snapshot=snapshot, skipped=(gap,))
+
+    monkeypatch.setattr(engine, "store", store_with_a_gap)
+    report = house.vault.snapshot()
+    assert report.outcome is Outcome.INCOMPLETE
+    assert [[file.path for file in each.skipped] for each in report.repositories] == [["data/uploads/a"], []]
+    assert report.problems == ("could not be read while it was stored in one: data/uploads/a (permission denied)",)
+
+
+def test_a_lock_in_the_way_of_the_correction_is_waited_for(house: House) -> None:
+    waits = iter([RepositoryLockedError("locked")])
+
+    def locked_once() -> None:
+        for error in waits:
+            raise error
+
+    house.on("store", "before", house.change_upload)
+    house.on("relabel", "before", locked_once)
+    assert house.vault.snapshot().outcome is Outcome.INCOMPLETE
+    assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
+
+
+def test_what_cannot_be_relabelled_is_removed(house: House) -> None:
+    house.on("store", "before", house.change_upload)
+    house.on("relabel", "before", raising(RepositoryUnreachableError("away")))
+    with pytest.raises(RepositoryUnreachableError) as caught:
+        house.vault.snapshot()
+    assert caught.value.report
+    assert house.vault.snapshots() == ()
+
+
+def test_what_can_neither_be_relabelled_nor_removed_is_not_believed_and_settled_later(house: House) -> None:
+    house.on("store", "before", house.change_upload)
+    for call in ("relabel", "remove"):
+        house.on(call, "before", raising(RepositoryUnreachableError("away")))
+    with pytest.raises(RepositoryUnreachableError):
+        house.vault.snapshot()
+    (doubtful,) = house.vault.snapshots("one")
+    assert doubtful.outcome is Outcome.INCOMPLETE
+    house.faults.clear()
+    report = house.a_vault().snapshot()
+    assert report.outcome is Outcome.COMPLETE
+    assert any(doubtful.id in text and "INCOMPLETE" in text for text in report.warnings)
+    stranger = Vault(None, house.vault.repositories, state_dir=house.folder / "elsewhere")
+    assert {(each.id, each.outcome) for each in stranger.snapshots("one")} == {
+        (doubtful.id, Outcome.INCOMPLETE),
+        (report.id, Outcome.COMPLETE),
+    }
+
+
+def test_a_run_killed_between_storing_and_looking_leaves_nothing_that_is_believed(house: House) -> None:
+    def die() -> None:
+        house.change_upload()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    house.on("store", "after", die)
+    pid = os.fork()
+    if pid == 0:
+        house.a_vault().snapshot()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    house.faults.clear()
+    (doubtful,) = house.vault.snapshots("one")
+    assert doubtful.outcome is Outcome.INCOMPLETE
+    report = house.vault.snapshot()
+    assert any(doubtful.id in text for text in report.warnings)
+    assert house.vault.snapshot().warnings == tuple(text for text in report.warnings if doubtful.id not in text)
+
+
+def test_an_answer_that_was_lost_makes_no_good_snapshot_bad(house: House) -> None:
+    """It is there, it is whole, and only the message about it was not heard."""
+    house.on("store", "after", raising(RepositoryUnreachableError("away")))
+    with pytest.raises(RepositoryUnreachableError):
+        house.vault.snapshot()
+    (stored,) = house.complete("one")
+    restored = house.vault.restore(stored, house.folder / "copy")
+    assert state_of_small_instance(restored.data_dir) == state_of_small_instance(house.data_dir)
