@@ -6,15 +6,17 @@ import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from owui_vault.errors import InstanceError
 from owui_vault.instance.container_engine import Engine, open_engine
-from owui_vault.instance.container_place import data_dir_here
-from owui_vault.instance.container_told import Told, parse
+from owui_vault.instance.container_nested import Nested, nested_mounts, refuse_mounted_databases
+from owui_vault.instance.container_place import data_dir_here, root_of
+from owui_vault.instance.container_told import Told, as_record, parse
 from owui_vault.instance.container_warnings import container_warnings, writes_to_data_of
 from owui_vault.instance.discovery import own_id, the_candidate
+from owui_vault.instance.environment import settings_in
 from owui_vault.instance.processes import version_of_package_json
 from owui_vault.instance.secret_key import FILE_VARIABLE, KEY_FILE, KEY_VARIABLES, FoundKey
 from owui_vault.model import ContainerRecord, Secret
@@ -26,10 +28,16 @@ _OLLAMA = "/root/.ollama"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundContainer:
-    """A container as it was found when an operation began. `held` are the ids of all that write to its data."""
+    """A container as it was found when an operation began. `held` are the ids of all that write to its data.
+
+    `nested` are parts of the data that are mounts of their own. `process` is its first process, where that is one of
+    this machine's.
+    """
 
     record: ContainerRecord
     data_dir: Path
+    nested: tuple[Nested, ...]
+    process: int | None
     environment: Mapping[str, str] = field(repr=False)  # holds secrets
     working_dir: str
     key: FoundKey | None
@@ -38,6 +46,11 @@ class FoundContainer:
     held: tuple[str, ...]
     running: bool
     warnings: tuple[str, ...]
+
+    @property
+    def mounted(self) -> tuple[tuple[str, Path], ...]:
+        """Parts of the data, and where each really lies here."""
+        return tuple((each.name, each.here) for each in self.nested if each.here)
 
 
 def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
@@ -49,16 +62,19 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
     candidate = the_candidate(name, addresses)
     with open_engine(candidate.engine) as engine:
         inspected = engine.inspect(candidate.told.id)
-        told = parse(inspected)
+        told, from_file = _with_settings_file(engine, parse(inspected))
+        refuse_mounted_databases(told)
         place = data_dir_here(engine, told)
         others = tuple(parse(each) for each in engine.containers())
         together = [each for each in others if each.id not in (told.id, own_id()) and writes_to_data_of(each, told)]
-        key = container_key(engine, told)
+        key = container_key(engine, told, from_file)
         mount = told.data_mount
         volume = engine.volume(mount.volume) if mount and mount.volume else {}
         return FoundContainer(
             record=_record(engine, told, together, others),
             data_dir=place,
+            nested=nested_mounts(engine, told, place),
+            process=told.pid if root_of(told) else None,
             environment=told.environment,
             working_dir=told.working_dir,
             key=key,
@@ -97,6 +113,7 @@ def _record(engine: Engine, told: Told, together: Sequence[Told], others: Sequen
         digest=str(digests[0]).rpartition("@")[2] if isinstance(digests, list) and digests else "",
         data_dir=told.data_dir,
         mount=mount,
+        nested=tuple(as_record(each) for each in told.nested),
         restart_policy=told.restart_policy,
         auto_remove=told.auto_remove,
         compose=told.compose,
@@ -113,20 +130,34 @@ def _ollama(others: Sequence[Told]) -> Iterator[str]:
             yield mount.volume or str(mount.source)
 
 
-def container_key(engine: Engine, told: Told) -> FoundKey | None:
-    """The secret key as the application itself looks for it: environment, the file named there, working directory."""
+def _with_settings_file(engine: Engine, told: Told) -> tuple[Told, Mapping[str, str]]:
+    """With what the application reads from the `.env` above its backend, and that alone. The environment wins."""
+    path = posixpath.normpath(posixpath.join(told.working_dir, "..", ".env"))
+    known = settings_in(engine.read_text(told.id, path))
+    from_file = {name: value for name, value in known.items() if name not in told.environment}
+    return replace(told, environment={**told.environment, **from_file}), from_file
+
+
+def container_key(engine: Engine, told: Told, from_file: Mapping[str, str]) -> FoundKey | None:
+    """The secret key as the application itself looks for it: environment, the file named there, working directory.
+
+    A settings file comes last: the image's start script has made a key by the time that is read.
+    """
     for name in KEY_VARIABLES:
-        if told.environment.get(name):
+        if told.environment.get(name) and name not in from_file:
             return FoundKey(
                 key=Secret(told.environment[name]), source=f"{name} in the environment of container {told.name}"
             )
     path = _key_file(told)
     text = engine.read_text(told.id, path)
-    if not text.strip():
-        return None
-    where = "" if told.mount_of(path) else ", in its own layer"
-    key = Secret(text.rstrip("\n"))  # the image's start script takes `$(cat FILE)`, which drops them
-    return FoundKey(key=key, source=f"{path} of container {told.name}{where}")
+    if text.strip():
+        where = "" if told.mount_of(path) else ", in its own layer"
+        key = Secret(text.rstrip("\n"))  # the image's start script takes `$(cat FILE)`, which drops them
+        return FoundKey(key=key, source=f"{path} of container {told.name}{where}")
+    for name in KEY_VARIABLES:
+        if from_file.get(name):
+            return FoundKey(key=Secret(from_file[name]), source=f"{name} in the .env file of container {told.name}")
+    return None
 
 
 def _key_file(told: Told) -> str:

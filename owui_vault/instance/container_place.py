@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from owui_vault.errors import InstanceError, InstanceNotFoundError, UnsupportedInstanceError
 from owui_vault.instance.container_engine import Engine
@@ -30,22 +31,29 @@ def data_dir_here(engine: Engine, told: Told) -> Path:
             hint="They are lost when it is recreated, by an update for one. Copy them into a volume (`docker cp`) that"
             f" is mounted at {told.data_dir}, and take snapshots then; docs/docker.md shows how.",
         )
-    places = [*_ours(engine, told), source]
-    for place in places:
-        if _is_reachable(place) and _is_the_same(engine, told, place):
+    for place in (*_ours(engine, told, told.data_dir), source):
+        if _is_reachable(place) and _is_the_same(engine, told, f"{told.data_dir}/{DATABASE}", place / DATABASE):
             return place
     raise _out_of_reach(engine, told, source)
 
 
-def _ours(engine: Engine, told: Told) -> Iterator[Path]:
-    """The same volume among our own mounts, when we run in a container ourselves."""
+def place_here(engine: Engine, told: Told, path: PurePosixPath, near: Iterable[Path]) -> Path | None:
+    """Where a mount of the container lies here: among our own mounts or at one of the places `near`; None: nowhere."""
+    for place in (*_ours(engine, told, str(path)), *near):
+        if os.path.lexists(place) and _is_the_same(engine, told, str(path), place):
+            return place
+    return None
+
+
+def _ours(engine: Engine, told: Told, path: str) -> Iterator[Path]:
+    """The same part of a volume among our own mounts, when we run in a container ourselves."""
     own = own_id()
     if not own:
         return
     with suppress(InstanceNotFoundError):  # another engine's container
-        wanted = told.source_of(told.data_dir)
+        wanted = told.source_of(path)
         for mount in parse(engine.inspect(own)).mounts:
-            if wanted and wanted.is_relative_to(mount.source):
+            if wanted and mount.kind != "tmpfs" and wanted.is_relative_to(mount.source):
                 yield Path(mount.destination) / wanted.relative_to(mount.source)
 
 
@@ -62,17 +70,17 @@ def _is_reachable(place: Path) -> bool:
     return True
 
 
-def _is_the_same(engine: Engine, told: Told, place: Path) -> bool:
-    """Whether the database here is the one inside; the same path may exist on both sides of a border."""
-    inside = _inside(told)
-    if inside is not None:
+def _is_the_same(engine: Engine, told: Told, path: str, place: Path) -> bool:
+    """Whether `place` here is `path` inside; the same path may exist on both sides of a border."""
+    root = root_of(told)
+    if root is not None:
         with suppress(OSError):
-            return os.path.samestat(inside.stat(), (place / DATABASE).stat())
-    return any(_looks_the_same(engine, told, place) for _ in range(_LOOKS))
+            return os.path.samestat((root / path.lstrip("/")).stat(), place.stat())
+    return any(_looks_the_same(engine, told, path, place) for _ in range(_LOOKS))
 
 
-def _inside(told: Told) -> Path | None:
-    """The database through the container's own process, where that is a process of this machine."""
+def root_of(told: Told) -> Path | None:
+    """The container's file system through its own process, where that is a process of this machine."""
     if told.pid <= 0:
         return None
     try:
@@ -80,17 +88,18 @@ def _inside(told: Told) -> Path | None:
             return None
     except OSError:
         return None
-    return Path(f"/proc/{told.pid}/root") / told.data_dir.lstrip("/") / DATABASE
+    return Path(f"/proc/{told.pid}/root")
 
 
-def _looks_the_same(engine: Engine, told: Told, place: Path) -> bool:
-    path = f"{told.data_dir}/{DATABASE}"
+def _looks_the_same(engine: Engine, told: Told, path: str, place: Path) -> bool:
     size, changed = engine.size_of(told.id, path), engine.changed(told.id, path)
     try:
-        status = (place / DATABASE).stat()
+        status = place.stat()
     except OSError:
-        return size is None
-    return size == status.st_size and _seconds(changed) == status.st_mtime_ns // 1_000_000_000
+        return not changed  # before its first start there is no database on either side
+    if stat.S_ISREG(status.st_mode) and size != status.st_size:
+        return False
+    return _seconds(changed) == status.st_mtime_ns // 1_000_000_000
 
 
 def _seconds(text: str) -> int:

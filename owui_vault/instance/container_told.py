@@ -29,6 +29,13 @@ class Mount:
     destination: PurePosixPath
     writable: bool
 
+    @property
+    def where(self) -> str:
+        """For messages."""
+        if self.kind == "tmpfs":
+            return "memory (tmpfs)"
+        return f"volume {self.volume}" if self.volume else str(self.source)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
@@ -75,16 +82,22 @@ class Told:
     def data_mount(self) -> DataMount | None:
         """Where the data lie; None when they are in the container's own layer, or in memory."""
         mount = self.mount_of(self.data_dir)
-        if mount is None or mount.kind == "tmpfs":
-            return None
-        return DataMount(
-            kind=mount.kind,
-            source=mount.source,
-            destination=str(mount.destination),
-            volume=mount.volume,
-            driver=mount.driver,
-            anonymous=bool(_ANONYMOUS.fullmatch(mount.volume)),
-        )
+        return None if mount is None or mount.kind == "tmpfs" else as_record(mount)
+
+    @property
+    def nested(self) -> tuple[Mount, ...]:
+        """Mounts strictly below the data directory."""
+        data_dir = PurePosixPath(self.data_dir)
+        found = [each for each in self.mounts if data_dir in each.destination.parents]
+        return tuple(sorted(found, key=lambda each: each.destination))
+
+    @property
+    def data_sources(self) -> tuple[Path, ...]:
+        """Where all parts of the data lie on the engine's host; empty when they are in the container's own layer."""
+        source = self.source_of(self.data_dir)
+        if source is None or self.data_mount is None:
+            return ()
+        return (source, *(each.source for each in self.nested if each.kind != "tmpfs"))
 
     @property
     def compose(self) -> ComposeService | None:
@@ -92,17 +105,30 @@ class Told:
         project = self.compose_label("project")
         if not project:
             return None
-        files = self.compose_label("project.config_files")
+        folder = Path(self.compose_label("project.working_dir"))
+        files = self.compose_label("project.config_files")  # relative to that folder, by podman-compose
         return ComposeService(
             project=project,
             service=self.compose_label("service"),
-            working_dir=Path(self.compose_label("project.working_dir")),
-            files=tuple(Path(each) for each in files.split(",") if each),
+            working_dir=folder,
+            files=tuple(folder / each for each in files.split(",") if each),
         )
 
     def compose_label(self, name: str) -> str:
         """A label of Compose, by either of its implementations."""
         return self.labels.get(_COMPOSE + name) or self.labels.get(_PODMAN_COMPOSE + name, "")
+
+
+def as_record(mount: Mount) -> DataMount:
+    """A mount as reports show it."""
+    return DataMount(
+        kind=mount.kind,
+        source=mount.source,
+        destination=str(mount.destination),
+        volume=mount.volume,
+        driver=mount.driver,
+        anonymous=bool(_ANONYMOUS.fullmatch(mount.volume)),
+    )
 
 
 def parse(told: Mapping[str, object]) -> Told:
@@ -123,7 +149,7 @@ def parse(told: Mapping[str, object]) -> Told:
         labels={name: str(value) for name, value in _part(configuration, "Labels").items()},
         environment=environment,
         working_dir=str(configuration.get("WorkingDir") or _WORKING_DIR),
-        mounts=tuple(_mounts(told.get("Mounts"))),
+        mounts=(*_mounts(told.get("Mounts")), *_in_memory(host.get("Tmpfs"))),
         restart_policy=str(_part(host, "RestartPolicy").get("Name") or "no"),
         auto_remove=host.get("AutoRemove") is True,
         addresses=tuple(_addresses(told, environment)),
@@ -146,6 +172,13 @@ def _mounts(listed: object) -> Iterator[Mount]:
                 destination=PurePosixPath(str(each.get("Destination", ""))),
                 writable=each.get("RW") is not False,
             )
+
+
+def _in_memory(told: object) -> Iterator[Mount]:
+    """What `--tmpfs` mounts is not listed with the rest."""
+    for destination in told if isinstance(told, dict) else ():
+        path = PurePosixPath(str(destination))
+        yield Mount(kind="tmpfs", volume="", driver="", source=Path(), destination=path, writable=True)
 
 
 def _addresses(told: Mapping[str, object], environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:

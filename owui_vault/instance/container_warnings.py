@@ -32,7 +32,10 @@ def container_warnings(told: Told, others: Iterable[Told], volume: Mapping[str, 
         yield f"{', '.join(together)} can write to the same data as well: held together with it"
     around = [each.name for each in others if each.name not in together and _sees_from_above(each, told)]
     if around:
-        yield f"{', '.join(around)} has a folder above the data mounted for writing: it is not held"
+        yield (
+            f"{', '.join(around)} has a folder above the data mounted for writing: it is not held, and when it changes"
+            " something there a snapshot is not proven"
+        )
     healers = [each.name for each in others if each.running and _AUTOHEAL in each.image.lower()]
     if healers or _AUTOHEAL in told.labels:
         yield (
@@ -42,18 +45,36 @@ def container_warnings(told: Told, others: Iterable[Told], volume: Mapping[str, 
 
 
 def writes_to_data_of(other: Told, told: Told) -> bool:
-    """Whether it has the data, or a part of them, mounted for writing. Our own sidecar does not count."""
-    source = told.source_of(told.data_dir)
-    if source is None or OUR_LABEL in other.labels:
+    """Whether it has the data or a part of them mounted for writing, or is an instance on the same data directory.
+
+    Our own sidecar does not count.
+    """
+    sources = told.data_sources
+    if not sources or OUR_LABEL in other.labels:
         return False
-    return any(mount.writable and mount.source.is_relative_to(source) for mount in other.mounts if mount.source.name)
+    if _works_on(other, sources[0]):
+        return True
+    return any(
+        mount.writable and mount.source.is_relative_to(source)
+        for mount in other.mounts
+        for source in sources
+        if mount.source.name
+    )
+
+
+def _works_on(other: Told, source: Path) -> bool:
+    """Whether its DATA_DIR is that directory, by a mount of a folder above it perhaps."""
+    mount = other.mount_of(other.data_dir)
+    return mount is not None and mount.writable and other.source_of(other.data_dir) == source
 
 
 def _sees_from_above(other: Told, told: Told) -> bool:
-    source = told.source_of(told.data_dir)
-    if source is None or OUR_LABEL in other.labels:
+    sources = told.data_sources
+    if not sources or OUR_LABEL in other.labels:
         return False
-    return any(mount.writable and mount.source in source.parents for mount in other.mounts if mount.source != Path())
+    return any(
+        mount.writable and mount.source in sources[0].parents for mount in other.mounts if mount.source != Path()
+    )
 
 
 def _network_kind(volume: Mapping[str, object]) -> str:

@@ -55,8 +55,13 @@ def settings_of_the_instance(environment: Mapping[str, str]) -> dict[str, str]:
 
 def read_settings(path: Path) -> dict[str, str]:
     """The settings of a `.env` file, quotes removed; empty where there is none."""
+    return settings_in(read_small(path))
+
+
+def settings_in(text: str) -> dict[str, str]:
+    """The settings in the text of a `.env` file, quotes removed."""
     found = {}
-    for line in read_small(path).splitlines():
+    for line in text.splitlines():
         match = _SETTING.fullmatch(line)
         if match:
             value = match[2]

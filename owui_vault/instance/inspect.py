@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.instance.container import FoundContainer
+from owui_vault.instance.container_nested import missed_mounts
 from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.inventory import Listed, Totals
 from owui_vault.instance.layout import capture_plan, component_of
@@ -39,7 +40,13 @@ class InspectRequest:
 def inspect_instance(request: InspectRequest) -> InstanceReport:
     """Look at an instance. Raises InstanceNotFoundError; what a snapshot would miss becomes a warning."""
     sight = look_at(request.path, depth=FACTS, scratch=request.scratch)
-    plan = capture_plan(sight.data_dir, request.work_dir, include=request.include, exclude=request.exclude)
+    plan = capture_plan(
+        sight.data_dir,
+        request.work_dir,
+        include=request.include,
+        exclude=request.exclude,
+        mounted=request.container.mounted if request.container else (),
+    )
     around = look_around(
         sight.data_dir,
         secret_key=request.secret_key,
@@ -64,7 +71,7 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         running=around.running,
         processes=around.holders.pids,
         modes=request.modes,
-        warnings=tuple(_warnings(sight, around, facts, missing)),
+        warnings=(*_warnings(sight, around, facts, missing), *_mount_warnings(plan, request.container)),
         container=request.container.record if request.container else None,
     )
 
@@ -128,6 +135,11 @@ def _warnings(sight: Sight, around: Surroundings, facts: DatabaseFacts, missing:
         yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
     if any(component_of(each.path) in (Component.DATABASE, Component.VECTORS, Component.UPLOADS) for each in missing):
         yield "parts of uploads/ or vector_db/ are excluded by the configuration: a restore will miss them"
+
+
+def _mount_warnings(plan: CapturePlan, container: FoundContainer | None) -> Iterator[str]:
+    for each in missed_mounts(plan, container.nested if container else ()):
+        yield f"{each}: a snapshot will be INCOMPLETE. Run owui_vault where it can be reached (docs/docker.md)"
 
 
 def key_warnings(around: Surroundings, facts: DatabaseFacts) -> Iterator[str]:

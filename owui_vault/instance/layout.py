@@ -88,26 +88,50 @@ def capture_plan(
     *,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
+    mounted: Iterable[tuple[str, Path]] = (),
 ) -> CapturePlan:
     """What a capture takes from a data directory.
 
-    `include` and `exclude` are the operator's patterns, relative to the data directory; `include` wins. Raises
-    ConfigError when a pattern leaves the data directory, or would leave out the database.
+    `include` and `exclude` are the operator's patterns, relative to the data directory; `include` wins. `mounted` are
+    parts of it that the application has mounted from elsewhere. Raises ConfigError when a pattern leaves the data
+    directory, or would leave out the database.
     """
     root = data_dir.resolve()
     included = tuple(_clean(pattern) for pattern in include)
     excluded = tuple(_clean(pattern) for pattern in exclude)
     _refuse_database(excluded)
     default = tuple(name for name in left_out_by_default(root) if name not in included)
+    links = _all_links(root, mounted)
     return CapturePlan(
         data_dir=root,
         work_dir=work_dir,
-        databases=tuple(name for name in (DATABASE, VECTOR_DATABASE) if os.path.lexists(root / name)),
+        databases=tuple(name for name in (DATABASE, VECTOR_DATABASE) if os.path.lexists(located(root, links, name))),
         write_once=(UPLOADS,),
-        links=_links(root),
+        links=links,
         exclude=(*default, *excluded, WORK_DIR),
         include=included,
     )
+
+
+def located(root: Path, links: Iterable[tuple[str, Path]], name: str) -> Path:
+    """Where something of a data directory really lies; of several links the first counts."""
+    for link, real in links:
+        if PurePosixPath(name).is_relative_to(link):
+            return real / PurePosixPath(name).relative_to(link)
+    return root / name
+
+
+def _all_links(root: Path, mounted: Iterable[tuple[str, Path]]) -> tuple[tuple[str, Path], ...]:
+    """Links and mounts, deep ones first: the nearest leads to where something lies."""
+    found = {**dict(_links(root)), **dict(mounted)}
+
+    def deep_first() -> tuple[tuple[str, Path], ...]:
+        return tuple(sorted(found.items(), key=lambda each: -len(PurePosixPath(each[0]).parts)))
+
+    store = located(root, deep_first(), VECTOR_DATABASE)
+    if store.is_symlink():
+        found[VECTOR_DATABASE] = store.resolve()
+    return deep_first()
 
 
 def _clean(pattern: str) -> str:

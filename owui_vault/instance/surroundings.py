@@ -11,12 +11,14 @@ from pathlib import Path
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance import environment as settings_module
 from owui_vault.instance.container import FoundContainer
+from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
 from owui_vault.instance.processes import Holders, application_version, as_seen_by, find_holders, version_in
 from owui_vault.instance.secret_key import FoundKey, find_secret_key
 from owui_vault.ports import SecretSource
 from owui_vault.system.filesystem import filesystem_type
 
+_OTHER_TOOLS = "Save that database with its own tools (pg_dump, for one): this program covers webui.db only."
 _NETWORK = frozenset({"nfs", "cifs", "smb2", "9p", "fuse", "ceph", "gpfs"})
 
 
@@ -42,10 +44,18 @@ class Surroundings:
     def demand_supported(self) -> None:
         """Raise UnsupportedInstanceError when the main database lies elsewhere."""
         if self.unsupported:
-            raise UnsupportedInstanceError(
-                self.unsupported,
-                hint="Save that database with its own tools (pg_dump, for one): this program covers webui.db only.",
-            )
+            raise UnsupportedInstanceError(self.unsupported, hint=_OTHER_TOOLS)
+
+
+def demand_database_here(container: FoundContainer, database_url: str = "") -> None:
+    """Raise UnsupportedInstanceError when the main database lies elsewhere and none is here.
+
+    For before anybody takes its absence for a loss.
+    """
+    settings = {**container.environment, **({"DATABASE_URL": database_url} if database_url else {})}
+    elsewhere = settings_module.database_elsewhere(settings, _asker_of(container))
+    if elsewhere and not os.path.lexists(container.data_dir / DATABASE):
+        raise UnsupportedInstanceError(_unsupported(container.data_dir, elsewhere), hint=_OTHER_TOOLS)
 
 
 def look_around(
@@ -60,7 +70,8 @@ def look_around(
     `secret_key` and `database_url` are what the configuration says; it wins. `container` is where it runs: its engine
     then tells what no process does while it is stopped. Raises SecretError when that key cannot be had.
     """
-    holders = find_holders((data_dir / DATABASE, data_dir / VECTOR_DATABASE))
+    store = located(data_dir, container.mounted if container else (), VECTOR_DATABASE)
+    holders = find_holders((data_dir / DATABASE, store))
     from_file = {} if container else _settings_files(data_dir, holders)
     settings = {**from_file, **(container.environment if container else {}), **_environment(holders)}
     if database_url:

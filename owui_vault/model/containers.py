@@ -45,6 +45,7 @@ class ContainerRecord:
     mount: DataMount
     restart_policy: str
     auto_remove: bool
+    nested: tuple[DataMount, ...] = ()  # parts of the data that are mounts of their own
     compose: ComposeService | None = None
     together: tuple[str, ...] = ()
     ollama: tuple[str, ...] = ()  # volumes or host paths that hold Ollama's models

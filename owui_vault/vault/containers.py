@@ -13,17 +13,22 @@ from pathlib import Path
 from owui_vault.instance.container import find_container
 from owui_vault.instance.container_application import ContainerApplication
 from owui_vault.instance.container_engine import engine_addresses
+from owui_vault.instance.surroundings import demand_database_here
 from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.vault.parts import Container, DataDirectory, Parts
 
 
 def located(parts: Parts) -> Parts:
-    """The same parts with the container resolved; as they are where none is configured. Raises InstanceError."""
+    """The same parts with the container resolved; as they are where none is configured.
+
+    Raises InstanceError, and SecretError when a configured database URL cannot be had.
+    """
     wanted = parts.instance
     if not isinstance(wanted, Container):
         return parts
     addresses = (wanted.engine,) if wanted.engine else engine_addresses(os.environ)
     found = find_container(wanted.container, addresses)
+    demand_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
     return replace(
         parts,
         instance=_directory(wanted, found.data_dir),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from owui_vault.instance.container_nested import missed_mounts
 from owui_vault.instance.inventory import component_records, from_inventory
 from owui_vault.instance.left_out import left_out
 from owui_vault.instance.restore_text import restore_text
@@ -66,7 +67,12 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         needed_because=facts.database.sealed,
     )
     write_outside(parts, captured.stage, around)
-    problems = (*captured.problems, *_key_problems(key), *_content_problems(captured, facts))
+    problems = (
+        *captured.problems,
+        *missed_mounts(plan, around.container.nested if around.container else ()),
+        *_key_problems(key),
+        *_content_problems(captured, facts),
+    )
     manifest = Manifest(
         id=naming.id,
         instance=parts.the_instance().name,

@@ -150,7 +150,8 @@ def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
 
 def _plan(parts: Parts, data_dir: Path, work_dir: Path) -> CapturePlan:
     instance = parts.the_instance()
-    return capture_plan(data_dir, work_dir, include=instance.include, exclude=instance.exclude)
+    mounted = parts.container.mounted if parts.container else ()
+    return capture_plan(data_dir, work_dir, include=instance.include, exclude=instance.exclude, mounted=mounted)
 
 
 def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: int) -> Captured:

@@ -87,6 +87,37 @@ def test_who_can_write_to_the_data_is_held_and_who_only_reads_is_not() -> None:
     assert "b has a folder above the data" in warnings(one, told("b", {**DATA, "Source": "/srv"}))
 
 
+def test_parts_that_are_mounts_of_their_own_are_known() -> None:
+    uploads = {**DATA, "Source": "/srv/uploads", "Destination": "/app/backend/data/uploads"}
+    one = told("open-webui", uploads, DATA, {**DATA, "Source": "/srv/x", "Destination": "/app/backend/database"})
+    assert [str(each.destination) for each in one.nested] == ["/app/backend/data/uploads"]
+    assert one.data_sources == (Path("/srv/owui/data"), Path("/srv/uploads"))
+    assert writes_to_data_of(told("b", {**DATA, "Source": "/srv/uploads", "Destination": "/x"}), one)
+    assert not writes_to_data_of(told("b", {**DATA, "Source": "/srv/x", "Destination": "/x"}), one)
+    assert told("a", uploads).data_sources == ()
+    memory = parse({"HostConfig": {"Tmpfs": {"/app/backend/data/uploads": "", "/tmp": ""}}, "Mounts": [DATA]})
+    assert [each.where for each in memory.nested] == ["memory (tmpfs)"]
+    assert memory.data_sources == (Path("/srv/owui/data"),)
+    assert parse({"HostConfig": {"Tmpfs": {"/app/backend/data": ""}}}).data_mount is None
+
+
+def test_an_instance_that_works_on_the_data_by_a_folder_above_is_held() -> None:
+    one = told("open-webui", DATA)
+    above = {**DATA, "Source": "/srv/owui", "Destination": "/srv"}
+    assert writes_to_data_of(told("b", above, env=["DATA_DIR=/srv/data"]), one)
+    assert not writes_to_data_of(told("b", {**above, "RW": False}, env=["DATA_DIR=/srv/data"]), one)
+    assert not writes_to_data_of(told("b", above, env=["DATA_DIR=/srv/data2"]), one)
+    replica = told("open-webui", {**DATA, "Source": "/srv/all", "Destination": "/app/backend"})
+    assert writes_to_data_of(told("c", {**DATA, "Source": "/srv/all", "Destination": "/app/backend"}), replica)
+
+
+def test_compose_files_that_are_relative_belong_to_the_projects_folder() -> None:
+    labels = {"io.podman.compose.project": "ai", "com.docker.compose.project.config_files": "compose.yaml,/b.yaml"}
+    compose = told("a", labels={**labels, "com.docker.compose.project.working_dir": "/srv/ai"}).compose
+    assert compose
+    assert compose.files == (Path("/srv/ai/compose.yaml"), Path("/b.yaml"))
+
+
 def test_watchers_and_networks_are_told() -> None:
     healer = told("doctor", image="willfarrell/autoheal:latest")
     assert "doctor restarts containers that look unhealthy" in warnings(told("a", DATA), healer)

@@ -1,0 +1,139 @@
+"""Data that lie on several mounts, containers that see them from elsewhere, databases and settings beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from owui_vault import Container, Outcome, Quiesce, UnsupportedInstanceError, Vault
+from owui_vault.instance.container import find_container
+from owui_vault.model import Component
+from tests.docker.conftest import broken_rules, docker, until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
+ENGINE = ("unix:///var/run/docker.sock",)
+DATA = "/app/backend/data"
+
+
+@pytest.fixture
+def volumes() -> Iterator[Callable[[str], str]]:
+    """`volumes("x")`: the name of a volume that is gone after the test."""
+    made: list[str] = []
+
+    def build(name: str) -> str:
+        made.append(name)
+        return name
+
+    yield build
+    for name in made:
+        docker("volume", "rm", "--force", name, check=False)
+
+
+def inspected(name: str, tmp_path: Path):
+    return Vault(Container(name), [], state_dir=tmp_path / "state").inspect()
+
+
+@pytest.mark.parametrize("part", ["uploads", "vector_db"])
+def test_a_part_of_the_data_that_is_a_volume_of_its_own_is_followed(run, vault_of, volumes, tmp_path, part):
+    volume = volumes(f"owui-vault-nested-{part}")
+    instance = run("--env=RATE=100", "--no-healthcheck", f"--volume={volume}:{DATA}/{part}")
+    assert until(lambda: instance.chats() > 100)
+    report = inspected(instance.name, tmp_path)
+    assert report.container
+    assert [each.volume for each in report.container.nested] == [volume]
+    component = Component.UPLOADS if part == "uploads" else Component.VECTORS
+    assert {each.name: each for each in report.components}[component].files > 0
+    vault = vault_of(instance)
+    for mode in (Quiesce.PAUSE, Quiesce.STOP):
+        taken = vault.snapshot(quiesce=mode)
+        assert taken.outcome is Outcome.COMPLETE, taken.problems
+        assert taken.manifest
+        assert {each.name: each for each in taken.manifest.components}[component].files > 0
+        assert not any("missing at the source" in each for each in taken.warnings)
+        assert broken_rules(vault.restore(taken.id, target=tmp_path / mode.value).data_dir) == ""
+
+
+def test_a_part_that_cannot_be_reached_makes_a_snapshot_incomplete(run, vault_of, tmp_path):
+    instance = run("--no-healthcheck", f"--tmpfs={DATA}/uploads", f"--tmpfs={DATA}/cache/embedding")
+    said = "uploads is missing: it lies in memory (tmpfs)"
+    report = inspected(instance.name, tmp_path)
+    assert said in " ".join(report.warnings)
+    assert "cache/embedding is missing" not in " ".join(report.warnings), "it is left out anyway"
+    taken = vault_of(instance).snapshot(quiesce=Quiesce.PAUSE)
+    assert taken.outcome is Outcome.INCOMPLETE
+    assert said in " ".join(taken.problems)
+
+
+def test_a_database_that_is_mounted_by_itself_is_refused(run, tmp_path):
+    (tmp_path / "webui.db").touch()
+    instance = run("--no-healthcheck", f"--volume={tmp_path / 'webui.db'}:{DATA}/webui.db")
+    with pytest.raises(UnsupportedInstanceError, match=r"webui\.db .* is mounted by itself"):
+        find_container(instance.name, ENGINE)
+
+
+def test_whoever_writes_to_a_part_is_held_too(run, vault_of, volumes):
+    volume = volumes("owui-vault-nested-shared")
+    first = run("--no-healthcheck", f"--volume={volume}:{DATA}/uploads")
+    second = run("--no-healthcheck", f"--volume={volume}:/elsewhere", mount="layer", command=("sleep", "600"))
+    with vault_of(first).hold(Quiesce.PAUSE):
+        assert second.told()["Status"] == "paused"
+    assert second.runs()
+
+
+def test_an_instance_on_the_same_data_by_a_folder_above_is_held_too(run, vault_of, tmp_path):
+    above = tmp_path / "above"
+    (above / "data").mkdir(parents=True)
+    first = run("--no-healthcheck", mount=str(above / "data"))
+    options = ("--no-healthcheck", f"--volume={above}:/srv/owui")
+    same = run(*options, "--env=DATA_DIR=/srv/owui/data", mount="layer", command=("sleep", "600"))
+    other = run(*options, mount="layer", command=("sleep", "600"))
+    report = inspected(first.name, tmp_path)
+    assert report.container
+    assert report.container.together == (same.name,)
+    assert f"{other.name} has a folder above the data" in " ".join(report.warnings)
+    with vault_of(first).hold(Quiesce.PAUSE):
+        assert same.told()["Status"] == "paused"
+        assert other.runs()
+    assert same.runs()
+
+
+def test_a_container_whose_database_is_elsewhere_is_told_so_and_not_that_it_lost_one(run, vault_of, tmp_path):
+    settings = ("--env=DATABASE_URL=postgresql://u:secret@db/webui", "--env=VECTOR_DB=pgvector")
+    make = ("sh", "-c", f"mkdir -p {DATA}/uploads {DATA}/cache; sleep 600")
+    label = "--label=org.opencontainers.image.title=Open WebUI"
+    instance = run("--no-healthcheck", label, *settings, command=make)
+    vault = vault_of(instance)
+    for operation in (vault.inspect, vault.snapshot):
+        with pytest.raises(UnsupportedInstanceError, match="postgresql on db") as caught:
+            operation()
+        assert "pg_dump" in caught.value.hint
+        assert "secret" not in str(caught.value)
+
+
+def test_the_settings_file_above_the_backend_counts(run, vault_of, tmp_path):
+    settings = tmp_path / "settings"
+    settings.write_text("VECTOR_DB=qdrant\nSTORAGE_PROVIDER=s3\nDATABASE_URL='postgresql://u:p@db/webui'\n")
+    options = ("--no-healthcheck", f"--volume={settings}:/app/.env:ro")
+    instance = run(*options, "--env=STORAGE_PROVIDER=local")
+    warnings = " ".join(inspected(instance.name, tmp_path).warnings)
+    assert "postgresql on db" in warnings
+    assert "Qdrant" in warnings
+    assert "S3 bucket" not in warnings, "the environment wins"
+    with pytest.raises(UnsupportedInstanceError, match="postgresql on db"):
+        vault_of(instance).snapshot(quiesce=Quiesce.PAUSE)
+
+
+def test_a_key_in_the_settings_file_is_found_last(run, tmp_path):
+    """The image's start script has made a key by the time that file is read."""
+    settings = tmp_path / "settings"
+    settings.write_text("WEBUI_SECRET_KEY=from the file\n")
+    instance = run("--no-healthcheck", f"--volume={settings}:/app/.env:ro")
+    made = find_container(instance.name, ENGINE).key
+    assert made
+    assert ".webui_secret_key of container" in made.source
+    docker("exec", instance.name, "rm", "/app/backend/.webui_secret_key")
+    found = find_container(instance.name, ENGINE).key
+    assert found
+    assert found.key.reveal() == "from the file"
+    assert ".env file of container" in found.source
