@@ -11,17 +11,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from owui_vault.system.filesystem import filesystem_type
 from owui_vault.testing.instances import grow_instance
 from tests.benchmarks.living import effect, freeze, freeze_table, proven_rate
 from tests.benchmarks.measure import Program, in_turn, middle, ratio
+from tests.benchmarks.serving import outage, possible, requests
 from tests.benchmarks.storing import against_the_engine, memory, tutorials
 from tests.benchmarks.tables import Table, at_most, begin, seconds, size
-from tests.benchmarks.ways import ROOT, Place
+from tests.benchmarks.ways import ROOT, Place, size_of
 
-CASES = ("engine", "memory", "live", "effect", "freeze", "help", "tutorials")
+CASES = ("engine", "memory", "live", "effect", "freeze", "outage", "requests", "help", "tutorials")
+ELSEWHERE = {"freeze", "outage", "requests", "help"}  # these make data of their own, or need none
 HELP_TARGET = 0.5
 INSTALL_SECONDS = 300
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -44,7 +49,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--size", type=in_bytes, default="1GB", help="size of the generated instance, such as 300MB")
-    parser.add_argument("--freeze-sizes", type=in_bytes, nargs="*", default=[10**8, 10**9], metavar="SIZE")
+    parser.add_argument("--freeze-sizes", type=in_bytes, nargs="*", default=[10**8, 10**9, 4 * 10**9], metavar="SIZE")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of each pair")
     parser.add_argument("--engines", nargs="*", default=["restic", "borg"], choices=("restic", "borg"))
     parser.add_argument("--cases", nargs="*", default=CASES, choices=CASES)
@@ -68,27 +73,58 @@ def measure(arguments: argparse.Namespace, work: Path, programs: tuple[Path, ...
     chance = random.Random(f"days {arguments.seed}")  # not the one that made the data
     engines, rounds, cases = tuple(arguments.engines), arguments.rounds, arguments.cases
     tables: list[Table] = []
-    if set(cases) - {"help", "freeze"}:
+    if set(cases) - ELSEWHERE:
         given = arguments.data and Place(work=work, data_dir=arguments.data, programs=programs)
         place = given or made(work, arguments.size, programs, arguments.seed)
         if "engine" in cases:
             tables += against_the_engine(place, engines, rounds, chance)
-        if "memory" in cases:
-            tables.append(memory(place, engines))
-        if "live" in cases:
-            tables.append(proven_rate(place, times=4 * rounds))
-        if "effect" in cases:
-            tables.append(effect(place, times=4 * rounds))
-        if "tutorials" in cases:
-            tables.append(tutorials(place, rounds, chance))
-    if "freeze" in cases:
-        table = freeze_table()
-        for each in arguments.freeze_sizes:
-            freeze(made(work / f"freeze-{each}", each, programs, arguments.seed), table, times=2 * rounds)
-        tables.append(table)
-    if "help" in cases:
-        tables.append(start_up(Place(work=work, data_dir=work, programs=programs), arguments.borgmatic, 5 * rounds))
-    return tables
+        on_the_same: dict[str, Callable[[], Table]] = {
+            "memory": lambda: memory(place, engines),
+            "live": lambda: proven_rate(place, times=4 * rounds),
+            "effect": lambda: effect(place, times=4 * rounds),
+            "tutorials": lambda: tutorials(place, rounds, chance),
+        }
+        tables += [case() for name, case in on_the_same.items() if name in cases]
+    on_their_own: dict[str, Callable[[], Table]] = {
+        "freeze": lambda: freezes(arguments, work, programs),
+        "outage": lambda: outage(work, arguments.size, 2 * rounds),
+        "requests": lambda: requests(work, arguments.size, 2 * rounds),
+        "help": lambda: start_up(Place(work=work, data_dir=work, programs=programs), arguments.borgmatic, 5 * rounds),
+    }
+    not_here = set() if possible() else {"outage", "requests"}
+    return tables + [case() for name, case in on_their_own.items() if name in set(cases) - not_here]
+
+
+def freezes(arguments: argparse.Namespace, work: Path, programs: tuple[Path, ...]) -> Table:
+    """Each size where the data are, and on a file system that shares blocks where one can be mounted."""
+    table = freeze_table()
+    for each in arguments.freeze_sizes:
+        place = made(work / f"freeze-{each}", each, programs, arguments.seed)
+        freeze(place, table, times=2 * arguments.rounds, filesystem=filesystem_type(place.data_dir))
+        with reflinks(place) as sharing:
+            if sharing:
+                freeze(sharing, table, times=2 * arguments.rounds, filesystem="xfs, reflinks")
+        shutil.rmtree(place.work)
+    return table
+
+
+@contextmanager
+def reflinks(place: Place) -> Iterator[Place | None]:
+    """The same data on an XFS of their own; None without root or its tools."""
+    if os.geteuid() != 0 or not shutil.which("mkfs.xfs", path=f"{os.defpath}:/usr/sbin:/sbin"):
+        yield None
+        return
+    image, point = place.work / "xfs.image", place.work / "xfs"
+    point.mkdir()
+    subprocess.run(["truncate", "--size", str(4 * 10**9 + 4 * size_of(place.data_dir)), image], check=True)
+    subprocess.run(["/usr/sbin/mkfs.xfs", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, point], check=True)
+    try:
+        subprocess.run(["cp", "-a", place.data_dir, point / "instance"], check=True)
+        yield Place(work=point, data_dir=point / "instance", programs=place.programs)
+    finally:
+        subprocess.run(["umount", "--lazy", point], check=True)
+        image.unlink()
 
 
 def made(work: Path, size_bytes: int, programs: tuple[Path, ...], seed: int) -> Place:

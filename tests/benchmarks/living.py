@@ -158,7 +158,7 @@ def effect(place: Place, times: int) -> Table:
     return table
 
 
-def freeze(place: Place, table: Table, times: int) -> None:
+def freeze(place: Place, table: Table, times: int, *, filesystem: str) -> None:
     """How long `pause` keeps the application from writing."""
     with writing(place, "chat", 500.0) as writer:
         made = vault(place, writer)
@@ -173,7 +173,7 @@ def freeze(place: Place, table: Table, times: int) -> None:
     vectors = sum(path.stat().st_size for path in (place.data_dir / "vector_db").rglob("*") if path.is_file())
     total = sum(path.stat().st_size for path in place.data_dir.rglob("*") if path.is_file())
     frozen = median([report.proof.freeze_seconds for report in reports if report] or [0.0])
-    row = (size(total), size(vectors), f"{len(complete)} of {times}", milliseconds(frozen))
+    row = (size(total), size(vectors), filesystem, f"{len(complete)} of {times}", milliseconds(frozen))
     table.add(*row, milliseconds(median(gaps)), milliseconds(max(gaps)))
 
 
@@ -187,6 +187,7 @@ def freeze_table() -> Table:
     return begin(
         "How long `pause` freezes",
         "An application committing 500 times per second, frozen by its pid file. *Frozen* is what the manifest "
-        "says, *gap* the longest time between two commits as the application saw it. `live` freezes for 0.",
-        *("data", "of it vectors", "complete", "frozen", "gap", "longest gap"),
+        "says, *gap* the longest time between two commits as the application saw it. `live` freezes for 0. XFS shares "
+        "blocks (reflinks), ext4 copies.",
+        *("data", "of it vectors", "on", "complete", "frozen", "gap", "longest gap"),
     )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.quiesce.conftest import image  # noqa: F401  a fixture: pytest looks for it here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,11 +16,37 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_every_table_is_made_from_a_small_instance(own_borg: Path, tmp_path: Path) -> None:
     result = tmp_path / "benchmarks.md"
     argv = [sys.executable, "-m", "tests.benchmarks", "--size", "10MB", "--freeze-sizes", "10MB", "--rounds", "1"]
-    argv += ["--cases", "engine", "live", "freeze", "tutorials"]
+    argv += ["--cases", "engine", "memory", "live", "effect", "freeze", "tutorials"]
     argv += ["--engines", "borg", "--programs", str(own_borg.parent), "--work", str(tmp_path), "--write", str(result)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     text = result.read_text()
-    assert text.count("\n## ") == 5
+    assert text.count("\n## ") == 7
     assert "borg | unchanged |" in text
+    assert list(tmp_path.iterdir()) == [result], "it cleans up"
+
+
+@pytest.mark.slow
+@pytest.mark.docker
+@pytest.mark.root
+def test_what_people_see_of_a_container_is_measured(image: str, tmp_path: Path) -> None:  # noqa: F811
+    result = tmp_path / "benchmarks.md"
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks",
+        "--size",
+        "10MB",
+        "--rounds",
+        "1",
+        "--cases",
+        "outage",
+        "requests",
+    ]
+    argv += ["--work", str(tmp_path), "--write", str(result)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = result.read_text()
+    assert "`--quiesce stop`" in text
+    assert "| live | 2 of 2 |" in text
     assert list(tmp_path.iterdir()) == [result], "it cleans up"
