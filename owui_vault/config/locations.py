@@ -12,6 +12,7 @@ from owui_vault.errors import ConfigError
 
 CONFIG_VARIABLE = "OWUI_VAULT_CONFIG"
 _REMOTE = re.compile(r"[^/]*:")  # scheme: or host: before the first slash, as both engines read it
+_LOCAL = "local:"  # restic's word for a path of this machine
 
 
 def find_config(environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -75,6 +76,8 @@ def expand(text: str, folder: Path, environ: Mapping[str, str]) -> Path:
 
 def expand_location(text: str, folder: Path, environ: Mapping[str, str]) -> str:
     """A repository's location: a path of this machine is expanded, everything else is the engine's business."""
+    if text.startswith(_LOCAL):
+        return f"{_LOCAL}{expand(text.removeprefix(_LOCAL), folder, environ)}"
     return text if _REMOTE.match(text) else str(expand(text, folder, environ))
 
 

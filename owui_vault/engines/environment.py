@@ -28,7 +28,7 @@ _OURS = re.compile(
     r"|TZ|LC_ALL|LANG"
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_IN_URL = re.compile(r"(?<=://)([^/\s@:]*):([^/\s@]*)@")
+_IN_URL = re.compile(r"(?<=://)([^/\s:]*):([^/\s]*)@")  # to the last @ before the path: a password may hold some
 
 
 def check_extra(extra: Iterable[str]) -> None:
@@ -79,4 +79,4 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 def without_credentials(location: str) -> str:
     """The location as it may be shown: user and password of an address are left out."""
-    return re.sub(r"(?<=://)([^/\s@:]*):[^/\s@]*@", r"\1@", location)
+    return _IN_URL.sub(r"\1@", location)

@@ -10,9 +10,12 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from owui_vault.engines.environment import without_credentials
-from owui_vault.errors import RepositoryUnreachableError
+from owui_vault.errors import ConfigError, RepositoryUnreachableError
 
-_ELSEWHERE = re.compile(r"(sftp|rest|s3|b2|azure|gs|swift|rclone):")
+_SCHEMES = ("sftp", "rest", "s3", "b2", "azure", "gs", "swift", "rclone")
+_ELSEWHERE = re.compile(rf"({'|'.join(_SCHEMES)}):")
+_ANY_SCHEME = re.compile(r"([^/]*):")
+_AUTHORITY = re.compile(r"://(?P<authority>[^/]*)(?P<rest>.*)", re.DOTALL)
 _HTTP = re.compile(r"(?:rest|s3):(?P<url>https?://.+)")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _USER, _PASSWORD = "RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD"
@@ -28,11 +31,37 @@ class Location:
 
 
 def parse_location(location: str) -> Location:
-    """Take what the user wrote. A local path becomes absolute, since restic is run in the stage."""
+    """Take what the user wrote. A local path becomes absolute, since restic is run in the stage.
+
+    Raises ConfigError for what restic would take for something else than was meant.
+    """
     if _ELSEWHERE.match(location):
+        _demand_quoted(location)
         return Location(text=location, shown=without_credentials(location), folder=None)
-    folder = Path(location.removeprefix("local:")).expanduser().absolute()
+    path = location.removeprefix("local:")
+    if path == location and (scheme := _ANY_SCHEME.match(location)):
+        # restic would make a folder of this name, and a backup would lie where nobody looks for it.
+        raise ConfigError(
+            f"restic knows no location that begins with {scheme[1]!r} and a colon",
+            hint=f"It knows local, {', '.join(_SCHEMES)}. A folder of this machine is written ./NAME or local:NAME.",
+        )
+    folder = Path(path).expanduser().absolute()
     return Location(text=f"local:{folder}", shown=str(folder), folder=folder)
+
+
+def _demand_quoted(location: str) -> None:
+    """Raise ConfigError for a user or password in which a character stands that ends it: part of it would be shown."""
+    found = _AUTHORITY.search(location)
+    if not found:
+        return
+    user, at, _host = found["authority"].rpartition("@")
+    _, colon, port = found["authority"].rpartition(":")
+    cut_by_slash = not at and "@" in found["rest"] and colon and not re.fullmatch(r"\d*|.*\]", port)
+    if "@" in user or re.search(r"\s", found["authority"]) or cut_by_slash:
+        raise ConfigError(
+            "in the address of a repository stands a user or password with an unquoted '/', '@' or blank",
+            hint=f"Set {_USER} and {_PASSWORD} in its `environment`, or write these characters as %2F, %40 and %20.",
+        )
 
 
 def with_credentials(location: str, environment: dict[str, str]) -> str:
@@ -49,7 +78,7 @@ def with_credentials(location: str, environment: dict[str, str]) -> str:
 
 def password_in(location: str) -> str:
     """The password in an address, empty when there is none."""
-    match = re.search(r"://[^/\s@:]*:([^/\s@]*)@", location)
+    match = re.search(r"://[^/\s:]*:([^/\s]*)@", location)
     return match.group(1) if match else ""
 
 

@@ -174,7 +174,9 @@ def test_a_repository_alone_is_a_configuration(tmp_path: Path) -> None:
         ("ssh://host/./repo", "ssh://host/./repo"),
         ("user@host:repo", "user@host:repo"),
         ("b2:bucket:folder", "b2:bucket:folder"),
-        ("local:repo", "local:repo"),
+        ("local:repo", "local:{folder}/repo"),
+        ("local:~/repo", "local:/home/ada/repo"),
+        ("local:/srv/repo", "local:/srv/repo"),
         ("odd/with:colon", "{folder}/odd/with:colon"),
     ],
 )

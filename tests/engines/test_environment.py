@@ -63,6 +63,14 @@ def test_known_secrets_and_passwords_in_addresses_are_hidden() -> None:
     assert hidden == "open rest:https://alice:***@host/alice/ with key *** and ***: denied"
 
 
+@pytest.mark.parametrize("address", ["http://user:hunter2p@sswordtail@127.0.0.1:9/", "http://me@mail.org:hunter2p@h/"])
+def test_a_password_is_hidden_to_its_end(address: str) -> None:
+    for shown in (redact(f"Get {address}: refused, ask me@here"), without_credentials(address)):
+        assert "hunter2p" not in shown
+        assert "sswordtail" not in shown
+        assert "@127.0.0.1:9/" in shown or "@h/" in shown
+
+
 @pytest.mark.parametrize(
     ("location", "shown"),
     [
@@ -70,6 +78,7 @@ def test_known_secrets_and_passwords_in_addresses_are_hidden() -> None:
         ("ssh://user@host:22/./repo", "ssh://user@host:22/./repo"),
         ("sftp:user@host:/srv/x", "sftp:user@host:/srv/x"),
         ("s3:https://host/bucket", "s3:https://host/bucket"),
+        ("ssh://user@host:22/a:b@c", "ssh://user@host:22/a:b@c"),
         ("/mnt/a@b:c", "/mnt/a@b:c"),
     ],
 )
