@@ -13,6 +13,7 @@ from typing import Any
 
 from owui_vault.model import Label, Manifest
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TITLES: dict[str, tuple[type[Any], str]] = {
@@ -21,10 +22,17 @@ TITLES: dict[str, tuple[type[Any], str]] = {
 }
 
 
+class AsWritten(GenerateJsonSchema):
+    """Describes what is written, which is every field; a default only matters to whoever makes a value."""
+
+    def field_is_required(self, *_: Any, **__: Any) -> bool:
+        return True
+
+
 def schema(name: str) -> str:
     """The text of one schema file."""
     kind, title = TITLES[name]
-    described = TypeAdapter(kind).json_schema()
+    described = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=AsWritten)
     described.pop("title", None)
     described.pop("description", None)
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **described}
