@@ -10,12 +10,13 @@ import grp
 import io
 import json
 import os
+import pwd
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from owui_vault.errors import InstanceError, InstanceNotFoundError
 
@@ -25,24 +26,38 @@ if TYPE_CHECKING:
 _SECONDS = 60
 _SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _OWN_SOCKETS = ("docker.sock", "podman/podman.sock")  # of an engine without root, in the user's runtime folder
+_HOME_SOCKETS = (".docker/desktop/docker.sock", ".docker/run/docker.sock")  # of Docker Desktop
+_HELP = "docs/docker.md lists the calls that are needed."
 _LARGEST_ARCHIVE = 32 << 20
 _MODE_TYPE = 0x8F280000  # the bits of Go's file mode that mean anything but a regular file
 
 
 def engine_addresses(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Where engines may answer: `$DOCKER_HOST` alone when it is set, else every socket there is."""
+    """Where engines may answer: `$DOCKER_HOST` alone when it is set, else every socket there is.
+
+    Under sudo those of the user who called it count too.
+    """
     named = environ.get("DOCKER_HOST", "")
     if named:
         return (named,)
-    places = [Path(each) for each in _SOCKETS]
-    if environ.get("XDG_RUNTIME_DIR"):
-        places += [Path(environ["XDG_RUNTIME_DIR"]) / each for each in _OWN_SOCKETS]
     found: dict[Path, str] = {}
-    for place in places:
+    for place in _places(environ):
         with suppress(OSError):  # a folder we may not look into
             if place.is_socket():
                 found.setdefault(place.resolve(), f"unix://{place}")
     return tuple(found.values())
+
+
+def _places(environ: Mapping[str, str]) -> Iterator[Path]:
+    yield from (Path(each) for each in _SOCKETS)
+    runtimes = [environ.get("XDG_RUNTIME_DIR", "")]
+    homes = [environ.get("HOME", "")]
+    if environ.get("SUDO_UID", "").isdecimal():
+        runtimes.append(f"/run/user/{environ['SUDO_UID']}")
+        with suppress(KeyError):
+            homes.append(pwd.getpwuid(int(environ["SUDO_UID"])).pw_dir)
+    yield from (Path(folder) / each for folder in runtimes if folder for each in _OWN_SOCKETS)
+    yield from (Path(folder) / each for folder in homes if folder for each in _HOME_SOCKETS)
 
 
 class Engine:
@@ -55,7 +70,9 @@ class Engine:
     def containers(self) -> tuple[Mapping[str, object], ...]:
         """What `inspect` tells of all containers, stopped ones included."""
         found = []
-        for each in self._client.containers(all=True):
+        with _translated("no containers"):
+            listed = self._client.containers(all=True)
+        for each in listed:
             with suppress(InstanceNotFoundError):  # removed since the listing
                 found.append(self.inspect(str(each["Id"])))
         return tuple(found)
@@ -116,6 +133,8 @@ class Engine:
         address = f"{client.base_url}/v{client.api_version}/containers/{quote(container)}/archive"
         with _translated("no such path"):
             answer = client.head(address, params={"path": path}, timeout=_SECONDS)
+            if answer.status_code == 403 or answer.status_code >= 500:
+                answer.raise_for_status()
         known = json.loads(base64.b64decode(answer.headers.get("X-Docker-Container-Path-Stat", "e30=")))
         return known if isinstance(known, dict) else {}
 
@@ -132,13 +151,15 @@ def _files_in(archive: io.BytesIO, suffix: str) -> Iterator[tuple[str, bytes]]:
 @contextmanager
 def open_engine(address: str) -> Iterator[Engine]:
     """An engine that answers. Raises InstanceNotFoundError: none there, or the right to use it is missing."""
+    _demand_understood(address)
     _demand_right(address)
     import docker  # noqa: PLC0415 - heavy, and most runs touch no container
 
     try:
         client = docker.APIClient(base_url=address, version="auto", timeout=_SECONDS)
     except (docker.errors.DockerException, OSError) as error:
-        raise _no_answer(address, str(error)) from error
+        reason = error.__context__ if getattr(error.__context__, "response", None) is not None else None
+        raise (_failure(reason) if isinstance(reason, Exception) else _no_answer(address, str(error))) from error
     try:
         yield Engine(address, client)
     finally:
@@ -148,8 +169,17 @@ def open_engine(address: str) -> Iterator[Engine]:
 def _no_answer(address: str, why: str) -> InstanceNotFoundError:
     return InstanceNotFoundError(
         f"no container engine answers at {address}: {why}",
-        hint="Start the engine, name its socket in DOCKER_HOST, or say --data-dir DIR.",
+        hint="Start the engine, name its socket in DOCKER_HOST, or say --data-dir DIR. Where the engine is on another"
+        " machine or in a virtual one, run owui_vault as a container beside Open WebUI (docs/docker.md).",
     )
+
+
+def _demand_understood(address: str) -> None:
+    if address.startswith("ssh:"):
+        raise InstanceNotFoundError(
+            f"the engine at {address} is on another machine, and so are the data",
+            hint="Run owui_vault there: on that host, or as a container beside Open WebUI (docs/docker.md).",
+        )
 
 
 def _demand_right(address: str) -> None:
@@ -182,4 +212,15 @@ def _translated(missing: str) -> Iterator[None]:
     except NotFound as error:
         raise InstanceNotFoundError(missing, hint="`inspect` without a configuration lists what there is.") from error
     except (DockerException, RequestException) as error:
-        raise InstanceError(f"the container engine failed: {error}", hint="Look at the engine's log.") from error
+        raise _failure(error) from error
+
+
+def _failure(error: Exception) -> InstanceError:
+    answer = getattr(error, "response", None)
+    if answer is None or answer.status_code != 403:
+        return InstanceError(f"the container engine failed: {error}", hint="Look at the engine's log.")
+    call = f"{answer.request.method} {urlsplit(answer.url).path}"
+    return InstanceError(
+        f"the container engine's socket does not let us ask: {call} is forbidden",
+        hint=f"A socket proxy stands before it, which has to let this call through; {_HELP}",
+    )

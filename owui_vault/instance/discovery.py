@@ -54,7 +54,10 @@ def candidates(addresses: Sequence[str]) -> tuple[Candidate, ...]:
         raise failures[0]
     if not addresses:
         raise InstanceNotFoundError(
-            "no container engine was found here", hint="Say --data-dir DIR, or name the engine's socket in DOCKER_HOST."
+            "no container engine was found here",
+            hint="Say --data-dir DIR, or name the engine's socket in DOCKER_HOST. Where the engine is on another"
+            " machine or in a virtual one (Docker Desktop), run owui_vault as a container beside Open WebUI:"
+            " docs/docker.md.",
         )
     return tuple(_one_of_each(sorted(found, key=_rank)))
 
