@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.databases import RawCopies, RawMark, raw_mark
-from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
-from owui_vault.capture.marks import Mark, Walk
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, UnreadableError
+from owui_vault.capture.marks import Mark, Walk, demand_layout
 from owui_vault.capture.pin import Pin, hold_all
 from owui_vault.capture.settle import clock_offset, tick, wall_ns
 
@@ -112,6 +112,7 @@ class Attempt:
         """Read all marks once."""
         walk = Walk(self.bench.job)
         tree = dict(walk)
+        demand_layout(self.bench.job, tree)
         return Look(tree, {each.name: raw_mark(self.bench, each) for each in apart}, walk.unreadable)
 
     def _refuse_journals(self, apart: Sequence[Database], look: Look) -> None:
@@ -126,7 +127,7 @@ class Attempt:
             if mark.is_file and not self.bench.has(name, mark):
                 try:
                     self.bench.fences.wait(self.bench.job.locate(name), mark, name)
-                except PermissionError:
+                except UnreadableError:
                     self.bench.unreadable.add(name)
         for database in apart:
             self.raw.fence(database, look.raw[database.name])
@@ -155,10 +156,12 @@ class Attempt:
             before = look.tree.get(name)
             if before is None:
                 raise SourceChangedError(name, "appeared")
-            if mark != before and mark != self.bench.links.get(name):
+            # Our own links move the ctime of what they link to, under all of its names.
+            if mark != before and not (mark.but_for_ctime(before) and self.bench.has_link(name, mark)):
                 raise SourceChangedError(name)
         if count != len(look.tree):
             raise SourceChangedError("", "lost a file")
+        demand_layout(self.bench.job, look.tree)
         if walk.unreadable != look.unreadable:
             raise SourceChangedError("", "changed who may read it")
         for database in apart:

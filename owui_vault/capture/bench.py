@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from owui_vault.capture.errors import NoRoomError, SourceChangedError
+from owui_vault.capture.errors import NoRoomError, SourceChangedError, UnreadableError
 from owui_vault.capture.files import copy_file, keep_attributes, link_file, unique_time_ns
-from owui_vault.capture.job import Job
+from owui_vault.capture.inside import Inside
+from owui_vault.capture.job import COMPANIONS, Job
 from owui_vault.capture.marks import Mark, mark_from, mark_of, symlink_leaves
 from owui_vault.capture.settle import Fences, Probe, wall_ns
 from owui_vault.system.filesystem import free_bytes
@@ -37,14 +36,23 @@ class Bench:
     copied_bytes: int = 0
     copying_seconds: float = 0.0
     _unlooked_bytes: int = 0
+    inside: Inside = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inside = Inside(self.job.tree)
 
     def place(self, name: str) -> str:
-        """Where a name stands in the stage."""
+        """Where a name stands in the stage, for reading."""
         return f"{self.job.tree}/{name}" if name else self.job.tree
 
     def has(self, name: str, mark: Mark) -> bool:
         """Whether the stage holds exactly this already."""
-        return self.copies.get(name) == mark or self.links.get(name) == mark or self.others.get(name) == mark
+        return self.copies.get(name) == mark or self.others.get(name) == mark or self.has_link(name, mark)
+
+    def has_link(self, name: str, mark: Mark) -> bool:
+        """Whether the stage links to exactly this. Linking another name of the same file moves its ctime."""
+        linked = self.links.get(name)
+        return linked is not None and linked.but_for_ctime(mark)
 
     def put(self, name: str, mark: Mark, *, link: bool, fenced: bool = False, unsettled: bool = False) -> None:
         """Bring one entry into the stage. Raises SourceChangedError, NoRoomError; what may not be read is noted."""
@@ -58,13 +66,12 @@ class Bench:
             self._put_file(name, mark, link=link, fenced=fenced, unsettled=unsettled)
 
     def _put_file(self, name: str, mark: Mark, *, link: bool, fenced: bool, unsettled: bool) -> None:
-        self._forget(name)
-        self._remove(name)  # what is no longer known must not stay: nobody would ever take it out of the stage
+        self.forget(name)  # what is no longer known must not stay: nobody would ever take it out of the stage
         try:
             if link and self._link(name, mark, fenced):
                 return
             self.copy(self.job.locate(name), name, mark, fenced=fenced)
-        except PermissionError:
+        except UnreadableError:
             self.unreadable.add(name)
             return
         self.unreadable.discard(name)
@@ -72,7 +79,7 @@ class Bench:
         if unsettled:
             self.copies[name] = mark._replace(ctime_ns=-1)  # in the stage, but good for this attempt only
             new_time = unique_time_ns(self.probe.is_coarse())
-            os.utime(self.place(name), ns=(new_time, new_time))
+            os.utime(self.inside.place(name), ns=(new_time, new_time))
 
     def _link(self, name: str, mark: Mark, fenced: bool) -> bool:
         real = self.job.locate(name)
@@ -80,7 +87,7 @@ class Bench:
             self.fences.wait(real, mark, name)
         else:
             os.close(self.fences.open(real, mark, name))  # a file that nobody can read is found here, not by the engine
-        linked = link_file(real, self.place(name), mark, name)
+        linked = link_file(real, self._new_place(name), mark, name)
         if linked is None:
             return False
         self.links[name] = linked
@@ -98,11 +105,11 @@ class Bench:
         descriptor = self.fences.open(source, mark, name)
         try:
             if fenced:
-                self.fences.through(descriptor)
+                self.fences.through(descriptor, name)
             if mark_from(os.fstat(descriptor)) != mark:
                 raise SourceChangedError(name)
             kept = mark._replace(user=os.geteuid(), group=os.getegid(), mode=0o100600) if ours else mark
-            copied = copy_file(descriptor, self.place(name), kept, name)
+            copied = copy_file(descriptor, self._new_place(name), kept, name)
         finally:
             os.close(descriptor)
         if copied.bytes_copied:
@@ -131,38 +138,53 @@ class Bench:
         """Make the stage hold nothing that the instant does not."""
         wanted = set(names)
         for name in [each for each in (*self.copies, *self.links, *self.others) if each not in wanted]:
-            self._forget(name)
-            self._remove(name)
-        self.unreadable &= wanted
+            self.forget(name)
+        self.unreadable &= wanted | {name + suffix for name in self.job.databases for suffix in ("", *COMPANIONS)}
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
+        """Take one entry out of the stage."""
         for each in (self.copies, self.links, self.others):
             each.pop(name, None)
+        self.inside.remove(name)
 
-    def _remove(self, name: str) -> None:
-        place = self.place(name)
-        with suppress(FileNotFoundError, NotADirectoryError):
-            if stat.S_ISDIR(os.lstat(place).st_mode):
-                shutil.rmtree(place)
-            else:
-                os.unlink(place)
+    def forget_database(self, name: str) -> None:
+        """Remove a copy of a database with everything SQLite may have put beside it."""
+        for suffix in ("", *COMPANIONS):
+            self.unreadable.discard(name + suffix)
+            self.inside.remove(name + suffix)
+
+    def place_for_database(self, name: str) -> str:
+        """Where a copy of a database can be made: its directory may not have been met yet."""
+        self._make_folder(os.path.dirname(name))
+        return self._new_place(name)
+
+    def _make_folder(self, name: str) -> None:
+        try:
+            self.inside.make_folder(name)
+        except OSError as error:
+            raise SourceChangedError(name, "is no directory any more") from error
+
+    def _new_place(self, name: str) -> str:
+        try:
+            return self.inside.place(name)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise SourceChangedError(name, "is not in a directory any more") from error
 
     def _make_directory(self, name: str, mark: Mark) -> None:
         known = self.others.get(name)
         if known is None or not known.is_directory:
-            self._forget(name)
-            self._remove(name)
-            os.makedirs(self.place(name), mode=0o700, exist_ok=True)
+            if name:
+                self.forget(name)
+            self._make_folder(name)
         self.others[name] = mark
 
     def _make_symlink(self, name: str, mark: Mark) -> None:
-        self._forget(name)
-        self._remove(name)
+        self.forget(name)
         try:
             target = os.readlink(self.job.locate(name))
         except OSError as error:
             raise SourceChangedError(name) from error
-        place = self.place(name)
+        place = self._new_place(name)
         os.symlink(target, place)
         os.utime(place, ns=(mark.mtime_ns, mark.mtime_ns), follow_symlinks=False)
         if os.geteuid() == 0:
@@ -179,10 +201,12 @@ class Bench:
                 self._seal_directory(name, mark)
 
     def _seal_directory(self, name: str, mark: Mark) -> None:
-        live = mark_of(self.job.locate(name))
+        live = None
+        with suppress(OSError):
+            live = mark_of(self.job.locate(name))
         # The top level has no times in its mark; the live ones are as good as any.
         times = mark if mark.mtime_ns or live is None else live
-        descriptor = os.open(self.place(name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self.inside.place(name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             keep_attributes(descriptor, mark._replace(mtime_ns=times.mtime_ns or wall_ns()))
         finally:

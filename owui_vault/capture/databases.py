@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, journal_mode
-from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, UnreadableError
 from owui_vault.capture.marks import Mark, mark_of
 
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -49,7 +49,7 @@ def raw_mark(bench: Bench, database: Database) -> RawMark:
 def _peek(bench: Bench, path: str, mark: Mark, count: int) -> bytes:
     try:
         descriptor = bench.fences.open(path, mark, os.path.basename(path))
-    except PermissionError:
+    except UnreadableError:
         return b""  # noted when it is copied
     try:
         return os.pread(descriptor, count, 0)
@@ -68,7 +68,7 @@ class RawCopies:
         """Wait for writes on their way to the database, its log and its journal."""
         for suffix, part in (("", mark.main), ("-wal", mark.wal), ("-journal", mark.journal)):
             if part is not None and part.is_file:
-                with suppress(PermissionError):  # noted when it is copied
+                with suppress(UnreadableError):  # noted when it is copied
                     self.bench.fences.wait(database.real + suffix, part, database.name)
 
     def take(self, database: Database, mark: RawMark, *, once: bool = False) -> None:
@@ -79,24 +79,21 @@ class RawCopies:
         if self.taken.get(database.name) == mark:
             return
         self.forget(database.name)
-        place = self.bench.place(database.name)
-        os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+        self.bench.place_for_database(database.name)
         for suffix, part in (("", mark.main), ("-wal", mark.wal), ("-journal", mark.journal)):
             if part is None or not part.is_file or (suffix and not part.size):
                 continue
             try:
                 # Ours until it is recovered and checked; it gets its mode and owner then.
                 self.bench.copy(database.real + suffix, database.name + suffix, part, ours=True)
-            except PermissionError:
+            except UnreadableError:
                 self.bench.unreadable.add(database.name + suffix)
         self.taken[database.name] = mark._replace(head=b"once") if once else mark
 
     def forget(self, name: str) -> None:
         """Remove a raw copy from the stage."""
         self.taken.pop(name, None)
-        for suffix in ("", "-wal", "-journal", "-shm"):
-            with suppress(FileNotFoundError, NotADirectoryError):
-                os.unlink(self.bench.place(name) + suffix)
+        self.bench.forget_database(name)
 
     def examine(self, databases: Sequence[Database]) -> None:
         """Look at the copies: still of the kind they were taken for, and no journal that depends on another file."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+_UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA, errno.ENOKEY}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
 
 class AttemptFailedError(Exception):
     """This attempt proves nothing; the reason is for people."""
@@ -17,3 +22,17 @@ class SourceChangedError(AttemptFailedError):
 
 class NoRoomError(Exception):
     """A file system is, or would become, full."""
+
+
+class UnreadableError(Exception):
+    """The source's bytes are not given out: no right, or a broken disk. It is left out of the snapshot and named."""
+
+
+def cannot_be_read(error: OSError) -> bool:
+    """Whether this says that something there is out of reach, whoever asks how often."""
+    return error.errno in _UNREADABLE
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file system has no room left for us."""
+    return error.errno in _FULL

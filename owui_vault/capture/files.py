@@ -10,7 +10,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from owui_vault.capture.errors import NoRoomError, SourceChangedError
+from owui_vault.capture.errors import (
+    NoRoomError,
+    SourceChangedError,
+    UnreadableError,
+    cannot_be_read,
+    is_full,
+)
 from owui_vault.capture.marks import Mark, mark_of
 from owui_vault.capture.settle import wall_ns
 from owui_vault.system.filesystem import copy_bytes, reflink
@@ -27,7 +33,10 @@ class Copied:
 
 
 def copy_file(descriptor: int, target: str, mark: Mark, name: str) -> Copied:
-    """Copy an open file to the marked size, keeping mode, owner and times. Raises SourceChangedError, NoRoomError."""
+    """Copy an open file to the marked size, keeping mode, owner and times.
+
+    Raises SourceChangedError, NoRoomError, UnreadableError; then nothing is left of the copy.
+    """
     with suppress(FileNotFoundError):
         os.unlink(target)
     out = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -42,8 +51,10 @@ def copy_file(descriptor: int, target: str, mark: Mark, name: str) -> Copied:
         keep_attributes(out, mark)
     except OSError as error:
         os.unlink(target)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise NoRoomError(f"no room for a copy of {name}") from error
+        if cannot_be_read(error):
+            raise UnreadableError(name) from error
         raise
     except SourceChangedError:
         os.unlink(target)  # half a copy that nobody knows of would stay in the stage
@@ -77,7 +88,7 @@ def link_file(source: str, target: str, mark: Mark, name: str) -> Mark | None:
     except OSError as error:
         if error.errno in _CANNOT_LINK:
             return None
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise NoRoomError(f"no room for a link to {name}") from error
         raise
     linked = mark_of(target)

@@ -9,7 +9,7 @@ from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.databases import RawCopies, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
-from owui_vault.capture.marks import Mark, Walk, mark_of
+from owui_vault.capture.marks import Mark, Walk, demand_layout, mark_of
 from owui_vault.capture.pin import Pin
 from owui_vault.capture.settle import tick, wall_ns
 
@@ -94,6 +94,7 @@ def _as_it_is(bench: Bench, raw: RawCopies, database: Database) -> bool:
 def _files(bench: Bench) -> tuple[dict[str, Mark], list[str]]:
     walk = Walk(bench.job, tolerant=True)
     tree = dict(walk)
+    demand_layout(bench.job, tree)
     bench.drop_all_but(tree)
     order = sorted(tree, key=lambda name: (bench.job.is_write_once(name), name))
     moved = [name for name in order if not _put(bench, name, tree[name])]
@@ -111,6 +112,7 @@ def _put(bench: Bench, name: str, mark: Mark) -> bool:
             bench.put(name, found, link=settled and bench.job.is_write_once(name), fenced=True, unsettled=not settled)
         except SourceChangedError:
             found = mark_of(bench.job.locate(name))
+            demand_layout(bench.job, {name: found} if found else {})
         else:
             return True
     return False

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from owui_vault.capture.attempt import Attempt, Instant
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.databases import RawCopies
-from owui_vault.capture.errors import AttemptFailedError, NoRoomError
+from owui_vault.capture.errors import AttemptFailedError, NoRoomError, is_full
 from owui_vault.capture.files import content_time_ns
 from owui_vault.capture.gather import gather
 from owui_vault.capture.inventory import write_inventory
@@ -29,7 +29,7 @@ from owui_vault.capture.marks import mark_of
 from owui_vault.capture.messages import Answer, number, part, parts, texts, whole
 from owui_vault.capture.prepare import Surroundings, prepare
 from owui_vault.capture.settle import Probe
-from owui_vault.capture.sqlite import copy_pinned, remove_database, sha256_of
+from owui_vault.capture.sqlite import copy_pinned, sha256_of
 from owui_vault.system.filesystem import filesystem_type
 
 _PR_SET_PDEATHSIG = 1
@@ -54,6 +54,8 @@ def main(parent: int) -> int:
             answer = {"failed": str(failed)}
         except NoRoomError as full:
             answer = {"no_room": str(full)}
+        except OSError as error:
+            answer = {"no_room" if is_full(error) else "failed": f"{error.filename or 'the disk'}: {error.strerror}"}
         say(answer)
         signal.setitimer(signal.ITIMER_REAL, _IDLE_SECONDS)
     return 0
@@ -233,7 +235,7 @@ class Helper:
             digest = sha256_of(place)
             when = content_time_ns(digest, mark.mtime_ns, coarse)
             with suppress(PermissionError):  # given to its owner, and we are a root with few rights
-                os.utime(place, ns=(when, when))
+                os.utime(self.bench.inside.place(name), ns=(when, when))
             found.append({"name": name, "size": os.path.getsize(place), "sha256": digest})
         return found
 
@@ -245,6 +247,6 @@ class Helper:
     def _release(self) -> None:
         if self.instant is not None:
             for pin in self.instant.pins:
-                remove_database(self.bench.place(pin.database.name))
+                self.bench.forget_database(pin.database.name)
             self.instant.release()
             self.instant = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from owui_vault.capture.errors import SourceChangedError
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, cannot_be_read
 from owui_vault.capture.job import Job
 
 OWN_DIRECTORY = ".owui-vault"
@@ -84,7 +84,7 @@ def mark_of(path: str) -> Mark | None:
 class Walk:
     """Everything that belongs to the snapshot but the databases, first listed, then looked at.
 
-    Directories that cannot be listed are gathered in `unreadable`. An entry that vanishes meanwhile raises
+    What cannot be listed or looked at is gathered in `unreadable`. An entry that vanishes meanwhile raises
     SourceChangedError, or is left out when the walk is `tolerant`.
     """
 
@@ -110,7 +110,11 @@ class Walk:
             wanted = self._job.selection.has(name)
             if self._is_apart(name, real) or not (wanted or self._job.selection.may_have_below(name)):
                 continue
-            mark = mark_of(real)
+            try:
+                mark = mark_of(real)
+            except OSError as error:
+                self._leave_out(name, error)
+                continue
             if mark is None:
                 if not self._tolerant:
                     raise SourceChangedError(name, "vanished while it was looked at")
@@ -140,13 +144,35 @@ class Walk:
         try:
             with os.scandir(path) as entries:
                 return sorted(entry.name for entry in entries)
-        except PermissionError:
-            self.unreadable.add(name)
-            return []
         except (FileNotFoundError, NotADirectoryError) as error:
             if self._tolerant:
                 return []
             raise SourceChangedError(name, "vanished while it was listed") from error
+        except OSError as error:
+            self._leave_out(name, error)
+            return []
+
+    def _leave_out(self, name: str, error: OSError) -> None:
+        if not cannot_be_read(error):
+            raise error
+        self.unreadable.add(name)
+
+
+def demand_layout(job: Job, tree: Mapping[str, Mark]) -> None:
+    """Raise AttemptFailedError unless links and directories are what they were when the capture was planned.
+
+    Where a directory with a database in it became a link, a copy in the stage would be made through that link.
+    """
+    for link, real in job.links:
+        if os.path.realpath(f"{job.data_dir}/{link}") != real:
+            raise AttemptFailedError(f"{link} leads elsewhere than when this run began; start it again")
+    for database in job.databases:
+        folder = os.path.dirname(database)
+        while folder:
+            mark = tree.get(folder) or mark_of(job.locate(folder))
+            if mark is not None and not mark.is_directory:
+                raise AttemptFailedError(f"{folder} is not a directory any more; start this run again")
+            folder = os.path.dirname(folder)
 
 
 def symlink_leaves(job: Job, name: str, target: str) -> bool:

@@ -43,7 +43,7 @@ class Contents:
 def read_contents(answer: Answer, tree: Path, cancel: threading.Event) -> Contents:
     """Bring the database copies to rest, check them, and say what there is."""
     coarse = bool(answer["coarse"])
-    found = [each for each in parts(answer, "databases") if (tree / str(each["name"])).is_file()]
+    found = [each for each in parts(answer, "databases") if _is_ours(tree, str(each["name"]))]
     with ThreadPoolExecutor(thread_name_prefix="check") as pool:
         records = tuple(pool.map(lambda each: _database_record(each, tree, coarse, cancel), found))
     vectors = tuple(
@@ -67,6 +67,12 @@ def read_contents(answer: Answer, tree: Path, cancel: threading.Event) -> Conten
         problems=unreadable + leaving,
         warnings=leaving,
     )
+
+
+def _is_ours(tree: Path, name: str) -> bool:
+    """Whether a copy lies there. What a link leads to would be the live database, and is never opened."""
+    place = tree / name
+    return place.is_file() and place.resolve() == tree.resolve() / name
 
 
 def _database_record(found: Answer, tree: Path, coarse: bool, cancel: threading.Event) -> DatabaseRecord:

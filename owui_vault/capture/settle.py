@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass, field
 
-from owui_vault.capture.errors import SourceChangedError
+from owui_vault.capture.errors import SourceChangedError, UnreadableError, cannot_be_read
 from owui_vault.capture.marks import Mark, mark_from, mark_of
 from owui_vault.system.filesystem import fence, open_to_read
 
@@ -56,7 +56,7 @@ class Fences:
     seconds: float = 0.0
 
     def open(self, path: str, mark: Mark, name: str) -> int:
-        """A descriptor of exactly the file that was marked. Raises SourceChangedError, PermissionError."""
+        """A descriptor of exactly the file that was marked. Raises SourceChangedError, UnreadableError."""
         if (mark.device, mark.inode) in self.forbidden:
             raise SourceChangedError(name, "is another name of a pinned database")
         try:
@@ -64,8 +64,8 @@ class Fences:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SourceChangedError(name, "vanished") from error
         except OSError as error:
-            if isinstance(error, PermissionError):
-                raise
+            if cannot_be_read(error):
+                raise UnreadableError(name) from error
             raise SourceChangedError(name, f"cannot be opened ({error.strerror})") from error
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != (mark.device, mark.inode):
@@ -75,19 +75,24 @@ class Fences:
         return descriptor
 
     def wait(self, path: str, mark: Mark, name: str) -> None:
-        """Fence one file and see that its mark still holds. Raises SourceChangedError, PermissionError."""
+        """Fence one file and see that its mark still holds. Raises SourceChangedError, UnreadableError."""
         descriptor = self.open(path, mark, name)
         try:
-            self.through(descriptor)
+            self.through(descriptor, name)
             if mark_from(os.fstat(descriptor)) != mark or mark_of(path) != mark:
                 raise SourceChangedError(name)
         finally:
             os.close(descriptor)
 
-    def through(self, descriptor: int) -> None:
-        """Fence an open file."""
+    def through(self, descriptor: int, name: str) -> None:
+        """Fence an open file. Raises UnreadableError."""
         began = time.monotonic()
-        fence(descriptor)
+        try:
+            fence(descriptor)
+        except OSError as error:
+            if cannot_be_read(error):
+                raise UnreadableError(name) from error
+            raise
         self.seconds += time.monotonic() - began
 
 

@@ -33,9 +33,9 @@ def copy_pinned(bench: Bench, pin: Pin, until: float, progress: Callable[[int, i
     Raises AttemptFailedError, NoRoomError; then nothing is left of it.
     """
     name = pin.database.name
+    bench.forget_database(name)
+    os.close(os.open(bench.place_for_database(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     place = bench.place(name)
-    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
-    remove_database(place)
     wal_at_first = pin.wal_bytes()
 
     def between_steps(_status: int, remaining: int, total: int) -> None:
@@ -47,19 +47,18 @@ def copy_pinned(bench: Bench, pin: Pin, until: float, progress: Callable[[int, i
         progress(total - remaining, total)
 
     try:
-        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with closing(_open(place)) as target:
             target.execute("PRAGMA journal_mode=OFF").close()
             target.execute("PRAGMA synchronous=OFF").close()
             pin.connection().backup(target, pages=_PAGES_PER_STEP, progress=between_steps, sleep=0)
         _compare_counts(pin, place)
     except (_StopError, sqlite3.Error) as error:
-        remove_database(place)
+        bench.forget_database(name)
         if "full" in str(error):
             raise NoRoomError(f"no room for a copy of {name}") from error
         raise AttemptFailedError(f"{name} could not be copied: {error}") from error
     except BaseException:
-        remove_database(place)
+        bench.forget_database(name)
         raise
 
 
@@ -123,13 +122,6 @@ def sha256_of(path: str) -> str:
     """The hash of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def remove_database(place: str) -> None:
-    """Remove a copy with everything SQLite may have put beside it."""
-    for suffix in ("", *_LEFTOVERS):
-        with suppress(FileNotFoundError):
-            os.unlink(place + suffix)
 
 
 def _head(place: str) -> bytes:

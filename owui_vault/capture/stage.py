@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +19,15 @@ def clear_stage(work_dir: Path) -> None:
     May be called at any time when no capture runs there, also when there is nothing. `.owui-vault` inside a data
     directory goes too, once empty.
     """
-    for name in _OURS:
-        remove_tree(work_dir / name)
+    try:
+        descriptor = os.open(work_dir, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # whoever may write to the data may put a link here: what it leads to is not ours
+    try:
+        for name in _OURS:
+            remove_tree(Path(f"/proc/self/fd/{descriptor}/{name}"))
+    finally:
+        os.close(descriptor)
     if work_dir.name == OWN_DIRECTORY:
         with suppress(OSError):  # somebody else's files are in it
             work_dir.rmdir()

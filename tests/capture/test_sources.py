@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from owui_vault.capture import verify_stage
+from owui_vault.capture import clear_stage, verify_stage
 from owui_vault.errors import CaptureError, UnsupportedInstanceError
 from owui_vault.model import Captured, Proof, Quiesce
 
@@ -177,13 +177,17 @@ def test_files_that_cannot_be_read_are_named_and_foreign_ones_copied(site: Any) 
     (site.data / "cache" / "locked").mkdir()
     for path in [site.data, *site.data.rglob("*")]:
         os.chown(path, 65534, 65534)
+    (site.data / "cache" / "listed").mkdir(0o744)  # names, but nothing of what they name
+    (site.data / "cache" / "listed" / "file").write_text("x")
+    os.chown(site.data / "cache" / "listed", 65534, 65534)
     (site.data / "uploads" / "secret.txt").chmod(0o600)
     (site.data / "cache" / "locked").chmod(0o700)
 
     def claims() -> None:
         with without_rights():
             captured = site.take()
-        wanted = ("cache/locked cannot be read", "uploads/secret.txt cannot be read")
+        unreadable = ("cache/listed/file", "cache/locked", "uploads/secret.txt")
+        wanted = tuple(f"{name} cannot be read" for name in unreadable)
         assert captured.problems == wanted, captured.problems
         assert captured.proof.mode is Proof.LIVE
         protected = Path("/proc/sys/fs/protected_hardlinks").read_text().strip() == "1"
@@ -191,6 +195,38 @@ def test_files_that_cannot_be_read_are_named_and_foreign_ones_copied(site: Any) 
         assert (captured.stage / "data" / "uploads" / "0.txt").read_bytes() == b"0" * 1000
 
     in_fork(claims)
+
+
+@pytest.mark.root
+def test_a_vector_database_that_cannot_be_read_is_named(site: Any) -> None:
+    """At the second attempt as well as at the first: the copy that failed is not tried again."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files to others")
+    site.build()
+    chroma = site.data / "vector_db" / "chroma.sqlite3"
+    chroma.chmod(0o600)
+    os.chown(chroma, 65534, 65534)
+
+    def claims() -> None:
+        with without_rights():
+            captured = site.take()
+        problems = [each for each in captured.problems if each.startswith("vector_db/chroma.sqlite3 ")]
+        assert problems[0] == "vector_db/chroma.sqlite3 cannot be read", captured.problems
+        assert [record.path for record in captured.databases] == ["webui.db"]
+
+    in_fork(claims)
+
+
+def test_two_uploads_that_are_one_file_are_captured(site: Any) -> None:
+    """Linking the second name moves the ctime of the first."""
+    site.build()
+    (site.data / "uploads" / "one").write_text("the same")
+    os.link(site.data / "uploads" / "one", site.data / "uploads" / "other")
+    captured = site.take()
+    assert (captured.proof.mode, captured.problems) == (Proof.LIVE, ())
+    assert captured.proof.attempts == 1
+    uploads = captured.stage / "data" / "uploads"
+    assert (uploads / "one").samefile(uploads / "other")
 
 
 @pytest.mark.parametrize("damage", ["page", "truncated", "not a database", "empty"])
@@ -286,12 +322,16 @@ def test_a_layer_of_an_overlay_is_refused(site: Any, tmp_path: Path) -> None:
 
 def test_a_stage_that_is_a_symlink_is_refused(site: Any, tmp_path: Path) -> None:
     site.build()
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "precious").write_text("x")
+    """Also by `recover`, which only clears: whoever may write to the data can plant such a link for root."""
+    precious = [tmp_path / "real" / name for name in ("precious", "stage/precious", "capture/precious")]
+    for path in precious:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
     site.work.symlink_to(tmp_path / "real")
     with pytest.raises(CaptureError, match="symlink"):
         site.take()
-    assert (tmp_path / "real" / "precious").read_text() == "x"
+    clear_stage(site.work)
+    assert [path.read_text() for path in precious] == ["x", "x", "x"]
 
 
 def test_an_unknown_database_goes_along_with_its_journal(site: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -24,23 +26,22 @@ ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "patience_seconds":
 @pytest.fixture
 def helper(site: Any) -> Helper:
     site.build("delete")
-    return Helper(
-        job_from(
-            {
-                "job": {
-                    "data_dir": str(site.data),
-                    "work_dir": str(site.work),
-                    "databases": ["webui.db", "vector_db/chroma.sqlite3"],
-                    "write_once": ["uploads"],
-                    "links": [],
-                    "exclude": [],
-                    "include": [],
-                    "reserve_bytes": 0,
-                    "wal_growth_bytes": 1 << 30,
-                }
-            }
-        )
-    )
+    return Helper(job_from({"job": description(site)}))
+
+
+def description(site: Any, **changes: object) -> dict[str, object]:
+    return {
+        "data_dir": str(site.data),
+        "work_dir": str(site.work),
+        "databases": ["webui.db", "vector_db/chroma.sqlite3"],
+        "write_once": ["uploads"],
+        "links": [],
+        "exclude": [],
+        "include": [],
+        "reserve_bytes": 0,
+        "wal_growth_bytes": 1 << 30,
+        **changes,
+    }
 
 
 def prepare(helper: Helper) -> dict[str, object]:
@@ -121,6 +122,77 @@ def test_a_time_far_in_the_future_does_not_hold_us_up(helper: Helper, site: Any)
     os.utime(path, ns=(4 * 10**18, 4 * 10**18))
     prepare(helper)
     assert helper.obey(ATTEMPT)["unsettled"] == 0
+
+
+def move_behind_a_link(site: Any) -> Path:
+    """As an operator does who gives the vectors another disk; answers the live database."""
+    (site.data / "vector_db").rename(site.data.parent / "elsewhere")
+    (site.data / "vector_db").symlink_to(site.data.parent / "elsewhere")
+    return Path(site.data.parent / "elsewhere" / "chroma.sqlite3")
+
+
+def test_a_directory_that_became_a_link_never_leads_us_to_live_data(helper: Helper, site: Any) -> None:
+    """What is written and removed in the stage would be written and removed through that link."""
+    prepare(helper)
+    live = move_behind_a_link(site)
+    before = (live.read_bytes(), sorted(path.name for path in live.parent.rglob("*")))
+    for deed in (ATTEMPT, ATTEMPT, {"do": "gather", "seconds": 0.5}):
+        with pytest.raises(AttemptFailedError, match="vector_db is not a directory any more"):
+            helper.obey(deed)
+    assert (live.read_bytes(), sorted(path.name for path in live.parent.rglob("*"))) == before
+    assert not Path(helper.job.tree, "vector_db").is_symlink()
+
+
+def test_no_link_in_the_stage_is_followed(helper: Helper, site: Any) -> None:
+    """Whatever put it there."""
+    prepare(helper)
+    live = site.data / "vector_db"
+    shutil.rmtree(Path(helper.job.tree, "vector_db"))
+    Path(helper.job.tree, "vector_db").symlink_to(live)
+    helper.bench.inside.forget()
+    before = sorted(path.name for path in live.rglob("*"))
+    helper.raw.forget("vector_db/chroma.sqlite3")
+    helper.bench.forget("vector_db/segment/header.bin")
+    helper.bench.forget_database("vector_db/chroma.sqlite3")
+    assert sorted(path.name for path in live.rglob("*")) == before
+    with pytest.raises(SourceChangedError):
+        helper.bench.place_for_database("vector_db/chroma.sqlite3")
+    mark = mark_of(str(live / "segment" / "header.bin"))
+    assert mark is not None
+    with pytest.raises(SourceChangedError):
+        helper.bench.put("vector_db/segment/header.bin", mark, link=False)
+
+
+def test_a_link_that_leads_elsewhere_by_now_fails_the_attempt(site: Any) -> None:
+    site.build()
+    live = move_behind_a_link(site)
+    helper = Helper(job_from({"job": description(site, links=[{"name": "vector_db", "real": str(live.parent)}])}))
+    prepare(helper)
+    helper.obey(ATTEMPT)
+    (site.data / "vector_db").unlink()
+    shutil.copytree(live.parent, site.data / "vector_db")
+    with pytest.raises(AttemptFailedError, match="vector_db leads elsewhere"):
+        helper.obey(ATTEMPT)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_a_broken_disk_does_not_give_is_left_out_and_named(
+    helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    (site.data / "config.json").write_text("{}")
+    broken = (site.data / "config.json").stat().st_ino
+    real = os.copy_file_range
+
+    def copy(source: int, *arguments: Any, **more: Any) -> int:
+        if os.fstat(source).st_ino == broken:
+            raise OSError(number, os.strerror(number))
+        return real(source, *arguments, **more)
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    prepare(helper)
+    helper.obey(ATTEMPT)
+    assert helper.obey({"do": "finish", "seconds": 10})["unreadable"] == ["config.json"]
+    assert not Path(helper.job.tree, "config.json").exists()
 
 
 def test_gathering_takes_each_database_whole(helper: Helper) -> None:
