@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import pty
@@ -11,11 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from owui_vault import Quiesce, Vault
 from owui_vault.cli.arguments import parse
 from owui_vault.cli.requests import Invocation
 from owui_vault.config import load_settings
@@ -113,6 +116,30 @@ def test_defaults_are_those_of_the_program() -> None:
     for key, (said, _) in rows("`instance`").items():
         default = InstancePart.model_fields[key].default
         assert said.strip("`") == default or (not default and not said.startswith("`")), key
+
+
+WATCHED = {"progress", "cancel"}
+
+
+def test_every_operation_is_shown_with_its_parameters_and_defaults() -> None:
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^\| `vault\.(\w+)(\(.*?\))` \|", page, re.MULTILINE))
+    operations = {key: each for key, each in vars(Vault).items() if inspect.isfunction(each) and key[0] != "_"}
+    assert shown == {key: as_shown(each) for key, each in operations.items()}
+    (sentence,) = re.findall(r"^(.*) also take `progress` and `cancel`", page, re.MULTILINE)
+    watched = {key for key, each in operations.items() if set(inspect.signature(each).parameters) >= WATCHED}
+    assert set(re.findall(r"`(\w+)`", sentence)) == watched
+
+
+def as_shown(operation: Callable[..., Any]) -> str:
+    """Its parameters with their defaults, but for those that all long operations have."""
+    told = inspect.signature(operation)
+    kept = [each for each in told.parameters.values() if each.name not in WATCHED | {"self"}]
+    bare = [each.replace(annotation=inspect.Parameter.empty) for each in kept]
+    text = str(told.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    as_written = {"'latest'": '"latest"', repr(Quiesce.PAUSE): "Quiesce.PAUSE"}
+    as_written[repr(timedelta(minutes=1))] = "timedelta(minutes=1)"
+    return replaced(text, as_written)
 
 
 @pytest.mark.slow

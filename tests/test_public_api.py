@@ -41,6 +41,11 @@ SIGNATURES = {
     "prune": ["plan"],
     "verify": ["snapshot", "repository", "read_data"],
     "recover": [],
+    "plan_replacement": ["snapshot", "components", "repository"],
+    "replace": ["plan"],
+    "undo": [],
+    "discard": [],
+    "hold": ["mode", "limit"],
 }
 EXPORTED = {name: getattr(owui_vault, name) for name in owui_vault.__all__}
 
@@ -61,6 +66,11 @@ def test_every_error_is_exported() -> None:
         name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.VaultError)
     }
     assert kinds <= set(owui_vault.__all__)
+
+
+def test_every_operation_is_promised() -> None:
+    public = {name for name, each in vars(owui_vault.Vault).items() if inspect.isfunction(each) and name[0] != "_"}
+    assert public == set(SIGNATURES)
 
 
 @pytest.mark.parametrize("operation", SIGNATURES)
