@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from owui_vault.errors import LockHeldError
+from owui_vault.errors import CancelledError, LockHeldError
+from owui_vault.model import NEVER
 from owui_vault.ports import Clock
 
 _POLL_SECONDS = 0.1
 
 
 @contextmanager
-def directory_lock(path: Path, *, wait_seconds: float, clock: Clock, what: str) -> Iterator[int]:
+def directory_lock(
+    path: Path, *, wait_seconds: float, clock: Clock, what: str, cancel: threading.Event = NEVER
+) -> Iterator[int]:
     """Hold the lock of a directory; yields its descriptor.
 
     Nothing is written: the descriptor is read-only. Whoever inherits the descriptor (the guardian does) keeps the
-    lock until it ends as well. Raises LockHeldError when `wait_seconds` have passed.
+    lock until it ends as well. Raises LockHeldError when `wait_seconds` have passed, CancelledError when `cancel` is
+    set before.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _acquire(descriptor, wait_seconds, clock, what)
+        _acquire(descriptor, wait_seconds, clock, what, cancel)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -61,13 +66,15 @@ def _locked(path: Path) -> int:
         os.close(descriptor)  # the holder before us has removed it: locking what nobody finds excludes nobody
 
 
-def _acquire(descriptor: int, wait_seconds: float, clock: Clock, what: str) -> None:
+def _acquire(descriptor: int, wait_seconds: float, clock: Clock, what: str, cancel: threading.Event) -> None:
     until = clock.monotonic() + wait_seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
+            if cancel.is_set():
+                raise CancelledError(f"stopped while another run worked on {what}") from None
             if clock.monotonic() >= until:
                 raise LockHeldError(
                     f"another run works on {what}; waited {wait_seconds:g} s",

@@ -104,7 +104,11 @@ def _prune_one(parts: Parts, planned: RepositoryPrune, watch: Watch) -> PruneRes
     ids = [each.engine_id for each in planned.removed]
     try:
         with directory_lock(
-            call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name
+            call.folder,
+            wait_seconds=parts.limits.lock_wait_seconds,
+            clock=parts.clock,
+            what=repository.name,
+            cancel=watch.cancel,
         ):
             if not ids:
                 return PruneResult(repository=repository.name, freed_bytes=0)

@@ -86,7 +86,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     watch = request.watch
     repositories = parts.select(request.to)
     _demand_tags(request.tags)
-    with recovered(parts) as (data_dir, lock):
+    with recovered(parts, watch.cancel) as (data_dir, lock):
         settled = settle(parts, repositories, watch)
         surveyed, around = _look(parts, data_dir, repositories, watch)
         work_dir = work_folder(parts, data_dir)

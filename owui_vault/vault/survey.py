@@ -8,7 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from owui_vault.errors import RepositoryLockedError, RepositoryMissingError, VaultError, WrongInstanceError
+from owui_vault.errors import (
+    CancelledError,
+    RepositoryLockedError,
+    RepositoryMissingError,
+    VaultError,
+    WrongInstanceError,
+)
 from owui_vault.model import NEVER, Label, Outcome, Snapshot
 from owui_vault.vault.locate import newest_first
 from owui_vault.vault.parts import Parts, Repository, Watch
@@ -42,6 +48,8 @@ def survey(parts: Parts, repositories: Sequence[Repository], watch: Watch | None
         try:
             return Surveyed(repository=repository, snapshots=listed(parts, repository, watch))
         except VaultError as error:
+            if watch.cancel.is_set():  # an engine that was interrupted may call it what it likes
+                raise CancelledError(f"stopped while looking at {repository.name}") from error
             return Surveyed(repository=repository, error=error)
 
     with ThreadPoolExecutor(max_workers=_MOST_AT_ONCE, thread_name_prefix="survey") as pool:
@@ -120,13 +128,18 @@ def _believed(label: Label | None, memory: RepositoryMemory) -> Label | None:
 
 
 def patiently(parts: Parts, call: Callable[[], T], watch: Watch | None = None) -> T:
-    """Call again while another program holds the repository's lock, at most `limits.lock_wait` long."""
+    """Call again while another program holds the repository's lock, at most `limits.lock_wait` long.
+
+    Raises CancelledError when the operation is cancelled meanwhile.
+    """
     until = parts.clock.monotonic() + parts.limits.lock_wait_seconds
     while True:
         try:
             return call()
-        except RepositoryLockedError:
-            if parts.clock.monotonic() >= until or (watch and watch.cancel.is_set()):
+        except RepositoryLockedError as error:
+            if watch and watch.cancel.is_set():
+                raise CancelledError(f"stopped while another program worked on it: {error.message}") from error
+            if parts.clock.monotonic() >= until:
                 raise
             parts.clock.sleep(_RETRY_SECONDS)
 

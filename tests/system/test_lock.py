@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from owui_vault.errors import LockHeldError
+from owui_vault.errors import CancelledError, LockHeldError
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock, file_lock
 
@@ -80,3 +81,18 @@ def test_a_lock_file_of_a_killed_run_is_no_obstacle(tmp_path: Path) -> None:
     with file_lock(tmp_path / "f"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_waiting_ends_when_it_is_cancelled(tmp_path: Path) -> None:
+    cancel = threading.Event()
+    timer = threading.Timer(0.3, cancel.set)
+    with directory_lock(tmp_path, wait_seconds=0, clock=SystemClock(), what="it"):
+        timer.start()
+        started = time.monotonic()
+        with (
+            pytest.raises(CancelledError, match="it"),
+            directory_lock(tmp_path, wait_seconds=30, clock=SystemClock(), what="it", cancel=cancel),
+        ):
+            pass
+        assert time.monotonic() - started < 10
+    timer.join()

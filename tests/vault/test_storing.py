@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from owui_vault import (
+    CancelledError,
     DataDirectory,
     Limits,
     Outcome,
@@ -174,3 +177,26 @@ def test_an_answer_that_was_lost_makes_no_good_snapshot_bad(house: House) -> Non
     (stored,) = house.complete("one")
     restored = house.vault.restore(stored, house.folder / "copy")
     assert state_of_small_instance(restored.data_dir) == state_of_small_instance(house.data_dir)
+
+
+@pytest.mark.parametrize("call", ["snapshots", "store"])
+def test_waiting_for_a_locked_repository_ends_when_it_is_cancelled(house: House, call: str) -> None:
+    cancel = threading.Event()
+
+    def lock_and_cancel() -> None:
+        cancel.set()
+        raise RepositoryLockedError("locked")
+
+    house.on(call, "before", lock_and_cancel)
+    patient = Vault(
+        DataDirectory(house.data_dir),
+        house.vault.repositories,
+        state_dir=house.folder / "state",
+        limits=Limits(lock_wait_seconds=60),
+    )
+    started = time.monotonic()
+    with pytest.raises(CancelledError):
+        patient.snapshot(cancel=cancel)
+    assert time.monotonic() - started < 30
+    house.faults.clear()
+    assert house.vault.snapshots() == ()
