@@ -108,7 +108,10 @@ class Engine(Protocol):
         """
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
-        """Everything in the repository, oldest first, foreign ones (without a label of ours) included."""
+        """Everything in the repository, oldest first, foreign ones (without a label of ours) included.
+
+        Asked before an instance is touched, hence it raises ProgramMissingError for a program that is too old.
+        """
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one snapshot, streamed. Raises SnapshotMissingError."""

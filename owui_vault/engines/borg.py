@@ -84,7 +84,9 @@ class BorgEngine:
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
         """Everything in the repository, oldest first."""
-        return tuple(each.snapshot() for each in archives(self._borg(call)))
+        borg = self._borg(call)
+        borg.version()
+        return tuple(each.snapshot() for each in archives(borg))
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one archive, streamed."""

@@ -86,7 +86,9 @@ class ResticEngine:
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
         """Everything in the repository, oldest first."""
-        return restic_keeping.listed(self._open(call))
+        restic = self._open(call)
+        restic.version()
+        return restic_keeping.listed(restic)
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one snapshot."""

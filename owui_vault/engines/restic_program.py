@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets as randomness
@@ -24,6 +25,7 @@ from owui_vault.engines.restic_location import Location, password_in, probe, wit
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
 from owui_vault.ports import Call, SecretSource
 from owui_vault.system import process
+from owui_vault.system.files import read_json, write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -152,10 +154,18 @@ class Restic:
             raise self.error(said.status, said.stderr, said.argv)
 
     def version(self) -> str:
-        """Which restic this is. Raises ProgramMissingError when it is too old."""
+        """Which restic this is. Raises ProgramMissingError when it is too old.
+
+        Asking takes 0.15 s, so that the answer is kept for as long as the program's file stays the same.
+        """
+        memory, program = self.call.folder / "version.json", _identity(self._program)
+        known = read_json(memory)
+        if known.get("program") == program and isinstance(version := known.get("version"), str):
+            return version
         version = self.ask(questions.version)
         if _numbers(version) < OLDEST:
             raise ProgramMissingError(f"restic {version} is too old", hint="Install restic 0.14 or newer.")
+        write_durably(memory, json.dumps({"program": program, "version": version}).encode())
         return version
 
     def version_numbers(self) -> tuple[int, ...]:
@@ -188,6 +198,12 @@ class Restic:
 
     def _new_record(self) -> Path:
         return private_folder(self.call.folder, "runs") / randomness.token_hex(8)
+
+
+def _identity(program: str) -> list[object]:
+    """Changes whenever the program is replaced."""
+    status = Path(program).stat()
+    return [program, status.st_ino, status.st_size, status.st_mtime_ns]
 
 
 def _numbers(version: str) -> tuple[int, ...]:
