@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from owui_vault.instance.names import DATABASE
 from owui_vault.instance.processes import read_small
+from owui_vault.model import Providers
 
 # What is kept of a process's environment: names that Open WebUI, its libraries or its image read. A shell's own
 # variables, and whatever else the operator's session held, are not the instance's.
@@ -89,6 +90,18 @@ def database_elsewhere(settings: Mapping[str, str], is_ours: Callable[[str], boo
     except ValueError:
         host = "an unreadable address"
     return f"{scheme or 'an unknown kind'} on {host}"
+
+
+def providers(settings: Mapping[str, str], database_elsewhere: str) -> Providers:
+    """Where the state is kept, by the names Open WebUI itself has for them; its defaults where nothing is set."""
+    store = settings.get("VECTOR_DB", "").lower() or "chroma"
+    if store == "chroma" and settings.get("CHROMA_HTTP_HOST"):
+        store = f"chroma server on {settings['CHROMA_HTTP_HOST']}"
+    return Providers(
+        database=database_elsewhere or "sqlite",
+        vectors=store,
+        storage=settings.get("STORAGE_PROVIDER", "").lower() or "local",
+    )
 
 
 def not_covered(settings: Mapping[str, str]) -> Iterator[str]:

@@ -73,6 +73,7 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         modes=request.modes,
         warnings=(*_warnings(sight, around, facts, missing), *_mount_warnings(plan, request.container)),
         container=request.container.record if request.container else None,
+        providers=around.providers,
     )
 
 

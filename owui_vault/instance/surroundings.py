@@ -15,6 +15,7 @@ from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
 from owui_vault.instance.processes import Holders, application_version, as_seen_by, find_holders, version_in
 from owui_vault.instance.secret_key import FoundKey, find_secret_key
+from owui_vault.model import Providers
 from owui_vault.ports import SecretSource
 from owui_vault.system.filesystem import filesystem_type
 
@@ -34,6 +35,7 @@ class Surroundings:
     filesystem: str = ""
     unsupported: str = ""  # why a snapshot of this directory would miss the main database
     container: FoundContainer | None = None
+    providers: Providers = field(default_factory=Providers)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -77,6 +79,7 @@ def look_around(
     if database_url:
         settings["DATABASE_URL"] = database_url
     asker = _asker_of(container) if container else _asker(data_dir, holders)
+    elsewhere = settings_module.database_elsewhere(settings, asker)
     known_key = container.key if container and secret_key is None else None
     return Surroundings(
         holders=holders,
@@ -85,8 +88,9 @@ def look_around(
         key=known_key or find_secret_key(data_dir, holders.found, given=secret_key, settings=from_file),
         app_data_dir=container.record.data_dir if container else settings.get("DATA_DIR", ""),
         filesystem=filesystem_type(data_dir),
-        unsupported=_unsupported(data_dir, settings_module.database_elsewhere(settings, asker)),
+        unsupported=_unsupported(data_dir, elsewhere),
         container=container,
+        providers=settings_module.providers(settings, elsewhere),
         warnings=tuple(_warnings(data_dir, holders, settings, container)),
     )
 

@@ -123,6 +123,15 @@ class ComponentSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Providers:
+    """What keeps an instance's state, as its settings say: only what lies in the data directory is backed up."""
+
+    database: str = "sqlite"  # or the kind and the host of another one
+    vectors: str = "chroma"
+    storage: str = "local"  # of uploads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReport:
     """What an instance holds, read without touching it."""
 
@@ -143,6 +152,7 @@ class InstanceReport:
     modes: tuple[str, ...]  # which quiesce modes are possible
     warnings: tuple[str, ...]
     container: ContainerRecord | None = None  # where it runs in one
+    providers: Providers = Providers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from owui_vault.model import (
     Progress,
     Proof,
     ProofRecord,
+    Providers,
     PrunePlan,
     PruneReport,
     PruneResult,
@@ -182,12 +183,16 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
         processes=(812,),
         modes=("auto", "live"),
         warnings=("uploads lie on NFS",),
+        providers=Providers(database="sqlite", vectors="qdrant", storage="s3"),
     )
     tell.instance(screen, report)
     text = paper.getvalue()
     for claim in (
         "(version unknown) in /opt/open-webui",
         "running        yes, process 812",
+        "database       sqlite\n",
+        "vectors        qdrant\n",
+        "uploads        s3\n",
         "none yet: there is no user",
         "secret key     not found",
         "1 vector collection with 65 vectors",

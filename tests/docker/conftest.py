@@ -89,7 +89,8 @@ def run(image: str, tmp_path: Path) -> Iterator[Callable[..., Instance]]:  # noq
         folder.mkdir()
         where = () if mount == "layer" else (mounted,)
         docker("run", "--detach", "--init", f"--name={name}", *where, *options, image, *command)
-        mounts = json.loads(docker("inspect", name))[0]["Mounts"]
+        found = json.loads(docker("inspect", name))[0]["Mounts"]  # in no order
+        mounts = [each for each in found if each["Destination"] == "/app/backend/data"] or found
         instance = Instance(name, Path(mounts[0]["Source"]) if mounts else folder)
         if mounts and not command:
             assert until((instance.data / "uploads").is_dir)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from owui_vault import Container, Outcome, Quiesce, UnsupportedInstanceError, Vault
+from owui_vault import Container, Outcome, Providers, Quiesce, UnsupportedInstanceError, Vault
 from owui_vault.instance.container import find_container
 from owui_vault.model import Component
 from tests.docker.conftest import broken_rules, docker, until
@@ -116,7 +116,9 @@ def test_the_settings_file_above_the_backend_counts(run, vault_of, tmp_path):
     settings.write_text("VECTOR_DB=qdrant\nSTORAGE_PROVIDER=s3\nDATABASE_URL='postgresql://u:p@db/webui'\n")
     options = ("--no-healthcheck", f"--volume={settings}:/app/.env:ro")
     instance = run(*options, "--env=STORAGE_PROVIDER=local")
-    warnings = " ".join(inspected(instance.name, tmp_path).warnings)
+    report = inspected(instance.name, tmp_path)
+    warnings = " ".join(report.warnings)
+    assert report.providers == Providers(database="postgresql on db", vectors="qdrant", storage="local")
     assert "postgresql on db" in warnings
     assert "Qdrant" in warnings
     assert "S3 bucket" not in warnings, "the environment wins"

@@ -13,10 +13,16 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import SecretError, UnsupportedInstanceError
-from owui_vault.instance.environment import database_elsewhere, not_covered, read_settings, settings_of_the_instance
+from owui_vault.instance.environment import (
+    database_elsewhere,
+    not_covered,
+    providers,
+    read_settings,
+    settings_of_the_instance,
+)
 from owui_vault.instance.inspect import InspectRequest, inspect_instance
 from owui_vault.instance.surroundings import look_around
-from owui_vault.model import Component, Secret
+from owui_vault.model import Component, Providers, Secret
 
 SERVER = """
 import os, sqlite3, sys
@@ -322,3 +328,18 @@ def test_without_rights_what_could_not_be_seen_is_told(left: Path, as_nobody: Ca
     )
     with server(left):
         assert "Run as root, or as its user" in as_nobody(script, left)
+
+
+def test_providers_are_named_as_open_webui_names_them() -> None:
+    assert providers({}, "") == Providers(database="sqlite", vectors="chroma", storage="local")
+    settings = {"VECTOR_DB": "PGVECTOR", "STORAGE_PROVIDER": "S3", "CHROMA_HTTP_HOST": "c"}
+    assert providers(settings, "postgresql on db") == Providers(
+        database="postgresql on db", vectors="pgvector", storage="s3"
+    )
+    assert providers({"CHROMA_HTTP_HOST": "c"}, "").vectors == "chroma server on c"
+
+
+def test_inspect_shows_the_providers_of_a_running_server(left: Path, tmp_path: Path) -> None:
+    with server(left, {"VECTOR_DB": "qdrant", "STORAGE_PROVIDER": "gcs"}):
+        request = InspectRequest(path=left, name="x", work_dir=tmp_path / "work", modes=("auto",))
+        assert inspect_instance(request).providers == Providers(vectors="qdrant", storage="gcs")
