@@ -22,8 +22,6 @@ from owui_vault.errors import QuiesceError
 from owui_vault.model import Captured, CaptureLimits, CapturePlan, Findings, Quiesce
 from owui_vault.system.clock import SystemClock
 
-REQUIRE_ALL = os.environ.get("REQUIRE") == "all"
-
 #: name: how it is made; None is mounted without a device
 FILESYSTEMS: dict[str, tuple[str, ...] | None] = {
     "ext4": ("mkfs.ext4", "-q", "-F"),
@@ -33,13 +31,6 @@ FILESYSTEMS: dict[str, tuple[str, ...] | None] = {
     "tmpfs": None,
 }
 _SIZE_BYTES = 640 << 20
-
-
-def unavailable(why: str) -> None:
-    """Fail where everything is required, skip by name elsewhere."""
-    if REQUIRE_ALL:
-        pytest.fail(why)
-    pytest.skip(why)
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -63,7 +54,7 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 def _mount(kind: str, folder: Path) -> Path:
     if os.geteuid() != 0:
-        unavailable(f"only root can mount {kind}")
+        pytest.skip(f"only root can mount {kind}")
     point = folder / "point"
     point.mkdir()
     make = FILESYSTEMS[kind]
@@ -75,11 +66,11 @@ def _mount(kind: str, folder: Path) -> Path:
             file.truncate(_SIZE_BYTES)
         made = _run(*make, str(image))
         if made.returncode != 0:
-            unavailable(f"{kind} cannot be made: {made.stderr.strip()}")
+            pytest.skip(f"{kind} cannot be made: {made.stderr.strip()}")
         command = ["mount", "-o", "loop", str(image), str(point)]
     done = _run(*command)
     if done.returncode != 0:
-        unavailable(f"{kind} cannot be mounted: {done.stderr.strip()}")
+        pytest.skip(f"{kind} cannot be mounted: {done.stderr.strip()}")
     point.chmod(0o755)
     return point
 

@@ -54,7 +54,7 @@ def machine(request: pytest.FixtureRequest, image: str) -> Iterator[tuple[str, s
 @pytest.mark.timeout(900)  # fifty claims, each with units of its own
 def test_units_under_a_real_systemd(machine):
     name, hierarchy = machine
-    passed_on = {key: value for key, value in os.environ.items() if key.startswith("OWUI_VAULT_")}
+    passed_on = {key: value for key, value in os.environ.items() if key.startswith(("OWUI_VAULT_", "REQUIRE"))}
     settings = {"HIERARCHY": hierarchy, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT), **passed_on}
     environment = [f"--env={key}={value}" for key, value in settings.items()]
     run = [sys.executable, "-m"]
