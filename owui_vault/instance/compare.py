@@ -14,7 +14,8 @@ from owui_vault.instance.facts import file_rows
 from owui_vault.instance.inventory import FileList, from_entries, from_tree
 from owui_vault.instance.layout import component_of
 from owui_vault.instance.names import DATABASE, KEY_NAME, OUTSIDE, UPLOADS, VECTOR_DATABASE
-from owui_vault.instance.sqlite_files import connect, strays
+from owui_vault.instance.real import not_real
+from owui_vault.instance.sqlite_files import connect
 from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable, sha256_of
 from owui_vault.model import Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
 
@@ -45,6 +46,9 @@ def compare_with_manifest(
     of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not.
     """
     fetched = {record.name for record in manifest.components} if components is None else set(components)
+    problem = not_real(data_dir) or _unrecorded(data_dir, manifest, fetched)
+    if problem:
+        return Comparison(problems=(problem,))  # whatever else is looked at may be somebody else's
     outside: dict[str, int] = {}
     seen = from_tree(data_dir) if listing is None else from_entries(_noting(listing, outside))
     with FileList(seen) as files:
@@ -69,13 +73,19 @@ def compare_with_manifest(
     )
 
 
+def _unrecorded(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> str:
+    """A database of which the manifest says nothing would be believed without having been compared."""
+    recorded = {record.path for record in manifest.databases}
+    for name in (DATABASE, VECTOR_DATABASE):
+        if component_of(name) in fetched and name not in recorded and (data_dir / name).is_file():
+            return f"{name} came back, and the manifest does not say what it should hold"
+    return ""
+
+
 def _databases(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> Iterator[tuple[str, str]]:
     for record in manifest.databases:
         if component_of(record.path) in fetched:
-            path = data_dir / record.path
-            for stray in strays(path):
-                yield record.path, f"{stray.name} lies beside {record.path}: SQLite would mix it into the database"
-            problem = _content_problem(path, record)
+            problem = _content_problem(data_dir / record.path, record)
             if problem:
                 yield record.path, problem
 

@@ -160,6 +160,11 @@ def _links(root: Path) -> tuple[tuple[str, Path], ...]:
     return tuple((name, (root / name).resolve()) for name in names if (root / name).is_symlink())
 
 
+def components_elsewhere(data_dir: Path) -> tuple[Path, ...]:
+    """What components that are symlinks in a data directory lead to: it belongs to the live data as well."""
+    return tuple(path for _name, path in _links(data_dir.resolve()))
+
+
 def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
     """Where the stage lies: in the state directory if uploads can be linked to there, else inside the data.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from owui_vault.errors import ConfigError, RestoreError
 from owui_vault.instance.facts import FileRow
 from owui_vault.instance.names import DATABASE, UPLOADS
+from owui_vault.instance.real import not_real
 from owui_vault.instance.sqlite_files import beside, column_names, connect, strays
 from owui_vault.model import ApplicationRecord
 
@@ -46,6 +47,21 @@ def decide_paths(data_dir: Path, application: ApplicationRecord, app_data_dir: s
     if is_same_place(recorded, application.data_dir_here):
         return PathDecision(app_data_dir=here, rewrite=here != recorded)
     return PathDecision(app_data_dir=recorded, rewrite=False)
+
+
+def decide_in_place(data_dir: Path, application: ApplicationRecord, *, told: str, written: str) -> PathDecision:
+    """Where the application sees the directory that a snapshot is restored in place into.
+
+    `told` is the DATA_DIR of its container or process, `written` what today's rows name. Only where neither says it, as
+    with a relative DATA_DIR, the same rule holds as for a new directory.
+    """
+    for seen in (told, written):
+        if seen.startswith("/"):
+            here = posixpath.normpath(seen)
+            return PathDecision(app_data_dir=here, rewrite=here != application.data_dir)
+        if seen and seen == application.data_dir:
+            return PathDecision(app_data_dir=seen, rewrite=False)
+    return decide_paths(data_dir, application, None)
 
 
 def called_here(data_dir: Path, app_data_dir: str) -> str:
@@ -90,6 +106,7 @@ def rewrite_paths(
     decision = decide_paths(data_dir, application, app_data_dir)
     if not decision.rewrite:
         return 0, decision.app_data_dir
+    _demand_real(data_dir)
     database = data_dir / DATABASE
     try:
         with closing(connect(database, "mode=rw")) as connection:
@@ -104,6 +121,13 @@ def rewrite_paths(
         ) from error
     _remove_empty(database)
     return changed, decision.app_data_dir
+
+
+def _demand_real(data_dir: Path) -> None:
+    """SQLite follows links: one called webui.db would have the rows of whatever it leads to rewritten."""
+    problem = not_real(data_dir)
+    if problem:
+        raise RestoreError(problem, hint="Somebody forged this snapshot. Restore another one.")
 
 
 def _rewrite(connection: sqlite3.Connection, uploads: Path, old: str, new: str) -> int:

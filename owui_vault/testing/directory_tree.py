@@ -99,7 +99,7 @@ def _place(target: Path, node: Node) -> Path:
 
 def _write(node: Node, place: Path, target: Path, by_path: dict[str, Node], content: Callable[[Node], Path]) -> None:
     if node.kind == "dir":
-        if place.is_symlink():
+        if place.is_symlink() or place.is_file():
             place.unlink()
         place.mkdir(exist_ok=True)
         return

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.errors import ContentMismatchError, TargetError, VaultError
+from owui_vault.errors import ContentMismatchError, TargetError
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.layout import component_of
 from owui_vault.instance.names import DATABASE
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
-from owui_vault.system.files import demand_space, is_within
+from owui_vault.system.files import demand_space
 from owui_vault.vault.documents import KEY_NAME, MANIFEST_NAME, OUTSIDE, RESTORE_TEXT_NAME
-from owui_vault.vault.parts import DataDirectory, Parts, Watch
+from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.reading import Found, find, manifest_in, read_manifest
 from owui_vault.vault.survey import patiently
+from owui_vault.vault.target import claimed, usable_target
 
-MARKER = "RESTORE-INCOMPLETE"
 _SPARE_BYTES = 64 << 20
 _OUTSIDE_KEY = f"{OUTSIDE}/{KEY_NAME}"
 
@@ -45,14 +44,13 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
     before anything is written, and ContentMismatchError when what came back differs from the manifest.
     """
     started = parts.clock.monotonic()
-    target = request.target.absolute()
-    _demand_target(parts, target)
+    target = usable_target(parts, request.target)
     found = find(parts, request.snapshot, request.repository, request.watch)
     manifest = read_manifest(parts, found, request.watch)
     components = _components(manifest, request.components)
     demand_space(target, _needed_bytes(manifest, components) + _SPARE_BYTES, "this restore")
-    with _marked(target):
-        _fetch(parts, request, found, components)
+    with claimed(target):
+        _fetch(parts, request, found, target, components)
         warnings = _check(target, manifest_in(target, found.snapshot), components, request.watch)
         rewritten, app_data_dir = _rewrite(request, target, manifest, components)
     return RestoreReport(
@@ -66,22 +64,6 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         warnings=(*_rights_warning(), *warnings),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
-
-
-def _demand_target(parts: Parts, target: Path) -> None:
-    # A container's data are known only where it can be asked; restoring elsewhere needs none.
-    here = parts.instance.path if isinstance(parts.instance, DataDirectory) else None
-    if here and here.exists() and is_within(target, here):
-        raise TargetError(
-            f"{target} lies inside the data directory of the instance",
-            hint="Choose a directory elsewhere; the live data are never written by a restore like this one.",
-        )
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise TargetError(f"{target} is not a directory", hint="Give a directory that is new or empty.")
-    if target.exists() and any(target.iterdir()):
-        raise TargetError(
-            f"{target} is not empty", hint="Give a directory that is new or empty: nothing is ever overwritten."
-        )
 
 
 def _components(manifest: Manifest, wanted: Sequence[Component] | None) -> tuple[Component, ...]:
@@ -101,24 +83,7 @@ def _needed_bytes(manifest: Manifest, components: Sequence[Component]) -> int:
     return sum(record.size_bytes for record in manifest.components if record.name in components)
 
 
-@contextmanager
-def _marked(target: Path) -> Iterator[None]:
-    """A target that says of itself that it is not whole, until it is."""
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    marker = target / MARKER
-    marker.write_text("A restore into this directory is running, or was killed. Do not start Open WebUI on it.\n")
-    try:
-        yield
-    except BaseException as error:
-        reason = error.message if isinstance(error, VaultError) else (str(error) or type(error).__name__)
-        marker.write_text(
-            f"The restore into this directory did not succeed: {reason}\nDo not start Open WebUI on it.\n"
-        )
-        raise
-    marker.unlink()
-
-
-def _fetch(parts: Parts, request: RestoreRequest, found: Found, components: Sequence[Component]) -> None:
+def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path, components: Sequence[Component]) -> None:
     call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
     paths: tuple[str, ...] = ()
@@ -128,7 +93,7 @@ def _fetch(parts: Parts, request: RestoreRequest, found: Found, components: Sequ
     request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
     patiently(
         parts,
-        lambda: engine.fetch(found.snapshot.engine_id, request.target.absolute(), call, paths=paths),
+        lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths),
         request.watch,
     )
 
