@@ -103,6 +103,7 @@ def job_from(message: Answer) -> Job:
         databases=texts(job, "databases"),
         write_once=texts(job, "write_once"),
         links=tuple((str(link["name"]), str(link["real"])) for link in parts(job, "links")),
+        mounted=texts(job, "mounted"),
         exclude=texts(job, "exclude"),
         include=texts(job, "include"),
         reserve_bytes=whole(job, "reserve_bytes"),

@@ -23,6 +23,7 @@ class Job:
     include: tuple[str, ...]
     reserve_bytes: int
     wal_growth_bytes: int
+    mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks in the data directory
     _selection: Selection = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -164,7 +164,7 @@ def demand_layout(job: Job, tree: Mapping[str, Mark]) -> None:
     Where a directory with a database in it became a link, a copy in the stage would be made through that link.
     """
     for link, real in job.links:
-        if os.path.realpath(f"{job.data_dir}/{link}") != real:
+        if os.path.realpath(real if link in job.mounted else f"{job.data_dir}/{link}") != real:
             raise AttemptFailedError(f"{link} leads elsewhere than when this run began; start it again")
     for database in job.databases:
         folder = os.path.dirname(database)

@@ -59,6 +59,7 @@ class Session:
             "databases": plan.databases,
             "write_once": plan.write_once,
             "links": [{"name": link, "real": as_text(real)} for link, real in plan.links],
+            "mounted": plan.mounted,
             "exclude": plan.exclude,
             "include": plan.include,
             "reserve_bytes": limits.reserve_bytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from owui_vault.errors import ConfigError
@@ -101,13 +101,15 @@ def capture_plan(
     excluded = tuple(_clean(pattern) for pattern in exclude)
     _refuse_database(excluded)
     default = tuple(name for name in left_out_by_default(root) if name not in included)
-    links = _all_links(root, mounted)
+    elsewhere = _mounted(root, mounted)
+    links = _deep_first({**dict(_links(root)), **elsewhere})
     return CapturePlan(
         data_dir=root,
         work_dir=work_dir,
         databases=tuple(name for name in (DATABASE, VECTOR_DATABASE) if os.path.lexists(located(root, links, name))),
         write_once=(UPLOADS,),
         links=links,
+        mounted=tuple(elsewhere),
         exclude=(*default, *excluded, WORK_DIR),
         include=included,
     )
@@ -121,17 +123,18 @@ def located(root: Path, links: Iterable[tuple[str, Path]], name: str) -> Path:
     return root / name
 
 
-def _all_links(root: Path, mounted: Iterable[tuple[str, Path]]) -> tuple[tuple[str, Path], ...]:
-    """Links and mounts, deep ones first: the nearest leads to where something lies."""
-    found = {**dict(_links(root)), **dict(mounted)}
-
-    def deep_first() -> tuple[tuple[str, Path], ...]:
-        return tuple(sorted(found.items(), key=lambda each: -len(PurePosixPath(each[0]).parts)))
-
-    store = located(root, deep_first(), VECTOR_DATABASE)
-    if store.is_symlink():
+def _mounted(root: Path, mounted: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """What is mounted, and a database there that is a link itself."""
+    found = dict(mounted)
+    store = located(root, _deep_first(found), VECTOR_DATABASE)
+    if found and store.is_symlink():
         found[VECTOR_DATABASE] = store.resolve()
-    return deep_first()
+    return found
+
+
+def _deep_first(found: Mapping[str, Path]) -> tuple[tuple[str, Path], ...]:
+    """The nearest link leads to where something lies."""
+    return tuple(sorted(found.items(), key=lambda each: -len(PurePosixPath(each[0]).parts)))
 
 
 def _clean(pattern: str) -> str:

@@ -23,6 +23,7 @@ class CapturePlan:
     databases: tuple[str, ...]  # files known to be SQLite: webui.db, vector_db/chroma.sqlite3
     write_once: tuple[str, ...] = ("uploads",)  # directories whose files never change once settled
     links: tuple[tuple[str, Path], ...] = ()
+    mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks here: the application has mounted them
     exclude: tuple[str, ...] = ()  # relative names (a directory takes everything below it) or glob patterns
     include: tuple[str, ...] = ()  # patterns that win over `exclude`
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from owui_vault.errors import ConfigError
-from owui_vault.instance.layout import capture_plan, component_of, work_dir_for
+from owui_vault.instance.layout import capture_plan, component_of, located, work_dir_for
 from owui_vault.instance.left_out import left_out
 from owui_vault.model import Component
 from owui_vault.system.patterns import takes
@@ -147,6 +147,32 @@ def test_components_behind_symlinks_are_resolved(at_rest: Path, tmp_path: Path) 
     assert plan.data_dir == at_rest
     assert dict(plan.links) == {name: real / name for name in ("webui.db", "uploads", "vector_db")}
     assert plan.databases == ("webui.db", "vector_db/chroma.sqlite3")
+
+
+def test_parts_that_are_mounted_from_elsewhere_are_followed_the_deepest_first(at_rest: Path, tmp_path: Path) -> None:
+    """The directory itself holds only the empty mount points then."""
+    store, uploads, deep = (tmp_path / name for name in ("store", "uploads", "deep"))
+    (at_rest / "vector_db").rename(store)
+    for path in (at_rest / "vector_db", uploads, deep):
+        path.mkdir()
+    mounted = (("uploads", uploads), ("uploads/sub", deep), ("vector_db", store))
+    plan = capture_plan(at_rest, tmp_path / "work", mounted=mounted)
+    assert plan.databases == ("webui.db", "vector_db/chroma.sqlite3")
+    assert plan.links[0] == ("uploads/sub", deep)
+    assert set(plan.links) == set(mounted)
+    assert set(plan.mounted) == {"uploads", "uploads/sub", "vector_db"}
+    assert located(at_rest, plan.links, "uploads/sub/x") == deep / "x"
+    assert located(at_rest, plan.links, "webui.db") == at_rest / "webui.db"
+
+
+def test_a_database_that_is_a_link_inside_a_mounted_part_is_resolved(at_rest: Path, tmp_path: Path) -> None:
+    store, real = tmp_path / "store", tmp_path / "real.sqlite3"
+    (at_rest / "vector_db").rename(store)
+    (store / "chroma.sqlite3").rename(real)
+    (store / "chroma.sqlite3").symlink_to(real)
+    plan = capture_plan(at_rest, tmp_path / "work", mounted=(("vector_db", store),))
+    assert dict(plan.links)["vector_db/chroma.sqlite3"] == real
+    assert "vector_db/chroma.sqlite3" in plan.mounted
 
 
 def test_the_stage_lies_with_the_state_on_the_same_file_system(at_rest: Path, tmp_path: Path) -> None:
