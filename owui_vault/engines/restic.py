@@ -56,6 +56,7 @@ class ResticEngine:
         """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards."""
         restic = self._open(call)
         clear_remains(restic)
+        restic_keeping.settle_doubts(restic)
         try:
             yield restic
         except RepositoryUnreachableError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from owui_vault.engines import restic_questions
+from owui_vault.engines import restic_doubts, restic_questions
 from owui_vault.engines.labels import label_to_tags
 from owui_vault.engines.restic_errors import ENGINE, kind_of
 from owui_vault.engines.restic_output import freed_bytes, problems_in, snapshots_of
@@ -20,7 +21,9 @@ from owui_vault.errors import (
     SnapshotMissingError,
     WrongPassphraseError,
 )
-from owui_vault.model import Label, Progress, Snapshot, Step
+from owui_vault.model import Label, Outcome, Progress, Snapshot, Step
+
+logger = logging.getLogger(__name__)
 
 _MOST_IDS = 1000  # of 65 bytes each: well below what one command takes
 _APPEND_ONLY = "If the server is append-only, do this where it is not."
@@ -35,7 +38,42 @@ _KEEPS_FROM_LOOKING = (
 
 def listed(restic: Restic) -> tuple[Snapshot, ...]:
     """Everything in the repository, oldest first. Takes no lock: a stale one must not hide what can be restored."""
+    doubted = restic_doubts.doubted(restic.call.folder)
+    return tuple(
+        replace(each, label=incomplete(each.label)) if each.label and each.label.id in doubted else each
+        for each in as_labelled(restic)
+    )
+
+
+def as_labelled(restic: Restic) -> tuple[Snapshot, ...]:
+    """The same, believing what the repository says."""
     return snapshots_of(restic.ask(restic_questions.snapshots, "--no-lock"))
+
+
+def incomplete(label: Label) -> Label:
+    """The label of a snapshot that lacks something."""
+    return replace(label, outcome=Outcome.INCOMPLETE)
+
+
+def settle_doubts(restic: Restic) -> None:
+    """Say in the repository what only we know so far: that some snapshots are not complete.
+
+    Keeps nobody from working: what cannot be said now will be said by a later run.
+    """
+    doubts = restic_doubts.doubted(restic.call.folder)
+    if not doubts:
+        return
+    there = [(each, each.label) for each in as_labelled(restic) if each.label and each.label.id in doubts]
+    for each, label in there:
+        try:
+            if each.is_restore_point:
+                set_label(restic, each.engine_id, incomplete(label))
+            restic_doubts.believe(restic.call.folder, label.id)
+        except EngineError as error:
+            logger.warning("snapshot %s in %s is still listed as complete: %s", label.id, restic.shown, error.message)
+    for missing in doubts - {label.id for _, label in there}:
+        if restic_doubts.is_for_nothing(restic.call.folder, missing):
+            restic_doubts.believe(restic.call.folder, missing)
 
 
 def _one(snapshots: Iterable[Snapshot], engine_id: str, shown: str) -> Snapshot:
@@ -49,7 +87,7 @@ def _one(snapshots: Iterable[Snapshot], engine_id: str, shown: str) -> Snapshot:
 
 def relabel(restic: Restic, engine_id: str, label: Label) -> Snapshot:
     """Replace the label, unless it is the same already."""
-    found = _one(listed(restic), engine_id, restic.shown)
+    found = _one(as_labelled(restic), engine_id, restic.shown)
     version = (found.label.engine_version if found.label else "") or label.engine_version
     wanted = replace(label, engine=ENGINE, engine_version=version)
     return found if found.label == wanted else set_label(restic, engine_id, wanted)
@@ -57,10 +95,10 @@ def relabel(restic: Restic, engine_id: str, label: Label) -> Snapshot:
 
 def set_label(restic: Restic, engine_id: str, label: Label) -> Snapshot:
     """Set the tags. An append-only server keeps the old snapshot as well, with status 0; so look afterwards."""
-    before = {each.engine_id for each in listed(restic)}
+    before = {each.engine_id for each in as_labelled(restic)}
     tags = [word for tag in label_to_tags(label) for word in ("--set", tag)]
     restic.insist("tag", *tags, engine_id, short=True)
-    after = {each.engine_id: each for each in listed(restic)}
+    after = {each.engine_id: each for each in as_labelled(restic)}
     made = [each for each in after.values() if each.engine_id not in before and each.label == label]
     if engine_id in after or len(made) != 1:
         raise EngineError(

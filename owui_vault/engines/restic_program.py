@@ -11,7 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from owui_vault.engines.restic_calls import Question, ask_restic
 from owui_vault.engines.restic_errors import error_for, message_of
 from owui_vault.engines.restic_location import Location, password_in, probe, with_credentials
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
+from owui_vault.model import NEVER
 from owui_vault.ports import Call, SecretSource
 from owui_vault.system import process
 from owui_vault.system.files import read_json, write_durably
@@ -152,6 +154,12 @@ class Restic:
         said = self.run(*arguments, on_stdout=on_stdout, on_stderr=on_stderr, short=short)
         if said.status != 0:
             raise self.error(said.status, said.stderr, said.argv)
+
+    def undisturbed(self) -> Restic:
+        """The same, but `cancel` is not heard: for what must not be left half done."""
+        calm = copy(self)
+        calm.call = replace(self.call, cancel=NEVER)
+        return calm
 
     def version(self) -> str:
         """Which restic this is. Raises ProgramMissingError when it is too old.

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 
 from owui_vault.engines.labels import label_to_tags
 from owui_vault.engines.readable import unreadable_below
 from owui_vault.engines.restic_checking import trust_tree
+from owui_vault.engines.restic_doubts import believe, doubt
 from owui_vault.engines.restic_errors import ENGINE
-from owui_vault.engines.restic_keeping import forget, listed, set_label
+from owui_vault.engines.restic_keeping import as_labelled, forget, incomplete, set_label
 from owui_vault.engines.restic_output import BackupReader, Summary
 from owui_vault.engines.restic_program import Restic
-from owui_vault.errors import EngineError
+from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
 
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
+_RETRY_SECONDS = 1.0
 _NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
 
 
@@ -28,15 +34,16 @@ def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
     wanted = replace(label, engine=ENGINE, engine_version=restic.version())
     if unreadable:  # known before restic is started: then no moment exists in which it is listed as complete
         wanted = replace(wanted, outcome=Outcome.INCOMPLETE)
-    reader = BackupReader(tree, restic.call)
+    distrust = partial(doubt, restic.call.folder, wanted.id) if wanted.outcome is Outcome.COMPLETE else _nothing
+    reader = BackupReader(tree, restic.call, on_skipped=distrust)
     said = restic.run(*_command(wanted), on_stdout=reader.stdout, on_stderr=reader.stderr, cwd=tree)
+    if said.status == _NOT_EVERYTHING:
+        distrust()
     if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
         raise restic.error(said.status, said.stderr, said.argv)
-    snapshot = _stored(restic, reader.summary, wanted)
-    trust_tree(restic, snapshot.engine_id)
     skipped = _merged((*reader.skipped, *unreadable))
-    if (skipped or said.status == _NOT_EVERYTHING) and wanted.outcome is Outcome.COMPLETE:
-        snapshot = _demote(restic, snapshot, wanted)
+    lacking = bool(skipped) or said.status == _NOT_EVERYTHING
+    snapshot = _finished(restic, reader.summary, wanted, lacking=lacking)
     return StoreReceipt(
         snapshot=snapshot,
         files=reader.summary.files,
@@ -74,16 +81,53 @@ def _stored(restic: Restic, summary: Summary, label: Label) -> Snapshot:
         size = summary.read_bytes
         return Snapshot(engine_id=engine_id, name=engine_id[:8], time=label.instant, label=label, size_bytes=size)
     # restic < 0.17 tells the first eight characters only
-    found = [each for each in listed(restic) if each.engine_id.startswith(engine_id) and each.label == label]
+    found = [each for each in as_labelled(restic) if each.engine_id.startswith(engine_id) and each.label == label]
     if len(found) != 1:
         raise EngineError(f"snapshot {engine_id} was just stored in {restic.shown}, but is not listed", engine=ENGINE)
     return found[0]
 
 
-def _demote(restic: Restic, snapshot: Snapshot, label: Label) -> Snapshot:
+def _finished(restic: Restic, summary: Summary, label: Label, *, lacking: bool) -> Snapshot:
+    """What stands in the repository now, and says so. `cancel` comes too late: it would leave a lie behind."""
+    calm = restic.undisturbed()
+    snapshot = _stored(calm, summary, label)
+    trust_tree(calm, snapshot.engine_id)
+    if not lacking or label.outcome is not Outcome.COMPLETE:
+        return snapshot
+    demoted = _demoted(calm, snapshot, label, restic.call.cancel)
+    believe(restic.call.folder, label.id)
+    return demoted
+
+
+def _demoted(restic: Restic, snapshot: Snapshot, label: Label, cancel: threading.Event) -> Snapshot:
     """Restic could not read what we could: say so in the repository at once, or take the snapshot back."""
     try:
-        return set_label(restic, snapshot.engine_id, replace(label, outcome=Outcome.INCOMPLETE))
-    except EngineError:
-        forget(restic, [snapshot.engine_id])
-        raise
+        return _patiently(restic, lambda: set_label(restic, snapshot.engine_id, incomplete(label)), cancel)
+    except RepositoryLockedError as error:
+        # Another kind of error: whoever waits for the lock and stores again would do all the work twice.
+        raise EngineError(
+            f"snapshot {label.id} in {restic.shown} lacks files and could not be marked INCOMPLETE: it is locked",
+            engine=ENGINE,
+            hint="Here it is listed as INCOMPLETE, and the next run marks it. Until then other machines believe it.",
+        ) from error
+    except EngineError as error:
+        with suppress(EngineError):
+            forget(restic, [snapshot.engine_id])
+            believe(restic.call.folder, label.id)
+        raise error
+
+
+def _patiently(restic: Restic, change: Callable[[], Snapshot], cancel: threading.Event) -> Snapshot:
+    """Try again while another run holds a lock, as long as a short call may take; only once when we are to end."""
+    until = time.monotonic() + restic.call.timeout_seconds
+    while True:
+        try:
+            return change()
+        except RepositoryLockedError:
+            if cancel.is_set() or time.monotonic() + _RETRY_SECONDS > until:
+                raise
+            time.sleep(_RETRY_SECONDS)
+
+
+def _nothing() -> None:
+    """What is labelled INCOMPLETE from the beginning needs no doubt."""

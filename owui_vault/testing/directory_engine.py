@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from errno import ENOSPC
+from errno import EACCES, EIO, ENOENT, ENOSPC, EPERM, ESRCH
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,6 +32,9 @@ from owui_vault.ports import Call, SecretSource
 from owui_vault.testing.directory_tree import Node, node_of, walk, write_nodes
 
 _PIECE = 1 << 20
+_OF_THE_SOURCE = frozenset(
+    {ENOENT, EACCES, EPERM, EIO, ESRCH}
+)  # a file that cannot be read, not a repository that is full
 
 
 class DirectoryEngine:
@@ -87,7 +90,9 @@ class DirectoryEngine:
             _stop_if(call)
             try:
                 stored, grown = self._keep(tree, node, known)
-            except (FileNotFoundError, PermissionError) as error:
+            except OSError as error:
+                if error.errno not in _OF_THE_SOURCE:
+                    raise
                 skipped.append(SkippedFile(path=node.path, reason=error.strerror or type(error).__name__))
                 continue
             read, added = read + stored.size, added + grown

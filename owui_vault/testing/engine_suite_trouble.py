@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +115,24 @@ class TroubleTests(EngineBench):
             time.sleep(0.05)
         self._works_as_before(bench)
 
+    @pytest.mark.root
+    @pytest.mark.parametrize("fate", ["killed", "cancelled"])
+    def test_a_file_that_cannot_be_read_is_never_forgotten_on_the_way(self, bench: Bench, fate: str) -> None:
+        """It opens, and reading it fails: whenever we are stopped after that, nothing is listed as complete."""
+        tree = bench.build()
+        (tree / "broken").write_bytes(b"x")
+        with mounted("--bind", Path("/proc/self/mem"), tree / "broken", "rw"):
+            started = time.monotonic()
+            stored = bench.store(1)
+            took = time.monotonic() - started
+            assert [skipped.path for skipped in stored.skipped] == ["broken"]
+            for number in range(2, 7):
+                _stopped(bench, number, took * number / 6, fate)
+                assert [each for each in bench.listed().values() if each.is_restore_point] == []
+        (tree / "broken").unlink()
+        last = bench.store(7).snapshot
+        assert [each.id for each in bench.listed().values() if each.is_restore_point] == [last.id]
+
     def _works_as_before(self, bench: Bench) -> None:
         assert descendants(os.getpid()) == []
         assert [each for each in bench.engine.snapshots(bench.call()) if each.is_restore_point] == []
@@ -203,6 +221,27 @@ class TroubleTests(EngineBench):
             watcher.join()
         assert not [text for text in seen if PASSPHRASE.encode() in text]
         assert not [path for path in (bench.folder / "state").rglob("*") if _holds(path, PASSPHRASE)]
+
+
+def _stopped(bench: Bench, number: int, after: float, fate: str) -> None:
+    """Store, and be stopped after so many seconds."""
+    if fate == "cancelled":
+        cancel = threading.Event()
+        timer = threading.Timer(after, cancel.set)
+        timer.start()
+        with suppress(CancelledError):
+            bench.engine.store(bench.tree, make_label(number), bench.call(cancel=cancel))
+        timer.cancel()
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            bench.store(number)
+        finally:
+            os._exit(0)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def _holds(path: Path, secret: str) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
+import time
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from hashlib import scrypt, sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
+from owui_vault.testing.engine_bench import PASSPHRASE, Bench
 
 Node = Mapping[str, Any]
 
@@ -94,3 +98,30 @@ class Forge:
 def forge() -> Callable[[Path, str], Forge]:
     """`forge(repository, passphrase)`."""
     return Forge
+
+
+@pytest.fixture
+def somebody_else() -> Callable[[Bench, Path], AbstractContextManager[subprocess.Popen[bytes]]]:
+    """`with somebody_else(bench, program)`: another tool's restic is in the midst of a backup, and holds a lock."""
+    return _storing_elsewhere
+
+
+@contextmanager
+def _storing_elsewhere(bench: Bench, program: Path) -> Iterator[subprocess.Popen[bytes]]:
+    locks = bench.repository / "locks"
+    tree = bench.folder / "elsewhere"
+    tree.mkdir()
+    (tree / "big").write_bytes(os.urandom(60_000_000))
+    argv = [program, "-r", bench.repository, "backup", "--limit-upload", "300", "."]
+    environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
+    before = len(list(locks.iterdir()))
+    child = subprocess.Popen(argv, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while len(list(locks.iterdir())) <= before:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()

@@ -9,9 +9,8 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.processes import descendants
 
 BIG = 100_000_000
+Elsewhere = Callable[[Bench, Path], AbstractContextManager[subprocess.Popen[bytes]]]
 RUN = Run(record=Path("/r"), pid=7, host="box", user=0, started=1_000_000.0)
 LOCK = Lock(id="a", pid=7, host="box", user=0, time=1_000_000.6)
 
@@ -87,27 +87,6 @@ def half_written(bench: Bench) -> list[Path]:
     return list(bench.repository.rglob("*-tmp-*"))
 
 
-@contextmanager
-def bare_restic(bench: Bench, program: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Somebody else's restic in the midst of a backup."""
-    tree = bench.folder / "elsewhere"
-    tree.mkdir()
-    (tree / "big").write_bytes(os.urandom(30_000_000))
-    argv = [program, "-r", bench.repository, "backup", "--limit-upload", "500", "."]
-    environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
-    before = len(locks(bench))
-    child = subprocess.Popen(argv, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 30
-    while len(locks(bench)) <= before:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.wait()
-
-
 def kill_engine(number: signal.Signals = signal.SIGKILL) -> None:
     for pid in descendants(os.getpid()):
         os.kill(pid, number)
@@ -160,10 +139,12 @@ def test_the_next_run_clears_what_a_killed_one_left(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_half_written_files_stay_while_anybody_writes(bench: Bench, restic_program: Path) -> None:
+def test_half_written_files_stay_while_anybody_writes(
+    bench: Bench, restic_program: Path, somebody_else: Elsewhere
+) -> None:
     bench.big(BIG)
     killed_both(bench)
-    with bare_restic(bench, restic_program):
+    with somebody_else(bench, restic_program):
         bench.store(2)
         assert len(locks(bench)) == 1
         young = bench.repository / "data/00" / f"{'0' * 64}-tmp-123"
@@ -174,9 +155,11 @@ def test_half_written_files_stay_while_anybody_writes(bench: Bench, restic_progr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fate", ["alive", "dead"])
-def test_somebody_elses_lock_is_left_alone(bench: Bench, restic_program: Path, fate: str) -> None:
+def test_somebody_elses_lock_is_left_alone(
+    bench: Bench, restic_program: Path, somebody_else: Elsewhere, fate: str
+) -> None:
     stored = bench.store(1).snapshot
-    with bare_restic(bench, restic_program) as child:
+    with somebody_else(bench, restic_program) as child:
         if fate == "dead":
             child.kill()
             child.wait()

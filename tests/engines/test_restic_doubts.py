@@ -1,0 +1,146 @@
+"""A snapshot that restic labelled COMPLETE, and that is not, is believed by nobody here, whatever comes in between."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+from owui_vault.engines import restic_storing
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.engines.restic_doubts import believe, doubt, doubted, is_for_nothing
+from owui_vault.errors import EngineError, RepositoryLockedError
+from owui_vault.model import Outcome, Secret
+from owui_vault.ports import Call
+from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
+from owui_vault.testing.processes import mounted
+
+Elsewhere = Callable[[Bench, Path], AbstractContextManager[subprocess.Popen[bytes]]]
+INCOMPLETE, COMPLETE = Outcome.INCOMPLETE, Outcome.COMPLETE
+
+
+def test_a_doubt_lasts_until_it_is_settled(tmp_path: Path) -> None:
+    assert doubted(tmp_path) == frozenset()
+    doubt(tmp_path, "00000001")
+    doubt(tmp_path, "00000001")
+    assert doubted(tmp_path) == {"00000001"}
+    assert not is_for_nothing(tmp_path, "00000001")
+    os.utime(tmp_path / "doubts/00000001", (1, 1))
+    assert is_for_nothing(tmp_path, "00000001")
+    believe(tmp_path, "00000001")
+    assert doubted(tmp_path) == frozenset()
+    assert not is_for_nothing(tmp_path, "00000001")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
+    folder = tmp_path_factory.mktemp("doubts")
+    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
+    bench.engine.initialize(bench.call())
+    return bench.repository
+
+
+def engine_at(folder: Path, program: Path) -> ResticEngine:
+    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
+    shutil.copytree(prepared, tmp_path / "repository")
+    return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)
+
+
+@contextmanager
+def unreadable(bench: Bench) -> Iterator[Path]:
+    """A tree with a file that opens and cannot be read: restic finds that out only while it stores."""
+    tree = bench.build()
+    (tree / "broken").write_bytes(b"x")
+    with mounted("--bind", Path("/proc/self/mem"), tree / "broken", "rw"):
+        yield tree
+
+
+def outcomes(bench: Bench, folder: str = "state") -> list[tuple[str, Outcome]]:
+    """What is listed with this memory."""
+    place = bench.folder / folder
+    place.mkdir(mode=0o700, exist_ok=True)
+    return [(each.id, each.outcome) for each in bench.engine.snapshots(Call(folder=place))]
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_lock_between_storing_and_marking_leaves_nothing_that_is_believed(
+    bench: Bench, restic_program: Path, somebody_else: Elsewhere
+) -> None:
+    with unreadable(bench) as tree, somebody_else(bench, restic_program):
+        with pytest.raises(EngineError, match="could not be marked INCOMPLETE") as caught:
+            bench.engine.store(tree, make_label(1), bench.call(timeout=5))
+        assert not isinstance(caught.value, RepositoryLockedError)  # that would mean: store all of it again
+        assert outcomes(bench) == [("00000001", INCOMPLETE)]
+    for lock in (bench.repository / "locks").iterdir():  # as its owner does at his end
+        lock.unlink()
+    (tree / "broken").unlink()
+    bench.store(2)
+    expected = [("00000001", INCOMPLETE), ("00000002", COMPLETE)]
+    assert outcomes(bench) == expected
+    assert outcomes(bench, "another machine") == expected
+    assert doubted(bench.folder / "state") == frozenset()
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_a_lock_that_goes_away_is_waited_for(bench: Bench, restic_program: Path, somebody_else: Elsewhere) -> None:
+    with unreadable(bench) as tree, somebody_else(bench, restic_program) as child:
+        # what a killed restic leaves is somebody else's lock, so it goes as its owner would take it
+        lock = next((bench.repository / "locks").iterdir())
+        child.send_signal(signal.SIGSTOP)
+        threading.Timer(8, lock.unlink).start()
+        stored = bench.engine.store(tree, make_label(1), bench.call(timeout=60)).snapshot
+    assert stored.outcome is INCOMPLETE
+    assert outcomes(bench, "another machine") == [("00000001", INCOMPLETE)]
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_cancel_between_storing_and_marking_comes_too_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = threading.Event()
+    trust = restic_storing.trust_tree
+
+    def stop(*arguments: object) -> None:
+        trust(*arguments)  # type: ignore[arg-type]  # what it was called with
+        cancel.set()
+
+    monkeypatch.setattr(restic_storing, "trust_tree", stop)
+    with unreadable(bench) as tree:
+        stored = bench.engine.store(tree, make_label(1), bench.call(cancel=cancel)).snapshot
+    assert cancel.is_set()
+    assert stored.outcome is INCOMPLETE
+    assert outcomes(bench, "another machine") == [("00000001", INCOMPLETE)]
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_killed_between_storing_and_marking_leaves_nothing_that_is_believed(bench: Bench) -> None:
+    with unreadable(bench) as tree:
+        child = os.fork()
+        if child == 0:
+            try:
+                bench.engine.store(tree, make_label(1), bench.call())
+            finally:
+                os._exit(1)
+        until = time.monotonic() + 60
+        while not list((bench.repository / "snapshots").iterdir()):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert outcomes(bench) == [("00000001", INCOMPLETE)]
+    (tree / "broken").unlink()
+    bench.store(2)
+    assert outcomes(bench, "another machine") == [("00000001", INCOMPLETE), ("00000002", COMPLETE)]
