@@ -8,6 +8,7 @@ from owui_vault.cli import codes, requests, tell_live
 from owui_vault.cli.requests import LiveRequest
 from owui_vault.cli.screen import Screen
 from owui_vault.cli.session import Answer, Session
+from owui_vault.cli.settings import at_a_terminal
 from owui_vault.errors import ConfigError
 from owui_vault.model import ReplacementPlan
 from owui_vault.system.process import run_attached
@@ -43,7 +44,7 @@ def _replace(session: Session, request: requests.Replace) -> Answer:
 def _demand_consent(plan: ReplacementPlan) -> None:
     """The only question this program asks: everything else can be taken back."""
     tell_live.planned(Screen(sys.stderr), plan)
-    if not sys.stdin or not sys.stdin.isatty():
+    if not at_a_terminal():
         raise ConfigError(
             "nobody is here to be asked, and --yes was not given; nothing was touched",
             hint="Look at the plan above, then run the same command with --yes.",

@@ -28,7 +28,7 @@ class DiscoverReport:
 def discover(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -> DiscoverReport:
     """Find the container and write the file. Raises ConfigError where there is a file already, InstanceError."""
     file = expand(str(options.config or _NAME), folder, environ)
-    if file.exists() or file.is_symlink():
+    if os.path.lexists(file):
         raise ConfigError(f"{file} is there already", hint="Name another one with --config FILE.")
     record = assembly.discover(options.container or "", environ)
     text = first_text(
@@ -40,10 +40,20 @@ def discover(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -
             passphrase_file=options.passphrase_file and expand(str(options.passphrase_file), folder, environ),
         )
     )
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    _write_new(file, text)
     return DiscoverReport(file=file, container=record)
+
+
+def _write_new(file: Path, text: str) -> None:
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {file}: {error.strerror}",
+            hint="Does its folder exist, and may this user write there? Name another one with --config FILE.",
+        ) from error
 
 
 def tell_discovered(screen: Screen, report: DiscoverReport) -> None:

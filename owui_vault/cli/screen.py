@@ -23,12 +23,20 @@ _STDERR_LINES = 5
 
 def prepare_streams() -> None:
     """Names that are no text must not end a backup: they are shown as escapes. Neither must a closed stream."""
+    _fill_descriptors()
     sys.stdout = sys.stdout or _nowhere()
     sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="backslashreplace")
+
+
+def _fill_descriptors() -> None:
+    """Leave none of the first three free: what is opened next would be taken for stdin, a passphrase for instance."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _nowhere() -> TextIO:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.cli.requests import GlobalOptions, Seal
-from owui_vault.cli.settings import ask, settings_for
+from owui_vault.cli.settings import ask, at_a_terminal, settings_for
 from owui_vault.config import VaultSettings, expand, find_config
 from owui_vault.errors import ConfigError, SecretError
 from owui_vault.model import Secret
@@ -69,9 +69,9 @@ def _choose_file(
 
 
 def _answers(names: tuple[str, ...]) -> list[Secret]:
-    if sys.stdin.isatty():
+    if at_a_terminal():
         return [ask(f"Secret {name}", twice=True) for name in names]
-    lines = sys.stdin.read().split("\n")
+    lines = sys.stdin.read().split("\n") if sys.stdin else []
     if lines and not lines[-1]:
         lines.pop()
     if len(lines) != len(names):
@@ -90,6 +90,6 @@ def _unlock(
         reference = known.get(path)
     if reference is not None:
         return Secret(secret_source(reference, environ).reveal())
-    if not sys.stdin.isatty():
+    if not at_a_terminal():
         raise SecretError("the key of the sealed file is not known", hint="Say --unlock-file FILE.")
     return ask(f"Key of {path}", twice=not path.exists())

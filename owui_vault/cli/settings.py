@@ -101,15 +101,24 @@ def _passphrase(options: GlobalOptions, request: Request, environ: Mapping[str, 
     )
 
 
+def at_a_terminal() -> bool:
+    """Whether there is somebody to ask. Python has no stdin at all where it was closed (`<&-`)."""
+    return bool(sys.stdin and sys.stdin.isatty())
+
+
 def ask(what: str, *, twice: bool = False) -> Secret:
     """Ask a person at a terminal, without echo. Raises SecretError, also where there is no terminal."""
-    if not sys.stdin.isatty():
+    if not at_a_terminal():
         raise SecretError(
             f"{what.lower()} is not known, and there is no terminal to ask at",
             hint=f"Say --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
         )
-    answer = getpass.getpass(f"{what}: ")
-    if twice and getpass.getpass(f"{what}, once more: ") != answer:
+    try:
+        answer = getpass.getpass(f"{what}: ")
+        again = getpass.getpass(f"{what}, once more: ") if twice else answer
+    except EOFError:
+        raise SecretError(f"{what.lower()} was not given", hint="Try again; nothing was done.") from None
+    if again != answer:
         raise SecretError("the two answers differ", hint="Try again; nothing was done.")
     if not answer:
         raise SecretError("the answer is empty", hint="An empty passphrase protects nothing.")

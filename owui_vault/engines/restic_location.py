@@ -45,7 +45,10 @@ def parse_location(location: str) -> Location:
             f"restic knows no location that begins with {scheme[1]!r} and a colon",
             hint=f"It knows local, {', '.join(_SCHEMES)}. A folder of this machine is written ./NAME or local:NAME.",
         )
-    folder = Path(path).expanduser().absolute()
+    try:
+        folder = Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(f"{path!r} cannot be expanded: {error}", hint="Write the whole path.") from error
     return Location(text=f"local:{folder}", shown=str(folder), folder=folder)
 
 

@@ -6,12 +6,15 @@ another repository lies where the known one was.
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from owui_vault.errors import ConfigError, NoSpaceError
 from owui_vault.model import LedgerEntry
 from owui_vault.model.codec import dumps
 from owui_vault.system.files import private_directory, read_json, write_durably
@@ -59,19 +62,37 @@ class StateDirectory:
     def repository_folder(self, name: str, location: str) -> Path:
         """The engine's private folder. A repository that moved is another one here: its caches would not fit."""
         place = hashlib.sha256(location.encode(errors="surrogateescape")).hexdigest()[:8]
-        return private_directory(self.root / "repositories" / f"{name}-{place}")
+        with self._usable():
+            return private_directory(self.root / "repositories" / f"{name}-{place}")
 
     def instance_folder(self, instance: str) -> Path:
         """Where the journal and, if it lies on the same file system as the data, the stage of a series are."""
-        return private_directory(self.root / "instances" / instance)
+        with self._usable():
+            return private_directory(self.root / "instances" / instance)
 
     def journal_folder(self, instance: str) -> Path:
         """Where the journal of a series' instance lies."""
-        return private_directory(self.instance_folder(instance) / "journal")
+        with self._usable():
+            return private_directory(self.instance_folder(instance) / "journal")
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Raise ConfigError, or NoSpaceError, where the state cannot be kept as it should be."""
+        try:
+            yield
+        except OSError as error:
+            what = f"the state directory {self.root} cannot be used: {error.strerror}"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpaceError(what, hint="Free some space there, or set state_dir to another place.") from error
+            raise ConfigError(
+                f"{what}: {error.filename}" if error.filename else what,
+                hint="Run as the user it belongs to, or give this one its own by state_dir (or $XDG_STATE_HOME).",
+            ) from error
 
     def repository_memory(self, folder: Path) -> RepositoryMemory:
         """What was noted in a repository's folder."""
-        known = read_json(folder / _MEMORY)
+        with self._usable():
+            known = read_json(folder / _MEMORY)
         return RepositoryMemory(
             id=str(known.get("id", "")), last=_pairs(known.get("last")), unverified=_pairs(known.get("unverified"))
         )
@@ -109,14 +130,15 @@ class StateDirectory:
         self._change_repository(folder, change)
 
     def _change_repository(self, folder: Path, change: Callable[[RepositoryMemory], RepositoryMemory]) -> None:
-        with file_lock(folder / _MEMORY):
+        with self._usable(), file_lock(folder / _MEMORY):
             memory = change(self.repository_memory(folder))
             known = {"id": memory.id, "last": dict(memory.last), "unverified": dict(memory.unverified)}
             write_durably(folder / _MEMORY, dumps(known).encode())
 
     def instance_memory(self, instance: str) -> InstanceMemory:
         """What was noted about a series."""
-        known = read_json(self.root / "instances" / instance / _MEMORY)
+        with self._usable():
+            known = read_json(self.root / "instances" / instance / _MEMORY)
         sequence = known.get("sequence")
         return InstanceMemory(
             sequence=sequence if isinstance(sequence, int) else 0, adopted=str(known.get("adopted", ""))
@@ -124,7 +146,7 @@ class StateDirectory:
 
     def next_sequence(self, instance: str, known: int) -> int:
         """A number higher than `known` and every one given out before; it is used up."""
-        with file_lock(self.instance_folder(instance) / _MEMORY):
+        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY):
             memory = self.instance_memory(instance)
             sequence = max(memory.sequence, known) + 1
             self._remember_instance(instance, replace(memory, sequence=sequence))
@@ -132,7 +154,7 @@ class StateDirectory:
 
     def adopt(self, instance: str, fingerprint: str) -> None:
         """Note that the instance with this fingerprint goes on with the series."""
-        with file_lock(self.instance_folder(instance) / _MEMORY):
+        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY):
             self._remember_instance(instance, replace(self.instance_memory(instance), adopted=fingerprint))
 
     def _remember_instance(self, instance: str, memory: InstanceMemory) -> None:
@@ -140,14 +162,15 @@ class StateDirectory:
 
     def ledger(self, instance: str) -> tuple[LedgerEntry, ...]:
         """Earlier verifications, oldest first."""
-        known = read_json(self.root / "instances" / instance / "ledger.json").get("entries")
+        with self._usable():
+            known = read_json(self.root / "instances" / instance / "ledger.json").get("entries")
         entries = known if isinstance(known, list) else []
         return tuple(entry for each in entries if (entry := _ledger_entry(each)) is not None)
 
     def add_to_ledger(self, instance: str, entry: LedgerEntry) -> None:
         """Note a verification; the oldest entries are forgotten."""
         path = self.instance_folder(instance) / "ledger.json"
-        with file_lock(path):
+        with self._usable(), file_lock(path):
             entries = (*self.ledger(instance), entry)[-LEDGER_LENGTH:]
             write_durably(path, dumps({"entries": entries}).encode())
 

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from owui_vault.secrets.sealed import names
 
+ROOT = Path(__file__).resolve().parents[2]
+
 pytestmark = pytest.mark.slow
 Program = Any  # the class of that name in conftest.py
 
@@ -274,8 +276,7 @@ def test_closed_streams_change_nothing(vault: Program) -> None:
 
 
 def test_an_unforeseen_error_shows_where_and_never_what(vault: Program) -> None:
-    (vault.folder / "state").rename(vault.folder / "old")
-    (vault.folder / "state").write_text("a file where a folder belongs")
+    (vault.folder / "yaml.py").write_text(f"raise ValueError({(vault.folder / 'pass').read_text()!r})")
     done = vault.run("snapshots")
     assert done.returncode == 1
     assert "unexpected " in done.stderr
@@ -283,6 +284,49 @@ def test_an_unforeseen_error_shows_where_and_never_what(vault: Program) -> None:
     verbose = vault.run("-v", "snapshots")
     assert verbose.returncode == 1
     assert ".py:" in verbose.stderr
+
+
+def test_a_state_directory_that_cannot_be_used_is_told(vault: Program) -> None:
+    (vault.folder / "state").rename(vault.folder / "old")
+    (vault.folder / "state").write_text("a file where a folder belongs")
+    for command in ("snapshots", "snapshot", "init"):
+        error = vault.json(command, code=2)["error"]
+        assert error["type"] == "ConfigError"
+        assert "state directory" in error["message"]
+        assert "state_dir" in error["hint"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("home", ["/root", None])
+def test_the_state_of_another_user_or_of_nobody_at_all_is_told(vault: Program, home: str | None) -> None:
+    """A service without a home, or one that was given root's."""
+    script = (
+        "import os, sys; os.setgid(54321); os.setuid(54321)\n"
+        "from owui_vault.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["--repository", "/tmp/none", "--engine", "borg", "snapshots"]
+    environ = {"PATH": os.environ["PATH"], "OWUI_VAULT_PASSPHRASE": "x", "PYTHONPATH": str(ROOT)}
+    environ |= {"HOME": home} if home else {}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd="/", env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "the state directory" in done.stderr
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", ["--repository nas snapshots", "seal --file keys.sealed nas", "restore latest --in-place"]
+)
+def test_a_closed_stdin_is_nobody_to_ask(vault: Program, words: str) -> None:
+    script = f"exec {sys.executable} -m owui_vault {words} <&-"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=vault.folder, env=vault.environ(None), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "unexpected" not in done.stderr
+    assert "hint: " in done.stderr
 
 
 def test_quiet_and_verbose(vault: Program) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from owui_vault.cli import discovering
 from owui_vault.cli.requests import GlobalOptions, Inspect, ListSnapshots, TakeSnapshot
-from owui_vault.cli.settings import settings_for
+from owui_vault.cli.settings import ask, settings_for
 from owui_vault.config import EngineName, InstanceSettings
 from owui_vault.errors import ConfigError, SecretError
 from owui_vault.model.secrets import EnvironmentSecret, FileSecret
@@ -87,3 +89,36 @@ def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="no terminal to ask at") as caught:
         settings_for(GlobalOptions(repository="r"), ListSnapshots(), ENVIRON, tmp_path)
     assert "OWUI_VAULT_PASSPHRASE" in caught.value.hint
+
+
+def test_no_answer_at_the_terminal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-D, at the first question or at the second."""
+    answers = iter(["correct horse"])
+
+    def getpass(_prompt: str) -> str:
+        for answer in answers:
+            return answer
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", getpass)
+    for twice in (True, False):
+        with pytest.raises(SecretError, match="was not given"):
+            ask("Passphrase of the repository", twice=twice)
+
+
+class Terminal:
+    """Somebody sits there."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("file", ["/nonexistent/v.yaml", "/dev/null/v.yaml"])
+def test_a_configuration_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    mount = SimpleNamespace(volume="data", source=None)
+    found = SimpleNamespace(name="open-webui", image="ghcr.io/open-webui", mount=mount, data_dir="/app/backend/data")
+    monkeypatch.setattr(discovering.assembly, "discover", lambda _name, _environ: found)
+    with pytest.raises(ConfigError, match=f"cannot write {file}") as caught:
+        discovering.discover(GlobalOptions(config=Path(file)), ENVIRON, Path("/"))
+    assert "--config" in caught.value.hint

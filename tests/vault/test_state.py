@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
+from owui_vault.errors import NoSpaceError
 from owui_vault.model import LedgerEntry
 from owui_vault.vault.state import LEDGER_LENGTH, InstanceMemory, RepositoryMemory, StateDirectory
 
@@ -114,3 +116,15 @@ def test_notes_taken_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     assert len(StateDirectory(tmp_path).repository_memory(folder).last) == 40
     assert len(StateDirectory(tmp_path).ledger("open-webui")) == 40
     assert [path.name for path in folder.iterdir()] == ["memory.json"]
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = StateDirectory(tmp_path)
+    folder = state.repository_folder("nas", "/mnt/nas")
+
+    def full(_path: Path, _data: bytes) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("owui_vault.vault.state.write_durably", full)
+    with pytest.raises(NoSpaceError, match="No space left"):
+        state.remember_stored(folder, "open-webui", "aaaa0001")
