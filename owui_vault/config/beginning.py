@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
+from owui_vault.model import NAME_PATTERN
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

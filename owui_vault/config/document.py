@@ -22,7 +22,7 @@ from pydantic import (
 
 from owui_vault.config import values
 from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
-from owui_vault.model import Secret
+from owui_vault.model import NAME_PATTERN, TAG_PATTERN, Secret
 
 
 def _around(check: Callable[[object, values.Surroundings], object]) -> BeforeValidator:
@@ -57,8 +57,8 @@ def _store_limit(value: object) -> timedelta | None:
 
 
 Text = Annotated[str, BeforeValidator(values.text)]
-Name = Annotated[str, BeforeValidator(values.name), _form(values.NAME_PATTERN)]
-Tag = Annotated[str, BeforeValidator(values.tag), _form(values.TAG_PATTERN)]
+Name = Annotated[str, BeforeValidator(values.name), _form(NAME_PATTERN)]
+Tag = Annotated[str, BeforeValidator(values.tag), _form(TAG_PATTERN)]
 Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema({"type": "integer", "minimum": 0})]
 Duration = Annotated[timedelta, BeforeValidator(values.duration), _form(values.DURATION_PATTERN, examples=["5m"])]
 PositiveDuration = Annotated[

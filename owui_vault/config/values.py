@@ -11,10 +11,9 @@ from pathlib import Path
 
 from owui_vault.config.locations import expand
 from owui_vault.errors import ConfigError
+from owui_vault.model import NAME_PATTERN, TAG_PATTERN
 
-NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,62}"
 DURATION_PATTERN = r"[0-9]{1,6}(s|m|h|d)"
-TAG_PATTERN = r"[A-Za-z0-9._-]{1,64}"
 VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
 UNIT_PATTERN = r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*"
 CREDENTIAL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}"

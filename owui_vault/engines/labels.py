@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
-from owui_vault.model import LABEL_FORMAT, Label, Outcome, Proof
+from owui_vault.model import LABEL_FORMAT, NAME_PATTERN, TAG_PATTERN, Label, Outcome, Proof
 from owui_vault.model.codec import iso
 
 MARK = "owui-vault"  # the tag, and the key of the JSON, by which ours are known
@@ -24,11 +24,11 @@ _MOST_FIELDS = 1000
 Field = tuple[str, str]
 
 _ID = re.compile(r"[0-9a-f]{8}")
-_INSTANCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_INSTANCE = re.compile(NAME_PATTERN)
 _FINGERPRINT = re.compile(r"[A-Za-z0-9._:-]{0,128}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _SEQUENCE = re.compile(r"[0-9]{1,18}")
-_TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TAG = re.compile(TAG_PATTERN)
 
 
 def label_to_fields(label: Label) -> tuple[Field, ...]:

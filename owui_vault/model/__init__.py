@@ -1,7 +1,9 @@
 """The values that cross module borders: frozen, typed, without behaviour that touches anything."""
 
 from owui_vault.model.basics import (
+    NAME_PATTERN,
     NEVER,
+    TAG_PATTERN,
     Component,
     Deadline,
     InstanceState,
@@ -58,7 +60,9 @@ from owui_vault.model.snapshots import (
 __all__ = [
     "LABEL_FORMAT",
     "MANIFEST_FORMAT",
+    "NAME_PATTERN",
     "NEVER",
+    "TAG_PATTERN",
     "ApplicationRecord",
     "CaptureLimits",
     "CapturePlan",

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,62}"  # of series and repositories
+TAG_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # the user's
+
 
 class Quiesce(Enum):
     """How quiet the instance is made for a snapshot."""

@@ -31,6 +31,7 @@ from owui_vault.instance.names import DATABASE
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.instance.uploads import names
 from owui_vault.model import (
+    TAG_PATTERN,
     Captured,
     CapturePlan,
     Manifest,
@@ -52,7 +53,7 @@ from owui_vault.vault.recover import recovered, work_folder
 from owui_vault.vault.storing import settle, store_everywhere
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, survey
 
-_TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TAG = re.compile(TAG_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 
 from owui_vault.config import default_state_dir
-from owui_vault.errors import ConfigError
 from owui_vault.instance.application import ProcessApplication
 from owui_vault.model import (
     NEVER,
@@ -43,6 +42,7 @@ from owui_vault.vault.hold_open import hold_quiet
 from owui_vault.vault.initialize import InitializeRequest, initialize
 from owui_vault.vault.inspect import current_fingerprint, inspect
 from owui_vault.vault.listing import list_snapshots
+from owui_vault.vault.naming import demand_names
 from owui_vault.vault.parts import Container, DataDirectory, Limits, Parts, Repository, Watch
 from owui_vault.vault.reading import find, read_manifest
 from owui_vault.vault.recover import recover
@@ -75,9 +75,7 @@ class Vault:
         config_file: Path | None = None,
         series: str | None = None,
     ) -> None:
-        names = [repository.name for repository in repositories]
-        if len(set(names)) < len(names):
-            raise ConfigError("two repositories have the same name", hint="Give each a name of its own.")
+        demand_names(instance, series, repositories)
         self._parts = Parts(
             instance=instance,
             repositories=tuple(repositories),

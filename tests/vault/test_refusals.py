@@ -15,6 +15,7 @@ import pytest
 from owui_vault import (
     Component,
     ConfigError,
+    Container,
     DataDirectory,
     InstanceNotFoundError,
     Limits,
@@ -245,3 +246,20 @@ def test_a_bare_machine_restores_with_the_repository_alone(house: House) -> None
     uploads = bare.restore(taken.id, house.folder / "part", components=[Component.UPLOADS])
     assert sorted(path.name for path in uploads.data_dir.iterdir()) == ["uploads"]
     refused(TargetError, "holds no legacy", lambda: bare.restore("latest", house.folder / "x", [Component.LEGACY]))
+
+
+@pytest.mark.parametrize("name", ["My Instance", "../../../evil", "", ".hidden", "a" * 64, "ä", "a/b"])
+def test_names_that_could_not_be_written_down(tmp_path: Path, name: str) -> None:
+    """Found at once, and not after a capture; and no folder is made of them."""
+    engine = DirectoryEngine(tmp_path / "repository", Secret("x"))
+    data = DataDirectory(tmp_path / "data")
+    for instance, repository, series in (
+        (DataDirectory(tmp_path / "data", name=name), "nas", None),
+        (Container("open-webui", name=name), "nas", None),
+        (data, name, None),
+        (None, "nas", name),
+    ):
+        with pytest.raises(ConfigError, match="cannot be the name of") as caught:
+            Vault(instance, [Repository(repository, engine)], state_dir=tmp_path / "state", series=series)
+        assert "a-z 0-9" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,32 @@
+"""Names of series and repositories: they become names of folders and stand in labels, whoever gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from owui_vault.errors import ConfigError
+from owui_vault.model import NAME_PATTERN
+from owui_vault.vault.parts import Container, DataDirectory, Repository
+
+
+def demand_names(
+    instance: DataDirectory | Container | None, series: str | None, repositories: Sequence[Repository]
+) -> None:
+    """Raise ConfigError for a name that could not be written down, or that two repositories share."""
+    names = [repository.name for repository in repositories]
+    for name in names:
+        _demand(name, "a repository")
+    if len(set(names)) < len(names):
+        raise ConfigError("two repositories have the same name", hint="Give each a name of its own.")
+    for name in (instance.name if instance else None, series):
+        if name is not None:
+            _demand(name, "an instance")
+
+
+def _demand(name: str, what: str) -> None:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigError(
+            f"{name!r} cannot be the name of {what}",
+            hint="Use at most 63 of a-z 0-9 . _ -, beginning with a letter or digit.",
+        )
