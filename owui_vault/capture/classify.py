@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from owui_vault.capture.job import Job
 from owui_vault.capture.marks import mark_of
+from owui_vault.capture.sharing import judged
 from owui_vault.system.filesystem import open_to_read
 
 _SHM_DMS_BYTE = 128  # held shared by every connection that has the WAL index open
@@ -50,7 +51,8 @@ class Database:
 def classify(job: Job) -> tuple[Database, ...]:
     """Look at all databases of the plan, from a short process of its own."""
     return tuple(
-        Database(**each) for each in in_short_process(lambda: [_look(name, job.locate(name)) for name in job.databases])
+        Database(**each)
+        for each in in_short_process(lambda: [_look(name, job.locate(name), job.processes) for name in job.databases])
     )
 
 
@@ -91,7 +93,7 @@ def in_short_process(work: Callable[[], list[_Plain]]) -> list[_Plain]:
     return answer
 
 
-def _look(name: str, real: str) -> dict[str, Any]:
+def _look(name: str, real: str, processes: tuple[int, ...]) -> dict[str, Any]:
     try:
         descriptor = open_to_read(real)
     except FileNotFoundError:
@@ -104,7 +106,7 @@ def _look(name: str, real: str) -> dict[str, Any]:
     mode = journal_mode(os.pread(descriptor, 100, 0))
     answer: dict[str, Any] = {"name": name, "real": real, "mode": mode}
     if mode == "wal":
-        answer.update(_pinning(real, status))
+        answer.update(_pinning(real, status, processes))
     else:
         answer["left_journal"] = _lock_holder(descriptor, _RESERVED_BYTE) is None
     return answer
@@ -119,7 +121,7 @@ def journal_mode(head: bytes) -> str:
     return "wal" if head[18] == 2 or head[19] == 2 else "delete"
 
 
-def _pinning(real: str, status: os.stat_result) -> dict[str, str]:
+def _pinning(real: str, status: os.stat_result, processes: tuple[int, ...]) -> dict[str, str]:
     """Whether a pin on this WAL database would hold: its locks must be shared with the process that writes it."""
     if status.st_nlink > 1:
         return {"obstacle": "has a second name"}
@@ -132,8 +134,7 @@ def _pinning(real: str, status: os.stat_result) -> dict[str, str]:
         return {"obstacle": f"its -shm cannot be opened: {error.strerror}"}
     if not os.access(f"{real}-shm", os.W_OK):
         return {"obstacle": "its -shm cannot be written by us"}
-    holder = _lock_holder(descriptor, _SHM_DMS_BYTE)
-    return {"obstacle": "nobody is seen to share its locks"} if holder is None else {"holder": _describe(holder)}
+    return judged(_lock_holder(descriptor, _SHM_DMS_BYTE), shm.inode, _SHM_DMS_BYTE, processes)
 
 
 def _lock_holder(descriptor: int, offset: int) -> int | None:
@@ -141,10 +142,3 @@ def _lock_holder(descriptor: int, offset: int) -> int | None:
     question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
     kind, _, _, _, process = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
     return None if kind == fcntl.F_UNLCK else process
-
-
-def _describe(process: int) -> str:
-    try:
-        return f"process {process} ({Path(f'/proc/{process}/comm').read_text().strip()})"
-    except OSError:
-        return f"process {process}" if process > 0 else "a process of another namespace"

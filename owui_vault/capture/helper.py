@@ -96,7 +96,7 @@ def say(answer: Answer) -> None:
 
 def job_from(message: Answer) -> Job:
     """The job in the first message."""
-    job = part(message["job"])
+    job: Answer = {"mounted": [], "processes": [], **part(message["job"])}
     return Job(
         data_dir=str(job["data_dir"]),
         work_dir=str(job["work_dir"]),
@@ -104,6 +104,7 @@ def job_from(message: Answer) -> Job:
         write_once=texts(job, "write_once"),
         links=tuple((str(link["name"]), str(link["real"])) for link in parts(job, "links")),
         mounted=texts(job, "mounted"),
+        processes=tuple(int(each) for each in texts(job, "processes")),
         exclude=texts(job, "exclude"),
         include=texts(job, "include"),
         reserve_bytes=whole(job, "reserve_bytes"),

@@ -273,7 +273,7 @@ class _Run:
             pinned=contents.pinned,
             copied_files=contents.copied,
             linked_files=contents.linked,
-            weaker=(*tally.weaker, *(f"not checked: {each}" for each in remarks.unchecked)),
+            weaker=(*tally.weaker, *(f"not checked: {each}" for each in self._unchecked(contents, remarks))),
         )
         return Captured(
             stage=self.plan.work_dir / "stage",
@@ -287,3 +287,6 @@ class _Run:
             warnings=(*contents.warnings, *taken.findings.warnings, *remarks.warnings),
             skipped=contents.skipped,
         )
+
+    def _unchecked(self, contents: Contents, remarks: Remarks) -> tuple[str, ...]:
+        return (*(self.plan.unchecked if contents.pinned else ()), *remarks.unchecked)

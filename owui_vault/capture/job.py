@@ -23,6 +23,7 @@ class Job:
     include: tuple[str, ...]
     reserve_bytes: int
     wal_growth_bytes: int
+    processes: tuple[int, ...] = ()  # the instance's own, as far as they are known
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks in the data directory
     _selection: Selection = field(init=False, compare=False, repr=False)
 

@@ -60,6 +60,7 @@ class Session:
             "write_once": plan.write_once,
             "links": [{"name": link, "real": as_text(real)} for link, real in plan.links],
             "mounted": plan.mounted,
+            "processes": plan.processes,
             "exclude": plan.exclude,
             "include": plan.include,
             "reserve_bytes": limits.reserve_bytes,

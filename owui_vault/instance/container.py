@@ -30,14 +30,14 @@ _OLLAMA = "/root/.ollama"
 class FoundContainer:
     """A container as it was found when an operation began. `held` are the ids of all that write to its data.
 
-    `nested` are parts of the data that are mounts of their own. `process` is its first process, where that is one of
-    this machine's.
+    `nested` are parts of the data that are mounts of their own. `processes` are the first ones of those containers, as
+    far as they are this machine's.
     """
 
     record: ContainerRecord
     data_dir: Path
     nested: tuple[Nested, ...]
-    process: int | None
+    processes: tuple[int, ...]
     environment: Mapping[str, str] = field(repr=False)  # holds secrets
     working_dir: str
     key: FoundKey | None
@@ -74,7 +74,7 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
             record=_record(engine, told, together, others),
             data_dir=place,
             nested=nested_mounts(engine, told, place),
-            process=told.pid if root_of(told) else None,
+            processes=tuple(each.pid for each in (told, *together) if root_of(each)),
             environment=told.environment,
             working_dir=told.working_dir,
             key=key,

@@ -26,6 +26,8 @@ class CapturePlan:
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks here: the application has mounted them
     exclude: tuple[str, ...] = ()  # relative names (a directory takes everything below it) or glob patterns
     include: tuple[str, ...] = ()  # patterns that win over `exclude`
+    processes: tuple[int, ...] = ()  # the instance's own: one of them must share the locks of what is pinned
+    unchecked: tuple[str, ...] = ()  # what about a pin cannot be checked here, for the record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

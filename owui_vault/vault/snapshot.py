@@ -28,6 +28,7 @@ from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
 from owui_vault.instance.locate import look_at
 from owui_vault.instance.names import DATABASE
+from owui_vault.instance.own_processes import own_processes
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.instance.uploads import names
 from owui_vault.model import (
@@ -92,7 +93,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
         surveyed, around = _look(parts, data_dir, repositories, watch)
         work_dir = work_folder(parts, data_dir)
         try:
-            plan = _plan(parts, data_dir, work_dir)
+            plan = _plan(parts, data_dir, work_dir, around)
             captured = _capture(parts, request, plan, lock)
             _demand_same_container(parts, captured)
             manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
@@ -149,10 +150,12 @@ def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
     raise errors[0]
 
 
-def _plan(parts: Parts, data_dir: Path, work_dir: Path) -> CapturePlan:
+def _plan(parts: Parts, data_dir: Path, work_dir: Path, around: Surroundings) -> CapturePlan:
     instance = parts.the_instance()
     mounted = parts.container.mounted if parts.container else ()
-    return capture_plan(data_dir, work_dir, include=instance.include, exclude=instance.exclude, mounted=mounted)
+    plan = capture_plan(data_dir, work_dir, include=instance.include, exclude=instance.exclude, mounted=mounted)
+    own = own_processes(around)
+    return replace(plan, processes=own.pids, unchecked=own.unchecked)
 
 
 def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: int) -> Captured:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -74,6 +76,25 @@ def test_what_was_stopped_or_paused_by_its_owner_stays_so(run, vault_of, tmp_pat
         assert report.outcome is Outcome.COMPLETE, report.problems
         assert instance.told()["Status"] == "exited"
     assert broken_rules(vault.restore("latest", target=tmp_path / "back").data_dir) == ""
+
+
+def test_a_live_proof_names_a_process_of_the_container_and_nothing_is_left_unchecked(run, vault_of):
+    instance = run("--env=RATE=1", "--no-healthcheck")
+    vault = vault_of(instance)
+    reader = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM chat'); sys.stdin.read()"
+    stranger = subprocess.Popen([sys.executable, "-c", reader, instance.data / "webui.db"], stdin=subprocess.PIPE)
+    try:
+        for _ in range(5):  # each attempt may fail, that is what the next mode is for
+            report = vault.snapshot(quiesce=Quiesce.LIVE)
+            if report.proof.mode is Proof.LIVE:
+                break
+        assert report.proof.mode is Proof.LIVE, report.proof.weaker
+        inside = docker("top", instance.name, "-eo", "pid").split()[1:]
+        assert report.proof.lock_holder.split()[1] in inside
+        assert report.proof.lock_holder.split()[1] != str(stranger.pid)
+        assert not any("not checked" in each for each in report.proof.weaker)
+    finally:
+        stranger.communicate()
 
 
 def test_a_stop_that_needed_a_kill_is_told_in_report_and_manifest(run, vault_of):

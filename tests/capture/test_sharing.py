@@ -1,0 +1,110 @@
+"""Whose locks are seen: the application's own, or only those of somebody else who has the database open."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from owui_vault.capture.classify import Database, classify
+from owui_vault.capture.job import Job
+from owui_vault.capture.sharing import holders_in
+
+OPENER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM t").fetchall()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    with closing(sqlite3.connect(tmp_path / "webui.db")) as connection:
+        connection.executescript("PRAGMA journal_mode=WAL; CREATE TABLE t(n)")
+    return tmp_path / "webui.db"
+
+
+@pytest.fixture
+def opener(database: Path) -> Iterator[Callable[[], int]]:
+    """`opener()`: the pid of a program that has the database open."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start() -> int:
+        argv = [sys.executable, "-c", OPENER, str(database)]
+        children.append(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert children[-1].stdout is not None
+        assert children[-1].stdout.readline()
+        return children[-1].pid
+
+    yield start
+    for each in children:
+        each.communicate()
+
+
+def looked_at(database: Path, *processes: int) -> Database:
+    job = Job(
+        data_dir=str(database.parent),
+        work_dir=str(database.parent / "work"),
+        databases=(database.name,),
+        write_once=(),
+        links=(),
+        exclude=(),
+        include=(),
+        reserve_bytes=0,
+        wal_growth_bytes=0,
+        processes=processes,
+    )
+    (found,) = classify(job)
+    return found
+
+
+def test_a_lock_of_the_applications_own_is_enough(database, opener):
+    application = opener()
+    found = looked_at(database, application)
+    assert found.pinnable
+    assert f"process {application}" in found.holder
+
+
+def test_a_lock_of_somebody_else_is_none(database, opener):
+    """The application may run in a virtual machine, where no lock of it is seen from here."""
+    stranger = opener()
+    found = looked_at(database, os.getpid())
+    assert not found.pinnable
+    assert f"process {stranger}" in found.obstacle
+    assert "not by Open WebUI" in found.obstacle
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_among_several_the_applications_own_is_found(database, opener, first):
+    """The kernel names only one of them to whoever asks."""
+    application, stranger = opener(), opener()
+    if not first:
+        application, stranger = stranger, application
+    found = looked_at(database, application)
+    assert found.pinnable, found.obstacle
+    assert f"process {application}" in found.holder
+
+
+def test_where_the_applications_processes_are_not_known_whoever_holds_it_is_believed(database, opener):
+    assert looked_at(database).obstacle == "nobody has it open"
+    holder = opener()
+    assert f"process {holder}" in looked_at(database).holder
+
+
+def test_the_kernels_list_is_read():
+    locks = (
+        "1: POSIX  ADVISORY  READ 812 fd:00:131 128 128\n"
+        "2: POSIX  ADVISORY  WRITE 813 08:01:131 0 EOF\n"
+        "2: -> POSIX  ADVISORY  WRITE 814 08:01:131 100 200\n"
+        "3: FLOCK  ADVISORY  WRITE 815 08:01:131 0 EOF\n"
+        "4: POSIX  ADVISORY  READ 816 08:01:131 120 127\n"
+        "5: POSIX  ADVISORY  READ 817 08:01:132 128 128\n"
+    )
+    assert holders_in(locks, 131, 128) == [812, 813, 814]
