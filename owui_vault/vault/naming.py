@@ -19,9 +19,9 @@ def demand_names(
         _demand(name, "a repository")
     if len(set(names)) < len(names):
         raise ConfigError("two repositories have the same name", hint="Give each a name of its own.")
-    for name in (instance.name if instance else None, series):
-        if name is not None:
-            _demand(name, "an instance")
+    for named in (instance.name if instance else None, series):
+        if named is not None:
+            _demand(named, "an instance")
 
 
 def _demand(name: str, what: str) -> None:

@@ -26,6 +26,7 @@ from owui_vault.model import (
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault.containers import located
 from owui_vault.vault.inspect import current_fingerprint
+from owui_vault.vault.ledger import learn_ledger
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.retention import decide
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, listed, patiently
@@ -63,6 +64,8 @@ def _plan_one(
         )
     surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository))
     demand_fingerprint(parts, fingerprint, [surveyed])
+    if learn_ledger(parts, surveyed, Watch()):  # what another machine has verified is not removed by this one
+        surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository))
     instance = parts.series()
     kept, removed = decide(policy, surveyed.series(instance))
     return RepositoryPrune(repository=repository.name, instance=instance, policy=policy, kept=kept, removed=removed)

@@ -48,6 +48,7 @@ from owui_vault.model import (
 from owui_vault.vault.describe import Naming, describe
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import hold_over
+from owui_vault.vault.ledger import learn_lost_ledger
 from owui_vault.vault.notify import tell
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.recover import recovered, work_folder
@@ -91,6 +92,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     with recovered(parts, watch.cancel) as (data_dir, lock):
         settled = settle(parts, repositories, watch)
         surveyed, around = _look(parts, data_dir, repositories, watch)
+        learn_lost_ledger(parts, surveyed, watch)
         work_dir = work_folder(parts, data_dir)
         try:
             plan = _plan(parts, data_dir, work_dir, around)

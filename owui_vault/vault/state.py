@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +22,7 @@ from owui_vault.system.lock import file_lock
 
 LEDGER_LENGTH = 100
 _MEMORY = "memory.json"
+_LEDGER = "ledger.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,15 +164,34 @@ class StateDirectory:
     def ledger(self, instance: str) -> tuple[LedgerEntry, ...]:
         """Earlier verifications, oldest first."""
         with self._usable():
-            known = read_json(self.root / "instances" / instance / "ledger.json").get("entries")
+            known = read_json(self.root / "instances" / instance / _LEDGER).get("entries")
         entries = known if isinstance(known, list) else []
         return tuple(entry for each in entries if (entry := _ledger_entry(each)) is not None)
 
+    def has_ledger(self, instance: str) -> bool:
+        """Whether anything was ever noted, be it that there was nothing to note."""
+        with self._usable():
+            return (self.root / "instances" / instance / _LEDGER).exists()
+
     def add_to_ledger(self, instance: str, entry: LedgerEntry) -> None:
         """Note a verification; the oldest entries are forgotten."""
-        path = self.instance_folder(instance) / "ledger.json"
+        self._change_ledger(instance, lambda known: (*known, entry))
+
+    def learn_ledger(self, instance: str, found: Sequence[LedgerEntry]) -> bool:
+        """Note verifications of other machines, or of before the state was lost, in their place; whether any is new."""
+        new: list[LedgerEntry] = []
+
+        def change(known: tuple[LedgerEntry, ...]) -> Sequence[LedgerEntry]:
+            new.extend(entry for entry in found if entry not in known)
+            return sorted([*new, *known], key=lambda entry: entry.at) if new else known
+
+        self._change_ledger(instance, change)
+        return bool(new)
+
+    def _change_ledger(self, instance: str, change: Callable[[tuple[LedgerEntry, ...]], Sequence[LedgerEntry]]) -> None:
+        path = self.instance_folder(instance) / _LEDGER
         with self._usable(), file_lock(path):
-            entries = (*self.ledger(instance), entry)[-LEDGER_LENGTH:]
+            entries = change(self.ledger(instance))[-LEDGER_LENGTH:]
             write_durably(path, dumps({"entries": entries}).encode())
 
 

@@ -1,0 +1,50 @@
+"""The ledger of earlier verifications, learned again from the repositories: it travels in every manifest.
+
+The state directory may be lost, and another machine may prune. What was verified there protects a snapshot here too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from owui_vault.errors import CancelledError, ContentMismatchError, VaultError
+from owui_vault.model import LedgerEntry
+from owui_vault.vault.parts import Parts, Watch
+from owui_vault.vault.reading import Found, read_manifest
+from owui_vault.vault.survey import Surveyed
+
+_MOST_TRIED = 3  # a manifest that cannot be read does not mean that the one before cannot be either
+_log = logging.getLogger(__name__)
+
+
+def learn_ledger(parts: Parts, surveyed: Surveyed, watch: Watch) -> bool:
+    """Add what the newest manifest of the series knows to what is known here; whether there was anything new."""
+    instance = parts.series()
+    return parts.state.learn_ledger(instance, _ledger_of(parts, surveyed, instance, watch))
+
+
+def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) -> None:
+    """The same, where this machine knows of no ledger at all. A snapshot does not fail for it."""
+    if parts.state.has_ledger(parts.series()):
+        return
+    for each in surveyed:
+        if each.error or not each.series(parts.series()):
+            continue
+        try:
+            learn_ledger(parts, each, watch)
+        except CancelledError:
+            raise
+        except VaultError as error:
+            _log.warning("the ledger could not be learned from %s: %s", each.repository.name, error.message)
+        else:
+            return
+
+
+def _ledger_of(parts: Parts, surveyed: Surveyed, instance: str, watch: Watch) -> tuple[LedgerEntry, ...]:
+    for snapshot in surveyed.series(instance)[:_MOST_TRIED]:
+        try:
+            return read_manifest(parts, Found(repository=surveyed.repository, snapshot=snapshot), watch).ledger
+        except ContentMismatchError as error:
+            _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.repository.name, error.message)
+    return ()

@@ -1,0 +1,71 @@
+"""What was verified once is known wherever the series is pruned, also when the state was lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from owui_vault import DataDirectory, Repository, RetentionPolicy, Secret, Vault
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.small_instance import make_small_instance, use_small_instance
+
+
+def a_vault(folder: Path, state: str = "state", *, instance: bool = True) -> Vault:
+    engine = DirectoryEngine(folder / "repository", Secret("x"))
+    data = DataDirectory(folder / "data") if instance else None
+    repository = Repository("nas", engine, RetentionPolicy(last=1))
+    return Vault(data, [repository], state_dir=folder / state, series=None if instance else "open-webui")
+
+
+@pytest.fixture
+def verified(tmp_path: Path) -> str:
+    """The first of three snapshots was verified, which the manifests of the others say."""
+    make_small_instance(tmp_path / "data")
+    vault = a_vault(tmp_path)
+    vault.initialize()
+    first = vault.snapshot().id
+    assert vault.verify(first).ok
+    for text in ("second", "third"):
+        use_small_instance(tmp_path / "data", text)
+        vault.snapshot()
+    return first
+
+
+def kept(vault: Vault) -> dict[str, tuple[str, ...]]:
+    (planned,) = vault.plan_prune().repositories
+    return {each.snapshot.id: each.reasons for each in planned.kept}
+
+
+def test_lost_state_does_not_cost_the_verified_snapshot(tmp_path: Path, verified: str) -> None:
+    assert kept(a_vault(tmp_path))[verified] == ("newest verified",)
+    shutil.rmtree(tmp_path / "state")
+    vault = a_vault(tmp_path)
+    assert kept(vault)[verified] == ("newest verified",)
+    vault.prune(vault.plan_prune())
+    assert verified in {each.id for each in vault.snapshots() if each.verified_at}
+
+
+def test_a_machine_that_only_prunes_knows_it_too(tmp_path: Path, verified: str) -> None:
+    other = a_vault(tmp_path, "other", instance=False)
+    assert kept(other)[verified] == ("newest verified",)
+    third = a_vault(tmp_path).snapshots()[0].id
+    a_vault(tmp_path).verify(third)
+    use_small_instance(tmp_path / "data", "fourth")
+    a_vault(tmp_path).snapshot()
+    assert "newest verified" in kept(other)[third]
+
+
+def test_the_ledger_goes_on_in_the_manifest_after_the_state_was_lost(tmp_path: Path, verified: str) -> None:
+    shutil.rmtree(tmp_path / "state")
+    vault = a_vault(tmp_path)
+    vault.snapshot()
+    assert [entry.snapshot for entry in vault.manifest("latest").ledger] == [verified]
+
+
+def test_manifests_that_cannot_be_read_are_passed_over(
+    tmp_path: Path, verified: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("owui_vault.vault.documents.MANIFEST_FORMAT", 0)
+    shutil.rmtree(tmp_path / "state")
+    assert verified not in kept(a_vault(tmp_path))
