@@ -12,7 +12,7 @@ import typer
 
 from owui_vault.cli import arguments_live, requests
 from owui_vault.cli.requests import Invocation
-from owui_vault.cli.shared import PARTS, From, Repositories, SnapshotText, app, invocation
+from owui_vault.cli.shared import PARTS, From, Repositories, Series, SnapshotText, app, invocation
 from owui_vault.errors import ConfigError
 from owui_vault.model import Component, Quiesce
 
@@ -79,7 +79,7 @@ def snapshot(
 def snapshots(
     context: typer.Context,
     repository: From = None,
-    instance: Annotated[str | None, typer.Option(metavar="NAME", help="Another series.")] = None,
+    instance: Series = None,
     everything: Annotated[bool, typer.Option("--all", help="All series, and what other tools stored.")] = False,
 ) -> Invocation:
     """List the snapshots, newest first."""
@@ -88,9 +88,11 @@ def snapshots(
 
 
 @app.command(short_help="Show what a snapshot says about itself.")
-def show(context: typer.Context, snapshot: SnapshotText, repository: From = None) -> Invocation:
+def show(
+    context: typer.Context, snapshot: SnapshotText, repository: From = None, instance: Series = None
+) -> Invocation:
     """Show what a snapshot says about itself, without restoring it."""
-    return invocation(context, requests.Show(snapshot=snapshot, repository=repository))
+    return invocation(context, requests.Show(snapshot=snapshot, repository=repository, instance=instance))
 
 
 @app.command(short_help="Write a snapshot into a new directory, or in place.")
@@ -104,6 +106,7 @@ def restore(  # noqa: PLR0913  each is an option
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --in-place: do not ask.")] = False,
     repository: From = None,
+    instance: Series = None,
     component: Annotated[
         list[Component] | None, typer.Option(metavar="PART", help=f"Only this part; repeatable: {PARTS}.")
     ] = None,
@@ -118,11 +121,18 @@ def restore(  # noqa: PLR0913  each is an option
     if target is None:
         if app_data_dir is not None:
             raise ConfigError("--app-data-dir goes with --target", hint="In place the path stays as it is.")
+        if instance is not None:
+            raise ConfigError("--instance goes with --target", hint="In place, the instance's own series is taken.")
         return invocation(
             context, requests.Replace(snapshot=snapshot, repository=repository, components=parts, yes=yes)
         )
     request = requests.Restore(
-        snapshot=snapshot, target=target, repository=repository, components=parts, app_data_dir=app_data_dir
+        snapshot=snapshot,
+        target=target,
+        repository=repository,
+        instance=instance,
+        components=parts,
+        app_data_dir=app_data_dir,
     )
     return invocation(context, request)
 
@@ -142,6 +152,7 @@ def verify(
     context: typer.Context,
     snapshot: Annotated[str, typer.Argument(metavar="[SNAPSHOT]", help="`latest`, when none is named.")] = "latest",
     repository: From = None,
+    instance: Series = None,
     read_data: Annotated[
         str | None,
         typer.Option(
@@ -151,7 +162,8 @@ def verify(
 ) -> Invocation:
     """Check the repository, and what it gives back against the manifest."""
     share = _share(read_data) if read_data is not None else 0.0
-    return invocation(context, requests.Verify(snapshot=snapshot, repository=repository, read_data=share))
+    request = requests.Verify(snapshot=snapshot, repository=repository, instance=instance, read_data=share)
+    return invocation(context, request)
 
 
 @app.command(short_help="Put secrets into a sealed file.")

@@ -89,7 +89,7 @@ def _snapshots(session: Session, request: requests.ListSnapshots) -> Answer:
 
 
 def _show(session: Session, request: requests.Show) -> Answer:
-    found = session.vault.manifest(request.snapshot, repository=request.repository)
+    found = session.vault.manifest(request.snapshot, repository=request.repository, instance=request.instance)
     return Answer(more={"manifest": found}, show=lambda screen: tell_snapshots.manifest(screen, found))
 
 
@@ -101,6 +101,7 @@ def _restore(session: Session, request: requests.Restore) -> Answer:
             components=request.components or None,
             repository=request.repository,
             app_data_dir=request.app_data_dir,
+            instance=request.instance,
             **watch,
         )
     return Answer(value=report, show=lambda screen: tell.restored(screen, report))
@@ -118,7 +119,11 @@ def _prune(session: Session, request: requests.Prune) -> Answer:
 def _verify(session: Session, request: requests.Verify) -> Answer:
     with session.watching() as watch:
         report = session.vault.verify(
-            request.snapshot, repository=request.repository, read_data=request.read_data, **watch
+            request.snapshot,
+            repository=request.repository,
+            read_data=request.read_data,
+            instance=request.instance,
+            **watch,
         )
     return Answer(value=report, show=lambda screen: tell.verified(screen, report), exit_code=codes.of_verify(report))
 

@@ -70,6 +70,7 @@ class Show:
 
     snapshot: str
     repository: str | None = None
+    instance: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Restore:
     snapshot: str
     target: Path
     repository: str | None = None
+    instance: str | None = None
     components: tuple[Component, ...] = ()
     app_data_dir: str | None = None
 
@@ -126,6 +128,7 @@ class Verify:
 
     snapshot: str = "latest"
     repository: str | None = None
+    instance: str | None = None
     read_data: float = 0.0
 
 

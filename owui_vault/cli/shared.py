@@ -77,6 +77,9 @@ def _global(  # noqa: PLR0913  each is an option
 
 
 PARTS = ", ".join(part.value for part in Component)
+Series = Annotated[
+    str | None, typer.Option("--instance", metavar="NAME", help="Another series; an exact id needs none.")
+]
 From = Annotated[str | None, typer.Option("--from", metavar="REPO", help="Only this repository.")]
 SnapshotText = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="`latest`, an id, a prefix of one, or a date.")]
 Repositories = Annotated[list[str] | None, typer.Argument(metavar="[REPO]...", help="All, when none is named.")]

@@ -177,7 +177,9 @@ def _freed(screen: Screen, result: PruneResult) -> None:
 def verified(screen: Screen, report: VerifyReport) -> None:
     """What `verify` found."""
     snapshot = report.snapshot
-    what = f"snapshot {snapshot.id} of {local(snapshot.instant)} in {snapshot.repository}"
+    what = f"repository {report.repository}"
+    if snapshot:
+        what = f"snapshot {snapshot.id} of {local(snapshot.instant)} in {report.repository}"
     if report.ok:
         screen.line(f"{what} is right", style="bold green")
     else:

@@ -100,7 +100,8 @@ class PruneReport:
 class VerifyReport:
     """What a repository gave back, held against the manifest."""
 
-    snapshot: Snapshot
+    snapshot: Snapshot | None  # None: the repository is too damaged to tell what it holds
+    repository: str
     problems: tuple[str, ...]  # empty: everything that was looked at is right
     warnings: tuple[str, ...]
     read_data: float  # share of the repository's data that was read, 0 to 1

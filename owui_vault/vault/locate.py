@@ -33,12 +33,17 @@ def choose(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     """
     if wanted == "latest":
         return _demand(newest_restore_point(snapshots), "there is no complete snapshot", snapshots)
-    exact = [each for each in snapshots if wanted in (each.id, each.engine_id, each.name)]
-    if exact:
-        return exact[0]
+    named = exactly(snapshots, wanted)
+    if named:
+        return named
     if _looks_like_date(wanted):
         return _at_or_before(snapshots, _moment(wanted), wanted)
     return _by_prefix(snapshots, wanted)
+
+
+def exactly(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot | None:
+    """The one with this id, ours or the engine's, or this name of an archive: no series has to be known for that."""
+    return next((each for each in snapshots if wanted in (each.id, each.engine_id, each.name)), None)
 
 
 def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:

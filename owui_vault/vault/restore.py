@@ -12,12 +12,13 @@ from owui_vault.errors import ContentMismatchError, TargetError
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.layout import component_of
 from owui_vault.instance.names import DATABASE
+from owui_vault.instance.restore_text import restore_text
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
-from owui_vault.system.files import demand_space
+from owui_vault.system.files import demand_space, write_durably
 from owui_vault.vault.documents import KEY_NAME, MANIFEST_NAME, OUTSIDE, RESTORE_TEXT_NAME
 from owui_vault.vault.parts import Parts, Watch
-from owui_vault.vault.reading import Found, find, manifest_in, read_manifest
+from owui_vault.vault.reading import LATE, Found, find, manifest_in, read_manifest
 from owui_vault.vault.survey import patiently
 from owui_vault.vault.target import claimed, usable_target
 
@@ -33,6 +34,7 @@ class RestoreRequest:
     target: Path
     components: Sequence[Component] | None = None
     repository: str | None = None
+    instance: str | None = None
     app_data_dir: str | None = None
     watch: Watch = field(default_factory=Watch)
 
@@ -45,13 +47,14 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
     """
     started = parts.clock.monotonic()
     target = usable_target(parts, request.target)
-    found = find(parts, request.snapshot, request.repository, request.watch)
+    found = find(parts, request.snapshot, request.repository, request.watch, request.instance)
     manifest = read_manifest(parts, found, request.watch)
     components = _components(manifest, request.components)
     demand_space(target, _needed_bytes(manifest, components) + _SPARE_BYTES, "this restore")
     with claimed(target):
         _fetch(parts, request, found, target, components)
         warnings = _check(target, manifest_in(target, found.snapshot), components, request.watch)
+        _tell_late(target, manifest)
         rewritten, app_data_dir = _rewrite(request, target, manifest, components)
     return RestoreReport(
         snapshot=found.snapshot,
@@ -61,7 +64,7 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         components=components,
         rewritten=rewritten,
         app_data_dir=app_data_dir,
-        warnings=(*_rights_warning(), *warnings),
+        warnings=(*found.warnings, *_rights_warning(), *warnings),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -133,6 +136,13 @@ def _check(target: Path, manifest: Manifest, components: Sequence[Component], wa
         )
     incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
     return (*incomplete, *found.doubtful)
+
+
+def _tell_late(target: Path, manifest: Manifest) -> None:
+    """RESTORE.txt was written while all seemed well; the copy that lies here must not say so."""
+    path = target / RESTORE_TEXT_NAME
+    if LATE in manifest.problems and not path.is_symlink() and path.is_file():
+        write_durably(path, restore_text(manifest).encode(), mode=0o644)
 
 
 def _rewrite(

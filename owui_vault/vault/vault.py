@@ -154,8 +154,13 @@ class Vault:
         with self._operation() as parts:
             return list_snapshots(parts, repository, instance, everything=everything)
 
-    def manifest(self, snapshot: Snapshot | str, repository: str | None = None) -> Manifest:
-        """What a snapshot says about itself, without restoring it."""
+    def manifest(
+        self, snapshot: Snapshot | str, repository: str | None = None, *, instance: str | None = None
+    ) -> Manifest:
+        """What a snapshot says about itself, without restoring it.
+
+        Here as below `instance` names a series, where there are several. An exact id needs none.
+        """
         with self._operation() as parts:
             return read_manifest(parts, find(parts, snapshot, repository, Watch()), Watch())
 
@@ -169,6 +174,7 @@ class Vault:
         *,
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
+        instance: str | None = None,
     ) -> RestoreReport:
         """Write a snapshot into a new or empty directory and check it against its manifest."""
         request = RestoreRequest(
@@ -178,6 +184,7 @@ class Vault:
             repository=repository,
             app_data_dir=app_data_dir,
             watch=_watch(progress, cancel),
+            instance=instance,
         )
         with self._operation() as parts:
             return restore(parts, request)
@@ -196,7 +203,7 @@ class Vault:
         with self._operation() as parts:
             return pruning.prune(parts, plan, _watch(progress, cancel))
 
-    def verify(
+    def verify(  # noqa: PLR0913  each may be left out
         self,
         snapshot: Snapshot | str = "latest",
         repository: str | None = None,
@@ -206,8 +213,13 @@ class Vault:
         cancel: threading.Event | None = None,
     ) -> VerifyReport:
         """Hold what a repository gives back against the manifest. What is wrong is in `report.problems`."""
+        instance: str | None = None,
         request = VerifyRequest(
-            snapshot=snapshot, repository=repository, read_data=read_data, watch=_watch(progress, cancel)
+            snapshot=snapshot,
+            repository=repository,
+            instance=instance,
+            read_data=read_data,
+            watch=_watch(progress, cancel),
         )
         with self._operation() as parts:
             return verify(parts, request)

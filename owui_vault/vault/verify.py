@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.errors import ContentMismatchError, RepositoryDamagedError
+from owui_vault.errors import ContentMismatchError, RepositoryDamagedError, VaultError
 from owui_vault.instance.compare import Comparison, compare_with_manifest
 from owui_vault.model import Component, LedgerEntry, Manifest, Progress, Snapshot, Step, VerifyReport
-from owui_vault.system.files import demand_space, private_directory
+from owui_vault.system.files import demand_space
 from owui_vault.vault.documents import MANIFEST_NAME
 from owui_vault.vault.notify import tell
 from owui_vault.vault.parts import Parts, Watch
-from owui_vault.vault.reading import Found, find, manifest_in
+from owui_vault.vault.reading import Found, Passed, failure, manifest_in, search
+from owui_vault.vault.scratch import scratch
 from owui_vault.vault.survey import patiently
 
 _SPARE_BYTES = 64 << 20
@@ -29,6 +27,7 @@ class VerifyRequest:
 
     snapshot: Snapshot | str = "latest"
     repository: str | None = None
+    instance: str | None = None
     read_data: float = 0.0
     watch: Watch = field(default_factory=Watch)
 
@@ -39,57 +38,72 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
     What is wrong is answered in words; only what prevents looking (no repository, wrong passphrase, …) is raised.
     """
     started = parts.clock.monotonic()
-    found = find(parts, request.snapshot, request.repository, request.watch)
-    repository = _check_repository(parts, request, found)
-    content = _check_snapshot(parts, request, found)
+    found, passed = search(parts, request.snapshot, request.repository, request.watch, request.instance)
+    damaged = tuple((name, error) for name, error in passed if isinstance(error, RepositoryDamagedError))
+    if found is None and not damaged:
+        raise failure(passed)
+    problems = [_in_words(error, name) for name, error in damaged]
+    warnings: list[str] = []
+    if found:
+        content = _check_snapshot(parts, request, found)
+        problems += (*_check_repository(parts, request, found), *content.problems)
+        warnings += (*replace(found, passed_over=_but(found.passed_over, damaged)).warnings, *content.doubtful)
     report = VerifyReport(
-        snapshot=found.snapshot,
-        problems=(*repository, *content.problems),
-        warnings=content.doubtful,
+        snapshot=found.snapshot if found else None,
+        repository=found.repository.name if found else damaged[0][0],
+        problems=tuple(problems),
+        warnings=tuple(warnings),
         read_data=request.read_data,
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
-    _note(parts, report)
+    _note(parts, request, report)
     return report
+
+
+def _but(passed: Passed, damaged: Passed) -> Passed:
+    return tuple(each for each in passed if each not in damaged)
+
+
+def _in_words(error: VaultError, repository: str) -> str:
+    return f"{repository}: {error.message}. {error.hint}".rstrip()
 
 
 def _check_repository(parts: Parts, request: VerifyRequest, found: Found) -> tuple[str, ...]:
     request.watch.progress(Progress(step=Step.VERIFY, repository=found.repository.name, text="checking the repository"))
     call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
-    return patiently(parts, lambda: engine.verify(call, read_data=request.read_data), request.watch)
+    try:
+        return patiently(parts, lambda: engine.verify(call, read_data=request.read_data), request.watch)
+    except RepositoryDamagedError as error:
+        return (_in_words(error, found.repository.name),)
 
 
 def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found) -> Comparison:
     """Fetch database, vectors and manifest (everything with read_data 1) and compare; the rest is compared by list."""
     paths = () if request.read_data >= 1 else _ALWAYS_FETCHED
-    with _scratch(parts) as scratch:
+    with scratch(parts.state.root, "verify") as folder:
         try:
-            manifest = _fetch(parts, request, found, scratch, paths)
-            return _compare(parts, request, found, manifest, scratch)
-        except (ContentMismatchError, RepositoryDamagedError) as error:
+            manifest = _fetch(parts, request, found, folder, paths)
+            content = _compare(parts, request, found, manifest, folder)
+        except RepositoryDamagedError as error:
+            return Comparison(problems=(_in_words(error, found.repository.name),))
+        except ContentMismatchError as error:
             return Comparison(problems=(error.message,))
+    incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
+    return replace(content, doubtful=(*incomplete, *content.doubtful))
 
 
-@contextmanager
-def _scratch(parts: Parts) -> Iterator[Path]:
-    """A private place with room: beside the state, not in a /tmp that may be small."""
-    base = private_directory(parts.state.root / "scratch")
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=base) as folder:
-        yield Path(folder)
-
-
-def _fetch(parts: Parts, request: VerifyRequest, found: Found, scratch: Path, paths: tuple[str, ...]) -> Manifest:
+def _fetch(parts: Parts, request: VerifyRequest, found: Found, folder: Path, paths: tuple[str, ...]) -> Manifest:
     call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
     request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
     patiently(
-        parts, lambda: engine.fetch(found.snapshot.engine_id, scratch, call, paths=(MANIFEST_NAME,)), request.watch
+        parts, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=(MANIFEST_NAME,)), request.watch
     )
-    manifest = manifest_in(scratch, found.snapshot)
-    demand_space(scratch, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
-    (scratch / MANIFEST_NAME).unlink()
-    patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, scratch, call, paths=paths), request.watch)
+    manifest = manifest_in(folder, found.snapshot)
+    demand_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
+    (folder / MANIFEST_NAME).unlink()
+    patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=paths), request.watch)
     return manifest
 
 
@@ -98,28 +112,30 @@ def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:
     return sum(record.size_bytes for record in manifest.components if everything or record.name in fetched)
 
 
-def _compare(parts: Parts, request: VerifyRequest, found: Found, manifest: Manifest, scratch: Path) -> Comparison:
+def _compare(parts: Parts, request: VerifyRequest, found: Found, manifest: Manifest, folder: Path) -> Comparison:
     request.watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     if request.read_data >= 1:
-        return compare_with_manifest(scratch / "data", manifest)
+        return compare_with_manifest(folder / "data", manifest)
     call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
     entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
     fetched = (Component.DATABASE, Component.VECTORS)
-    return compare_with_manifest(scratch / "data", manifest, components=fetched, listing=entries)
+    return compare_with_manifest(folder / "data", manifest, components=fetched, listing=entries)
 
 
-def _note(parts: Parts, report: VerifyReport) -> None:
+def _note(parts: Parts, request: VerifyRequest, report: VerifyReport) -> None:
     """Write it into the ledger, which travels in later manifests, and tell those who want to hear of failures."""
     detail = "; ".join(report.problems[:3])
+    asked = request.snapshot if isinstance(request.snapshot, str) else request.snapshot.id
     entry = LedgerEntry(
-        snapshot=report.snapshot.id,
-        repository=report.snapshot.repository,
+        snapshot=report.snapshot.id if report.snapshot else asked,
+        repository=report.repository,
         kind="verify",
         at=parts.clock.now(),
         ok=report.ok,
         detail=detail,
     )
-    parts.state.add_to_ledger(report.snapshot.instance or parts.series(), entry)
+    series = report.snapshot.instance if report.snapshot else ""
+    parts.state.add_to_ledger(series or parts.series(request.instance), entry)
     if not report.ok:
         tell(parts, "verify", "failure", detail)

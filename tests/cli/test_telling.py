@@ -253,12 +253,15 @@ def test_pruning_says_what_it_freed_and_what_failed(screen: Screen, paper: io.St
 
 
 def test_verify_names_each_problem(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
-    report = VerifyReport(snapshot=stored, problems=(), warnings=(), read_data=0.05, took=timedelta(seconds=2))
+    report = VerifyReport(
+        snapshot=stored, repository="nas", problems=(), warnings=(), read_data=0.05, took=timedelta(seconds=2)
+    )
     tell.verified(screen, report)
     tell.verified(screen, replace(report, problems=("uploads/x is missing",), read_data=1.0))
     text = paper.getvalue()
     assert "is right\n5% of the repository's data read, 2.0 s" in text
-    assert "1 problem\n  - uploads/x is missing\n100% of" in text
+    assert "repository nas: 1 problem\n  - it is damaged\n" in text
+    assert "in nas: 1 problem\n  - uploads/x is missing\n100% of" in text
 
 
 def test_recover_says_what_it_did(screen: Screen, paper: io.StringIO) -> None:

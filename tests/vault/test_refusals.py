@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from owui_vault import (
+    Call,
     Component,
     ConfigError,
     Container,
@@ -208,12 +210,17 @@ def test_snapshots_that_are_not_there(house: House) -> None:
 
 
 def test_a_beginning_that_fits_two(house: House) -> None:
-    for _ in range(2):
-        house.vault.snapshot()
-    names = [each.name for each in house.vault.snapshots()]
-    length = next(place for place, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1)
-    kind = SnapshotAmbiguousError if length >= 4 else SnapshotMissingError
-    refused(kind, "fits|no snapshot", lambda: house.vault.manifest(names[0][: max(length, 1)]))
+    house.vault.snapshot()
+    (first,) = house.vault.snapshots()
+    assert first.label
+    other = replace(first.label, id=f"{first.id[:4]}{'0000' if first.id[4:] != '0000' else '1111'}", sequence=2)
+    tree = house.vault.restore("latest", house.folder / "tree").target
+    DirectoryEngine(house.repository, Secret("x")).store(tree, other, Call(folder=house.folder))
+    error = refused(SnapshotAmbiguousError, "fits 2 snapshots", lambda: house.vault.manifest(first.id[:4]))
+    assert first.id in error.hint
+    assert other.id in error.hint
+    refused(SnapshotMissingError, "no snapshot", lambda: house.vault.manifest(first.id[:3]))
+    assert house.vault.manifest(first.id).id == first.id
 
 
 def test_what_is_not_configured(house: House) -> None:
