@@ -24,6 +24,7 @@ VaultError
 │   ├── RepositoryLockedError                                                       retryable
 │   ├── RepositoryDamagedError
 │   ├── RepositoryFullError
+│   ├── RepositoryAppendOnlyError   nothing can be freed there
 │   ├── RepositoryUnreachableError                                                  retryable
 │   ├── WrongPassphraseError
 │   ├── SnapshotMissingError
@@ -189,6 +190,10 @@ class RepositoryDamagedError(EngineError):
 
 class RepositoryFullError(EngineError):
     """No space is left where the repository lies."""
+
+
+class RepositoryAppendOnlyError(EngineError):
+    """The repository keeps on its disk what was removed from its list: it, or the key for its host, is append-only."""
 
 
 class RepositoryUnreachableError(EngineError):

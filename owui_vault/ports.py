@@ -131,7 +131,10 @@ class Engine(Protocol):
         """Drop exactly these snapshots. Raises SnapshotMissingError before touching any; looks again afterwards."""
 
     def compact(self, call: Call) -> int | None:
-        """Free what no snapshot uses. Returns bytes freed, or None where the program does not say."""
+        """Free what no snapshot uses. Returns bytes freed, or None where the program does not say.
+
+        Raises RepositoryAppendOnlyError when the repository keeps everything.
+        """
 
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
         """Check the repository, `read_data` from 0 (structure) to 1 (every byte). Damage is answered, not raised."""

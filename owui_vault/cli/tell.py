@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from owui_vault.cli import tell_container
@@ -16,9 +17,11 @@ from owui_vault.model import (
     PruneReport,
     PruneResult,
     RecoverReport,
+    RepositoryPrune,
     RepositoryResult,
     RestoreReport,
     SecretKeyRecord,
+    Snapshot,
     SnapshotReport,
     VerifyReport,
 )
@@ -145,33 +148,44 @@ def restored(screen: Screen, report: RestoreReport) -> None:
         screen.line(f"How to start it: {report.target / 'RESTORE.txt'}")
 
 
-def planned(screen: Screen, plan: PrunePlan, *, done: bool = False) -> None:
-    """What stays and why, and what goes."""
+def planned(screen: Screen, plan: PrunePlan) -> None:
+    """What stays and why, and what would go."""
     for each in plan.repositories:
-        verb = "removed" if done else "would be removed"
-        screen.heading(f"{each.repository}: {len(each.kept)} kept, {len(each.removed)} {verb}")
-        rows = [(one.snapshot.id[:12], local(one.snapshot.instant), ", ".join(one.reasons)) for one in each.kept]
-        rows += [(one.id[:12], local(one.instant), f"– {verb}") for one in each.removed]
-        if rows:
-            screen.table(("id", "instant", "kept because"), rows)
+        _plan_of(screen, each, f"{len(each.removed)} would be removed", lambda _one: "would be removed")
+
+
+def _plan_of(screen: Screen, planned: RepositoryPrune, what_goes: str, fate: Callable[[Snapshot], str]) -> None:
+    screen.heading(f"{planned.repository}: {len(planned.kept)} kept, {what_goes}")
+    rows = [(one.snapshot.id[:12], local(one.snapshot.instant), ", ".join(one.reasons)) for one in planned.kept]
+    rows += [(one.id[:12], local(one.instant), f"– {fate(one)}") for one in planned.removed]
+    if rows:
+        screen.table(("id", "instant", "kept because"), rows)
 
 
 def pruned(screen: Screen, report: PruneReport) -> None:
     """What `prune` did."""
-    planned(screen, report.plan, done=True)
+    gone = {(result.repository, one.engine_id) for result in report.repositories for one in result.removed}
+    for each in report.plan.repositories:
+        number = sum((each.repository, one.engine_id) in gone for one in each.removed)
+        _plan_of(screen, each, f"{number} removed", _fate(each.repository, gone))
     screen.line()
     for result in report.repositories:
         _freed(screen, result)
+    warnings(screen, tuple(f"{each.repository}: {text}" for each in report.repositories for text in each.warnings))
+
+
+def _fate(repository: str, gone: Container[tuple[str, str]]) -> Callable[[Snapshot], str]:
+    return lambda one: "removed" if (repository, one.engine_id) in gone else "NOT removed"
 
 
 def _freed(screen: Screen, result: PruneResult) -> None:
+    freed = f", {size(result.freed_bytes)} freed" if result.freed_bytes is not None else ""
+    if result.removed or not result.error:
+        screen.line(f"{result.repository}: {count(len(result.removed), 'snapshot')} removed{freed}")
     if result.error:
         screen.line(f"{result.repository}: FAILED: {result.error.message}", style="bold red")
         if result.error.hint:
             screen.line(f"  hint: {result.error.hint}")
-        return
-    freed = f", {size(result.freed_bytes)} freed" if result.freed_bytes is not None else ""
-    screen.line(f"{result.repository}: {count(len(result.removed), 'snapshot')} removed{freed}")
 
 
 def verified(screen: Screen, report: VerifyReport) -> None:

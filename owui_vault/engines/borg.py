@@ -123,7 +123,7 @@ class BorgEngine:
             raise EngineError(f"borg did not remove {', '.join(sorted(left))}", engine=ENGINE)
 
     def compact(self, call: Call) -> int | None:
-        """Free what no archive uses. 0 also for an append-only repository, where borg silently does nothing."""
+        """Free what no archive uses. An append-only repository, where borg silently does nothing, is named."""
         local = Path(self._location)
         return compact(self._borg(call), local if local.is_dir() else None)
 

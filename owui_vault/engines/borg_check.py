@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from owui_vault.engines.borg_errors import ENGINE
 from owui_vault.engines.borg_listing import archives, entries, leftovers
 from owui_vault.engines.borg_output import Archive, Message
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
-from owui_vault.errors import RepositoryDamagedError
+from owui_vault.errors import RepositoryAppendOnlyError, RepositoryDamagedError
 from owui_vault.model import Entry, Progress, Step
 
 _MOST_PROBLEMS = 50
@@ -112,17 +113,20 @@ def _sample(files: list[Entry], share: float, source: random.Random) -> list[str
     return paths
 
 
-def compact(borg: Borg, local: Path | None) -> int | None:
-    """Free what no archive uses, left-overs of dead runs included."""
+def compact(borg: Borg, local: Path | None) -> int:
+    """Free what no archive uses, left-overs of dead runs included. Raises RepositoryAppendOnlyError."""
     remove_archives(borg, leftovers(borg))
     before = _size(local)
     said: list[str] = []
     borg.run(Request(arguments=("compact", "--progress", "--verbose"), long=True, on_message=_compacting(borg, said)))
-    freed = before - _size(local) if local else _freed(said)
-    if _freed(said) is None:
-        # An append-only repository: borg answers 0 and does nothing. So does one in which there is nothing to do.
-        borg.call.progress(Progress(step=Step.COMPACT, text="nothing was freed: all is in use, or it is append-only"))
-    return max(0, freed) if freed is not None else 0
+    said_freed = _freed(said)
+    if said_freed is None:  # the only kind of repository on which it ends with 0 and has nothing to tell
+        raise RepositoryAppendOnlyError(
+            f"{borg.shown_location} is append-only: what was removed from its list stays on its disk",
+            engine=ENGINE,
+            hint="Compact where it may delete: on its host, with a key that is not limited to append-only.",
+        )
+    return max(0, before - _size(local)) if local else max(0, said_freed)
 
 
 def remove_archives(borg: Borg, names: Sequence[str]) -> None:

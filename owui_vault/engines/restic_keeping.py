@@ -14,6 +14,7 @@ from owui_vault.engines.restic_program import Restic
 from owui_vault.engines.restic_watching import TextWatch
 from owui_vault.errors import (
     EngineError,
+    RepositoryDamagedError,
     RepositoryFullError,
     RepositoryLockedError,
     RepositoryMissingError,
@@ -110,8 +111,14 @@ def set_label(restic: Restic, engine_id: str, label: Label) -> Snapshot:
 
 
 def remove(restic: Restic, engine_ids: Sequence[str]) -> None:
-    """Forget these if all of them are there."""
+    """Forget these if all of them are there, and everything that is there could be listed."""
     there = listed(restic)
+    if engine_ids and restic.passed_over:
+        raise RepositoryDamagedError(
+            f"snapshots in {restic.shown} cannot be read, and nobody knows what would be left: {restic.passed_over[0]}",
+            engine=ENGINE,
+            hint="Nothing was removed. Run `verify`, and restic's own `repair` commands on a copy.",
+        )
     for engine_id in engine_ids:
         _one(there, engine_id, restic.shown)
     if engine_ids:

@@ -36,6 +36,7 @@ LineSink = Callable[[str], None]
 
 _STDERR_LINES = 500
 _PROBE_SECONDS = 20.0
+_PASSED_OVER = ("Ignoring", "could not load snapshot")  # the second with restic 0.14
 _PROGRESS_PER_SECOND = "10"
 OLDEST = (0, 14)
 
@@ -67,6 +68,7 @@ class Restic:
     def __init__(self, access: Access, call: Call) -> None:
         self.call = call
         self.location = access.location
+        self.passed_over: list[str] = []  # what it could not read and left out of an answer
         self._extra = reveal_all(access.environment)
         self._told = with_credentials(access.location.text, self._extra)
         self._passphrase = access.passphrase.reveal()
@@ -196,7 +198,10 @@ class Restic:
             record.unlink(missing_ok=True)
         if answer.status == 0:
             for line in answer.stderr.splitlines():  # "Ignoring …: invalid data returned" comes with status 0
-                logger.warning("restic on %s: %s", self.location.shown, redact(message_of(line), self._secrets))
+                text = redact(message_of(line), self._secrets)
+                logger.warning("restic on %s: %s", self.location.shown, text)
+                if text.startswith(_PASSED_OVER):
+                    self.passed_over.append(text)
         return answer.result_or(lambda status, stderr: self.error(status, stderr.splitlines(), asked.base))
 
     @property

@@ -79,12 +79,13 @@ class RestoreReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneResult:
-    """How one repository fared."""
+    """How one repository fared. `removed` are gone from its list, also when an `error` came afterwards."""
 
     repository: str
     removed: tuple[Snapshot, ...] = ()
-    freed_bytes: int | None = None  # None: the engine does not say
+    freed_bytes: int | None = None  # None: the engine does not say, or nothing was freed because of the error
     error: VaultError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

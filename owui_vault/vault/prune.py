@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from owui_vault.errors import (
     CancelledError,
     ConfigError,
     EngineError,
     InstanceError,
+    RepositoryAppendOnlyError,
     StalePlanError,
     VaultError,
 )
@@ -30,6 +33,8 @@ from owui_vault.vault.ledger import learn_ledger
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.retention import decide
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, listed, patiently
+
+_DUE = "compact-due"  # in a repository's folder: snapshots were removed, and their space was not freed yet
 
 
 def plan_prune(parts: Parts, policy: RetentionPolicy | None, names: Sequence[str] | str | None) -> PrunePlan:
@@ -75,14 +80,14 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
     """Carry out a plan.
 
     Every repository is looked at again before the first snapshot is removed. Raises StalePlanError, with nothing
-    removed, when one changed since the plan was made.
+    removed, when one changed since the plan was made, or the policy now says something else about it.
     """
     started = parts.clock.monotonic()
     for each in plan.repositories:
         _demand_unchanged(parts, each, watch)
     results = tuple(_prune_one(parts, each, watch) for each in plan.repositories)
     took = timedelta(seconds=parts.clock.monotonic() - started)
-    errors = [result.error for result in results if result.error]
+    errors = [result.error for result in results if result.error and not result.removed]
     if errors and len(errors) == len(results):
         raise errors[0]
     return PruneReport(plan=plan, repositories=results, took=took)
@@ -91,7 +96,9 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
 def _demand_unchanged(parts: Parts, planned: RepositoryPrune, watch: Watch) -> None:
     (repository,) = parts.select(planned.repository)
     now = Surveyed(repository=repository, snapshots=listed(parts, repository, watch)).series(planned.instance)
-    if _identities(now) != _identities([*(kept.snapshot for kept in planned.kept), *planned.removed]):
+    same = _identities(now) == _identities([*(kept.snapshot for kept in planned.kept), *planned.removed])
+    # The policy is asked again: a verification since then may protect another snapshot.
+    if not same or _identities(decide(planned.policy, now)[1]) != _identities(planned.removed):
         raise StalePlanError(
             f"repository {planned.repository!r} changed since the plan was made", hint="Make a new plan."
         )
@@ -103,34 +110,65 @@ def _identities(snapshots: Sequence[Snapshot]) -> set[tuple[str, str]]:
 
 def _prune_one(parts: Parts, planned: RepositoryPrune, watch: Watch) -> PruneResult:
     (repository,) = parts.select(planned.repository)
-    call = parts.call(repository, watch)
-    ids = [each.engine_id for each in planned.removed]
+    folder = parts.call(repository).folder
     try:
         with directory_lock(
-            call.folder,
+            folder,
             wait_seconds=parts.limits.lock_wait_seconds,
             clock=parts.clock,
             what=repository.name,
             cancel=watch.cancel,
         ):
-            if not ids:
-                return PruneResult(repository=repository.name, freed_bytes=0)
-            watch.progress(
-                Progress(
-                    step=Step.REMOVE,
-                    repository=repository.name,
-                    text=f"{len(ids)} snapshot{'s' if len(ids) > 1 else ''}",
-                )
-            )
-            patiently(parts, lambda: repository.engine.remove(ids, call), watch)
-            _demand_gone(parts, repository, ids, watch)
-            watch.progress(Progress(step=Step.COMPACT, repository=repository.name))
-            freed = patiently(parts, lambda: repository.engine.compact(call), watch)
+            return _pruned(parts, repository, planned, folder / _DUE, watch)
     except CancelledError:
         raise
     except VaultError as error:
         return PruneResult(repository=repository.name, error=error)
-    return PruneResult(repository=repository.name, removed=planned.removed, freed_bytes=freed)
+
+
+def _pruned(parts: Parts, repository: Repository, planned: RepositoryPrune, due: Path, watch: Watch) -> PruneResult:
+    """Remove, then compact; also when an earlier prune removed something and did not come to compacting."""
+    result = PruneResult(repository=repository.name, freed_bytes=0)
+    try:
+        if planned.removed:
+            due.touch(mode=0o600)
+            _remove(parts, repository, planned, watch)
+            result = replace(result, removed=planned.removed)
+        if due.exists():
+            result = replace(result, freed_bytes=_compact(parts, repository, watch))
+            due.unlink()
+    except CancelledError:
+        raise
+    except RepositoryAppendOnlyError as error:
+        due.unlink(missing_ok=True)
+        return replace(result, warnings=(f"nothing was freed: {error.message}. {error.hint}",))
+    except VaultError as error:
+        return replace(result, removed=_gone(parts, repository, planned, watch), freed_bytes=None, error=error)
+    return result
+
+
+def _remove(parts: Parts, repository: Repository, planned: RepositoryPrune, watch: Watch) -> None:
+    call = parts.call(repository, watch)
+    ids = [each.engine_id for each in planned.removed]
+    text = f"{len(ids)} snapshot{'s' if len(ids) > 1 else ''}"
+    watch.progress(Progress(step=Step.REMOVE, repository=repository.name, text=text))
+    patiently(parts, lambda: repository.engine.remove(ids, call), watch)
+    _demand_gone(parts, repository, ids, watch)
+
+
+def _compact(parts: Parts, repository: Repository, watch: Watch) -> int | None:
+    call = parts.call(repository, watch)
+    watch.progress(Progress(step=Step.COMPACT, repository=repository.name))
+    return patiently(parts, lambda: repository.engine.compact(call), watch)
+
+
+def _gone(parts: Parts, repository: Repository, planned: RepositoryPrune, watch: Watch) -> tuple[Snapshot, ...]:
+    """What is no longer listed after a failure; nothing where nobody can tell."""
+    try:
+        left = {each.engine_id for each in listed(parts, repository, watch)}
+    except VaultError:
+        return ()
+    return tuple(each for each in planned.removed if each.engine_id not in left)
 
 
 def _demand_gone(parts: Parts, repository: Repository, ids: Sequence[str], watch: Watch) -> None:

@@ -104,12 +104,13 @@ def _with_memory(
     That is the repository's name, when a snapshot was last verified, and whether the run that stored it lived to look
     whether its data had stayed as they were.
     """
-    verified = {
-        entry.snapshot: entry.at
+    last = {  # what was found wrong later is not verified any more
+        entry.snapshot: entry
         for instance in {each.instance for each in found if each.label}
         for entry in parts.state.ledger(instance)
-        if entry.ok and entry.repository == repository.name
+        if entry.repository == repository.name
     }
+    verified = {snapshot: entry.at for snapshot, entry in last.items() if entry.ok}
     return tuple(
         replace(
             each,

@@ -15,7 +15,12 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines.borg import BorgEngine
-from owui_vault.errors import EngineError, RepositoryMissingError, RepositoryUnreachableError
+from owui_vault.errors import (
+    EngineError,
+    RepositoryAppendOnlyError,
+    RepositoryMissingError,
+    RepositoryUnreachableError,
+)
 from owui_vault.model import Outcome, Secret
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.processes import descendants
@@ -128,7 +133,8 @@ def test_an_append_only_key_can_add_and_read(server: Server, tmp_path: Path) -> 
     assert stored.outcome is Outcome.COMPLETE
     assert_same(bench.tree, bench.fetch(stored))
     bench.engine.remove([stored.engine_id], bench.call())
-    assert bench.engine.compact(bench.call()) == 0
+    with pytest.raises(RepositoryAppendOnlyError):
+        bench.engine.compact(bench.call())
     assert bench.engine.snapshots(bench.call()) == ()
     assert max(each.stat().st_size for each in (path / "data").rglob("*")) > 1_000_000
     outside = server.engine(tmp_path / "elsewhere", "append")
