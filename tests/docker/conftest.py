@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,11 @@ class Instance:
         return until(lambda: self._marks() != before, seconds)
 
     def _marks(self) -> dict[str, int]:
-        return {path.name: path.stat().st_mtime_ns for path in self.data.glob("webui.db*")}
+        found = {}
+        for path in self.data.glob("webui.db*"):
+            with suppress(FileNotFoundError):  # journals come and go
+                found[path.name] = path.stat().st_mtime_ns
+        return found
 
 
 def broken_rules(folder: Path) -> str:

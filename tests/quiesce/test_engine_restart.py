@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,11 +87,12 @@ def live_restore() -> bool:
 
 
 @pytest.fixture
-def engine(image: str, tmp_path: Path, program: Callable[[str, str], Path], live_restore: bool) -> Iterator[OwnEngine]:
+def engine(image: str, program: Callable[[str, str], Path], live_restore: bool) -> Iterator[OwnEngine]:
     program("dockerd", "an engine that may be killed")
-    own = OwnEngine(tmp_path, live_restore=live_restore)
-    own.up()
+    # Its containerd's sockets lie deep below, and a socket's path has 108 characters: pytest's folders are too long.
+    own = OwnEngine(Path(tempfile.mkdtemp(prefix="own-", dir="/tmp")), live_restore=live_restore)
     try:
+        own.up()
         saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
         load = ["docker", "--host", own.address, "load"]
         subprocess.run(load, stdin=saved.stdout, stdout=subprocess.DEVNULL, check=True)
@@ -101,6 +104,7 @@ def engine(image: str, tmp_path: Path, program: Callable[[str, str], Path], live
         yield own
     finally:
         own.close()
+        shutil.rmtree(own.folder)
 
 
 def without_live_restore(*modes: Quiesce) -> pytest.MarkDecorator:
