@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from owui_vault.errors import InstanceError
+from owui_vault.errors import InstanceNotFoundError
 from owui_vault.instance.container_engine import Engine, open_engine
 from owui_vault.instance.container_nested import Nested, nested_mounts, refuse_mounted_databases
 from owui_vault.instance.container_place import data_dir_here, root_of
@@ -28,8 +28,9 @@ _OLLAMA = "/root/.ollama"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundContainer:
-    """A container as it was found when an operation began. `held` are the ids of all that write to its data.
+    """A container as it was found when an operation began.
 
+    `held` are the ids of all that write to its data, its own first, each with the engine's text for its start.
     `nested` are parts of the data that are mounts of their own. `processes` are the first ones of those containers, as
     far as they are this machine's.
     """
@@ -43,7 +44,7 @@ class FoundContainer:
     key: FoundKey | None
     version: str
     inspected: str = field(repr=False)  # the engine's own words, secrets included
-    held: tuple[str, ...]
+    held: Mapping[str, str]
     running: bool
     warnings: tuple[str, ...]
 
@@ -80,20 +81,28 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
             key=key,
             version=_version(engine, told),
             inspected=json.dumps(inspected, indent=1, sort_keys=True),
-            held=(told.id, *(each.id for each in together)),
+            held={each.id: each.started for each in (told, *together)},
             running=told.running,
             warnings=(*container_warnings(told, others, volume), *_key_warnings(told, key)),
         )
 
 
-def still_the_same(found: FoundContainer) -> bool:
-    """Whether nobody started or replaced it since it was found."""
-    try:
-        with open_engine(found.record.engine) as engine:
-            now = parse(engine.inspect(found.record.id))
-    except InstanceError:
-        return False
-    return now.started == found.record.started
+def started_anew(found: FoundContainer) -> str:
+    """The name of the container, of this one and those held along, that was started since; empty when none was.
+
+    One held along may be gone: a helper that came to its end. This one may not.
+    """
+    with open_engine(found.record.engine) as engine:
+        for id_, started in found.held.items():
+            try:
+                now = parse(engine.inspect(id_))
+            except InstanceNotFoundError:
+                if id_ == found.record.id:
+                    return found.record.name
+                continue
+            if now.started != started:
+                return now.name
+    return ""
 
 
 def _record(engine: Engine, told: Told, together: Sequence[Told], others: Sequence[Told]) -> ContainerRecord:

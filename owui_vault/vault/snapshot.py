@@ -23,7 +23,7 @@ from pathlib import Path
 from owui_vault.capture.instant import take_instant
 from owui_vault.capture.stage import clear_stage
 from owui_vault.errors import CancelledError, ConfigError, QuiesceError, VaultError
-from owui_vault.instance.container import still_the_same
+from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
 from owui_vault.instance.locate import look_at
@@ -179,9 +179,12 @@ def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: in
 
 def _demand_same_container(parts: Parts, captured: Captured) -> None:
     """What was captured while somebody started it anew is thrown away, whatever it looks like. Our own stop is none."""
-    if parts.container and captured.proof.mode is not Proof.STOP and not still_the_same(parts.container):
+    if parts.container is None or captured.proof.mode is Proof.STOP:
+        return
+    name = started_anew(parts.container)
+    if name:
         raise QuiesceError(
-            f"container {parts.container.record.name} was started anew or replaced while its data were captured",
+            f"container {name} was started anew or replaced while the data were captured",
             hint="What was captured is thrown away. Try again.",
         )
 

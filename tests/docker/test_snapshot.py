@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-import time
-from contextlib import suppress
 
 import pytest
-from owui_vault import Outcome, Proof, Quiesce, QuiesceError
-from tests.docker.conftest import broken_rules, docker, until
+from owui_vault import Outcome, Progress, Proof, Quiesce, QuiesceError, Step
+from tests.docker.conftest import broken_rules, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 PROOFS = {Quiesce.LIVE: Proof.LIVE, Quiesce.PAUSE: Proof.PAUSE, Quiesce.STOP: Proof.STOP}
@@ -126,28 +123,42 @@ def test_two_containers_on_one_volume_are_quiet_together(run, vault_of):
         assert second.runs()
 
 
-def test_a_capture_during_which_it_was_restarted_is_thrown_away(run, vault_of):
+@pytest.mark.parametrize("mode", [Quiesce.LIVE, Quiesce.PAUSE])
+@pytest.mark.parametrize("which", ["itself", "held along"])
+def test_a_capture_during_which_one_was_started_anew_is_thrown_away(run, vault_of, which, mode):
     """By a watcher, an update, a person: whatever was captured, its moment may not be one."""
-    instance = run("--env=RATE=200")
+    instance = run("--env=RATE=1", "--no-healthcheck")
+    options = (f"--volumes-from={instance.name}", "--no-healthcheck")
+    along = run(*options, mount="layer", command=("sleep", "600"))
     vault = vault_of(instance)
-    stop = threading.Event()
+    other = instance if which == "itself" else along
+    restarts: list[str] = []
 
-    def restart() -> None:
-        while not stop.is_set():
-            docker("restart", "--time=1", instance.name, check=False)
+    def restart(event: Progress) -> None:
+        if event.step is Step.CAPTURE and not restarts:
+            restarts.append(docker("restart", "--time=1", other.name))
+            assert instance.writes()
 
-    watcher = threading.Thread(target=restart)
-    watcher.start()
-    time.sleep(0.3)
-    try:
-        with suppress(QuiesceError):
-            report = vault.snapshot(quiesce=Quiesce.LIVE)
-            assert report.outcome is Outcome.INCOMPLETE or report.proof.mode is Proof.LIVE
-    finally:
-        stop.set()
-        watcher.join()
-    assert until(instance.runs)
-    assert vault.recover().actions == ()
+    with pytest.raises(QuiesceError, match=f"container {other.name} was started anew"):
+        vault.snapshot(quiesce=mode, progress=restart)
+    assert restarts
+    assert vault.snapshots() == ()
+    assert instance.runs()
+    assert along.runs()
+
+
+def test_a_helper_that_ends_during_a_capture_breaks_nothing(run, vault_of):
+    instance = run("--env=RATE=1", "--no-healthcheck")
+    helper = run(f"--volumes-from={instance.name}", "--rm", mount="layer", command=("sleep", "600"))
+    ended: list[str] = []
+
+    def end(event: Progress) -> None:
+        if event.step is Step.CAPTURE and not ended:
+            ended.append(docker("rm", "--force", helper.name))
+
+    report = vault_of(instance).snapshot(quiesce=Quiesce.PAUSE, progress=end)
+    assert ended
+    assert report.outcome is Outcome.COMPLETE, report.problems
 
 
 def test_a_recreated_container_goes_on_with_its_series(run, vault_of, image):

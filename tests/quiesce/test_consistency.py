@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from owui_vault.capture import take_instant
 from owui_vault.capture.stage import clear_stage
+from owui_vault.errors import NotProvenError
 from owui_vault.instance.layout import capture_plan
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
 from owui_vault.quiesce.container import ContainerQuiescer
@@ -28,7 +29,16 @@ from owui_vault.vault.journal import Journal
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 APPLICATION = Path(__file__).parents[1] / "docker" / "application" / "application.py"
 RATE = 250
-PROOFS = {Quiesce.LIVE: Proof.LIVE, Quiesce.PAUSE: Proof.PAUSE, Quiesce.STOP: Proof.STOP}
+ENOUGH = 10  # tries, on a machine that may be busy with other things
+PROOFS = {
+    Quiesce.LIVE: {Proof.LIVE},
+    Quiesce.AUTO: {Proof.LIVE, Proof.PAUSE},
+    Quiesce.PAUSE: {Proof.PAUSE},
+    Quiesce.STOP: {Proof.STOP},
+}
+# Documents are written into the index in place, and while that never rests for a moment there is nothing to be proven
+# live: every four seconds one is what a busy instance does. The other modes get a dozen a second.
+UPLOAD_EVERY = {Quiesce.LIVE: 1000}
 
 
 @dataclass(frozen=True)
@@ -51,15 +61,27 @@ def docker(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.fixture(params=list(PROOFS), ids=lambda mode: mode.value)
+def mode(request: pytest.FixtureRequest) -> Quiesce:
+    asked: Quiesce = request.param
+    return asked
+
+
 @pytest.fixture(params=["wal", "delete"])
-def busy(request: pytest.FixtureRequest, image: str, tmp_path: Path, soak: Callable[[int], int]) -> Iterator[Busy]:
+def journal(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def busy(mode: Quiesce, journal: str, image: str, tmp_path: Path, soak: Callable[[int], int]) -> Iterator[Busy]:
     """The application over data of up to 1 GB, `webui.db` in either journal mode."""
     data, name = tmp_path / "data", f"owui-vault-{uuid.uuid4().hex[:8]}"
     data.mkdir()
-    settings = {"DATA_DIR": str(data), "JOURNAL": request.param}
+    settings = {"DATA_DIR": str(data), "JOURNAL": journal}
     subprocess.run([sys.executable, APPLICATION, "fill", str(soak(1000))], env=settings, check=True)
     # Without waiting for the disk a rollback journal keeps up with that rate, too.
-    settings = {"JOURNAL": request.param, "RATE": str(RATE), "SYNCHRONOUS": "OFF"}
+    settings = {"JOURNAL": journal, "RATE": str(RATE), "SYNCHRONOUS": "OFF"}
+    settings["UPLOAD_EVERY"] = str(UPLOAD_EVERY.get(mode, 20))
     environment = [f"--env={key}={value}" for key, value in settings.items()]
     options = (f"--volume={data}:/app/backend/data", "--network=none", "--no-healthcheck", "--init", *environment)
     docker("run", "--detach", f"--name={name}", *options, image)
@@ -86,28 +108,41 @@ def rate_of(container: Busy) -> float:
     return container.told()["commits"] / (time.monotonic() - began)
 
 
-@pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
-def test_every_capture_of_a_busy_container_is_one_moment(busy, tmp_path, soak, mode):
+def broken_rules(stage: Path) -> str:
+    """What the application itself finds wrong with what was captured."""
+    argv = [sys.executable, str(APPLICATION), "check", str(stage / "data")]
+    checked = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return checked.stdout + checked.stderr if checked.returncode else ""
+
+
+def test_every_capture_of_a_busy_container_is_one_moment(busy, tmp_path, soak, mode, journal):
     quiet = Hold(ContainerQuiescer(busy.name), Journal(tmp_path / "journal"), None, SystemClock())
-    gaps, rates = [], []
-    for _ in range(soak(20)):
+    gaps, rates, proven, tries = [], [], [], soak(20)
+    for _ in range(tries):
         rates.append(rate_of(busy))
-        captured = take_instant(
-            capture_plan(busy.data, tmp_path / "work"),
-            mode=mode,
-            quiet=quiet,
-            examine=lambda _: Findings(),
-            limits=CaptureLimits(freeze_seconds=60.0, stop_seconds=120.0),
-            unproven=False,
-            clock=SystemClock(),
-        )
-        assert captured.proof.mode is PROOFS[mode]
-        argv = [sys.executable, str(APPLICATION), "check", str(captured.stage / "data")]
-        gaps.append(busy.told()["longest_gap_seconds"] if mode is Quiesce.PAUSE else 0.0)
-        checked = subprocess.run(argv, capture_output=True, text=True, check=False)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        try:
+            captured = take_instant(
+                capture_plan(busy.data, tmp_path / "work"),
+                mode=mode,
+                quiet=quiet,
+                examine=lambda _: Findings(),
+                limits=CaptureLimits(freeze_seconds=60.0, stop_seconds=120.0),
+                unproven=False,
+                clock=SystemClock(),
+            )
+        except NotProvenError:
+            assert mode is Quiesce.LIVE, "every other mode gives a proof"
+            continue
+        gaps.append(busy.told()["longest_gap_seconds"] if mode is not Quiesce.STOP else 0.0)
+        proven.append(captured.proof.mode)
+        assert broken_rules(captured.stage) == ""
         clear_stage(tmp_path / "work")
         assert eventually(lambda: answers(busy), 60)
+    assert set(proven) <= PROOFS[mode]
+    if mode is Quiesce.LIVE and journal == "wal" and tries >= ENOUGH:
+        assert proven, "what can be pinned is proven live now and then"  # a rollback journal cannot be
+    live = f" ({proven.count(Proof.LIVE)} of them live)" if mode is Quiesce.AUTO else ""
     print(
-        f"{mode.value}: {len(gaps)} captures, at worst {max(gaps):.3f} s without a commit, {max(rates):.0f} commits/s"
+        f"{mode.value}, {journal}: {len(proven)} of {tries} proven{live}, at worst {max(gaps, default=0.0):.3f} s"
+        f" without a commit, {min(rates):.0f} to {max(rates):.0f} commits/s"
     )

@@ -6,8 +6,9 @@
     application.py health       status 0 when /health answers
     application.py stats        commits, and the longest time without one, since the last time this was asked
 
-Settings of `serve`: DATA_DIR, PORT, JOURNAL (wal or delete), RATE (commits a second), START_SECONDS, STOP_SECONDS,
-DEAF=1 (SIGTERM is not heard), SYNCHRONOUS, WEBUI_SECRET_KEY, WEBUI_SECRET_KEY_FILE. The standard library only.
+Settings of `serve`: DATA_DIR, PORT, JOURNAL (wal or delete), RATE (commits a second), UPLOAD_EVERY (so many of them),
+START_SECONDS, STOP_SECONDS, DEAF=1 (SIGTERM is not heard), SYNCHRONOUS, WEBUI_SECRET_KEY, WEBUI_SECRET_KEY_FILE. The
+standard library only.
 
 Each round writes in one fixed order, so that at any moment these rules hold: the ledger has no gap and its sum is the
 number of its lines; a file's row has its upload; a file that is done has its vectors, in the database and in the index;
@@ -165,12 +166,12 @@ def serve():
     server = http.server.ThreadingHTTPServer(("0.0.0.0", int(setting("PORT", "8080"))), answers(pulse))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    turn, due = 0, time.monotonic()
+    turn, due, every = 0, time.monotonic(), int(setting("UPLOAD_EVERY", "20"))
     while not asked.is_set():
         turn += 1
-        if turn % 20 == 0:
+        if turn % every == 0:
             store.upload(random.randint(1000, 20000))
-            if len(store.files) > 50 and turn % 40 == 0:
+            if len(store.files) > 50 and turn % (2 * every) == 0:
                 store.delete()
         else:
             store.chat()
