@@ -50,7 +50,7 @@ tests:  ## pytest with coverage
 	@rm -f .coverage .coverage.*
 	@$(bin)/python tools/coverage_in_children.py on
 	@trap '$(bin)/python tools/coverage_in_children.py off' EXIT; \
-	    $(bin)/pytest -n $(JOBS) --dist worksteal -m "not alone" --cov --cov-report= --durations=25 $(ARGS) || \
+	    $(bin)/pytest --cache-clear -n $(JOBS) --dist worksteal -m "not alone" --cov --cov-report= --durations=25 $(ARGS) || \
 	    tools/second-look $$?
 
 tests-alone:  ## the tests that measure time: one after the other, with nothing beside them
