@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from owui_vault.model import Label, Manifest
+from owui_vault.model import Label, Manifest, Outcome
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -35,6 +35,7 @@ def schema(name: str) -> str:
     described = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=AsWritten)
     described.pop("title", None)
     described.pop("description", None)
+    described["$defs"]["Outcome"]["enum"].remove(Outcome.FAILED.value)  # what has failed was not stored
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **described}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 

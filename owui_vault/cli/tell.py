@@ -98,12 +98,12 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
 
 def taken(screen: Screen, report: SnapshotReport) -> None:
     """What `snapshot` did."""
-    complete = report.outcome is Outcome.COMPLETE
-    what = "would be taken" if report.dry_run else "taken"
-    screen.line(
-        f"snapshot {report.id} of {report.instance} {what}: {report.outcome.value.upper()}",
-        style="bold green" if complete else "bold yellow",
-    )
+    text, style = _headline(report)
+    screen.line(text, style=style)
+    if report.manifest is None:
+        for result in report.repositories:
+            _stored(screen, result)
+        return
     proof = _PROOFS[report.proof.mode].format(
         freeze=duration(report.proof.freeze_seconds), outage=duration(report.proof.outage_seconds)
     )
@@ -118,6 +118,16 @@ def taken(screen: Screen, report: SnapshotReport) -> None:
         screen.heading("Why it is not complete")
         screen.items(report.problems)
     warnings(screen, report.warnings)
+
+
+def _headline(report: SnapshotReport) -> tuple[str, str]:
+    if report.manifest is None:
+        return f"no snapshot of {report.instance} was taken: no repository answered", "bold red"
+    if report.outcome is Outcome.FAILED:
+        return f"snapshot {report.id} of {report.instance} was NOT STORED: every repository failed", "bold red"
+    what = "would be taken" if report.dry_run else "taken"
+    style = "bold green" if report.outcome is Outcome.COMPLETE else "bold yellow"
+    return f"snapshot {report.id} of {report.instance} {what}: {report.outcome.value.upper()}", style
 
 
 def _stored(screen: Screen, result: RepositoryResult) -> None:

@@ -79,7 +79,7 @@ def _build(values: Mapping[str, str], tags: tuple[str, ...]) -> Label:
         fingerprint=_fitting(_FINGERPRINT, values.get("fingerprint", "")),
         instant=datetime.fromisoformat(_fitting(_INSTANT, values["instant"])).astimezone(UTC),
         sequence=int(_fitting(_SEQUENCE, values["sequence"])),
-        outcome=Outcome(values["outcome"]),
+        outcome=_of_something_stored(Outcome(values["outcome"])),
         mode=Proof(values["mode"]),
         tags=tuple(sorted({_fitting(_TAG, tag) for tag in tags})),
         application_version=_plain(values.get("application", "")),
@@ -87,6 +87,12 @@ def _build(values: Mapping[str, str], tags: tuple[str, ...]) -> Label:
         engine_version=_plain(values.get("engine-version", "")),
         chunking=_plain(values.get("chunking", "")),
     )
+
+
+def _of_something_stored(outcome: Outcome) -> Outcome:
+    if outcome is Outcome.FAILED:
+        raise ValueError("nothing that was stored has failed")
+    return outcome
 
 
 def _fitting(pattern: re.Pattern[str], value: str) -> str:

@@ -30,10 +30,11 @@ class Proof(Enum):
 
 
 class Outcome(Enum):
-    """What a stored snapshot is worth."""
+    """What a snapshot is worth."""
 
     COMPLETE = "complete"  # one proven instant, every file read, every check passed: a restore point
     INCOMPLETE = "incomplete"  # stored, but something is missing, damaged or not proven
+    FAILED = "failed"  # not stored anywhere: of reports only
 
 
 class Component(Enum):

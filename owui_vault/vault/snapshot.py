@@ -141,7 +141,7 @@ def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
         id="",
         instance=parts.the_instance().name,
         instant=parts.clock.now(),
-        outcome=Outcome.INCOMPLETE,
+        outcome=Outcome.FAILED,
         proof=ProofRecord(mode=Proof.UNPROVEN, attempts=0),
         problems=("no repository answered; nothing was captured",),
         warnings=(),
@@ -232,13 +232,15 @@ def _report(
     results: tuple[RepositoryResult, ...],
     took: timedelta,
 ) -> SnapshotReport:
-    stored = [each.snapshot for each in results if each.snapshot]
+    errors = [each.error for each in results if each.error]
+    failed = bool(errors) and len(errors) == len(results)
     problems = (*manifest.problems, *_late_problems(manifest, results))
+    outcome = Outcome.INCOMPLETE if problems else Outcome.COMPLETE
     report = SnapshotReport(
         id=manifest.id,
         instance=manifest.instance,
         instant=manifest.instant,
-        outcome=Outcome.INCOMPLETE if problems else Outcome.COMPLETE,
+        outcome=Outcome.FAILED if failed else outcome,
         proof=manifest.proof,
         problems=problems,
         warnings=warnings,
@@ -247,8 +249,7 @@ def _report(
         took=took,
         dry_run=request.dry_run,
     )
-    errors = [each.error for each in results if each.error]
-    if errors and not stored:
+    if failed:
         errors[0].report = report
         raise errors[0]
     return report

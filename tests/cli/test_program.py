@@ -130,8 +130,10 @@ def test_all_repositories_failing_tells_the_first_error_and_the_report(vault: Pr
     (vault.folder / "nas").rename(vault.folder / "away")
     told = vault.json("snapshot", code=10)
     assert told["report"]["repositories"][0]["error"]["type"] == "RepositoryMissingError"
+    assert told["report"]["outcome"] == "failed"
     done = vault.run("snapshot")
     assert done.returncode == 10
+    assert "was taken: no repository answered" in done.stderr
     assert "nas: FAILED" in done.stderr
 
 

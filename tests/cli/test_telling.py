@@ -94,6 +94,19 @@ def test_what_failed_and_what_is_missing_is_said(
     assert "Why it is not complete\n  - uploads/x is missing" in text
 
 
+def test_what_was_not_stored_is_not_called_taken(
+    screen: Screen, paper: io.StringIO, snapshot_report: SnapshotReport
+) -> None:
+    failed = (RepositoryResult(repository="far", error=RepositoryFullError("no space left", hint="Free some.")),)
+    tell.taken(screen, replace(snapshot_report, outcome=Outcome.FAILED, repositories=failed))
+    assert "snapshot 4e1c0a9f of open-webui was NOT STORED: every repository failed" in paper.getvalue()
+    tell.taken(screen, replace(snapshot_report, id="", outcome=Outcome.FAILED, repositories=failed, manifest=None))
+    text = paper.getvalue()
+    assert "no snapshot of open-webui was taken: no repository answered" in text
+    assert text.count("far: FAILED: no space left\n    hint: Free some.") == 2
+    assert "COMPLETE" not in text
+
+
 def test_no_name_commands_the_terminal(screen: Screen, paper: io.StringIO, snapshot_report: SnapshotReport) -> None:
     evil = replace(snapshot_report, problems=(EVIL,), warnings=(EVIL,))
     tell.taken(screen, evil)
@@ -257,6 +270,7 @@ def test_verify_names_each_problem(screen: Screen, paper: io.StringIO, stored: S
         snapshot=stored, repository="nas", problems=(), warnings=(), read_data=0.05, took=timedelta(seconds=2)
     )
     tell.verified(screen, report)
+    tell.verified(screen, replace(report, snapshot=None, problems=("it is damaged",)))
     tell.verified(screen, replace(report, problems=("uploads/x is missing",), read_data=1.0))
     text = paper.getvalue()
     assert "is right\n5% of the repository's data read, 2.0 s" in text

@@ -37,7 +37,7 @@ def any_label(draw: st.DrawFn) -> Label:
         fingerprint=draw(st.from_regex(r"[0-9a-f]{0,64}", fullmatch=True)),
         instant=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime.fromisoformat("1000-01-01"))),
         sequence=draw(st.integers(min_value=0, max_value=10**18 - 1)),
-        outcome=draw(st.sampled_from(Outcome)),
+        outcome=draw(st.sampled_from([Outcome.COMPLETE, Outcome.INCOMPLETE])),
         mode=draw(st.sampled_from(Proof)),
         tags=tuple(sorted(draw(st.sets(st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True), max_size=5)))),
         application_version=draw(PRINTABLE),
@@ -126,7 +126,14 @@ def test_bytes_that_are_not_text_make_it_foreign() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"id": "x"}, {"instance": "A"}, {"tags": ("b", "a")}, {"application_version": "a\nb"}]
+    "change",
+    [
+        {"id": "x"},
+        {"instance": "A"},
+        {"tags": ("b", "a")},
+        {"application_version": "a\nb"},
+        {"outcome": Outcome.FAILED},
+    ],
 )
 def test_a_label_that_could_not_be_read_back_is_not_written(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="cannot be written"):

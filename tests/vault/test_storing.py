@@ -128,6 +128,7 @@ def test_what_cannot_be_relabelled_is_removed(house: House) -> None:
     with pytest.raises(RepositoryUnreachableError) as caught:
         house.vault.snapshot()
     assert caught.value.report
+    assert caught.value.report.outcome is Outcome.FAILED
     assert house.vault.snapshots() == ()
 
 
