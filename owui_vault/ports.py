@@ -175,6 +175,14 @@ class Quiescer(Protocol):
         """A program that does `resume` without us: idempotent, status 0 once the instance runs. Holds no secret."""
 
 
+@runtime_checkable
+class Placed(Protocol):
+    """A quiescer that knows what it starts, also while that does not run."""
+
+    def places(self) -> tuple[Path, ...]:
+        """Programs, and directories they are started in."""
+
+
 class Application(Protocol):
     """The application that an instance runs: what it can open, and whether it came up."""
 
@@ -182,7 +190,10 @@ class Application(Protocol):
         """The schema revisions its migrations know; None where they cannot be read."""
 
     def wait_until_healthy(self, deadline: Deadline) -> str:
-        """What it answers once it is up, for the report. Raises ResumeError when it does not come up in time."""
+        """What it answers once it is up, for the report; empty when there is nowhere to ask, at once.
+
+        Raises ResumeError when it does not come up in time.
+        """
 
 
 class Held(Protocol):

@@ -21,6 +21,8 @@ _PROC = Path("/proc")
 _LISTEN = "0A"
 _REVISION = re.compile(r"^revision\s*(?::\s*\w+\s*)?=\s*['\"](?P<id>[^'\"]+)['\"]", re.MULTILINE)
 _VERSION = re.compile(r"[\w.+-]{1,40}")
+_PACKAGE = "open_webui"
+_MIGRATIONS = "migrations/versions"
 _HERE = "127.0.0.1"
 _POLL_SECONDS = 0.25
 _ANSWER_SECONDS = 5.0
@@ -29,9 +31,10 @@ _ANSWER_SECONDS = 5.0
 class ProcessApplication:
     """`ports.Application` for what was seen running."""
 
-    def __init__(self, holders: Holders, clock: Clock) -> None:
+    def __init__(self, holders: Holders, clock: Clock, *, places: Iterable[Path] = ()) -> None:
+        """`places`: programs or directories by which the package is found while nothing of it runs."""
         self._clock = clock
-        self._revisions = revisions_of(holders.pids)
+        self._revisions = revisions_of(holders.pids) or revisions_near(places)
         self._ports = tuple(sorted(set(_listening(holders.pids))))
 
     def revisions(self) -> frozenset[str] | None:
@@ -39,18 +42,41 @@ class ProcessApplication:
         return self._revisions
 
     def wait_until_healthy(self, deadline: Deadline) -> str:
-        """Ask where it listened before, until it says that it is well."""
-        if not self._ports:
-            return "not asked: it was not seen to listen anywhere"
-        while True:
+        """Ask where it listened before, until it says that it is well, and which version it is.
+
+        Answers nothing when it was not seen to listen anywhere.
+        """
+        while self._ports:
             for port in self._ports:
-                if answer_of(_HERE, port, "/health") is not None:
-                    return f"answers on port {port}{version_at(_HERE, port)}"
+                if answer_of(_HERE, port, "/health") is not None and (version := version_at(_HERE, port)):
+                    return f"answers on port {port}, version {version}"
             if deadline.passed():
                 raise ResumeError(
-                    f"Open WebUI does not answer on port {', '.join(map(str, self._ports))}", hint="Look at its log."
+                    f"Open WebUI does not answer /health and /api/version on port {', '.join(map(str, self._ports))}",
+                    hint="Look at its log.",
                 )
             self._clock.sleep(_POLL_SECONDS)
+        return ""
+
+
+def revisions_near(places: Iterable[Path]) -> frozenset[str] | None:
+    """What the migrations know of the package that belongs to a place; None where none does.
+
+    A place is a data directory (in or beside the package, by default), a program of its environment (`bin/open-webui`),
+    or the directory a program is started in.
+    """
+    for place in places:
+        for folder in _packages_near(place):
+            found = revisions_in(folder / _MIGRATIONS)
+            if found:
+                return found
+    return None
+
+
+def _packages_near(place: Path) -> Iterator[Path]:
+    yield from (place.parent, place.parent / _PACKAGE, place / _PACKAGE)
+    for program in dict.fromkeys((place, Path(os.path.realpath(place)))):  # a link into an environment of its own
+        yield from sorted(program.parent.parent.glob(f"lib/python3*/site-packages/{_PACKAGE}"))
 
 
 def revisions_in(folder: Path) -> frozenset[str] | None:
@@ -71,10 +97,10 @@ def revisions_of(pids: Iterable[int]) -> frozenset[str] | None:
     """What the migrations know that these processes were started with; None where there are none to be seen."""
     for pid in pids:
         for folder in package_folders(pid):
-            found = revisions_in(as_seen_by(pid, folder) / "open_webui/migrations/versions")
+            found = revisions_in(as_seen_by(pid, folder) / _PACKAGE / _MIGRATIONS)
             if found:
                 return found
-        found = revisions_in(as_seen_by(pid, "open_webui/migrations/versions"))
+        found = revisions_in(as_seen_by(pid, f"{_PACKAGE}/{_MIGRATIONS}"))
         if found:
             return found
     return None
@@ -122,10 +148,10 @@ def answer_of(host: str, port: int, path: str) -> bytes | None:
 
 
 def version_at(host: str, port: int) -> str:
-    """What `/api/version` tells, to be appended to a report."""
+    """What `/api/version` tells; empty where it tells nothing."""
     try:
         told = json.loads(answer_of(host, port, "/api/version") or b"{}")
     except ValueError:
         return ""
     version = told.get("version") if isinstance(told, dict) else None
-    return f", version {version}" if isinstance(version, str) and _VERSION.fullmatch(version) else ""
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else ""

@@ -36,19 +36,24 @@ class ContainerApplication:
         return self._revisions
 
     def wait_until_healthy(self, deadline: Deadline) -> str:
-        """Ask it, where it can be reached, and its health check, where it has one, until both are content."""
+        """Ask it, where it can be reached, and its health check, where it has one, until both are content.
+
+        Answers nothing for one that has neither an address nor a health check, as soon as it runs.
+        """
         first = self._look()
         while True:
             told = self._look()
             answer = self._answer(told)
             if answer:
                 return answer
+            if told.status == "running" and not told.health and not told.addresses:
+                return ""
             if not told.running or told.restarts >= first.restarts + _MOST_RESTARTS:
                 raise ResumeError(f"container {told.name} went down again", hint=f"Look at: docker logs {told.name}")
             if deadline.passed():
                 raise ResumeError(
                     f"container {told.name} runs, but does not become healthy"
-                    f" ({told.health or 'it has no health check'}; /health does not answer)",
+                    f" ({told.health or 'it has no health check'}; /health or /api/version does not answer)",
                     hint=f"Look at: docker logs {told.name}",
                 )
             self._clock.sleep(_POLL_SECONDS)
@@ -63,8 +68,9 @@ class ContainerApplication:
             return ""
         for host, port in told.addresses:
             if answer_of(host, port, "/health") is not None:
-                return f"answers on {host}:{port}{version_at(host, port)}"
+                version = version_at(host, port)
+                return f"answers on {host}:{port}, version {version}" if version else ""
         # Some networks cannot be reached from here (macvlan, a remote engine); its health check looks from inside.
         if told.health == "healthy":
             return "healthy, says its own health check"
-        return "" if told.addresses else "runs; it has neither a health check nor an address to ask at"
+        return ""

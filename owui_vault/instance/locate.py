@@ -21,6 +21,7 @@ from owui_vault.system import process
 
 IDENTITY, FACTS = "identity", "facts"
 _ROOT = Path(__file__).resolve().parents[2]  # where this package is imported from
+_OF_AN_INSTANCE = frozenset({DATABASE, UPLOADS, VECTORS, "cache"})
 _BELOW = ("data", "_data", "backend/data", "open_webui/data")
 _TIMEOUT_SECONDS = {IDENTITY: 60.0, FACTS: 600.0}
 
@@ -90,15 +91,16 @@ class _Seen(TypedDict):
     vectors_unread: str
 
 
-def look_at(path: Path, *, depth: str = IDENTITY, scratch: Path | None = None) -> Sight:
+def look_at(path: Path, *, depth: str = IDENTITY, scratch: Path | None = None, ruins: bool = False) -> Sight:
     """Find an Open WebUI data directory and look at it without disturbing a running application.
 
     `depth` IDENTITY reads fingerprint and schema, FACTS everything (slower on large databases). `scratch` is where a
-    private copy may be made if a database can be read in no other way. Raises InstanceNotFoundError with a hint.
+    private copy may be made if a database can be read in no other way. With `ruins`, a database that cannot be SQLite's
+    any more is `damage` even if nothing else is there. Raises InstanceNotFoundError with a hint.
     """
     root = directory_at(path)
     seen = _probe(root, depth, scratch)
-    ruin = _ruin(root, seen["databases"][DATABASE])
+    ruin = _ruin(root, seen["databases"][DATABASE], may_be_all=ruins)
     if seen["ours"] is False:
         raise InstanceNotFoundError(
             f"{root / DATABASE} is a SQLite database, but not Open WebUI's",
@@ -116,12 +118,25 @@ def look_at(path: Path, *, depth: str = IDENTITY, scratch: Path | None = None) -
 
 def directory_at(path: Path) -> Path:
     """The resolved data directory, by its names alone: no database is looked at. Raises InstanceNotFoundError."""
-    root = _directory(path)
+    root = folder_at(path)
     _demand_content(path, root)
     return root
 
 
-def _directory(path: Path) -> Path:
+def restorable_at(path: Path) -> Path:
+    """The resolved directory, if data may be restored in place of what it holds.
+
+    That is an instance, what is left of one, or nothing. Raises InstanceNotFoundError for a directory of other things.
+    """
+    root = folder_at(path)
+    names = {name for name in os.listdir(root) if name != WORK_DIR}
+    if names and not names & _OF_AN_INSTANCE:
+        _demand_content(path, root)
+    return root
+
+
+def folder_at(path: Path) -> Path:
+    """The resolved directory, whatever it holds. Raises InstanceNotFoundError when it cannot be read."""
     try:
         root = path.resolve(strict=True)
         if root.is_dir():
@@ -153,10 +168,11 @@ def _demand_content(path: Path, root: Path) -> None:
         raise InstanceNotFoundError(
             f"the data directory {path} is empty", hint="Is the disk or volume mounted, and is this the right path?"
         )
-    if names & {UPLOADS, VECTORS, "cache"}:
+    if names & _OF_AN_INSTANCE:
         raise InstanceNotFoundError(
             f"{DATABASE} is missing in {path}, which otherwise looks like Open WebUI's",
-            hint="Was it moved or deleted? A database elsewhere (DATABASE_URL) must be saved by its own tools.",
+            hint="Was it moved or deleted? `restore --in-place` puts a snapshot's here, `restore --target` elsewhere. A"
+            " database elsewhere (DATABASE_URL) must be saved by its own tools.",
         )
     raise InstanceNotFoundError(
         f"{path} is not a data directory of Open WebUI",
@@ -186,7 +202,7 @@ def _probe(root: Path, depth: str, scratch: Path | None) -> _Seen:
     return seen
 
 
-def _ruin(root: Path, look: _Look) -> str:
+def _ruin(root: Path, look: _Look, *, may_be_all: bool) -> str:
     """Why the file cannot be SQLite's any more; empty for one that SQLite can judge itself.
 
     Among uploads and vectors it is what is left of an instance, and stored as such; alone it is nothing.
@@ -209,7 +225,7 @@ def _ruin(root: Path, look: _Look) -> str:
         ruin = f"{path} is not a SQLite database"
     elif header.missing_bytes and not look["wal_bytes"] and not look["journal_bytes"]:
         ruin = f"{path} is cut short: {header.size_bytes:,} of {header.pages * header.page_size:,} bytes"
-    if ruin and not _has_content(root):
+    if ruin and not may_be_all and not _has_content(root):
         raise InstanceNotFoundError(ruin, hint=hint)
     return ruin
 

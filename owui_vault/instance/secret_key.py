@@ -18,10 +18,14 @@ FILE_VARIABLE = "WEBUI_SECRET_KEY_FILE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundKey:
-    """The key, byte for byte as the application uses it, and where it was found."""
+    """The key, byte for byte as the application uses it, and where it was found.
+
+    `file` is the file on this machine that holds it; None where none does, or it is not known by a path of its own.
+    """
 
     key: Secret
     source: str
+    file: Path | None = None
 
 
 def find_secret_key(
@@ -75,7 +79,16 @@ def _beside(data_dir: Path) -> Iterator[FoundKey]:
 def _from_file(path: Path, source: str) -> Iterator[FoundKey]:
     text = read_small(path)
     if text.strip():
-        yield FoundKey(key=Secret(text), source=source)
+        yield FoundKey(key=Secret(text), source=source, file=_place(path))
+
+
+def _place(path: Path) -> Path | None:
+    """What the path is called in this machine's own mounts: one through /proc is gone with its process."""
+    try:
+        real = Path(os.path.realpath(path))
+        return real if real.samefile(path) else None
+    except OSError:
+        return None
 
 
 def _cwd(pid: int) -> str:

@@ -16,7 +16,9 @@ class ReplacementPlan:
     """What `Vault.replace` would do to the live data directory. Nothing has been touched yet.
 
     `parts` and `stays` are names relative to `data_dir`: what is exchanged, and what the snapshot does not hold and
-    therefore stays as it is. `stops` names what is stopped meanwhile, empty when nothing runs.
+    therefore stays as it is. `stops` names what is stopped meanwhile, empty when nothing runs. `key_file` is the file
+    that the snapshot's secret key is put into, empty when it is not exchanged. `app_data_dir` is where the application
+    sees the directory: rows of restored uploads name that.
     """
 
     snapshot: Snapshot
@@ -30,6 +32,7 @@ class ReplacementPlan:
     free_bytes: int
     app_data_dir: str
     warnings: tuple[str, ...]
+    key_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _PACKAGE_ROOT = Path(__file__).parents[2]
 _MODULE = ("-m", "owui_vault.quiesce.rescue")
+_OURS = "owui_vault."
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RESCUE = (sys.executable, *_MODULE)
@@ -20,5 +21,18 @@ RESCUE_ENVIRONMENT = {
 
 
 def today(command: tuple[str, ...]) -> tuple[str, ...]:
-    """A rescue written down by an earlier run, for this run's interpreter: an upgrade may have removed the old one."""
-    return (*RESCUE, *command[3:]) if command[1:3] == _MODULE else command
+    """A rescue written down by an earlier run, for this run's interpreter: an upgrade may have removed the old one.
+
+    One rescue may hold another that it hands over to; each has its interpreter.
+    """
+    return tuple(sys.executable if _is_ours(command[at:]) else part for at, part in enumerate(command))
+
+
+def down_command(command: tuple[str, ...]) -> tuple[str, ...]:
+    """What stops again what this rescue would bring back; empty for a rescue that is not of this package."""
+    return (*command[:3], "--down", *command[3:]) if _is_ours(command) else ()
+
+
+def _is_ours(command: tuple[str, ...]) -> bool:
+    """Whether it is an interpreter that starts one of our modules by name."""
+    return command[1:2] == ("-m",) and command[2:3] != () and command[2].startswith(_OURS)

@@ -1,7 +1,8 @@
 """`python -m owui_vault.quiesce.rescue KIND …`: bring an instance back without the run that made it quiet.
 
 Idempotent, decides by looking, holds no secret; status 0 once nothing of ours is quiet any more. Quiescers write these
-command lines (`rescue_command`), guardian and `recover` run them, and a person may type them again.
+command lines (`rescue_command`), guardian and `recover` run them, and a person may type them again. With `--down` the
+same command stops what it would bring back.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from owui_vault.errors import VaultError
-from owui_vault.model import Deadline, Quiesce
+from owui_vault.errors import QuiesceError, VaultError
+from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.procfs import ProcessIdentity
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clock = SystemClock()
     deadline = Deadline(clock.monotonic() + options.seconds, clock.monotonic)
     try:
-        options.run(options, deadline)
+        (options.stop if options.down else options.run)(options, deadline)
     except VaultError as error:
         sys.stderr.write(f"{error.message}. {error.hint}\n")
         return 1
@@ -66,27 +67,53 @@ def _container(options: argparse.Namespace, deadline: Deadline) -> None:
     ).run(deadline)
 
 
+def _unit_down(options: argparse.Namespace, deadline: Deadline) -> None:
+    from owui_vault.quiesce import systemctl  # noqa: PLC0415 - likewise
+
+    systemctl.stop((*options.companions, options.name), deadline)
+
+
+def _container_down(options: argparse.Namespace, deadline: Deadline) -> None:
+    from owui_vault.quiesce.container_rescue import Target, look  # noqa: PLC0415 - likewise
+    from owui_vault.quiesce.engine_http import HttpEngine  # noqa: PLC0415 - likewise
+
+    engine = HttpEngine(options.engine)
+    for target in (Target.parse(each) for each in options.target):
+        now = look(engine, target, deadline)
+        if now is None or now.started != target.started or now.state is InstanceState.STOPPED:
+            continue
+        complaint = engine.ask(target.id, "stop")
+        now = look(engine, target, deadline)
+        if now is not None and now.state is not InstanceState.STOPPED:
+            raise QuiesceError(f"container {now.name} did not stop: {complaint}")
+
+
+def _process_down(options: argparse.Namespace, _deadline: Deadline) -> None:
+    raise QuiesceError(f"process {options.root.pid} can be paused only")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="owui_vault.quiesce.rescue", description=__doc__)
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="how long to try")
+    parser.add_argument("--down", action="store_true", help="stop it instead")
     kinds = parser.add_subparsers(required=True)
     process = kinds.add_parser("process")
     process.add_argument("--root", type=ProcessIdentity.parse, required=True)
     process.add_argument("--member", type=ProcessIdentity.parse, action="append", default=[])
-    process.set_defaults(run=_process)
+    process.set_defaults(run=_process, stop=_process_down)
     unit = kinds.add_parser("unit")
     unit.add_argument("name")
     unit.add_argument("mode", type=Quiesce, choices=(Quiesce.PAUSE, Quiesce.STOP))
     unit.add_argument("--invocation", default="")
     unit.add_argument("--with", dest="companions", action="append", default=[])
-    unit.set_defaults(run=_unit)
+    unit.set_defaults(run=_unit, stop=_unit_down)
     container = kinds.add_parser("container")
     container.add_argument("mode", type=Quiesce, choices=(Quiesce.PAUSE, Quiesce.STOP))
     container.add_argument("--engine", required=True)
     container.add_argument("--engine-mark", default="")
     container.add_argument("--target", action="append", default=[])
     container.add_argument("--settled", type=float, default=0.0)
-    container.set_defaults(run=_container)
+    container.set_defaults(run=_container, stop=_container_down)
     for each in (process, unit, container):
         each.add_argument("--boot", default="")
     for each in (process, unit):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +31,11 @@ _PROPERTIES = (
     "Result",
     "WatchdogUSec",
     "TimeoutStopUSec",
+    "ExecStart",
+    "WorkingDirectory",
     *_COMPANIONS,
 )
+_EXECUTABLE = re.compile(r"\{ path=(/\S+) ;")
 _SPANS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
 
 
@@ -50,6 +55,7 @@ class Unit:
     watchdog_seconds: float
     stop_seconds: float  # how long systemd waits before it kills; 0: for ever
     companions: tuple[str, ...]
+    places: tuple[Path, ...]  # what it starts, and where
 
     def members(self) -> frozenset[ProcessIdentity]:
         """Everybody in its control group right now."""
@@ -87,6 +93,7 @@ def show(name: str) -> Unit:
         watchdog_seconds=_seconds(values.get("WatchdogUSec", "")),
         stop_seconds=_seconds(values.get("TimeoutStopUSec", "")),
         companions=tuple(unit for key in _COMPANIONS for unit in values.get(key, "").split()),
+        places=tuple(Path(each) for each in _places(values)),
     )
 
 
@@ -161,6 +168,14 @@ def _kernel_says_frozen(group: Path) -> bool:
         return "frozen 1" in (group / "cgroup.events").read_text().splitlines()
     except FileNotFoundError:
         return False  # a v1 hierarchy: systemd cannot freeze there
+
+
+def _places(values: Mapping[str, str]) -> Iterator[str]:
+    started = _EXECUTABLE.match(values.get("ExecStart", ""))
+    if started:
+        yield started[1]
+    if values.get("WorkingDirectory", "").startswith("/"):  # else `[not set]`, `!/…` or `~`
+        yield values["WorkingDirectory"]
 
 
 def _seconds(span: str) -> float:

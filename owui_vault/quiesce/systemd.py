@@ -7,6 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
@@ -50,6 +51,10 @@ class UnitQuiescer:
     def modes(self) -> frozenset[Quiesce]:
         """PAUSE and STOP."""
         return frozenset({Quiesce.PAUSE, Quiesce.STOP})
+
+    def places(self) -> tuple[Path, ...]:
+        """The program it starts and the directory it starts it in (`ports.Placed`)."""
+        return systemctl.show(self._unit).places
 
     def observe(self) -> Observation:
         """Look. Raises InstanceNotFoundError when there is no such unit; on its way up or down counts as running."""

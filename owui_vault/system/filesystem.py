@@ -40,6 +40,7 @@ _TYPES = {
 _FICLONE = 0x40049409
 _COPY_CHUNK = 64 << 20
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.ETXTBSY, errno.EPERM}
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # a space, for one, in a path of /proc/self/mountinfo
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,6 +52,23 @@ def filesystem_type(path: str | Path) -> str:
         raise OSError(number, os.strerror(number), str(path))
     magic = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
     return _TYPES.get(magic, hex(magic))
+
+
+def sync_filesystem(path: Path) -> None:
+    """Bring everything that was written to the file system of `path` to disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def mount_points() -> tuple[Path, ...]:
+    """Where this process has file systems mounted."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return tuple(Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), line.split()[4])) for line in lines)
 
 
 def fence(descriptor: int) -> None:

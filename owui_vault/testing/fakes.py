@@ -150,5 +150,16 @@ def _wake(instance: FakeInstance, mode: Quiesce) -> None:
         instance.set(InstanceState.RUNNING)
 
 
+def _rescue(directory: str, mode: str) -> None:
+    _wake(FakeInstance(Path(directory)), Quiesce(mode))
+
+
+def _down(directory: str, mode: str) -> None:
+    FakeInstance(Path(directory)).set(_QUIET[Quiesce(mode)])
+
+
 if __name__ == "__main__":
-    _wake(FakeInstance(Path(sys.argv[1])), Quiesce(sys.argv[2]))
+    if sys.argv[1] == "--down":
+        _down(*sys.argv[2:])
+    else:
+        _rescue(*sys.argv[1:])

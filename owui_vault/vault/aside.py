@@ -5,6 +5,8 @@ swap.json                 an exchange that is going on
 aside-20261120T030000Z-1a2b3c4d/
 swap.json             the exchange that put these here
 parts/                what was there before
+webui_secret_key      the secret key from before, where it was exchanged too
+webui_secret_key.new  the one that took its place
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from owui_vault.errors import RestoreError
+from owui_vault.errors import RestoreError, RollbackError
 from owui_vault.instance.names import WORK_DIR
 from owui_vault.model import SetAside
-from owui_vault.system.files import sync_directory
-from owui_vault.vault.swap import Swap, is_complete, read_back, undo
+from owui_vault.system.files import private_directory, sync_directory
+from owui_vault.vault.key_exchange import KEY_NAME
+from owui_vault.vault.swap import INCOMING, RECORD, Swap, is_complete, lead_back, read_back, remove_emptied
 
 _NAME = re.compile(r"aside-(?P<since>\d{8}T\d{6}Z)-(?P<snapshot>[0-9a-f]{8})")
+_KEY_THAT_CAME = "webui_secret_key.new"
 _TIME = "%Y%m%dT%H%M%SZ"
 
 
@@ -38,12 +43,12 @@ def aside_folder(data_dir: Path, snapshot_id: str, now: datetime) -> Path:
 
 def incoming_folder(data_dir: Path) -> Path:
     """Where a snapshot's tree is staged before it takes its place."""
-    return data_dir / WORK_DIR / "incoming"
+    return data_dir / WORK_DIR / INCOMING
 
 
 def running_swap(data_dir: Path) -> Path:
     """The description of an exchange that is going on."""
-    return data_dir / WORK_DIR / "swap.json"
+    return data_dir / WORK_DIR / RECORD
 
 
 def kept_aside(data_dir: Path) -> tuple[SetAside, ...]:
@@ -84,20 +89,31 @@ def newest_aside(data_dir: Path) -> SetAside:
 def finish(data_dir: Path, swap: Swap) -> SetAside:
     """An exchange is complete: its description goes to what it set aside, and the rest of the incoming tree goes."""
     folder = swap.aside.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    running_swap(data_dir).rename(folder / "swap.json")
+    private_directory(folder)
+    if swap.key:
+        (swap.new.parent / KEY_NAME).rename(folder / _KEY_THAT_CAME)
+    running_swap(data_dir).rename(folder / RECORD)
     sync_directory(folder)
+    sync_directory(folder.parent)
     shutil.rmtree(incoming_folder(data_dir), ignore_errors=True)
     return _described(folder)
 
 
-def give_up(data_dir: Path, swap: Swap) -> None:
-    """An exchange that is not complete is undone, and everything of it removed."""
-    undo(swap)
-    shutil.rmtree(swap.aside.parent, ignore_errors=True)
-    shutil.rmtree(incoming_folder(data_dir), ignore_errors=True)
-    running_swap(data_dir).unlink(missing_ok=True)
-    sync_directory(data_dir / WORK_DIR)
+def drop_emptied(aside: SetAside, *, key_is_back: bool) -> None:
+    """What lay there is back: the folder goes, unless there is still something in it that was not put back."""
+    left = any(files for _folder, _below, files in os.walk(aside.path / "parts"))
+    if left or ((aside.path / KEY_NAME).exists() and not key_is_back):
+        return
+    for name in (RECORD, KEY_NAME, _KEY_THAT_CAME):
+        (aside.path / name).unlink(missing_ok=True)
+    remove_emptied(aside.path)
+
+
+def key_to_put_back(aside: SetAside, file: str) -> str:
+    """The file of the secret key if it still holds what came with these data; else empty: it is another's now."""
+    came = aside.path / _KEY_THAT_CAME
+    ours = file and (aside.path / KEY_NAME).exists() and came.exists() and Path(file).is_file()
+    return file if ours and Path(file).read_bytes() == came.read_bytes() else ""
 
 
 def remove_empty_folder(data_dir: Path) -> None:
@@ -107,27 +123,43 @@ def remove_empty_folder(data_dir: Path) -> None:
 
 
 def recover_swap(data_dir: Path) -> tuple[str, ...]:
-    """Finish or undo an exchange of a run that died; for a caller that holds the lock of the data directory."""
+    """Finish or undo an exchange of a run that died; for a caller that holds the lock of the data directory.
+
+    Nobody may have the data open. Raises RollbackError when its description cannot be understood.
+    """
     path = running_swap(data_dir)
     if path.exists():
         swap = read_back(path)
         if is_complete(swap):
             kept = finish(data_dir, swap)
             return (f"finished the in-place restore of {kept.snapshot}; the data from before are in {kept.path}",)
-        give_up(data_dir, swap)
-        return ("undid an in-place restore that was not complete",)
+        written = lead_back(path)
+        shutil.rmtree(incoming_folder(data_dir), ignore_errors=True)
+        also = f"; what was written to the other data meanwhile is kept in {written}" if written else ""
+        return (f"undid an in-place restore that was not complete{also}",)
     if incoming_folder(data_dir).exists():
         shutil.rmtree(incoming_folder(data_dir))
-        return ("removed the staged data of an in-place restore that never began",)
+        return ("removed the staged data of an in-place restore that did not come about",)
     return ()
 
 
 def swap_of(aside: SetAside) -> Swap:
-    """The exchange that set these data aside. Raises RestoreError when its description is lost."""
+    """The exchange that set these data aside, all of which are still there.
+
+    Raises RestoreError when its description is lost, or part of the data: then nothing must be exchanged for them.
+    """
     try:
-        return read_back(aside.path / "swap.json")
-    except (FileNotFoundError, ValueError) as error:
+        swap = read_back(aside.path / RECORD)
+    except (FileNotFoundError, RollbackError) as error:
         raise RestoreError(
             f"{aside.path} does not say how it came there",
             hint="Its folder `parts` holds the data as they were; move them back by hand while Open WebUI is stopped.",
         ) from error
+    swap = replace(swap, aside=aside.path / "parts")
+    missing = sorted(name for name in swap.old if not os.path.lexists(swap.aside / name))
+    if missing or not swap.old:
+        raise RestoreError(
+            f"{aside.path} does not hold {', '.join(missing) or 'anything that could be put back'}",
+            hint="Nothing was touched. Look at what lies in its folder `parts`.",
+        )
+    return swap

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from owui_vault.errors import ConfigError
-from owui_vault.instance.locate import directory_at
 from owui_vault.model import Quiesce
 from owui_vault.ports import Held, Quiescer
-from owui_vault.system.lock import directory_lock
 from owui_vault.vault.hold import Hold, HoldLimits
 from owui_vault.vault.journal import Journal
 from owui_vault.vault.parts import Parts
-from owui_vault.vault.recover import recover_held
+from owui_vault.vault.recover import recovered
 
 
 @contextmanager
@@ -28,14 +26,9 @@ def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[He
             f"the instance cannot be held by {mode.value}",
             hint="Set instance.container or instance.systemd_unit (pause, stop), or instance.pid_file (pause).",
         )
-    instance = parts.the_instance()
-    data_dir = directory_at(instance.path)
-    wait = parts.limits.lock_wait_seconds
-    with directory_lock(data_dir, wait_seconds=wait, clock=parts.clock, what=str(data_dir)) as lock:
-        recover_held(parts, data_dir)
-        with hold_over(parts, parts.quiescer, lock)(mode, limit_seconds) as held:
-            yield held
-            held.confirm()
+    with recovered(parts) as (_data_dir, lock), hold_over(parts, parts.quiescer, lock)(mode, limit_seconds) as held:
+        yield held
+        held.confirm()
 
 
 def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:

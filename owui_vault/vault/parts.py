@@ -9,7 +9,7 @@ from pathlib import Path
 
 from owui_vault.errors import ConfigError
 from owui_vault.instance.container import FoundContainer
-from owui_vault.instance.locate import directory_at
+from owui_vault.instance.locate import folder_at
 from owui_vault.instance.surroundings import Surroundings, look_around
 from owui_vault.model import NEVER, CaptureLimits, ProgressSink, Quiesce, RetentionPolicy, ignore_progress
 from owui_vault.ports import Application, Call, Clock, DescribedSecret, Engine, Notifier, Quiescer, SecretSource
@@ -115,7 +115,7 @@ class Parts:
         """What stands around the data directory. Raises SecretError when the configured key cannot be had."""
         instance = self.the_instance()
         return look_around(
-            directory_at(instance.path),
+            folder_at(instance.path),
             secret_key=instance.secret_key,
             database_url=instance.database_url.reveal() if instance.database_url else "",
             container=self.container,

@@ -4,34 +4,111 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.capture.stage import clear_stage
+from owui_vault.errors import InstanceError, LockHeldError, QuiesceError, RollbackError
 from owui_vault.instance.layout import work_dir_for
-from owui_vault.instance.locate import directory_at
-from owui_vault.model import RecoverReport
+from owui_vault.instance.locate import directory_at, folder_at
+from owui_vault.model import NEVER, InstanceState, Quiesce, RecoverReport
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault import hold
-from owui_vault.vault.aside import recover_swap
+from owui_vault.vault.aside import recover_swap, running_swap
+from owui_vault.vault.containers import located
+from owui_vault.vault.guarded import HOLD_SECONDS, guarded_hold
 from owui_vault.vault.journal import Journal
+from owui_vault.vault.leading_back import demand_nobody
 from owui_vault.vault.parts import Parts
+from owui_vault.vault.scratch import clear_scratch
+from owui_vault.vault.swap import Swap, unsettled
 
 
 def recover(parts: Parts) -> RecoverReport:
-    """Bring the instance back if a dead run left it quiet, and empty the stage. Waits for the lock first."""
-    data_dir = directory_at(parts.the_instance().path)
-    with directory_lock(data_dir, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=str(data_dir)):
-        return RecoverReport(actions=recover_held(parts, data_dir))
+    """Bring the instance back if a dead run left it quiet, and empty the stage. Waits for the lock first.
+
+    The database may be missing: that is how an exchange that was cut short looks.
+    """
+    data_dir = folder_at(parts.the_instance().path)
+    with data_lock(parts, data_dir) as lock:
+        return RecoverReport(actions=recover_held(parts, data_dir, lock))
 
 
-def recover_held(parts: Parts, data_dir: Path) -> tuple[str, ...]:
+@contextmanager
+def recovered(parts: Parts, cancel: threading.Event = NEVER) -> Iterator[tuple[Path, int]]:
+    """The data directory with a database in it, and its lock, once what a dead run left is finished or undone."""
+    path = parts.the_instance().path
+    data_dir = folder_at(path)
+    if not running_swap(data_dir).exists():
+        directory_at(path)
+    with data_lock(parts, data_dir, cancel=cancel) as lock:
+        recover_held(parts, data_dir, lock)
+        yield directory_at(path), lock
+
+
+@contextmanager
+def data_lock(
+    parts: Parts, data_dir: Path, wait_seconds: float | None = None, cancel: threading.Event = NEVER
+) -> Iterator[int]:
+    """The lock of a data directory; yields its descriptor. None: waits as long as configured."""
+    wait = parts.limits.lock_wait_seconds if wait_seconds is None else wait_seconds
+    what = str(data_dir)
+    with directory_lock(data_dir, wait_seconds=wait, clock=parts.clock, what=what, cancel=cancel) as lock:
+        yield lock
+
+
+def recover_first(parts: Parts) -> None:
+    """For what writes without touching the instance: recover where one is configured and can be seen.
+
+    A run that lives holds the lock; it left nothing behind, and nobody waits for it here.
+    """
+    if parts.instance is None:
+        return
+    try:
+        here = located(parts)
+        data_dir = folder_at(here.the_instance().path)
+    except InstanceError:
+        return
+    with suppress(LockHeldError), data_lock(here, data_dir, wait_seconds=0) as lock:
+        recover_held(here, data_dir, lock)
+
+
+def recover_held(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
     """The same, for a caller that holds the lock: that proves that the run which left something behind is gone."""
-    actions = [*recover_swap(data_dir), *hold.recover(Journal(parts.state.journal_folder(parts.the_instance().name)))]
+    actions = [
+        *_recover_exchange(parts, data_dir, lock),
+        *hold.recover(Journal(parts.state.journal_folder(parts.the_instance().name))),
+    ]
     work_dir = work_folder(parts, data_dir)
     if (work_dir / "stage").exists():
         actions.append(f"emptied the stage in {work_dir}")
     clear_stage(work_dir)
-    return tuple(actions)
+    return (*actions, *clear_scratch(parts.state.root))
+
+
+def _recover_exchange(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
+    """Never under an instance that runs: it may have been started at boot, on data that are half exchanged."""
+    swap = unsettled(running_swap(data_dir))
+    if swap is None:
+        return recover_swap(data_dir)
+    quiescer = parts.quiescer
+    if quiescer and Quiesce.STOP in quiescer.modes and quiescer.observe().state is not InstanceState.STOPPED:
+        with guarded_hold(parts, quiescer, data_dir, lock)(Quiesce.STOP, HOLD_SECONDS):
+            return _undone(swap)
+    return _undone(swap)
+
+
+def _undone(swap: Swap) -> tuple[str, ...]:
+    try:
+        demand_nobody(swap.data_dir, swap)
+    except QuiesceError as error:
+        raise RollbackError(
+            f"an in-place restore was cut short, and cannot be undone: {error.message}",
+            hint="Stop Open WebUI and keep it stopped, then run `recover`.",
+        ) from error
+    return recover_swap(swap.data_dir)
 
 
 def work_folder(parts: Parts, data_dir: Path) -> Path:

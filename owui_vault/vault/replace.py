@@ -14,6 +14,7 @@ A crash before the exchange is complete is undone, one after it is finished: by 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,10 +23,17 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.errors import ContentMismatchError
+from owui_vault.errors import (
+    CancelledError,
+    ContentMismatchError,
+    ResumeError,
+    RollbackError,
+    StalePlanError,
+    VaultError,
+)
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.examine import examine
-from owui_vault.instance.locate import directory_at
+from owui_vault.instance.locate import folder_at
 from owui_vault.instance.names import WORK_DIR
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.instance.surroundings import look_around
@@ -41,38 +49,50 @@ from owui_vault.model import (
     UndoReport,
 )
 from owui_vault.ports import Application
-from owui_vault.system.files import private_directory
-from owui_vault.system.lock import directory_lock
+from owui_vault.system.files import private_directory, sync_directory, write_durably
+from owui_vault.system.filesystem import sync_filesystem
 from owui_vault.vault import aside
 from owui_vault.vault.cutover import Cutover
+from owui_vault.vault.key_exchange import KEY_NAME
 from owui_vault.vault.notify import tell
 from owui_vault.vault.parts import Parts, Watch
-from owui_vault.vault.reading import find
-from owui_vault.vault.recover import recover_held
-from owui_vault.vault.replacement import divided, units, what_stops
+from owui_vault.vault.reading import Found, find, read_key
+from owui_vault.vault.recover import data_lock, recover_held, recovered
+from owui_vault.vault.renames import demand_renamable
+from owui_vault.vault.replacement import demand_known_schema, divided, what_stops
 from owui_vault.vault.restore import paths_of
 from owui_vault.vault.survey import patiently
-from owui_vault.vault.swap import Swap
+from owui_vault.vault.swap import Swap, with_side_files
+from owui_vault.vault.units import units
 
-_HEALTH_SECONDS = 300.0
-_HOLD_SECONDS = 3600.0  # renames take no time; start, health check and the way back do
+_log = logging.getLogger(__name__)
 
 
 def replace_data(parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch) -> ReplacementReport:
-    """Carry out a plan. Raises RestoreError with everything as it was, or RollbackError when that could not be done."""
+    """Carry out a plan.
+
+    Raises StalePlanError when it was made for other data, RestoreError with everything as it was, or RollbackError when
+    that could not be done.
+    """
+    with _failures_told(parts, "replace"):
+        report = _replace(parts, plan, application, watch)
+    told = tell(parts, "replace", "success", f"restored {plan.snapshot.id} in place")
+    return replace(report, warnings=(*report.warnings, *told))
+
+
+def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch) -> ReplacementReport:
     started = parts.clock.monotonic()
-    with _locked(parts, plan.data_dir) as lock:
-        recover_held(parts, plan.data_dir)
+    _demand_same_place(parts, plan)
+    demand_known_schema(plan.manifest, plan.components, application)
+    with data_lock(parts, plan.data_dir) as lock:
+        recover_held(parts, plan.data_dir, lock)
         what_stops(parts, look_around(plan.data_dir))
         cutover = Cutover(parts=parts, application=application, lock=lock, data_dir=plan.data_dir)
-        try:
+        with _cleaned_up(plan.data_dir):
             _stage(parts, plan, watch)
             done = cutover.carry_out(lambda: _swap(parts, plan), watch)
-        except BaseException:
-            _clean_up(plan.data_dir)
-            raise
         kept = aside.finish(plan.data_dir, done.swap)
-    report = ReplacementReport(
+    return ReplacementReport(
         plan=plan,
         aside=kept,
         outage=done.outage,
@@ -80,39 +100,28 @@ def replace_data(parts: Parts, plan: ReplacementPlan, application: Application, 
         warnings=plan.warnings,
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
-    told = tell(parts, "replace", "success", f"restored {plan.snapshot.id} in place")
-    return replace(report, warnings=(*report.warnings, *told))
 
 
 def undo_last(parts: Parts, application: Application, watch: Watch) -> UndoReport:
     """Put back what the last replacement set aside. What had replaced it stays where the other was, until `discard`."""
-    data_dir = directory_at(parts.the_instance().path)
-    with _locked(parts, data_dir) as lock:
-        recover_held(parts, data_dir)
+    data_dir = folder_at(parts.the_instance().path)
+    with _failures_told(parts, "undo"), data_lock(parts, data_dir) as lock:
+        recover_held(parts, data_dir, lock)
         kept = aside.newest_aside(data_dir)
-        aside.swap_of(kept)  # raises before anything is stopped
+        forth = aside.swap_of(kept)  # raises before anything is stopped
         what_stops(parts, look_around(data_dir))
         cutover = Cutover(parts=parts, application=application, lock=lock, data_dir=data_dir)
-        try:
-            done = cutover.carry_out(lambda: _swap_back(parts, data_dir, kept), watch)
-        except BaseException:
-            _clean_up(data_dir)
-            raise
+        with _cleaned_up(data_dir):
+            demand_renamable(data_dir, forth.old)
+            done = cutover.carry_out(lambda: _swap_back(parts, kept, forth), watch)
         aside.finish(data_dir, done.swap)
-        shutil.rmtree(kept.path)
+        aside.drop_emptied(kept, key_is_back=bool(done.swap.key))
     return UndoReport(restored=kept, outage=done.outage, health=done.health)
-
-
-def _belongs(name: str, swap: Swap) -> bool:
-    """Whether a part took part in an exchange, or is a side file of one that did."""
-    return name in swap.parts or any(name.startswith(f"{part}-") for part in swap.parts)
 
 
 def discard_all(parts: Parts) -> DiscardReport:
     """Drop everything that was set aside, for good."""
-    data_dir = directory_at(parts.the_instance().path)
-    with _locked(parts, data_dir):
-        recover_held(parts, data_dir)
+    with recovered(parts) as (data_dir, _lock):
         kept = aside.kept_aside(data_dir)
         for each in kept:
             shutil.rmtree(each.path)
@@ -120,18 +129,57 @@ def discard_all(parts: Parts) -> DiscardReport:
     return DiscardReport(discarded=kept)
 
 
+def _demand_same_place(parts: Parts, plan: ReplacementPlan) -> None:
+    """The plan was shown for one directory; the configuration, a container or a link may lead elsewhere by now."""
+    now = folder_at(parts.the_instance().path)
+    if now != plan.data_dir:
+        raise StalePlanError(
+            f"the plan is for {plan.data_dir}, and the data lie in {now} now", hint="Make a new plan, and look at it."
+        )
+
+
 @contextmanager
-def _locked(parts: Parts, data_dir: Path) -> Iterator[int]:
-    wait = parts.limits.lock_wait_seconds
-    with directory_lock(data_dir, wait_seconds=wait, clock=parts.clock, what=str(data_dir)) as lock:
-        yield lock
+def _failures_told(parts: Parts, operation: str) -> Iterator[None]:
+    try:
+        yield
+    except CancelledError:
+        raise
+    except VaultError as error:
+        tell(parts, operation, "failure", error.message)
+        raise
+
+
+@contextmanager
+def _cleaned_up(data_dir: Path) -> Iterator[None]:
+    """After an error inside: undo what is not complete, remove what was staged.
+
+    What the guardian could not lead back either is left to `recover`; the error that says so comes first.
+    """
+    try:
+        yield
+    except BaseException as error:
+        half_done = aside.running_swap(data_dir).exists()
+        if half_done and isinstance(error, (ResumeError, RollbackError)):
+            raise
+        try:
+            aside.recover_swap(data_dir)
+            aside.remove_empty_folder(data_dir)
+        except OSError as failure:
+            if aside.running_swap(data_dir).exists():
+                raise RollbackError(
+                    f"the data in {data_dir} are half exchanged and could not be led back: {failure}",
+                    hint="Do not start Open WebUI. Remove what is in the way, then run `recover`.",
+                ) from error
+            _log.warning("what was staged in %s could not be removed: %s", data_dir, failure)
+        raise
 
 
 def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> None:
-    """Bring the tree next to the live data and prove it, while the instance runs."""
+    """Bring the tree next to the live data, prove it and see it on disk, while the instance runs."""
     found = find(parts, plan.snapshot, plan.snapshot.repository, watch)
     engine, call = found.repository.engine, parts.call(found.repository, watch)
     private_directory(plan.data_dir / WORK_DIR)
+    sync_directory(plan.data_dir)
     target = private_directory(aside.incoming_folder(plan.data_dir))
     entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), watch)
     paths = paths_of(plan.components, (entry.path for entry in entries))
@@ -139,9 +187,21 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> None:
     patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data")
-    if Component.DATABASE in plan.components:
+    if Component.DATABASE in plan.components and plan.app_data_dir != plan.manifest.application.data_dir:
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
+    if plan.key_file:
+        _stage_key(parts, found, target)
     _adopt_owner(target / "data", plan.data_dir)
+    demand_renamable(plan.data_dir, _coming(plan))
+    # Renames are on disk before what they name, unless that is there already: a power cut would leave empty files.
+    sync_filesystem(target)
+
+
+def _stage_key(parts: Parts, found: Found, target: Path) -> None:
+    key = read_key(parts, found, Watch())
+    if key is None:
+        raise ContentMismatchError("the snapshot's secret key does not come back", hint="Nothing was touched.")
+    write_durably(target / KEY_NAME, key.reveal().encode(errors="surrogateescape"))
 
 
 def _check(plan: ReplacementPlan, data: Path) -> None:
@@ -171,35 +231,35 @@ def _adopt_owner(data: Path, live: Path) -> None:
                 os.lchown(path, now.st_uid, now.st_gid)
 
 
+def _coming(plan: ReplacementPlan) -> frozenset[str]:
+    new = aside.incoming_folder(plan.data_dir) / "data"
+    return frozenset(units(new)) if new.is_dir() else frozenset()
+
+
 def _swap(parts: Parts, plan: ReplacementPlan) -> Swap:
     """What is exchanged, from what lies there now: a stop takes side files of the databases away, or leaves some."""
-    new = aside.incoming_folder(plan.data_dir) / "data"
-    coming = set(units(new)) if new.is_dir() else set()
     going, _stays = divided(plan.data_dir, plan.manifest, plan.components)
     out = aside.aside_folder(plan.data_dir, plan.manifest.id, parts.clock.now())
+    names = with_side_files((*going, *_coming(plan)))
     return Swap(
         data_dir=plan.data_dir,
-        new=new,
+        new=aside.incoming_folder(plan.data_dir) / "data",
         aside=out / "parts",
-        parts=tuple(sorted({*going, *coming})),
-        old=frozenset(name for name in (*going, *coming) if os.path.lexists(plan.data_dir / name)),
+        parts=names,
+        old=frozenset(name for name in names if os.path.lexists(plan.data_dir / name)),
+        key=plan.key_file,
     )
 
 
-def _swap_back(parts: Parts, data_dir: Path, kept: SetAside) -> Swap:
-    forth = aside.swap_of(kept)
-    here = tuple(name for name in sorted({*units(data_dir), *forth.old}) if _belongs(name, forth))
-    out = aside.aside_folder(data_dir, kept.snapshot, parts.clock.now())
+def _swap_back(parts: Parts, kept: SetAside, forth: Swap) -> Swap:
+    """The same the other way round: what took part then, and what is there of it now."""
+    out = aside.aside_folder(forth.data_dir, kept.snapshot, parts.clock.now())
+    names = with_side_files(forth.parts)
     return Swap(
-        data_dir=data_dir,
+        data_dir=forth.data_dir,
         new=forth.aside,
         aside=out / "parts",
-        parts=here,
-        old=frozenset(name for name in here if os.path.lexists(data_dir / name)),
+        parts=names,
+        old=frozenset(name for name in names if os.path.lexists(forth.data_dir / name)),
+        key=aside.key_to_put_back(kept, forth.key),
     )
-
-
-def _clean_up(data_dir: Path) -> None:
-    """After an error inside: undo what is not complete, remove what was staged."""
-    aside.recover_swap(data_dir)
-    aside.remove_empty_folder(data_dir)

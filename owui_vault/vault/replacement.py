@@ -7,20 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from owui_vault.errors import RestoreError, TargetError
+from owui_vault.errors import RestoreError, TargetError, WrongInstanceError
 from owui_vault.instance.layout import component_of
-from owui_vault.instance.locate import Sight, directory_at, look_at
-from owui_vault.instance.names import WORK_DIR
+from owui_vault.instance.locate import FACTS, Sight, look_at, restorable_at
+from owui_vault.instance.names import DATABASE
+from owui_vault.instance.rewrite import decide_in_place
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.model import Component, InstanceState, Manifest, Quiesce, ReplacementPlan, Snapshot
 from owui_vault.ports import Application
 from owui_vault.system.files import free_bytes
 from owui_vault.system.patterns import matches
+from owui_vault.vault.aside import running_swap
 from owui_vault.vault.parts import Parts, Watch
-from owui_vault.vault.reading import Found, find, read_key, read_manifest
+from owui_vault.vault.reading import find, read_manifest
+from owui_vault.vault.recover import recover_first
+from owui_vault.vault.renames import demand_renamable
+from owui_vault.vault.replacement_key import PlannedKey, planned_key
+from owui_vault.vault.units import units
 
 _SPARE_BYTES = 256 << 20
-_CACHE = "cache"
 _LEFT_OUT = (Component.CACHE, Component.AUDIT_LOG)  # not in a snapshot unless they were included
 _OUTSIDE = (Component.SECRET_KEY, Component.CONFIGURATION)
 
@@ -36,16 +41,28 @@ class ReplacementRequest:
 
 
 def plan_replacement(parts: Parts, request: ReplacementRequest, application: Application) -> ReplacementPlan:
-    """Look, touch nothing. Raises RestoreError where it cannot be done, with the reason and what to do."""
-    data_dir = directory_at(parts.the_instance().path)
+    """Look, touch nothing. Raises RestoreError where it cannot be done, with the reason and what to do.
+
+    The database may be missing or ruined, the directory empty: that is what snapshots are for. What an earlier one left
+    half exchanged is led back first.
+    """
+    data_dir = restorable_at(parts.the_instance().path)
+    if running_swap(data_dir).exists():
+        recover_first(parts)
     around = parts.look_around()
+    sight = _look(data_dir)
     found = find(parts, request.snapshot, request.repository, request.watch)
     manifest = read_manifest(parts, found, request.watch)
+    _demand_same_instance(parts, manifest, sight)
     components = _components(manifest, request.components)
     exchanged, stays = divided(data_dir, manifest, components)
     stops = what_stops(parts, around)
-    _demand_known_schema(manifest, components, application)
-    plan = ReplacementPlan(
+    demand_renamable(data_dir, exchanged)
+    demand_known_schema(manifest, components, application)
+    needed = sum(record.size_bytes for record in manifest.components if record.name in components) + _SPARE_BYTES
+    _demand_room(data_dir, needed)
+    key = planned_key(parts, found, manifest, around) if Component.DATABASE in components else PlannedKey()
+    return ReplacementPlan(
         snapshot=found.snapshot,
         manifest=manifest,
         data_dir=data_dir,
@@ -53,22 +70,50 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
         parts=exchanged,
         stays=stays,
         stops=stops,
-        needed_bytes=sum(record.size_bytes for record in manifest.components if record.name in components)
-        + _SPARE_BYTES,
+        needed_bytes=needed,
         free_bytes=free_bytes(data_dir),
-        app_data_dir=_app_data_dir(data_dir, around),
+        app_data_dir=decide_in_place(
+            data_dir, manifest.application, told=around.app_data_dir, written=_written(sight)
+        ).app_data_dir,
         warnings=(
-            *_warnings(data_dir, manifest, components, application, exchanged),
-            *_key_warnings(parts, found, manifest, around),
+            *_warnings(manifest, components, application, sight),
+            *_link_warnings(data_dir, exchanged),
+            *key.warnings,
         ),
+        key_file=key.file,
     )
-    if plan.needed_bytes > plan.free_bytes:
+
+
+def _look(data_dir: Path) -> Sight | None:
+    """What the database of today tells; None where there is none. Raises InstanceNotFoundError for a foreign one."""
+    return look_at(data_dir, depth=FACTS, ruins=True) if os.path.lexists(data_dir / DATABASE) else None
+
+
+def _written(sight: Sight | None) -> str:
+    """DATA_DIR as the rows of today's uploads name it."""
+    return sight.facts.app_data_dir if sight and sight.facts else ""
+
+
+def _demand_same_instance(parts: Parts, manifest: Manifest, sight: Sight | None) -> None:
+    now = sight.fingerprint if sight else ""
+    adopted = parts.state.instance_memory(parts.series()).adopted
+    if now and manifest.fingerprint and now not in (manifest.fingerprint, adopted):
+        raise WrongInstanceError(
+            f"snapshot {manifest.id} is of another instance (its fingerprint is {manifest.fingerprint[:12]}, this one's"
+            f" {now[:12]}): it would take the place of data that it does not hold",
+            hint="If this instance replaces the old one for good (a new installation), run `init --adopt` first. Else"
+            " restore into a directory of its own (`--target`).",
+        )
+
+
+def _demand_room(data_dir: Path, needed_bytes: int) -> None:
+    free = free_bytes(data_dir)
+    if needed_bytes > free:
         raise TargetError(
-            f"{data_dir} needs {plan.needed_bytes / 1e6:,.0f} MB beside the data it holds, and"
-            f" {plan.free_bytes / 1e6:,.0f} MB are free",
+            f"{data_dir} needs {needed_bytes / 1e6:,.0f} MB beside the data it holds, and {free / 1e6:,.0f} MB are"
+            " free",
             hint="Free some space there: today's data are kept until `discard`.",
         )
-    return plan
 
 
 def _components(manifest: Manifest, wanted: Sequence[Component] | None) -> tuple[Component, ...]:
@@ -98,38 +143,21 @@ def divided(
     return tuple(exchanged), tuple(stays)
 
 
-def units(data_dir: Path) -> Iterator[str]:
-    """The parts a data directory is exchanged by: its entries, and two levels down where the cache mixes components."""
-    for name in os.listdir(data_dir):
-        if name == WORK_DIR:
-            continue
-        if name == _CACHE and (data_dir / name).is_dir():
-            yield from _cache_units(data_dir)
-        else:
-            yield name
-
-
-def _cache_units(data_dir: Path) -> Iterator[str]:
-    for name in os.listdir(data_dir / _CACHE):
-        if name == "image" and (data_dir / _CACHE / name).is_dir():
-            yield from (f"{_CACHE}/{name}/{each}" for each in os.listdir(data_dir / _CACHE / name))
-        else:
-            yield f"{_CACHE}/{name}"
-
-
 def what_stops(parts: Parts, around: Surroundings) -> str:
     """The name of what would be stopped; empty when nothing runs. Raises RestoreError when it cannot be stopped."""
     quiescer = parts.quiescer
-    if quiescer and Quiesce.STOP in quiescer.modes:
-        return "" if quiescer.observe().state is InstanceState.STOPPED else quiescer.name
+    can_stop = quiescer is not None and Quiesce.STOP in quiescer.modes
+    if quiescer and can_stop and quiescer.observe().state is not InstanceState.STOPPED:
+        return quiescer.name
     if around.holders.found:
         running = ", ".join(f"{each.name} ({each.pid})" for each in around.holders.found)
+        but = f"{quiescer.name} is stopped" if quiescer and can_stop else "nothing here can stop and start it"
         raise RestoreError(
-            f"Open WebUI runs on this directory ({running}), and nothing here can stop and start it",
+            f"Open WebUI runs on this directory ({running}), and {but}",
             hint="Stop it yourself first, or set instance.container or instance.systemd_unit. A container that its"
             " engine removes when it stops (--rm) cannot be restored in place.",
         )
-    if around.holders.hidden and os.geteuid() != 0:  # root misses only those that end meanwhile
+    if around.holders.hidden and os.geteuid() != 0 and not can_stop:  # root misses only those that end meanwhile
         raise RestoreError(
             f"{around.holders.hidden} processes of other users may have this directory open",
             hint="Run as root, so that it can be seen whether Open WebUI runs.",
@@ -137,7 +165,7 @@ def what_stops(parts: Parts, around: Surroundings) -> str:
     return ""
 
 
-def _demand_known_schema(manifest: Manifest, components: Sequence[Component], application: Application) -> None:
+def demand_known_schema(manifest: Manifest, components: Sequence[Component], application: Application) -> None:
     """Refuse what the application to be started would not open, or worse, would half migrate."""
     known = application.revisions()
     if Component.DATABASE not in components or known is None or not manifest.application.alembic_head:
@@ -151,19 +179,8 @@ def _demand_known_schema(manifest: Manifest, components: Sequence[Component], ap
         )
 
 
-def _app_data_dir(data_dir: Path, around: Surroundings) -> str:
-    """Where the application sees the directory now: restored rows must name that."""
-    sight: Sight = look_at(data_dir)
-    seen = sight.facts.app_data_dir if sight.facts else ""
-    return seen or around.app_data_dir or os.fspath(data_dir)
-
-
 def _warnings(
-    data_dir: Path,
-    manifest: Manifest,
-    components: Sequence[Component],
-    application: Application,
-    exchanged: Sequence[str],
+    manifest: Manifest, components: Sequence[Component], application: Application, sight: Sight | None
 ) -> Iterator[str]:
     together = {Component.DATABASE, Component.VECTORS, Component.UPLOADS}
     if together & set(components) and not together <= set(components):
@@ -171,25 +188,25 @@ def _warnings(
     yield from (f"the snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
     if application.revisions() is None:
         yield "the installed Open WebUI could not be asked which schemas it knows"
+    if Component.DATABASE in components:
+        yield from _schema_warnings(manifest, sight)
+    if sight is None:
+        yield f"there is no {DATABASE} now: is the disk or volume of the data directory mounted?"
+    elif sight.damage:
+        yield f"today's data are damaged, and set aside as they are: {sight.damage}"
+
+
+def _link_warnings(data_dir: Path, exchanged: Sequence[str]) -> Iterator[str]:
     for name in exchanged:
         if (data_dir / name).is_symlink():
             yield f"{name} is a link to {(data_dir / name).readlink()}: the restored data will lie in {data_dir} itself"
 
 
-def _key_warnings(parts: Parts, found: Found, manifest: Manifest, around: Surroundings) -> Iterator[str]:
-    """The key lies outside the data and is not exchanged with them: whether the instance has the snapshot's."""
-    stored = read_key(parts, found, Watch()) if manifest.secret_key.found else None
-    lost = "; ".join(manifest.secret_key.needed_because)
-    if stored is None:
-        if lost:
-            yield f"the snapshot holds no secret key; the instance keeps its own, which may not open: {lost}"
-        return
-    if around.key and around.key.key.reveal().strip() == stored.reveal().strip():
-        return
-    has = f"has another one ({around.key.source})" if around.key else "has none that was found"
-    how = "start the container anew with WEBUI_SECRET_KEY set to it" if around.container else "give it to Open WebUI"
-    yield (
-        f"the secret key of the snapshot is not restored in place, and the instance {has}: everybody must sign in again"
-        f"{f', and these cannot be opened: {lost}' if lost else ''}. To have it back: `restore {manifest.id}"
-        f" --component secret_key --target DIR`, then {how} (DIR/outside/webui_secret_key)"
-    )
+def _schema_warnings(manifest: Manifest, sight: Sight | None) -> Iterator[str]:
+    """Revisions are hashes without an order, but the application knows this one, or it would have been refused."""
+    then, now = manifest.application.alembic_head, sight.facts.alembic_head if sight and sight.facts else ""
+    if then and now and then != now:
+        yield (
+            f"the snapshot's schema ({then}) is not the one of today's data ({now}): it is older, and Open WebUI will"
+            " migrate it at its start"
+        )

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from owui_vault.config import default_state_dir
 from owui_vault.instance.application import ProcessApplication
+from owui_vault.instance.locate import folder_at
 from owui_vault.model import (
     NEVER,
     Component,
@@ -34,7 +35,7 @@ from owui_vault.model import (
     VerifyReport,
     ignore_progress,
 )
-from owui_vault.ports import Application, Clock, Held, Notifier, Quiescer
+from owui_vault.ports import Application, Clock, Held, Notifier, Placed, Quiescer
 from owui_vault.system.clock import SystemClock
 from owui_vault.vault import prune as pruning
 from owui_vault.vault.containers import located
@@ -45,7 +46,7 @@ from owui_vault.vault.listing import list_snapshots
 from owui_vault.vault.naming import demand_names
 from owui_vault.vault.parts import Container, DataDirectory, Limits, Parts, Repository, Watch
 from owui_vault.vault.reading import find, read_manifest
-from owui_vault.vault.recover import recover
+from owui_vault.vault.recover import recover, recover_first
 from owui_vault.vault.replace import discard_all, replace_data, undo_last
 from owui_vault.vault.replacement import ReplacementRequest, plan_replacement
 from owui_vault.vault.restore import RestoreRequest, restore
@@ -120,6 +121,7 @@ class Vault:
         another one began.
         """
         with self._located() if adopt else self._operation() as parts:
+            recover_first(parts)
             fingerprint = (current_fingerprint(parts) or "") if adopt else ""
             return initialize(parts, InitializeRequest(names=names, adopt=adopt, again=again), fingerprint)
 
@@ -187,6 +189,7 @@ class Vault:
             instance=instance,
         )
         with self._operation() as parts:
+            recover_first(parts)
             return restore(parts, request)
 
     def plan_prune(
@@ -201,6 +204,7 @@ class Vault:
     ) -> PruneReport:
         """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
         with self._operation() as parts:
+            recover_first(parts)
             return pruning.prune(parts, plan, _watch(progress, cancel))
 
     def verify(  # noqa: PLR0913  each may be left out
@@ -263,7 +267,7 @@ class Vault:
             yield held
 
     def recover(self) -> RecoverReport:
-        """Finish or undo what a killed run left behind; also the beginning of every snapshot."""
+        """Finish or undo what a killed run left behind; also the beginning of every operation that writes."""
         with self._located() as parts:
             return recover(parts)
 
@@ -282,7 +286,9 @@ class Vault:
 def _application(parts: Parts) -> Application:
     if parts.application:
         return parts.application
-    return ProcessApplication(parts.look_around().holders, parts.clock)
+    data_dir = folder_at(parts.the_instance().path)
+    places = (data_dir, *(parts.quiescer.places() if isinstance(parts.quiescer, Placed) else ()))
+    return ProcessApplication(parts.look_around().holders, parts.clock, places=places)
 
 
 def _watch(progress: ProgressSink | None, cancel: threading.Event | None) -> Watch:

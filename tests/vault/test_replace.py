@@ -6,84 +6,24 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from owui_vault import (
     Component,
     ContentMismatchError,
-    DataDirectory,
     Deadline,
     InstanceState,
     Quiesce,
     QuiesceError,
-    Repository,
     RepositoryDamagedError,
     RestoreError,
-    ResumeError,
     RollbackError,
-    Secret,
     TargetError,
-    Vault,
 )
-from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.fakes import FakeQuiescer
-from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
-
-
-@dataclass
-class FakeApplication:
-    """An application that knows some schemas and comes up, or does not, as often as told."""
-
-    known: frozenset[str] | None = frozenset({"aaaaaaaaaaaa"})
-    failures: int = 0
-    asked: list[float] = field(default_factory=list)
-
-    def revisions(self) -> frozenset[str] | None:
-        return self.known
-
-    def wait_until_healthy(self, deadline: Deadline) -> str:
-        self.asked.append(deadline.remaining())
-        if self.failures:
-            self.failures -= 1
-            raise ResumeError("it does not answer")
-        return "answers"
-
-
-class House:
-    """An instance, its vault, and one snapshot of an earlier state."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data_dir = folder / "data"
-        make_small_instance(self.data_dir)
-        self.folder = folder
-        self.quiescer = FakeQuiescer(folder)
-        self.application = FakeApplication()
-        self.vault = self.a_vault()
-        self.vault.initialize()
-        use_small_instance(self.data_dir, "earlier")
-        self.earlier = state_of_small_instance(self.data_dir)
-        self.snapshot = self.vault.snapshot().id
-        use_small_instance(self.data_dir, "later")
-        (self.data_dir / "audit.log").write_text("stays")
-        self.later = self.state()
-
-    def a_vault(self) -> Vault:
-        engine = DirectoryEngine(self.folder / "repository", Secret("x"))
-        return Vault(
-            DataDirectory(self.data_dir),
-            [Repository("one", engine)],
-            quiescer=self.quiescer,
-            application=self.application,
-            state_dir=self.folder / "state",
-        )
-
-    def state(self) -> dict[str, str]:
-        return state_of_small_instance(self.data_dir)
-
-    def runs(self) -> bool:
-        return self.quiescer.observe().state is InstanceState.RUNNING
+from owui_vault.testing.small_instance import state_of_small_instance, use_small_instance
+from tests.vault.house import House
 
 
 @pytest.fixture

@@ -3,12 +3,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from owui_vault.vault.swap import Swap, exchange, is_complete, read_back, undo, write_down
+from owui_vault import RollbackError
+from owui_vault.vault.swap import Swap, exchange, is_complete, lead_back, read_back, undo, with_side_files, write_down
 
 PARTS = ("cache/functions", "uploads", "webui.db", "webui.db-wal")
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Where an exchange is written down: that tells which data directory it is of."""
+    return tmp_path / "data/.owui-vault/swap.json"
 
 
 @pytest.fixture
@@ -89,11 +97,11 @@ def killed(swap: Swap, path: Path, direction: str, renames: int) -> bool:
 
 
 @pytest.mark.parametrize("renames", range(7))
-def test_a_crash_at_any_rename_can_be_undone_and_finished(swap: Swap, tmp_path: Path, renames: int) -> None:
+def test_a_crash_at_any_rename_can_be_undone_and_finished(swap: Swap, record: Path, renames: int) -> None:
     before = tree(swap.data_dir)
-    was_killed = killed(swap, tmp_path / "swap.json", "exchange", renames)
+    was_killed = killed(swap, record, "exchange", renames)
     assert was_killed == (renames < 6)
-    assert killed(swap, tmp_path / "swap.json", "undo", max(0, renames - 1)) == (renames > 0)
+    assert killed(swap, record, "undo", max(0, renames - 1)) == (renames > 0)
     undo(swap)
     assert tree(swap.data_dir) == before
     exchange(swap)
@@ -103,20 +111,95 @@ def test_a_crash_at_any_rename_can_be_undone_and_finished(swap: Swap, tmp_path: 
 
 @pytest.mark.parametrize("renames", range(7))
 def test_the_program_goes_back_unless_it_was_complete_and_then_runs_the_command(
-    swap: Swap, tmp_path: Path, renames: int
+    swap: Swap, record: Path, renames: int
 ) -> None:
     before = tree(swap.data_dir)
-    killed(swap, tmp_path / "swap.json", "exchange", renames)
-    program = [sys.executable, "-m", "owui_vault.vault.swap", str(tmp_path / "swap.json"), "/bin/echo", "started"]
+    killed(swap, record, "exchange", renames)
+    program = [sys.executable, "-m", "owui_vault.vault.leading_back", str(record), "/bin/echo", "started"]
     done = subprocess.run(program, check=True, capture_output=True, text=True)
     assert done.stdout == "started\n"
     assert (tree(swap.data_dir) == before) == (renames < 6)
 
 
-def test_what_was_written_down_is_read_back(swap: Swap, tmp_path: Path) -> None:
-    write_down(swap, tmp_path / "swap.json")
-    assert read_back(tmp_path / "swap.json") == swap
-    assert json.loads((tmp_path / "swap.json").read_bytes())["parts"] == list(PARTS)
+def test_what_was_written_down_is_read_back(swap: Swap, record: Path) -> None:
+    write_down(swap, record)
+    assert read_back(record) == swap
+    assert json.loads(record.read_bytes())["parts"] == list(PARTS)
+
+
+@pytest.mark.parametrize("renames", range(1, 6))
+def test_a_directory_that_has_another_path_by_then_is_led_back_all_the_same(
+    swap: Swap, record: Path, tmp_path: Path, renames: int
+) -> None:
+    before = tree(swap.data_dir)
+    killed(swap, record, "exchange", renames)
+    moved = swap.data_dir.rename(tmp_path / "elsewhere")
+    swap.data_dir.mkdir()
+    (swap.data_dir / "webui.db").write_text("of another instance, at the old path")
+    assert lead_back(moved / ".owui-vault/swap.json") is None
+    assert tree(moved) == before
+    assert tree(swap.data_dir) == {"webui.db": "of another instance, at the old path"}
+    assert not (moved / ".owui-vault/swap.json").exists()
+    assert not (moved / ".owui-vault/aside").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        '{"format": 2}',
+        '{"format": 1, "new": "../new", "aside": "aside", "parts": [], "old": [], "key": "", "back": false}',
+        '{"format": 1, "new": "new", "aside": "/aside", "parts": [], "old": [], "key": "", "back": false}',
+        '{"format": 1, "new": "new", "aside": "aside", "parts": ["../x"], "old": [], "key": "", "back": false}',
+    ],
+)
+def test_what_makes_no_sense_is_left_alone(swap: Swap, record: Path, text: str) -> None:
+    record.write_text(text)
+    before = tree(swap.data_dir)
+    with pytest.raises(RollbackError, match="cannot be understood"):
+        lead_back(record)
+    program = [sys.executable, "-m", "owui_vault.vault.leading_back", str(record), "/bin/echo", "started"]
+    done = subprocess.run(program, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be understood" in done.stderr
+    assert tree(swap.data_dir) == before
+
+
+def test_what_sqlite_puts_beside_a_new_database_does_not_stay_beside_the_old_one(swap: Swap) -> None:
+    """A journal of the one would be played back into the other."""
+    swap = replace(swap, parts=with_side_files(swap.parts))
+    (swap.data_dir / "webui.db-wal").unlink()
+    swap = replace(swap, old=swap.old - {"webui.db-wal"})
+    before = tree(swap.data_dir)
+    exchange(swap)
+    for suffix in ("-wal", "-shm", "-journal"):
+        (swap.data_dir / f"webui.db{suffix}").write_text("of the new database")
+    undo(swap)
+    assert tree(swap.data_dir) == before
+
+
+def test_nothing_is_led_back_twice(swap: Swap, record: Path) -> None:
+    """Once the record is struck the instance runs, and what it makes anew is its own."""
+    exchange(swap)
+    write_down(replace(swap, back=True), record)
+    lead_back(record)
+    (swap.data_dir / "cache/functions").mkdir(parents=True)
+    before = tree(swap.data_dir)
+    lead_back(record)
+    assert tree(swap.data_dir) == before
+
+
+def test_nothing_moves_under_somebody_who_has_it_open(swap: Swap, record: Path) -> None:
+    killed(swap, record, "exchange", 5)
+    before = tree(swap.data_dir)
+    program = [sys.executable, "-m", "owui_vault.vault.leading_back", str(record), "/bin/echo", "started"]
+    with (swap.aside / "webui.db").open("rb") as opened, subprocess.Popen(["sleep", "60"], stdin=opened) as reader:
+        done = subprocess.run(program, check=False, capture_output=True, text=True)
+        reader.kill()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "still has the data open" in done.stderr
+    assert tree(swap.data_dir) == before
 
 
 def test_a_link_is_moved_and_not_followed(swap: Swap, tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""Leading a half done exchange back before the instance is started, without the run that began it.
+
+`python -m owui_vault.vault.leading_back FILE [COMMAND…]` undoes the exchange that FILE describes unless it was
+complete, then becomes COMMAND. The guardian and `recover` run it. Where the exchange was complete once and is on its
+way back, the instance may still run on what shall go: it is stopped first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from owui_vault.errors import QuiesceError, RollbackError, VaultError
+from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
+from owui_vault.instance.processes import find_holders
+from owui_vault.quiesce.command import RESCUE_ENVIRONMENT, down_command
+from owui_vault.system.process import Command, run
+from owui_vault.vault.swap import Swap, lead_back, places, unsettled
+
+MODULE = "owui_vault.vault.leading_back"
+_STOP_SECONDS = 80.0  # a guardian gives one rescue 90
+_DATABASES = (DATABASE, VECTOR_DATABASE)
+
+
+def demand_nobody(data_dir: Path, swap: Swap | None = None) -> None:
+    """Raise QuiesceError while somebody has a database open, wherever the exchange has put it.
+
+    Whoever has would go on writing into what is moved away under it.
+    """
+    databases = tuple(places(swap, _DATABASES)) if swap else tuple(data_dir / name for name in _DATABASES)
+    left = find_holders(databases).found
+    if left:
+        raise QuiesceError(
+            f"{', '.join(f'{each.name} ({each.pid})' for each in left)} still has the data open in {data_dir}",
+            hint="Another instance works on the same directory, or somebody started this one; stop it first.",
+        )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Undo what is half done, then become COMMAND. What hinders goes to stderr, and nothing is started."""
+    path, command = Path(argv[0]), tuple(argv[1:])
+    try:
+        swap = unsettled(path)
+        if swap:
+            if swap.back:
+                _stop(command)
+            demand_nobody(swap.data_dir, swap)
+            lead_back(path)
+    except (OSError, VaultError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if command:
+        os.execv(command[0], command)  # noqa: S606  the guardian's own command, without a shell
+    return 0
+
+
+def _stop(command: Sequence[str]) -> None:
+    """Only our own rescues know how. Under another's, nobody may have the data open: that is looked at next."""
+    down = down_command(tuple(command))
+    if not down:
+        return
+    done = run(Command(argv=down, environment=RESCUE_ENVIRONMENT, timeout_seconds=_STOP_SECONDS))
+    if done.status:
+        raise RollbackError(f"what runs on the restored data could not be stopped: {done.stderr_tail.strip()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""Whether parts of a data directory can be exchanged by renames at all: known before anything is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from owui_vault.errors import RestoreError
+from owui_vault.system.filesystem import mount_points
+
+
+def demand_renamable(data_dir: Path, names: Iterable[str]) -> None:
+    """Raise RestoreError unless each part lies in the data directory's own mount, and none is a mount point."""
+    mounts = frozenset(mount_points())
+    for name in names:
+        reason = _hindrance(data_dir, name, mounts)
+        if reason:
+            raise RestoreError(
+                f"{name} in {data_dir} cannot be exchanged by a rename: {reason}",
+                hint="Restore the other parts in place (`--component`), or everything into a new directory (`--target`)"
+                " and copy that part by hand while Open WebUI is stopped.",
+            )
+
+
+def _hindrance(data_dir: Path, name: str, mounts: Collection[Path]) -> str:
+    parent = (data_dir / name).parent
+    while not parent.exists():  # made when it is needed
+        parent = parent.parent
+    parent = parent.resolve()
+    real = parent / Path(name).name
+    below = sorted(each for each in mounts if each.is_relative_to(real))
+    if below:
+        return f"{below[0]} is a mount point"
+    if parent.stat().st_dev != data_dir.stat().st_dev or _mount_of(parent, mounts) != _mount_of(data_dir, mounts):
+        return f"{parent} lies on another file system"
+    return ""
+
+
+def _mount_of(path: Path, mounts: Collection[Path]) -> Path:
+    """The mount that a path lies in."""
+    return max(
+        (each for each in mounts if path.is_relative_to(each)), key=lambda each: len(each.parts), default=Path("/")
+    )
