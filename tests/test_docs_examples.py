@@ -269,4 +269,5 @@ def test_the_first_snapshot_of_the_installation_page_works(
     lines = [line for block in blocks(page, "console") for line in shell_lines(block)]
     lines = [line for line in lines if not line.startswith(("apt ", "python3 -m venv", "/opt/owui-vault/bin/pip "))]
     configuration = blocks(CONFIGURATION, "yaml")[0].text
-    assert "complete" in typed_until_configured(lines, configuration, places, tmp_path)
+    typed_until_configured(lines, configuration, places, tmp_path)  # INCOMPLETE would end with another status than 0
+    assert len(list((tmp_path / "repository" / "snapshots").iterdir())) == 1
