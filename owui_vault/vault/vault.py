@@ -164,7 +164,7 @@ class Vault:
         Here as below `instance` names a series, where there are several. An exact id needs none.
         """
         with self._operation() as parts:
-            return read_manifest(parts, find(parts, snapshot, repository, Watch()), Watch())
+            return read_manifest(parts, find(parts, snapshot, repository, Watch(), instance), Watch())
 
     def restore(  # noqa: PLR0913  each may be left out
         self,
@@ -174,9 +174,9 @@ class Vault:
         repository: str | None = None,
         app_data_dir: str | None = None,
         *,
+        instance: str | None = None,
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
-        instance: str | None = None,
     ) -> RestoreReport:
         """Write a snapshot into a new or empty directory and check it against its manifest."""
         request = RestoreRequest(
@@ -184,9 +184,9 @@ class Vault:
             target=target,
             components=components,
             repository=repository,
+            instance=instance,
             app_data_dir=app_data_dir,
             watch=_watch(progress, cancel),
-            instance=instance,
         )
         with self._operation() as parts:
             recover_first(parts)
@@ -213,11 +213,11 @@ class Vault:
         repository: str | None = None,
         read_data: float = 0.0,
         *,
+        instance: str | None = None,
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
     ) -> VerifyReport:
         """Hold what a repository gives back against the manifest. What is wrong is in `report.problems`."""
-        instance: str | None = None,
         request = VerifyRequest(
             snapshot=snapshot,
             repository=repository,
