@@ -13,7 +13,7 @@ from pathlib import Path
 from owui_vault.engines.environment import private_folder
 from owui_vault.engines.restic_errors import ENGINE
 from owui_vault.engines.restic_output import Document, document_of
-from owui_vault.engines.restic_program import Restic
+from owui_vault.engines.restic_program import Restic, Sinks
 from owui_vault.errors import RepositoryDamagedError
 
 _UNDECODABLE = "\ufffd"  # what restic's JSON makes of every byte that is not UTF-8
@@ -86,7 +86,7 @@ def check_tree(restic: Restic, engine_id: str, target: Path) -> None:
     if mark.exists() and not any(target.iterdir()):
         return
     check = TreeCheck(target)
-    restic.insist("ls", "--json", "--no-lock", engine_id, on_stdout=check.stdout)
+    restic.insist("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=check.stdout))
     mark.touch()
 
 

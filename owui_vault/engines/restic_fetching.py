@@ -13,7 +13,7 @@ from owui_vault.engines.restic_checking import check_tree
 from owui_vault.engines.restic_errors import ENGINE, kind_of
 from owui_vault.engines.restic_names import UNDECODABLE, ExactNames, is_plain
 from owui_vault.engines.restic_output import RestoreReader, document_of, entry_of
-from owui_vault.engines.restic_program import Restic, Said
+from owui_vault.engines.restic_program import Bounds, Restic, Said, Sinks
 from owui_vault.engines.restic_watching import TargetWatch
 from owui_vault.errors import EngineError, NoSpaceError, RepositoryFullError, SnapshotMissingError
 from owui_vault.model import Entry
@@ -43,7 +43,7 @@ def contents(restic: Restic, engine_id: str) -> Iterator[Entry]:
     _check_id(restic, engine_id)
     listing = _Listing(restic.call.folder)
     try:
-        said = restic.run("ls", "--json", "--no-lock", engine_id, on_stdout=listing.stdout)
+        said = restic.run("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=listing.stdout))
         # restic < 0.16 ends with status 0 when it ignores what it was asked for
         if said.status != 0 or any(line.startswith("Ignoring") for line in said.stderr):
             raise restic.error(said.status or None, said.stderr, said.argv)
@@ -118,9 +118,11 @@ def _restore(restic: Restic, engine_id: str, target: Path, patterns: Sequence[st
     includes = [word for pattern in patterns for word in ("--include", pattern)]
     arguments = ("restore", "--no-lock", "--target", str(target), *includes, engine_id)
     if tells:
-        return restic.run("--json", *arguments, on_stdout=reader.stdout, on_stderr=reader.stderr)
-    watch = TargetWatch(target, restic.call)
-    return restic.run(*arguments, on_stdout=reader.stdout, on_stderr=reader.stderr, watch=watch)
+        return restic.run("--json", *arguments, sinks=Sinks(stdout=reader.stdout), watch=reader.watch)
+    looking = TargetWatch(target, restic.call, reader.watch)
+    said = restic.run(*arguments, watch=reader.watch, bounds=Bounds(cancel=looking))
+    looking.look()
+    return said
 
 
 def _restore_error(restic: Restic, said: Said, target: Path) -> Exception:

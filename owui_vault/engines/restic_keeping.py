@@ -10,7 +10,7 @@ from owui_vault.engines import restic_doubts, restic_questions
 from owui_vault.engines.labels import label_to_tags
 from owui_vault.engines.restic_errors import ENGINE, kind_of
 from owui_vault.engines.restic_output import freed_bytes, problems_in, snapshots_of
-from owui_vault.engines.restic_program import Restic
+from owui_vault.engines.restic_program import Restic, Sinks
 from owui_vault.engines.restic_watching import TextWatch
 from owui_vault.errors import (
     EngineError,
@@ -152,17 +152,17 @@ def _forget(restic: Restic, engine_ids: Sequence[str]) -> None:
 def compact(restic: Restic) -> int | None:
     """Prune. Answers how much that freed, as far as restic's own rounded number tells."""
     restic.call.progress(Progress(step=Step.COMPACT))
-    watch = TextWatch(restic.call)
-    restic.insist("prune", on_stdout=watch.stdout, on_stderr=watch.stderr)
-    return freed_bytes(watch.lines)
+    text = TextWatch(restic.call, Step.COMPACT)
+    restic.insist("prune", sinks=Sinks(stdout=text.stdout), watch=text.watch)
+    return freed_bytes(text.lines)
 
 
 def verify(restic: Restic, read_data: float) -> tuple[str, ...]:
     """Check structure, and this share of the data."""
     restic.call.progress(Progress(step=Step.VERIFY))
-    watch = TextWatch(restic.call)
+    text = TextWatch(restic.call, Step.VERIFY)
     share = [] if read_data <= 0 else ["--read-data"] if read_data >= 1 else [f"--read-data-subset={read_data:.4%}"]
-    said = restic.run("check", *share, on_stdout=watch.stdout, on_stderr=watch.stderr)
+    said = restic.run("check", *share, sinks=Sinks(stdout=text.stdout), watch=text.watch)
     if said.status == 0:
         return ()
     if issubclass(kind_of(said.status, "\n".join(said.stderr)), _KEEPS_FROM_LOOKING):

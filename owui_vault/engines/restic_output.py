@@ -96,7 +96,7 @@ class BackupReader:
     def __init__(self, tree: Path, call: Call, on_skipped: Callable[[], None] = lambda: None) -> None:
         self._tree = tree.resolve()
         self._call = call
-        self._watch = Watch(call)
+        self.watch = Watch(call)
         self._done = 0
         self._on_skipped = on_skipped
         self._skipped: dict[str, str] = {}
@@ -117,14 +117,13 @@ class BackupReader:
                 self.summary = _summary_of(document)
 
     def _progress(self, document: Document) -> None:
-        self._watch.see((document.get("bytes_done"), document.get("files_done")))
+        self.watch.see((document.get("bytes_done"), document.get("files_done")))
         self._done = max(self._done, int(document.get("bytes_done") or 0))
         total = document.get("total_bytes")
         self._call.progress(Progress(step=Step.STORE, done_bytes=self._done, total_bytes=total))
 
     def stderr(self, line: str) -> None:
-        """An unreadable file, a retry, or something for the error message."""
-        self._watch.hear(line)
+        """An unreadable file, or something for the error message."""
         document = document_of(line) or {}
         if document.get("message_type") == "error" and document.get("during") != "scan":
             self._on_skipped()
@@ -158,11 +157,11 @@ def _summary_of(document: Document) -> Summary:
 
 
 class RestoreReader:
-    """Takes the lines of `restic restore`: JSON with 0.17 and later, text before."""
+    """Takes the lines of `restic restore --json`. restic < 0.17 has none: there, `watch` is moved by what arrives."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._watch = Watch(call)
+        self.watch = Watch(call)
         call.progress(Progress(step=Step.FETCH))
 
     def stdout(self, line: str) -> None:
@@ -170,12 +169,8 @@ class RestoreReader:
         document = document_of(line) or {}
         if document.get("message_type") in ("status", "summary"):
             done, total = int(document.get("bytes_restored") or 0), document.get("total_bytes")
-            self._watch.see((done, document.get("files_restored")))
+            self.watch.see((done, document.get("files_restored")))
             self._call.progress(Progress(step=Step.FETCH, done_bytes=done, total_bytes=total))
-
-    def stderr(self, line: str) -> None:
-        """A retry, or something for the error message."""
-        self._watch.hear(line)
 
 
 _ADVICE = re.compile(

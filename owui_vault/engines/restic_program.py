@@ -21,8 +21,9 @@ from owui_vault.engines import restic_questions as questions
 from owui_vault.engines.environment import engine_environment, private_folder, redact, reveal_all
 from owui_vault.engines.launching import launching
 from owui_vault.engines.restic_calls import Question, ask_restic
-from owui_vault.engines.restic_errors import error_for, message_of
+from owui_vault.engines.restic_errors import ENGINE, error_for, message_of
 from owui_vault.engines.restic_location import Location, password_in, probe, with_credentials
+from owui_vault.engines.restic_watching import LineWatch, Watch
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
 from owui_vault.model import NEVER
 from owui_vault.ports import Call, SecretSource
@@ -60,6 +61,23 @@ class Said:
     stdout: str
     stderr: tuple[str, ...]
     argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sinks:
+    """Who takes the lines. What nobody takes of stdout is kept."""
+
+    stdout: LineSink | None = None
+    stderr: LineSink | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How long a run may take in all and be silent, and who may end it, if not the `cancel` of the call."""
+
+    total: float | None = None
+    idle: float | None = None
+    cancel: threading.Event | None = None
 
 
 class Restic:
@@ -107,38 +125,38 @@ class Restic:
     def run(
         self,
         *arguments: str,
-        on_stdout: LineSink | None = None,
-        on_stderr: LineSink | None = None,
+        sinks: Sinks | None = None,
+        watch: Watch | None = None,
         cwd: Path | None = None,
-        short: bool = False,
-        watch: threading.Event | None = None,
+        bounds: Bounds | None = None,
     ) -> Said:
         """Run restic through our own door. The caller looks at the status.
 
-        `short` runs end after the total time of the call, others after its idle time, unless a `watch` looks after them
-        (and after `cancel`).
+        Whatever it does, it is ended when it goes on complaining that the repository does not answer.
         """
-        call, kept = self.call, deque[str](maxlen=_STDERR_LINES)
-
-        def hear(line: str) -> None:
-            kept.append(line)
-            if on_stderr:
-                on_stderr(line)
-
+        sinks, watch = sinks or Sinks(), watch or LineWatch(self.call)
+        bounds = bounds or Bounds(idle=self.call.idle_seconds)
+        record, kept = self._new_record(), deque[str](maxlen=_STDERR_LINES)
+        watch.follow(record)
         with ExitStack() as stack:
             secrets = (self._passphrase, self._told)
             descriptors = [stack.enter_context(process.secret_descriptor(text)) for text in secrets]
-            record = self._new_record()
             argv = (*self._base(*descriptors), *arguments)
             command = process.Command(
                 argv=(*launching(), "run", str(os.getpid()), str(record), "--", *argv),
+                name=ENGINE,
                 environment=self._environment,
                 cwd=cwd,
                 pass_fds=tuple(descriptors),
-                timeout_seconds=call.timeout_seconds if short else None,
-                idle_seconds=None if short or watch else call.idle_seconds,
+                timeout_seconds=bounds.total,
+                idle_seconds=bounds.idle,
             )
-            done = process.run(command, on_stdout=on_stdout, on_stderr=hear, cancel=watch or call.cancel)
+            done = process.run(
+                command,
+                on_stdout=_each(watch.heard, sinks.stdout) if sinks.stdout else None,
+                on_stderr=_each(kept.append, watch.hear, sinks.stderr),
+                cancel=bounds.cancel or self.call.cancel,
+            )
         if done.status >= 0:  # it ended by itself; else its record says that it may have left something behind
             record.unlink(missing_ok=True)
         if done.status in (launcher.CANNOT_RUN, launcher.PARENT_GONE):
@@ -146,14 +164,11 @@ class Restic:
         return Said(status=done.status, stdout=done.stdout, stderr=tuple(kept), argv=argv)
 
     def insist(
-        self,
-        *arguments: str,
-        on_stdout: LineSink | None = None,
-        on_stderr: LineSink | None = None,
-        short: bool = False,
+        self, *arguments: str, sinks: Sinks | None = None, watch: Watch | None = None, short: bool = False
     ) -> None:
-        """Run it, and raise what any other status than 0 means."""
-        said = self.run(*arguments, on_stdout=on_stdout, on_stderr=on_stderr, short=short)
+        """Run it, and raise what any other status than 0 means. `short` runs are bounded by their whole time."""
+        bounds = Bounds(total=self.call.timeout_seconds) if short else None
+        said = self.run(*arguments, sinks=sinks, watch=watch, bounds=bounds)
         if said.status != 0:
             raise self.error(said.status, said.stderr, said.argv)
 
@@ -217,6 +232,17 @@ def _identity(program: str) -> list[object]:
     """Changes whenever the program is replaced."""
     status = Path(program).stat()
     return [program, status.st_ino, status.st_size, status.st_mtime_ns]
+
+
+def _each(*sinks: LineSink | None) -> LineSink:
+    """One sink for all of these."""
+
+    def take(line: str) -> None:
+        for sink in sinks:
+            if sink:
+                sink(line)
+
+    return take
 
 
 def _numbers(version: str) -> tuple[int, ...]:

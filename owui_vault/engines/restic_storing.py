@@ -19,7 +19,7 @@ from owui_vault.engines.restic_doubts import believe, doubt
 from owui_vault.engines.restic_errors import ENGINE
 from owui_vault.engines.restic_keeping import as_labelled, forget, incomplete, set_label
 from owui_vault.engines.restic_output import BackupReader, Summary
-from owui_vault.engines.restic_program import Restic
+from owui_vault.engines.restic_program import Bounds, Restic, Sinks
 from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
 
@@ -36,7 +36,9 @@ def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
         wanted = replace(wanted, outcome=Outcome.INCOMPLETE)
     distrust = partial(doubt, restic.call.folder, wanted.id) if wanted.outcome is Outcome.COMPLETE else _nothing
     reader = BackupReader(tree, restic.call, on_skipped=distrust)
-    said = restic.run(*_command(wanted), on_stdout=reader.stdout, on_stderr=reader.stderr, cwd=tree)
+    sinks = Sinks(stdout=reader.stdout, stderr=reader.stderr)
+    bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
+    said = restic.run(*_command(wanted), sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
     if said.status == _NOT_EVERYTHING:
         distrust()
     if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +14,15 @@ from owui_vault.engines.restic_errors import error_for, kind_of
 from owui_vault.engines.restic_location import parse_location, password_in, with_credentials
 from owui_vault.engines.restic_output import (
     BackupReader,
-    RestoreReader,
     document_of,
     entry_of,
     freed_bytes,
     problems_in,
     snapshots_of,
 )
-from owui_vault.engines.restic_watching import TargetWatch, TextWatch
 from owui_vault.errors import (
     CancelledError,
     ConfigError,
-    DeadlineExceededError,
     EngineError,
     EngineOutputError,
     RepositoryDamagedError,
@@ -41,7 +35,7 @@ from owui_vault.errors import (
     SnapshotMissingError,
     WrongPassphraseError,
 )
-from owui_vault.model import Entry, Outcome, Progress, Secret, Step
+from owui_vault.model import Entry, Outcome, Secret
 from owui_vault.ports import Call
 from owui_vault.testing.engine_bench import make_label
 
@@ -213,63 +207,6 @@ def test_paths_are_read_without_their_slash() -> None:
 @pytest.mark.parametrize("line", ["", "text", "{half", "[1]", "5"])
 def test_lines_that_are_no_object_are_text(line: str) -> None:
     assert document_of(line) is None
-
-
-def impatient(folder: Path, events: list[Progress] | None = None, cancel: threading.Event | None = None) -> Call:
-    sink = (events if events is not None else []).append
-    return Call(folder=folder, idle_seconds=0.1, timeout_seconds=0.1, progress=sink, cancel=cancel or threading.Event())
-
-
-def repeat(act: Callable[[int], object], seconds: float = 5) -> None:
-    until = time.monotonic() + seconds
-    for number in itertools.count():
-        act(number)
-        time.sleep(0.02)
-        if time.monotonic() > until:
-            return
-
-
-def test_a_status_that_does_not_move_is_no_life(tmp_path: Path) -> None:
-    reader = BackupReader(tmp_path, impatient(tmp_path))
-    status = {"message_type": "status", "bytes_done": 5, "files_done": 1}
-    with pytest.raises(DeadlineExceededError):
-        repeat(lambda seconds: reader.stdout(json.dumps(status | {"seconds_elapsed": seconds})))
-
-
-def test_a_status_that_moves_is(tmp_path: Path) -> None:
-    events: list[Progress] = []
-    reader = BackupReader(tmp_path, impatient(tmp_path, events))
-    status = {"message_type": "status", "total_bytes": 99}
-    repeat(lambda done: reader.stdout(json.dumps(status | {"bytes_done": done})), seconds=0.3)
-    assert events[-1].done_bytes > 5
-    assert events[-1].total_bytes == 99
-
-
-def test_retries_without_end_are_an_unreachable_repository(tmp_path: Path) -> None:
-    reader = RestoreReader(impatient(tmp_path))
-    line = "Load(<data/1>) returned error, retrying after 1s: dial tcp: connect: connection refused"
-    with pytest.raises(RepositoryUnreachableError):
-        repeat(lambda _: reader.stderr(line))
-
-
-def test_the_clock_in_front_of_a_line_is_no_progress(tmp_path: Path) -> None:
-    watch = TextWatch(impatient(tmp_path))
-    with pytest.raises(DeadlineExceededError):
-        repeat(lambda number: watch.stdout(f"[0:{number:02}] 25.00%  1 / 4 packs"))
-
-
-def test_a_silent_restore_is_watched_by_what_it_writes(tmp_path: Path) -> None:
-    events: list[Progress] = []
-    cancel = threading.Event()
-    watch = TargetWatch(tmp_path, impatient(tmp_path, events, cancel))
-    (tmp_path / "new").write_bytes(b"x" * 100_000)
-    assert not watch.is_set()
-    assert events[-1] == Progress(step=Step.FETCH, done_bytes=events[-1].done_bytes)
-    assert events[-1].done_bytes >= 100_000
-    cancel.set()
-    assert watch.is_set()
-    with pytest.raises(DeadlineExceededError):
-        repeat(lambda _: watch.is_set())
 
 
 def test_credentials_of_a_rest_server_leave_the_environment() -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -171,3 +173,42 @@ def test_a_store_that_gets_nowhere_ends(tmp_path: Path, says: str) -> None:
         )
     assert time.monotonic() - started < 20
     assert descendants(os.getpid()) == []
+
+
+def slowly(bench: Bench, program: Path, *, kib_per_second: int) -> ResticEngine:
+    """An engine whose restic writes to the repository as over a slow line."""
+    script = bench.folder / "slow-restic"
+    script.write_text(f'#!/bin/sh\nexec {program} --limit-upload {kib_per_second} "$@"\n')
+    script.chmod(0o755)
+    return ResticEngine(str(bench.repository), Secret(PASSPHRASE), program=str(script))
+
+
+def test_a_slow_line_is_no_standstill(bench: Bench, restic_program: Path) -> None:
+    """All is read at once, and then no number of restic's moves until the packs are sent."""
+    bench.big(12_000_000)
+    call = replace(bench.call(), idle_seconds=4)
+    started = time.monotonic()
+    stored = slowly(bench, restic_program, kib_per_second=700).store(bench.tree, make_label(), call)
+    assert time.monotonic() - started > 8, "that was no slow line"
+    assert stored.snapshot.outcome is Outcome.COMPLETE
+
+
+def test_a_store_is_bounded_in_all_when_somebody_says_so(bench: Bench, restic_program: Path) -> None:
+    bench.big(12_000_000)
+    call = replace(bench.call(), store_seconds=3)
+    with pytest.raises(DeadlineExceededError, match="within 3 s"):
+        slowly(bench, restic_program, kib_per_second=300).store(bench.tree, make_label(), call)
+    assert bench.engine.snapshots(bench.call()) == ()
+
+
+def test_questions_are_answered_with_many_files_open(bench: Bench) -> None:
+    """select(2) takes no descriptor beyond 1,023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2000)), hard))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        bench.engine.inspect(bench.call())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for each in many:
+            os.close(each)
