@@ -8,10 +8,10 @@ every listing from here honours it, and the next run that may write settles it.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from owui_vault.engines.environment import private_folder
+from owui_vault.system.clock import SystemClock
 from owui_vault.system.files import write_durably
 
 _LONGEST_STORE_SECONDS = 7 * 24 * 3600.0
@@ -42,6 +42,7 @@ def believe(folder: Path, snapshot_id: str) -> None:
 def is_for_nothing(folder: Path, snapshot_id: str) -> bool:
     """Whether a snapshot that is not there will not come any more: the run that was about to store it is long over."""
     try:
-        return time.time() - (folder / "doubts" / snapshot_id).stat().st_mtime > _LONGEST_STORE_SECONDS
+        since = (folder / "doubts" / snapshot_id).stat().st_mtime
     except FileNotFoundError:
         return False
+    return SystemClock().now().timestamp() - since > _LONGEST_STORE_SECONDS
