@@ -40,7 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from owui_vault.model import SnapshotReport
+    from owui_vault.model import InitializeReport, PruneReport, SnapshotReport
 
 
 class VaultError(Exception):
@@ -48,7 +48,7 @@ class VaultError(Exception):
 
     `hint` is one sentence that says what to do next. `retryable` is true when the same call may succeed
     later without any change. `exit_code` is what the command line ends with. `report` is set by
-    `Vault.snapshot` when all repositories failed.
+    `Vault.snapshot`, `Vault.prune` and `Vault.initialize` when all repositories failed.
     """
 
     exit_code: int = 1
@@ -58,7 +58,7 @@ class VaultError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.report: SnapshotReport | None = None
+        self.report: SnapshotReport | PruneReport | InitializeReport | None = None
 
 
 class ConfigError(VaultError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from owui_vault.errors import VaultError
-from owui_vault.model import Outcome, PruneReport, SnapshotReport, VerifyReport
+from owui_vault.model import InitializeReport, Outcome, PruneReport, SnapshotReport, VerifyReport
 
 SIGNALLED = 128  # plus the number of the signal, as a shell says it
 DONE, FAILED, INCOMPLETE, NOT_AS_FOUND, WRONG = 0, 1, 3, 4, 5
@@ -22,6 +22,11 @@ def of_snapshot(report: SnapshotReport) -> int:
     """One of several repositories failed: 1. All failed: the vault raised."""
     codes = [_of_one(result.error) for result in report.repositories]
     return worst([*codes, DONE if report.outcome is Outcome.COMPLETE else INCOMPLETE])
+
+
+def of_initialize(report: InitializeReport) -> int:
+    """One of several repositories failed: 1. All failed: the vault raised."""
+    return worst(_of_one(result.error) for result in report.repositories)
 
 
 def of_prune(report: PruneReport) -> int:

@@ -15,6 +15,7 @@ from owui_vault.cli.sealing import seal
 from owui_vault.cli.session import Answer, Session
 from owui_vault.cli.settings import settings_for
 from owui_vault.errors import VaultError
+from owui_vault.model import InitializeReport, PruneReport, SnapshotReport
 from owui_vault.system.clock import SystemClock
 
 
@@ -66,7 +67,9 @@ def _inspect(session: Session) -> Answer:
 
 def _initialize(session: Session, request: requests.Initialize) -> Answer:
     report = session.vault.initialize(*request.names, adopt=request.adopt, again=request.again)
-    return Answer(value=report, show=lambda screen: tell.initialized(screen, report))
+    return Answer(
+        value=report, show=lambda screen: tell.initialized(screen, report), exit_code=codes.of_initialize(report)
+    )
 
 
 def _snapshot(session: Session, request: requests.TakeSnapshot) -> Answer:
@@ -135,5 +138,10 @@ def _recover(session: Session) -> Answer:
 
 def show_report_of(error: VaultError, screen: Screen) -> None:
     """How each repository fared, when all of them failed."""
-    if error.report:
-        tell.taken(screen, error.report)
+    match error.report:
+        case SnapshotReport() as report:
+            tell.taken(screen, report)
+        case InitializeReport() as report if len(report.repositories) > 1:
+            tell.initialized(screen, report)
+        case PruneReport() as report if len(report.repositories) > 1:
+            tell.pruned(screen, report)

@@ -8,6 +8,7 @@ from pathlib import Path
 from owui_vault.cli import tell_container
 from owui_vault.cli.phrases import count, duration, local, size
 from owui_vault.cli.screen import Screen
+from owui_vault.errors import VaultError
 from owui_vault.model import (
     InitializeReport,
     InstanceReport,
@@ -82,18 +83,30 @@ def secret_key(record: SecretKeyRecord) -> str:
 def initialized(screen: Screen, report: InitializeReport) -> None:
     """What `init` did, and what must be kept elsewhere."""
     for result in report.repositories:
-        done = "created" if result.created else "was there already"
-        screen.line(f"{result.repository}: {done}", style="green")
-    screen.heading("Keep this somewhere else, on paper or in a password manager: without it nothing comes back.")
-    for result in report.repositories:
+        if result.error:
+            _failed(screen, f"{result.repository}: FAILED", result.error)
+        else:
+            done = "created" if result.created else "was there already"
+            screen.line(f"{result.repository}: {done}", style="green")
+    there = [(result, result.info) for result in report.repositories if result.info]
+    if there:
+        screen.heading("Keep this somewhere else, on paper or in a password manager: without it nothing comes back.")
+    for result, info in there:
         screen.line()
         screen.pairs([
             ("repository", result.repository),
-            ("location", result.info.location),
-            ("engine", f"{result.info.engine} {result.info.engine_version}"),
-            ("id", result.info.id),
+            ("location", info.location),
+            ("engine", f"{info.engine} {info.engine_version}"),
+            ("id", info.id),
             ("passphrase", f"{result.passphrase_source} (keep the passphrase itself, not only this place)"),
         ])  # fmt: skip
+    warnings(screen, report.warnings)
+
+
+def _failed(screen: Screen, what: str, error: VaultError, indent: int = 2) -> None:
+    screen.line(f"{what}: {error.message}", style="bold red")
+    if error.hint:
+        screen.line(f"{' ' * indent}hint: {error.hint}")
 
 
 def taken(screen: Screen, report: SnapshotReport) -> None:
@@ -132,9 +145,7 @@ def _headline(report: SnapshotReport) -> tuple[str, str]:
 
 def _stored(screen: Screen, result: RepositoryResult) -> None:
     if result.error:
-        screen.line(f"  {result.repository}: FAILED: {result.error.message}", style="bold red")
-        if result.error.hint:
-            screen.line(f"    hint: {result.error.hint}")
+        _failed(screen, f"  {result.repository}: FAILED", result.error, indent=4)
         return
     added = f"{size(result.added_bytes)} added, {size(result.read_bytes)} read, {duration(result.took)}"
     screen.line(f"  {result.repository}: stored, {added}")
@@ -193,9 +204,7 @@ def _freed(screen: Screen, result: PruneResult) -> None:
     if result.removed or not result.error:
         screen.line(f"{result.repository}: {count(len(result.removed), 'snapshot')} removed{freed}")
     if result.error:
-        screen.line(f"{result.repository}: FAILED: {result.error.message}", style="bold red")
-        if result.error.hint:
-            screen.line(f"  hint: {result.error.hint}")
+        _failed(screen, f"{result.repository}: FAILED", result.error)
 
 
 def verified(screen: Screen, report: VerifyReport) -> None:

@@ -47,12 +47,13 @@ class SnapshotReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitializeResult:
-    """One repository, created or found as it should be."""
+    """One repository, created or found as it should be. Exactly one of `info` and `error` is set."""
 
     repository: str
-    info: RepositoryInfo
-    created: bool
+    info: RepositoryInfo | None = None
+    created: bool = False
     passphrase_source: str  # where the passphrase lies, never the passphrase
+    error: VaultError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class InitializeReport:
     """All repositories that were asked for."""
 
     repositories: tuple[InitializeResult, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

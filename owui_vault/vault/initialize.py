@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError
+from owui_vault.errors import CancelledError, ConfigError, RepositoryExistsError, RepositoryMissingError, VaultError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault.parts import Parts, Repository
 from owui_vault.vault.state import RepositoryMemory
-from owui_vault.vault.survey import patiently
+from owui_vault.vault.survey import demand_same_id, patiently
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,37 @@ class InitializeRequest:
 def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") -> InitializeReport:
     """Create each repository that is not there yet; an existing one that the passphrase opens is left as it is.
 
-    Raises RepositoryMissingError, with a hint, where a known repository is gone and `again` was not said.
+    A repository that fails does not keep the others from it: its error is in the report. Where a known one is gone and
+    `again` was not said, that is RepositoryMissingError. When all failed, the first error is raised with `.report`.
     """
-    results = tuple(_initialize_one(parts, each, request) for each in parts.select(request.names))
+    if request.adopt and not fingerprint:
+        raise ConfigError(
+            "there is nothing to adopt the series for: this instance has no user yet, or its database cannot be read",
+            hint="Create the first user, then run `init --adopt`.",
+        )
+    report = InitializeReport(
+        repositories=tuple(_attempt(parts, each, request) for each in parts.select(request.names))
+    )
+    errors = [result.error for result in report.repositories if result.error]
+    if len(errors) == len(report.repositories):
+        errors[0].report = report
+        raise errors[0]
     if request.adopt:
-        _adopt(parts, fingerprint)
-    return InitializeReport(repositories=results)
+        parts.state.adopt(parts.the_instance().name, fingerprint)
+    return report
+
+
+def _attempt(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
+    try:
+        return _initialize_one(parts, repository, request)
+    except CancelledError:
+        raise
+    except VaultError as error:
+        return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
+
+
+def _source(repository: Repository) -> str:
+    return repository.passphrase.describe() if repository.passphrase else "given by the caller"
 
 
 def _initialize_one(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
@@ -44,14 +69,14 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
         except RepositoryMissingError as error:
             _demand_unknown(known, repository, request, error)
             info, created = _create(parts, repository)
-        if not created:
-            _demand_same_id(known, info, request)
+        if not created and not request.again:
+            demand_same_id(known.id, info)
         parts.state.remember_repository(call.folder, info.id)
     return InitializeResult(
         repository=repository.name,
         info=info,
         created=created,
-        passphrase_source=repository.passphrase.describe() if repository.passphrase else "given by the caller",
+        passphrase_source=_source(repository),
     )
 
 
@@ -73,21 +98,3 @@ def _demand_unknown(
             engine=repository.engine.name,
             hint="Is its disk or share mounted? If it is gone for good, run `init --again`.",
         ) from error
-
-
-def _demand_same_id(known: RepositoryMemory, info: RepositoryInfo, request: InitializeRequest) -> None:
-    if known.id and known.id != info.id and not request.again:
-        raise RepositoryMissingError(
-            f"another repository ({info.id[:10]}) lies at {info.location} where {known.id[:10]} was",
-            engine=info.engine,
-            hint="Is the right disk or share mounted? If the old one is gone for good, run `init --again`.",
-        )
-
-
-def _adopt(parts: Parts, fingerprint: str) -> None:
-    if not fingerprint:
-        raise ConfigError(
-            "there is nothing to adopt the series for: this instance has no user yet, or its database cannot be read",
-            hint="Create the first user, then run `init --adopt`.",
-        )
-    parts.state.adopt(parts.the_instance().name, fingerprint)

@@ -87,10 +87,12 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
         _demand_unchanged(parts, each, watch)
     results = tuple(_prune_one(parts, each, watch) for each in plan.repositories)
     took = timedelta(seconds=parts.clock.monotonic() - started)
+    report = PruneReport(plan=plan, repositories=results, took=took)
     errors = [result.error for result in results if result.error and not result.removed]
     if errors and len(errors) == len(results):
+        errors[0].report = report
         raise errors[0]
-    return PruneReport(plan=plan, repositories=results, took=took)
+    return report
 
 
 def _demand_unchanged(parts: Parts, planned: RepositoryPrune, watch: Watch) -> None:

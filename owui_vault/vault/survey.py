@@ -15,7 +15,7 @@ from owui_vault.errors import (
     VaultError,
     WrongInstanceError,
 )
-from owui_vault.model import NEVER, Label, Outcome, Snapshot
+from owui_vault.model import NEVER, Label, Outcome, RepositoryInfo, Snapshot
 from owui_vault.vault.locate import newest_first
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.state import RepositoryMemory
@@ -87,11 +87,15 @@ def demand_same(parts: Parts, repository: Repository, watch: Watch | None = None
     """Raise RepositoryMissingError unless the repository has the id it had."""
     call = parts.call(repository, watch)
     known = parts.state.repository_memory(call.folder)
-    info = patiently(parts, lambda: repository.engine.inspect(call), watch)
-    if known.id and info.id != known.id:
+    demand_same_id(known.id, patiently(parts, lambda: repository.engine.inspect(call), watch))
+
+
+def demand_same_id(known: str, info: RepositoryInfo) -> None:
+    """Raise RepositoryMissingError when another repository answers than the known one."""
+    if known and info.id != known:
         raise RepositoryMissingError(
-            f"another repository ({info.id[:10]}) lies at {info.location} where {known.id[:10]} was",
-            engine=repository.engine.name,
+            f"another repository ({info.id[:10]}) lies at {info.location} where {known[:10]} was",
+            engine=info.engine,
             hint="Is the right disk or share mounted? If the old one is gone for good, run `init --again`.",
         )
 

@@ -11,11 +11,14 @@ from owui_vault.cli import codes
 from owui_vault.errors import (
     RepositoryFullError,
     RepositoryLockedError,
+    RepositoryMissingError,
     ResumeError,
     VaultError,
     WrongPassphraseError,
 )
 from owui_vault.model import (
+    InitializeReport,
+    InitializeResult,
     Outcome,
     PrunePlan,
     PruneReport,
@@ -69,9 +72,18 @@ def test_codes_of_pruning(errors: list[VaultError | None], code: int) -> None:
     assert codes.of_prune(report) == code
 
 
+def test_one_repository_of_several_that_could_not_be_made_is_1() -> None:
+    made = InitializeResult(repository="near", info=None, created=True, passphrase_source="file x")
+    failed = replace(made, repository="far", created=False, error=RepositoryMissingError("gone"))
+    assert codes.of_initialize(InitializeReport(repositories=(made,))) == 0
+    assert codes.of_initialize(InitializeReport(repositories=(made, failed))) == 1
+
+
 def test_a_problem_found_is_told(snapshot_report: SnapshotReport) -> None:
     (result,) = snapshot_report.repositories
     assert result.snapshot
-    report = VerifyReport(snapshot=result.snapshot, problems=(), warnings=(), read_data=0.0, took=timedelta(seconds=1))
+    report = VerifyReport(
+        snapshot=result.snapshot, repository="nas", problems=(), warnings=(), read_data=0.0, took=timedelta(seconds=1)
+    )
     assert codes.of_verify(report) == 0
     assert codes.of_verify(replace(report, problems=("pack 4e1c is damaged",))) == 5

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.cli import tell, tell_snapshots
+from owui_vault.cli.commands import show_report_of
 from owui_vault.cli.progress import shown
 from owui_vault.cli.screen import Screen, print_error, print_json
 from owui_vault.errors import EngineError, RepositoryFullError, VaultError
@@ -172,6 +173,21 @@ def test_init_ends_with_what_must_be_kept_elsewhere(screen: Screen, paper: io.St
     assert "nas: created\nfar: was there already" in before
     for claim in ("/mnt/nas", "restic 0.18.0", "3791e8c3", "file /etc/nas.pass"):
         assert claim in kept
+
+
+def test_init_says_what_it_made_and_what_not(screen: Screen, paper: io.StringIO) -> None:
+    info = RepositoryInfo(id="r1", location="/mnt/nas", engine="restic", engine_version="0.14.0")
+    made = InitializeResult(repository="near", info=info, created=True, passphrase_source="file x")
+    error = RepositoryFullError("no space left", hint="Free some.")
+    failed = InitializeResult(repository="far", passphrase_source="file x", error=error)
+    tell.initialized(screen, InitializeReport(repositories=(failed, made), warnings=("the file is open",)))
+    text = paper.getvalue()
+    assert "far: FAILED: no space left\n  hint: Free some.\nnear: created" in text
+    assert text.count("repository  ") == 1
+    assert "the file is open" in text
+    error.report = InitializeReport(repositories=(failed, failed))
+    show_report_of(error, screen)
+    assert paper.getvalue().count("far: FAILED") == 3
 
 
 def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: Manifest) -> None:

@@ -19,13 +19,16 @@ from owui_vault import (
     ConfigError,
     Container,
     DataDirectory,
+    InitializeReport,
     InstanceNotFoundError,
     Limits,
     LockHeldError,
     NoSpaceError,
     Outcome,
     Repository,
+    RepositoryInfo,
     RepositoryMissingError,
+    RepositoryUnreachableError,
     RestoreError,
     RetentionPolicy,
     Secret,
@@ -270,3 +273,21 @@ def test_names_that_could_not_be_written_down(tmp_path: Path, name: str) -> None
             Vault(instance, [Repository(repository, engine)], state_dir=tmp_path / "state", series=series)
         assert "a-z 0-9" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repository_that_cannot_be_made_does_not_hide_the_others(tmp_path: Path) -> None:
+    class Away(DirectoryEngine):
+        def inspect(self, call: Call) -> RepositoryInfo:
+            raise RepositoryUnreachableError("its host does not answer", hint="Look at the host.")
+
+    near = Repository("near", DirectoryEngine(tmp_path / "near", Secret("x")))
+    far, farther = (Repository(name, Away(tmp_path / name, Secret("x"))) for name in ("far", "farther"))
+    report = Vault(None, [far, near], state_dir=tmp_path / "state").initialize()
+    failed, made = report.repositories
+    assert isinstance(failed.error, RepositoryUnreachableError)
+    assert failed.info is None
+    assert (made.created, made.error) == (True, None)
+    with pytest.raises(RepositoryUnreachableError) as caught:
+        Vault(None, [far, farther], state_dir=tmp_path / "state").initialize()
+    assert isinstance(caught.value.report, InitializeReport)
+    assert [each.repository for each in caught.value.report.repositories] == ["far", "farther"]
