@@ -203,6 +203,15 @@ class Held(Protocol):
         """Raise QuiesceError unless it has been quiet, and the same one, since the beginning."""
 
 
+@runtime_checkable
+class NobodyHeld(Held, Protocol):
+    """A quiet in which nobody had to be held. It is believed, not enforced, so a capture does not rely on it alone."""
+
+    @property
+    def stopped_before(self) -> str:
+        """Who was found stopped."""
+
+
 class Quiet(Protocol):
     """How a capture asks for quiet: `with quiet(Quiesce.PAUSE, limit_seconds) as held: …`.
 

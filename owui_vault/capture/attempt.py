@@ -13,6 +13,7 @@ from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, Un
 from owui_vault.capture.marks import Mark, Walk, demand_layout
 from owui_vault.capture.pin import Pin, hold_all
 from owui_vault.capture.settle import clock_offset, tick, wall_ns
+from owui_vault.capture.watch import watch
 
 _CLOCK_STEP_SECONDS = 0.010
 
@@ -24,6 +25,12 @@ class Look:
     tree: dict[str, Mark]
     raw: dict[str, RawMark]
     unreadable: set[str]
+
+    def files(self) -> dict[tuple[int, int], str]:
+        """Names by device and inode."""
+        files = {(mark.device, mark.inode): name for name, mark in self.tree.items() if mark.is_file}
+        parts = ((name, mark) for name, raw in self.raw.items() for mark in raw.parts())
+        return files | {(mark.device, mark.inode): name for name, mark in parts}
 
     def unsettled(self, probe_ns: int) -> set[str]:
         """Names of what could have been changed after the look without any difference in its mark."""
@@ -55,19 +62,26 @@ class Instant:
 
 @dataclass(slots=True)
 class Attempt:
-    """The circumstances of one attempt. `frozen`: nobody is believed to run who could write."""
+    """The circumstances of one attempt.
+
+    `frozen`: nobody is believed to run who could write; who does all the same is named, and the attempt fails. `held`:
+    that is so because we froze or stopped them.
+    """
 
     bench: Bench
     raw: RawCopies
     frozen: bool
-    patience_seconds: float  # how long settling is waited for when frozen
+    held: bool
+    patience_seconds: float  # how long settling is waited for when everybody is seen to be frozen
     until: float
     settle_seconds: float = 0.0
+    databases: tuple[Database, ...] = ()
+    _all_seen: bool | None = None  # whether the kernel told of everybody that nobody else writes
 
     def run(self) -> Instant:
         """Steps 4 to 12 of the procedure. Raises AttemptFailedError, NoRoomError."""
         offset = clock_offset()
-        databases = classify(self.bench.job)
+        databases = self.databases = classify(self.bench.job)
         apart = [database for database in databases if not database.pinnable]
         pins: list[Pin] = []
         try:
@@ -95,8 +109,9 @@ class Attempt:
             try:
                 look = self.look(apart)
                 self._refuse_journals(apart, look)
+                self._refuse_writers(look)
                 unsettled = look.unsettled(self.bench.probe.now_ns())
-                impatient = self.frozen and time.monotonic() - began > self.patience_seconds
+                impatient = self.held and self._all_seen and time.monotonic() - began > self.patience_seconds
                 if not unsettled or impatient:
                     self._fence(apart, look)
                     self.settle_seconds += time.monotonic() - began
@@ -115,10 +130,23 @@ class Attempt:
         demand_layout(self.bench.job, tree)
         return Look(tree, {each.name: raw_mark(self.bench, each) for each in apart}, walk.unreadable)
 
+    def _refuse_writers(self, look: Look) -> None:
+        """Look once who else has the data open for writing. Where somebody may be unseen, only settled marks count."""
+        if not self.frozen or self._all_seen is not None:
+            return
+        watched = watch(self.bench.job, look.files(), self.databases, self.bench.mappers)
+        if watched.writers:
+            raise AttemptFailedError("; ".join(watched.writers))
+        self._all_seen = watched.complete
+
     def _refuse_journals(self, apart: Sequence[Database], look: Look) -> None:
-        """Pages are written only while a journal lives; in a freeze, and after a crash, it is taken along."""
+        """Pages are written only while a journal lives; where we hold the writer, and after a crash, it is taken along.
+
+        A transaction of somebody whom we do not hold would go on.
+        """
+        holding = self.frozen and self.held
         for database in apart:
-            if look.raw[database.name].journal_lives and not (self.frozen or database.left_journal):
+            if look.raw[database.name].journal_lives and not (holding or database.left_journal):
                 raise SourceChangedError(database.name, "is in a transaction")
 
     def _fence(self, apart: Sequence[Database], look: Look) -> None:

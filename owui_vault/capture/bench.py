@@ -33,6 +33,7 @@ class Bench:
     others: dict[str, Mark] = field(default_factory=dict)  # directories and symlinks
     unreadable: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)  # symlinks that point out of the data directory
+    mappers: dict[int, str] = field(default_factory=dict)  # processes that can write without a trace, and what
     copied_bytes: int = 0
     copying_seconds: float = 0.0
     _unlooked_bytes: int = 0

@@ -13,7 +13,7 @@ import re
 import signal
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,9 @@ from owui_vault.system.filesystem import open_to_read
 _SHM_DMS_BYTE = 128  # held shared by every connection that has the WAL index open
 _RESERVED_BYTE = 0x40000001  # held by whoever writes in rollback mode
 _FLOCK = struct.Struct("hhqqi4x") if struct.calcsize("P") == 8 else struct.Struct("hhqqi")
-_MAPPED_TO_WRITE = re.compile(rb"^\S+ .w.s \S+ \S+ (\d+) ", re.MULTILINE)
+_PENDING_BYTE = 0x40000000  # the first of those that SQLite locks in the database itself
+_LOCK_BYTES = 512
+_MAPPED_TO_WRITE = re.compile(rb"^\S+ .w.s \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(.*)", re.MULTILINE)
 _SHORT_SECONDS = 20
 _Plain = TypeVar("_Plain")  # whatever JSON can carry
 
@@ -56,9 +58,13 @@ def classify(job: Job) -> tuple[Database, ...]:
     )
 
 
-def mapped_inodes() -> frozenset[int]:
-    """Inodes that some process we may look at has mapped shared and writable: their changes move no time."""
-    found: set[int] = set()
+def mappings(files: Mapping[tuple[int, int], str]) -> dict[str, int]:
+    """Which of these files, by device and inode, somebody has mapped shared and writable, with that process.
+
+    Stores into a mapping move no time. What we may not look at is not seen.
+    """
+    found: dict[str, int] = {}
+    nameless = {inode: name for (device, inode), name in files.items() if not os.major(device)}
     for process in os.listdir("/proc"):
         if not process.isdigit():
             continue
@@ -66,8 +72,30 @@ def mapped_inodes() -> frozenset[int]:
             maps = Path(f"/proc/{process}/maps").read_bytes()
         except OSError:
             continue  # gone, or somebody else's
-        found.update(int(inode) for inode in _MAPPED_TO_WRITE.findall(maps) if inode != b"0")
-    return frozenset(found)
+        for major, minor, number, path in _MAPPED_TO_WRITE.findall(maps):
+            inode = int(number)
+            name = files.get((os.makedev(int(major, 16), int(minor, 16)), inode))
+            if name is None and int(major, 16) == 0 and inode in nameless:
+                # btrfs tells another device here than to stat, one for all its subvolumes; so the name must fit.
+                same = os.path.basename(nameless[inode]) == os.path.basename(os.fsdecode(path))
+                name = nameless[inode] if same else None
+            if name is not None:
+                found[name] = int(process)
+    return found
+
+
+def lock_holders(real: str) -> list[int]:
+    """Processes that hold a lock of SQLite's on a database, as far as the kernel names them: one for each file."""
+    found = []
+    for path, offset, length in ((real, _PENDING_BYTE, _LOCK_BYTES), (f"{real}-shm", _SHM_DMS_BYTE, 1)):
+        try:
+            descriptor = open_to_read(path)
+        except OSError:
+            continue
+        holder = _lock_holder(descriptor, offset, length)
+        if holder:
+            found.append(holder)
+    return found
 
 
 def in_short_process(work: Callable[[], list[_Plain]]) -> list[_Plain]:
@@ -137,8 +165,8 @@ def _pinning(real: str, status: os.stat_result, processes: tuple[int, ...]) -> d
     return judged(_lock_holder(descriptor, _SHM_DMS_BYTE), shm.inode, _SHM_DMS_BYTE, processes)
 
 
-def _lock_holder(descriptor: int, offset: int) -> int | None:
-    """The process that holds a lock on this byte; 0 for one in another process namespace, None for nobody."""
-    question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+def _lock_holder(descriptor: int, offset: int, length: int = 1) -> int | None:
+    """The process that holds a lock on these bytes; 0 for one in another process namespace, None for nobody."""
+    question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, length, 0)
     kind, _, _, _, process = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
     return None if kind == fcntl.F_UNLCK else process

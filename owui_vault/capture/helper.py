@@ -158,7 +158,14 @@ class Helper:
         self._release()
         until = time.monotonic() + number(message, "seconds")
         patience = number(message, "patience_seconds")
-        attempt = Attempt(self.bench, self.raw, bool(message["frozen"]), patience, until)
+        attempt = Attempt(
+            bench=self.bench,
+            raw=self.raw,
+            frozen=bool(message["frozen"]),
+            held=bool(message["held"]),
+            patience_seconds=patience,
+            until=until,
+        )
         fenced = self.bench.fences.seconds
         self.instant = attempt.run()
         return {

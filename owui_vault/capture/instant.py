@@ -30,7 +30,7 @@ from owui_vault.model import (
     Step,
     ignore_progress,
 )
-from owui_vault.ports import Candid, Clock, Quiet, Remarks, TimedQuiet
+from owui_vault.ports import Candid, Clock, NobodyHeld, Quiet, Remarks, TimedQuiet
 
 Examine = Callable[[Path], Findings]
 
@@ -165,7 +165,7 @@ class _Run:
         if not self._can(Quiesce.STOP):
             return None
         limit = self.limits.stop_seconds + 2 * self.worker.prepare().freeze_seconds
-        at = self._quiet_attempt(Quiesce.STOP, limit, lambda: self._cold_attempts(limit))
+        at = self._quiet_attempt(Quiesce.STOP, limit, lambda held: self._cold_attempts(limit, held))
         return self._conclude(at, last=True)
 
     def _can(self, mode: Quiesce) -> bool:
@@ -177,18 +177,22 @@ class _Run:
             tally.latest = f"{said}; {tally.latest}" if said else tally.latest
         return possible
 
-    def _frozen_attempt(self) -> datetime | None:
+    def _frozen_attempt(self, held: bool) -> datetime | None:
         seconds = self.limits.freeze_seconds * _SHARE_OF_FREEZE
-        return self.worker.attempt(frozen=True, seconds=seconds, patience_seconds=_PAUSE_PATIENCE_SECONDS)
+        patience = _PAUSE_PATIENCE_SECONDS
+        return self.worker.attempt(frozen=True, held=held, seconds=seconds, patience_seconds=patience)
 
-    def _cold_attempts(self, seconds: float) -> datetime | None:
+    def _cold_attempts(self, seconds: float, held: bool) -> datetime | None:
+        patience = _STOP_PATIENCE_SECONDS
         for _ in range(_STOP_ATTEMPTS):
-            at = self.worker.attempt(frozen=True, seconds=seconds, patience_seconds=_STOP_PATIENCE_SECONDS)
+            at = self.worker.attempt(frozen=True, held=held, seconds=seconds, patience_seconds=patience)
             if at is not None:
                 return at
         return None
 
-    def _quiet_attempt(self, mode: Quiesce, limit: float, attempt: Callable[[], datetime | None]) -> datetime | None:
+    def _quiet_attempt(
+        self, mode: Quiesce, limit: float, attempt: Callable[[bool], datetime | None]
+    ) -> datetime | None:
         """What `attempt` gives inside a quiet; None when the quiet could not be had or was broken."""
         if self.quiet is None:
             raise TypeError("nothing to make the instance quiet with")
@@ -196,7 +200,7 @@ class _Run:
         began = self._quiet_so_far()
         try:
             with self.quiet(mode, limit) as held:
-                at = attempt()
+                at = attempt(not isinstance(held, NobodyHeld))
                 held.confirm()
         except QuiesceError as error:
             tally.note(f"the {mode.value} did not hold: {error.message}")

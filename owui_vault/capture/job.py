@@ -62,6 +62,12 @@ class Job:
         """Whether a file lies beside or below a database that has a directory of its own, as HNSW files do."""
         return any(name.startswith(f"{os.path.dirname(each)}/") for each in self.databases if os.path.dirname(each))
 
+    def contains(self, path: str) -> bool:
+        """Whether a real path lies in the data, what is ours left out."""
+        homes = [self.data_dir, *(real for _, real in self.links)]
+        inside = any(path == home or path.startswith(f"{home}/") for home in homes)
+        return inside and not f"{path}/".startswith(f"{self.work_dir}/")
+
     def database_paths(self) -> frozenset[str]:
         """The real paths of all databases and of the files SQLite keeps beside them."""
         reals = [self.locate(name) for name in self.databases]

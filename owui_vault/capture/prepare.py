@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.capture.bench import Bench
-from owui_vault.capture.classify import Database, classify, in_short_process, mapped_inodes
+from owui_vault.capture.classify import Database, classify, in_short_process, mappings
 from owui_vault.capture.databases import RawCopies, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.marks import Mark, Walk, mark_of
@@ -132,16 +132,10 @@ def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, .
         mark = mark_of(database.real)
         if mark and mark.device != bench.probe.device:
             found.append(f"{database.name} lies on another file system than the stage")
-    return (*found, *_mapped(tree))
-
-
-def _mapped(tree: dict[str, Mark]) -> list[str]:
-    inodes = frozenset(in_short_process(lambda: sorted(mapped_inodes())))
-    return [
-        f"{name} is mapped by a process that can write to it without a trace"
-        for name, mark in tree.items()
-        if mark.is_file and mark.inode in inodes
-    ]
+    files = {(mark.device, mark.inode): name for name, mark in tree.items() if mark.is_file}
+    mapped = sorted(in_short_process(lambda: list(mappings(files).items())))
+    bench.mappers = {process: name for name, process in mapped}
+    return (*found, *(f"{name} is mapped by a process that can write to it without a trace" for name, _ in mapped))
 
 
 def _ahead(bench: Bench, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:

@@ -84,12 +84,15 @@ class Worker:
             look_seconds=looking,
         )
 
-    def attempt(self, *, frozen: bool, seconds: float, patience_seconds: float = 0.0) -> datetime | None:
+    def attempt(
+        self, *, frozen: bool, held: bool = True, seconds: float, patience_seconds: float = 0.0
+    ) -> datetime | None:
         """Try to take an instant. None: it failed, and the reason is noted."""
         self.tally.attempts += 1
         try:
             self._require_prepared()
-            answer = self._ask("attempt", seconds=seconds, frozen=frozen, patience_seconds=patience_seconds)
+            details = {"frozen": frozen, "held": held, "patience_seconds": patience_seconds}
+            answer = self._ask("attempt", seconds=seconds, **details)
         except AttemptFailedError as failed:
             self.tally.note(str(failed))
             return None

@@ -212,6 +212,11 @@ class _HeldByNobody:
     seen: Observation
 
     @property
+    def stopped_before(self) -> str:
+        """Who was found stopped (`ports.NobodyHeld`)."""
+        return self.quiescer.name
+
+    @property
     def renew(self) -> Callable[[], None]:
         """Nothing of ours has to be undone."""
         return lambda: None

@@ -31,7 +31,7 @@ def test_the_child_with_the_pin_has_no_descriptor_but_those_of_sqlite(site: Any)
     try:
         session.ask("prepare", seconds=10)
         assert not [name for name in open_files(session.pid) if name.startswith(str(site.data))]
-        session.ask("attempt", seconds=5, frozen=False, patience_seconds=0.0)
+        session.ask("attempt", seconds=5, frozen=False, held=False, patience_seconds=0.0)
         held = sorted(name for name in open_files(session.pid) if name.startswith(str(site.data)))
         # One connection holds, and there is no watcher: with one database in WAL mode none is needed.
         assert held == [str(site.data / f"webui.db{suffix}") for suffix in ("", "-shm", "-wal")]
@@ -57,7 +57,7 @@ def test_the_pin_is_seen_by_a_checkpoint_of_the_application(site: Any) -> None:
     command = [sys.executable, "-c", checkpoint, str(site.data / "webui.db")]
     try:
         session.ask("prepare", seconds=10)
-        session.ask("attempt", seconds=5, frozen=False, patience_seconds=0.0)
+        session.ask("attempt", seconds=5, frozen=False, held=False, patience_seconds=0.0)
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
         session.ask("finish", seconds=60)
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"

@@ -97,15 +97,15 @@ def test_a_pause_that_did_not_hold_is_discarded(restless: Any, quiet_for: Callab
     assert any("somebody thawed it" in reason for reason in captured.proof.weaker)
 
 
-def test_a_second_writer_during_every_pause_is_noticed(site: Any, make_quiet: Callable[..., Any]) -> None:
-    """The quiet is believed to hold; the marks say that somebody else writes."""
+def test_a_second_writer_during_every_pause_is_named(site: Any, make_quiet: Callable[..., Any]) -> None:
+    """The quiet is believed to hold; the kernel says who else has the data open."""
     site.build()
-    site.run(rest_seconds=0, chats=0)
+    writer = site.run(rest_seconds=0, chats=0)
     quiet = make_quiet(lambda: None, lambda: None)
     captured = site.take(Quiesce.PAUSE, quiet=quiet, limits=CaptureLimits(reserve_bytes=0, freeze_seconds=1.0))
-    assert captured.proof.mode in (Proof.UNPROVEN, Proof.PAUSE)
-    if captured.proof.mode is Proof.UNPROVEN:
-        assert len(quiet.held) == 3
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert len(quiet.held) == 3
+    assert any(f"process {writer.child.pid} (" in each and "is not frozen" in each for each in captured.proof.weaker)
 
 
 def test_a_quiet_that_cannot_be_had_is_not_a_proof(site: Any, make_quiet: Callable[..., Any]) -> None:
@@ -192,7 +192,7 @@ def test_a_stage_on_another_file_system_allows_no_live_proof(site: Any, make_sit
     site.work.rmdir()
 
 
-def test_a_file_mapped_by_somebody_who_writes_allows_no_live_proof(site: Any) -> None:
+def test_a_file_mapped_by_somebody_who_writes_allows_no_live_proof(site: Any, quiet_for: Callable[[Any], Any]) -> None:
     """Stores into a mapping move no time."""
     site.build()
     path = site.data / "vector_db" / "segment" / "header.bin"
@@ -208,6 +208,10 @@ sys.stdin.read()
         assert child.stdout is not None
         child.stdout.readline()
         captured = site.take(Quiesce.AUTO, quiet=site.quiet())
+        assert captured.proof.mode is Proof.UNPROVEN  # it is not among those that are frozen
+        assert f"process {child.pid} (" in captured.proof.weaker[-1]
+        site.restless = child
+        captured = site.take(Quiesce.AUTO, quiet=quiet_for(site))
         assert captured.proof.mode is Proof.PAUSE
         assert any("mapped" in reason for reason in captured.proof.weaker)
         child.kill()

@@ -104,6 +104,25 @@ def test_attempts_beside_a_writer_without_rest_claim_nothing_false(
 
 @pytest.mark.root
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ext4", "ext4-128"])
+def test_a_freeze_with_a_writer_in_it_that_nobody_sees_claims_nothing_false(
+    mounted: Callable[[str], Path], make_site: Callable[[Path], Any], soak: Callable[[int], int], kind: str
+) -> None:
+    """A process of another container, say: the marks alone have to tell, so they must settle in a freeze as well."""
+    base = mounted(kind) / "unseen"
+    base.mkdir()
+    site = make_site(base).build(filling=300)
+    site.run(rest_seconds=0.005 if kind == "ext4" else 1.5, chats=3)
+    command = [sys.executable, str(ATTEMPTS), str(site.data), str(site.work), str(soak(200)), str(max(20, soak(100)))]
+    done = subprocess.run([*command, "unseen"], capture_output=True, text=True, check=True)
+    claimed = [line for line in map(json.loads, done.stdout.splitlines()) if "failed" not in line]
+    print(f"{kind}: {len(claimed)} claimed")
+    assert [instant for instant in claimed if not one_moment(instant)] == []
+    assert claimed
+
+
+@pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.parametrize("journal_modes", MODES)
 def test_every_trusted_file_system_gives_exact_instants(
     any_filesystem: Path,

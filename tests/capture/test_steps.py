@@ -6,11 +6,14 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from owui_vault.capture.classify import journal_mode, mapped_inodes
+from owui_vault.capture import attempt as attempts
+from owui_vault.capture.classify import journal_mode
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.files import content_time_ns, unique_time_ns
 from owui_vault.capture.helper import Helper, job_from
@@ -18,9 +21,10 @@ from owui_vault.capture.job import Selection
 from owui_vault.capture.marks import Mark, mark_of
 from owui_vault.capture.messages import items, number, part, texts, whole
 from owui_vault.capture.settle import Fences, Probe, clock_offset, tick
+from owui_vault.capture.watch import Watched
 from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers, remove_tree
 
-ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "patience_seconds": 0.0}
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
 
 
 @pytest.fixture
@@ -42,6 +46,17 @@ def description(site: Any, **changes: object) -> dict[str, object]:
         "wal_growth_bytes": 1 << 30,
         **changes,
     }
+
+
+BEGINS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=5")
+connection.execute("BEGIN")
+connection.execute("UPDATE filling SET b = zeroblob(3000)")
+print("ready", flush=True)
+sys.stdin.read()
+"""
 
 
 def prepare(helper: Helper) -> dict[str, object]:
@@ -102,7 +117,53 @@ def test_what_came_and_went_since_the_preparation_is_followed(helper: Helper, si
     assert (tree / "link").read_text() == "a file as well"
 
 
-def test_an_unsettled_upload_is_copied_in_a_freeze_and_not_kept(helper: Helper, site: Any) -> None:
+@pytest.fixture
+def all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of every process, which it does not do everywhere that tests run."""
+    monkeypatch.setattr(attempts, "watch", lambda *_: Watched(writers=(), complete=True))
+
+
+@pytest.mark.parametrize("change", [{"held": False}, {"frozen": False}])
+def test_marks_must_settle_unless_we_froze_everybody(
+    helper: Helper, site: Any, all_seen: None, change: dict[str, object]
+) -> None:
+    prepare(helper)
+    path = site.data / "uploads" / "late.txt"
+    path.write_text("late")
+    soon = helper.bench.probe.now_ns() + 3_000_000_000
+    os.utime(path, ns=(soon, soon))
+    with pytest.raises(AttemptFailedError, match=r"late\.txt is being written to"):
+        helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True, **change})
+
+
+def test_marks_must_settle_where_somebody_may_be_unseen(
+    helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(helper)
+    monkeypatch.setattr(attempts, "watch", lambda *_: Watched(writers=(), complete=False))
+    path = site.data / "uploads" / "late.txt"
+    path.write_text("late")
+    soon = helper.bench.probe.now_ns() + 3_000_000_000
+    os.utime(path, ns=(soon, soon))
+    with pytest.raises(AttemptFailedError, match=r"late\.txt is being written to"):
+        helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True})
+
+
+def test_a_transaction_of_somebody_we_do_not_hold_is_waited_for(helper: Helper, site: Any, all_seen: None) -> None:
+    prepare(helper)
+    command = [sys.executable, "-c", BEGINS, str(site.data / "vector_db" / "chroma.sqlite3")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            with pytest.raises(AttemptFailedError, match="is in a transaction"):
+                helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True, "held": False})
+            helper.obey({**ATTEMPT, "frozen": True})
+        finally:
+            child.kill()
+
+
+def test_an_unsettled_upload_is_copied_in_a_freeze_and_not_kept(helper: Helper, site: Any, all_seen: None) -> None:
     prepare(helper)
     path = site.data / "uploads" / "late.txt"
     path.write_text("late")
@@ -321,4 +382,3 @@ def test_bytes_are_copied_whatever_the_kernel_can(tmp_path: Path) -> None:
     assert filesystem_type("/proc").startswith("0x")
     with pytest.raises(FileNotFoundError):
         filesystem_type("/nowhere")
-    assert mapped_inodes() >= frozenset()

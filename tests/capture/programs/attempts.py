@@ -1,7 +1,8 @@
 """Attempts at an instant one after the other in one process, as the child makes them: many more than whole captures.
 
 For each claimed instant it prints what it holds; for each failed one, why. It may read live data no other way than the
-child does: the pinned database is asked through its pin, everything else is looked at in the stage.
+child does: the pinned database is asked through its pin, everything else is looked at in the stage. With `unseen` the
+attempts are made as in a freeze that the writer is not in, by somebody who cannot see it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+from owui_vault.capture import attempt as attempts
 from owui_vault.capture.attempt import Attempt, Instant
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.databases import RawCopies
 from owui_vault.capture.errors import AttemptFailedError
 from owui_vault.capture.job import Job
 from owui_vault.capture.settle import Probe
+from owui_vault.capture.watch import Watched
 
 DATABASES = {
     "webui.db": "SELECT n FROM counter",
@@ -58,15 +61,18 @@ def contents(bench: Bench, instant: Instant) -> dict[str, object]:
     return {"webui": numbers[0][0], "chroma": numbers[1], "segments": segments, "uploads": uploads}
 
 
-def main(data: str, work: str, claims: int, seconds: float) -> None:
+def main(data: str, work: str, claims: int, seconds: float, unseen: bool) -> None:
     plan = job(data, work)
     Path(plan.tree).mkdir(parents=True)
     Path(plan.desk).mkdir()
     bench = Bench(plan, Probe(f"{plan.desk}/probe"))
     raw = RawCopies(bench)
+    if unseen:
+        attempts.watch = lambda *_: Watched(writers=(), complete=False)
     until = time.monotonic() + seconds
     while claims and time.monotonic() < until:
-        attempt = Attempt(bench, raw, frozen=False, patience_seconds=0, until=time.monotonic() + 3)
+        deadline = time.monotonic() + 3
+        attempt = Attempt(bench, raw, frozen=unseen, held=unseen, patience_seconds=0, until=deadline)
         try:
             instant = attempt.run()
         except AttemptFailedError as failed:
@@ -78,4 +84,4 @@ def main(data: str, work: str, claims: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), "unseen" in sys.argv)
