@@ -88,12 +88,17 @@ def _quiescer(instance: InstanceSettings) -> Quiescer | None:
 
 def _repository(settings: RepositorySettings, environ: Mapping[str, str]) -> Repository:
     passphrase = secret_source(settings.passphrase, environ)
-    engine = _engine(settings, passphrase, environ)
-    return Repository(settings.name, engine, keep=settings.keep or RetentionPolicy(), passphrase=passphrase)
-
-
-def _engine(settings: RepositorySettings, passphrase: SecretSource, environ: Mapping[str, str]) -> Engine:
     environment = {name: secret_source(value, environ) for name, value in settings.environment.items()}
+    return Repository(
+        settings.name,
+        _engine(settings, passphrase, environment),
+        keep=settings.keep or RetentionPolicy(),
+        passphrase=passphrase,
+        secrets=tuple(environment.values()),
+    )
+
+
+def _engine(settings: RepositorySettings, passphrase: SecretSource, environment: Mapping[str, SecretSource]) -> Engine:
     match settings.engine:
         case EngineName.RESTIC:
             return ResticEngine(

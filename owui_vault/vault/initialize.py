@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from owui_vault.errors import CancelledError, ConfigError, RepositoryExistsError, RepositoryMissingError, VaultError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.system.lock import directory_lock
+from owui_vault.vault.notify import tell_failed
 from owui_vault.vault.parts import Parts, Repository
 from owui_vault.vault.state import RepositoryMemory
 from owui_vault.vault.survey import demand_same_id, patiently
@@ -40,6 +41,7 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
     if len(errors) == len(report.repositories):
         errors[0].report = report
         raise errors[0]
+    tell_failed(parts, "initialize", report.repositories)
     if request.adopt:
         parts.state.adopt(parts.the_instance().name, fingerprint)
     return report

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
+from owui_vault.errors import CancelledError, VaultError
 from owui_vault.ports import Event
 from owui_vault.vault.parts import Parts
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def failures_told(parts: Parts, operation: str) -> Iterator[None]:
+    """Tell of an operation that raises; what was cancelled on request is no news."""
+    try:
+        yield
+    except CancelledError:
+        raise
+    except VaultError as error:
+        tell(parts, operation, "failure", error.message)
+        raise
 
 
 def tell(parts: Parts, operation: str, kind: str, detail: str) -> tuple[str, ...]:
@@ -21,3 +37,21 @@ def tell(parts: Parts, operation: str, kind: str, detail: str) -> tuple[str, ...
             _log.warning("notifier %s failed: %s", type(notifier).__name__, error)
             warnings.append(f"{type(notifier).__name__} could not be told: {error}")
     return tuple(warnings)
+
+
+class Fared(Protocol):
+    """How one repository fared."""
+
+    @property
+    def repository(self) -> str:
+        """Its name."""
+
+    @property
+    def error(self) -> VaultError | None:
+        """What went wrong there."""
+
+
+def tell_failed(parts: Parts, operation: str, results: Iterable[Fared]) -> tuple[str, ...]:
+    """Tell of repositories that failed where others did not; answers as `tell` does, nothing where none failed."""
+    failed = [f"{each.repository}: {each.error.message}" for each in results if each.error]
+    return tell(parts, operation, "failure", "; ".join(failed)) if failed else ()

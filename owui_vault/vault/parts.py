@@ -64,6 +64,7 @@ class Repository:
     engine: Engine
     keep: RetentionPolicy = field(default_factory=RetentionPolicy)
     passphrase: DescribedSecret | None = None  # for `init` to say where it lies, and to warn of an unwise place
+    secrets: tuple[DescribedSecret, ...] = ()  # others that the engine takes, to warn of as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from owui_vault.system.lock import directory_lock
 from owui_vault.vault.containers import located
 from owui_vault.vault.inspect import current_fingerprint
 from owui_vault.vault.ledger import learn_ledger
+from owui_vault.vault.notify import tell_failed
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.retention import decide
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, listed, patiently
@@ -92,6 +93,7 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
     if errors and len(errors) == len(results):
         errors[0].report = report
         raise errors[0]
+    tell_failed(parts, "prune", results)
     return report
 
 

@@ -24,12 +24,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from owui_vault.errors import (
-    CancelledError,
     ContentMismatchError,
     ResumeError,
     RollbackError,
     StalePlanError,
-    VaultError,
 )
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.examine import examine
@@ -74,8 +72,7 @@ def replace_data(parts: Parts, plan: ReplacementPlan, application: Application, 
     Raises StalePlanError when it was made for other data, RestoreError with everything as it was, or RollbackError when
     that could not be done.
     """
-    with _failures_told(parts, "replace"):
-        report = _replace(parts, plan, application, watch)
+    report = _replace(parts, plan, application, watch)
     told = tell(parts, "replace", "success", f"restored {plan.snapshot.id} in place")
     return replace(report, warnings=(*report.warnings, *told))
 
@@ -105,7 +102,7 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
 def undo_last(parts: Parts, application: Application, watch: Watch) -> UndoReport:
     """Put back what the last replacement set aside. What had replaced it stays where the other was, until `discard`."""
     data_dir = folder_at(parts.the_instance().path)
-    with _failures_told(parts, "undo"), data_lock(parts, data_dir) as lock:
+    with data_lock(parts, data_dir) as lock:
         recover_held(parts, data_dir, lock)
         kept = aside.newest_aside(data_dir)
         forth = aside.swap_of(kept)  # raises before anything is stopped
@@ -136,17 +133,6 @@ def _demand_same_place(parts: Parts, plan: ReplacementPlan) -> None:
         raise StalePlanError(
             f"the plan is for {plan.data_dir}, and the data lie in {now} now", hint="Make a new plan, and look at it."
         )
-
-
-@contextmanager
-def _failures_told(parts: Parts, operation: str) -> Iterator[None]:
-    try:
-        yield
-    except CancelledError:
-        raise
-    except VaultError as error:
-        tell(parts, operation, "failure", error.message)
-        raise
 
 
 @contextmanager

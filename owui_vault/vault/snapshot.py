@@ -22,7 +22,7 @@ from pathlib import Path
 
 from owui_vault.capture.instant import take_instant
 from owui_vault.capture.stage import clear_stage
-from owui_vault.errors import CancelledError, ConfigError, QuiesceError, VaultError
+from owui_vault.errors import ConfigError, QuiesceError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
@@ -49,7 +49,7 @@ from owui_vault.vault.describe import Naming, describe
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import hold_over
 from owui_vault.vault.ledger import learn_lost_ledger
-from owui_vault.vault.notify import tell
+from owui_vault.vault.notify import tell, tell_failed
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.recover import recovered, work_folder
 from owui_vault.vault.storing import settle, store_everywhere
@@ -74,14 +74,7 @@ def snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
 
     An INCOMPLETE snapshot is a result. When no repository took it, the first error is raised with `.report`.
     """
-    try:
-        report = _snapshot(parts, request)
-    except CancelledError:
-        raise
-    except VaultError as error:
-        tell(parts, "snapshot", "failure", error.message)
-        raise
-    return _told(parts, report)
+    return _told(parts, _snapshot(parts, request))
 
 
 def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
@@ -104,7 +97,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
         finally:
             clear_stage(work_dir)
     took = timedelta(seconds=parts.clock.monotonic() - started)
-    warnings = (*settled, *manifest.warnings, *_clock_warnings(manifest, surveyed), *_passphrase_warnings(repositories))
+    warnings = (*settled, *manifest.warnings, *_clock_warnings(manifest, surveyed))
     return _report(request, manifest, warnings, results, took)
 
 
@@ -211,10 +204,6 @@ def _naming(parts: Parts, request: SnapshotRequest, surveyed: Sequence[Surveyed]
     return Naming(id=os.urandom(4).hex(), sequence=sequence, tags=tuple(sorted(set(request.tags))))
 
 
-def _passphrase_warnings(repositories: Sequence[Repository]) -> tuple[str, ...]:
-    return tuple(text for each in repositories if each.passphrase for text in each.passphrase.warnings())
-
-
 def _clock_warnings(manifest: Manifest, surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
     newest = max((each.instant for found in surveyed for each in found.series(manifest.instance)), default=None)
     if newest is None or newest <= manifest.instant:
@@ -269,9 +258,8 @@ def _late_problems(manifest: Manifest, results: Sequence[RepositoryResult]) -> I
 
 
 def _told(parts: Parts, report: SnapshotReport) -> SnapshotReport:
-    failed = [f"{each.repository}: {each.error.message}" for each in report.repositories if each.error]
-    if failed:
-        told = tell(parts, "snapshot", "failure", "; ".join(failed))
+    if any(each.error for each in report.repositories):
+        told = tell_failed(parts, "snapshot", report.repositories)
     elif report.outcome is Outcome.INCOMPLETE:
         told = tell(parts, "snapshot", "incomplete", "; ".join(report.problems))
     else:

@@ -38,7 +38,6 @@ from owui_vault.model import (
 from owui_vault.ports import Application, Clock, Held, Notifier, Placed, Quiescer
 from owui_vault.system.clock import SystemClock
 from owui_vault.vault import prune as pruning
-from owui_vault.vault.containers import located
 from owui_vault.vault.hold_open import hold_quiet
 from owui_vault.vault.initialize import InitializeRequest, initialize
 from owui_vault.vault.inspect import current_fingerprint, inspect
@@ -52,14 +51,17 @@ from owui_vault.vault.replacement import ReplacementRequest, plan_replacement
 from owui_vault.vault.restore import RestoreRequest, restore
 from owui_vault.vault.snapshot import SnapshotRequest, snapshot
 from owui_vault.vault.state import StateDirectory
+from owui_vault.vault.turns import Turns
+from owui_vault.vault.unwise import warned
 from owui_vault.vault.verify import VerifyRequest, verify
 
 
 class Vault:
     """One instance and the repositories its snapshots are stored in.
 
-    May be used from any thread, one operation at a time: a second one waits for the first. Separate vaults are
-    independent. Nothing is touched before an operation is called, and no signal handler is installed.
+    May be used from any thread, one operation at a time: a second one waits for the first. Within an operation (the
+    block of `hold`, a progress callback) the same thread may look, and nothing else. Separate vaults are independent.
+    Nothing is touched before an operation is called, and no signal handler is installed.
     """
 
     def __init__(  # noqa: PLR0913  each is a part that may be exchanged
@@ -89,7 +91,7 @@ class Vault:
             config_file=config_file,
             series_name=series,
         )
-        self._busy = threading.Lock()
+        self._turns = Turns(self._parts)
 
     def __enter__(self) -> Vault:
         return self
@@ -111,8 +113,8 @@ class Vault:
 
     def inspect(self) -> InstanceReport:
         """What the instance holds and what would be lost, read without touching it."""
-        with self._located() as parts:
-            return inspect(parts)
+        with self._turns.reads(located=True) as parts:
+            return warned(parts, inspect(parts))
 
     def initialize(self, *names: str, adopt: bool = False, again: bool = False) -> InitializeReport:
         """Create the repositories that do not exist; without names, all.
@@ -120,10 +122,11 @@ class Vault:
         `again` makes a new repository where a known one is gone. `adopt` lets this instance go on with a series that
         another one began.
         """
-        with self._located() if adopt else self._operation() as parts:
+        with self._turns.does("initialize", located=adopt) as parts:
             recover_first(parts)
             fingerprint = (current_fingerprint(parts) or "") if adopt else ""
-            return initialize(parts, InitializeRequest(names=names, adopt=adopt, again=again), fingerprint)
+            request = InitializeRequest(names=names, adopt=adopt, again=again)
+            return warned(parts, initialize(parts, request, fingerprint))
 
     def snapshot(  # noqa: PLR0913  each may be left out
         self,
@@ -141,10 +144,9 @@ class Vault:
         report as its `.report`. Setting `cancel` undoes what was begun and raises CancelledError.
         """
         watch = _watch(progress, cancel)
-        with self._located() as parts:
-            return snapshot(
-                parts, SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, watch=watch)
-            )
+        with self._turns.does("snapshot", located=True) as parts:
+            request = SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, watch=watch)
+            return warned(parts, snapshot(parts, request))
 
     def snapshots(
         self, repository: str | None = None, instance: str | None = None, *, everything: bool = False
@@ -153,7 +155,7 @@ class Vault:
 
         Each repository's own are listed: a snapshot that lies in two is there twice.
         """
-        with self._operation() as parts:
+        with self._turns.reads() as parts:
             return list_snapshots(parts, repository, instance, everything=everything)
 
     def manifest(
@@ -163,7 +165,7 @@ class Vault:
 
         Here as below `instance` names a series, where there are several. An exact id needs none.
         """
-        with self._operation() as parts:
+        with self._turns.reads() as parts:
             return read_manifest(parts, find(parts, snapshot, repository, Watch(), instance), Watch())
 
     def restore(  # noqa: PLR0913  each may be left out
@@ -188,22 +190,22 @@ class Vault:
             app_data_dir=app_data_dir,
             watch=_watch(progress, cancel),
         )
-        with self._operation() as parts:
+        with self._turns.does("restore") as parts:
             recover_first(parts)
-            return restore(parts, request)
+            return warned(parts, restore(parts, request))
 
     def plan_prune(
         self, policy: RetentionPolicy | None = None, repository: Sequence[str] | str | None = None
     ) -> PrunePlan:
         """What pruning would remove and why the rest stays; as configured, without a policy."""
-        with self._operation() as parts:
+        with self._turns.reads() as parts:
             return pruning.plan_prune(parts, policy, repository)
 
     def prune(
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
         """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
-        with self._operation() as parts:
+        with self._turns.does("prune") as parts:
             recover_first(parts)
             return pruning.prune(parts, plan, _watch(progress, cancel))
 
@@ -225,8 +227,8 @@ class Vault:
             read_data=read_data,
             watch=_watch(progress, cancel),
         )
-        with self._operation() as parts:
-            return verify(parts, request)
+        with self._turns.does("verify") as parts:
+            return warned(parts, verify(parts, request))
 
     def plan_replacement(
         self,
@@ -235,25 +237,25 @@ class Vault:
         repository: str | None = None,
     ) -> ReplacementPlan:
         """What restoring in place would exchange in the live data directory. Nothing is touched."""
-        with self._located() as parts:
+        with self._turns.reads(located=True) as parts:
             request = ReplacementRequest(snapshot=snapshot, components=components, repository=repository)
-            return plan_replacement(parts, request, _application(parts))
+            return warned(parts, plan_replacement(parts, request, _application(parts)))
 
     def replace(
         self, plan: ReplacementPlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> ReplacementReport:
         """Restore in place: stage, check, stop, exchange, start, and back again if it does not come up."""
-        with self._located() as parts:
-            return replace_data(parts, plan, _application(parts), _watch(progress, cancel))
+        with self._turns.does("replace", located=True) as parts:
+            return warned(parts, replace_data(parts, plan, _application(parts), _watch(progress, cancel)))
 
     def undo(self) -> UndoReport:
         """Put back the data that the last `replace` set aside."""
-        with self._located() as parts:
+        with self._turns.does("undo", located=True) as parts:
             return undo_last(parts, _application(parts), Watch())
 
     def discard(self) -> DiscardReport:
         """Drop all data that were set aside, for good."""
-        with self._located() as parts:
+        with self._turns.does("discard", located=True) as parts:
             return discard_all(parts)
 
     @contextmanager
@@ -263,24 +265,16 @@ class Vault:
         Raises QuiesceError when it cannot be made quiet or did not stay so until the end, and ResumeError when it could
         not be brought back.
         """
-        with self._located() as parts, hold_quiet(parts, mode, limit.total_seconds()) as held:
+        with (
+            self._turns.does("hold", located=True) as parts,
+            hold_quiet(parts, mode, limit.total_seconds()) as held,
+        ):
             yield held
 
     def recover(self) -> RecoverReport:
         """Finish or undo what a killed run left behind; also the beginning of every operation that writes."""
-        with self._located() as parts:
+        with self._turns.does("recover", located=True) as parts:
             return recover(parts)
-
-    @contextmanager
-    def _operation(self) -> Iterator[Parts]:
-        with self._busy:
-            yield self._parts
-
-    @contextmanager
-    def _located(self) -> Iterator[Parts]:
-        """For what touches the instance: a container is found first."""
-        with self._busy:
-            yield located(self._parts)
 
 
 def _application(parts: Parts) -> Application:

@@ -1,0 +1,56 @@
+"""One operation of a vault at a time, from whatever thread; what fails is told to whoever wants to hear of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from owui_vault.errors import ConfigError
+from owui_vault.vault.containers import located as with_instance
+from owui_vault.vault.notify import failures_told
+from owui_vault.vault.parts import Parts
+
+
+class Turns:
+    """Who may work with a vault's parts, and when."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+
+    @contextmanager
+    def reads(self, *, located: bool = False) -> Iterator[Parts]:
+        """For what only looks: also from within another operation (`hold`, a progress callback) of the same thread.
+
+        `located`: the instance is needed, so that a container is found first.
+        """
+        if self._owner == threading.get_ident():
+            yield self._found(located)
+            return
+        with self._turn():
+            yield self._found(located)
+
+    @contextmanager
+    def does(self, operation: str, *, located: bool = False) -> Iterator[Parts]:
+        """For everything else. Raises ConfigError within another operation of the same thread: none waits for itself."""
+        if self._owner == threading.get_ident():
+            raise ConfigError(
+                f"{operation} was begun inside another operation of this vault",
+                hint="End that one first; inside it only what reads is allowed. A second Vault waits for the first.",
+            )
+        with self._turn(), failures_told(self._parts, operation):
+            yield self._found(located)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
+
+    def _found(self, located: bool) -> Parts:
+        return with_instance(self._parts) if located else self._parts
