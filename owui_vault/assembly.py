@@ -75,6 +75,8 @@ def _instance(instance: InstanceSettings, environ: Mapping[str, str]) -> DataDir
         store_unproven=instance.unproven is Unproven.STORE,
         secret_key=secret_source(instance.secret_key, environ) if instance.secret_key else None,
         database_url=secret_source(instance.database_url, environ) if instance.database_url else None,
+        ollama=instance.ollama,
+        ollama_dir=instance.ollama_dir,
     )
 
 

@@ -65,6 +65,7 @@ def instance(screen: Screen, report: InstanceReport) -> None:
     if report.collections:
         vectors = sum(each.vectors for each in report.collections)
         screen.line(f"{count(len(report.collections), 'vector collection')} with {count(vectors, 'vector')}")
+    tell_container.ollama(screen, report.ollama)
     if report.left_out:
         screen.heading("Left out")
         screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in report.left_out)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from owui_vault.cli.phrases import count, size
 from owui_vault.cli.screen import Screen
-from owui_vault.model import ContainerRecord
+from owui_vault.model import ContainerRecord, OllamaModel
 
 
 def container(screen: Screen, record: ContainerRecord) -> None:
@@ -20,6 +23,21 @@ def container(screen: Screen, record: ContainerRecord) -> None:
         ("restart policy", "removed when it stops (--rm)" if record.auto_remove else record.restart_policy),
         ("Compose", f"service {compose.service} of {compose.project}" if compose else "no"),
         ("held together with", ", ".join(record.together) or "none"),
-        ("Ollama's models", ", ".join(record.ollama) or "not seen on this engine"),
+        ("Ollama's models", _where_ollama(record)),
         ("engine", record.engine),
     ])  # fmt: skip
+
+
+def ollama(screen: Screen, models: Sequence[OllamaModel]) -> None:
+    """Ollama's models, where they are asked for."""
+    if not models:
+        return
+    screen.heading(f"Ollama: {count(len(models), 'model')}")
+    rows = [(each.name, size(each.size_bytes), "in the snapshot" if each.stored else "listed") for each in models]
+    screen.table(("model", "size", ""), rows, right=frozenset({"size"}))
+
+
+def _where_ollama(record: ContainerRecord) -> str:
+    if not record.ollama:
+        return "not seen on this engine"
+    return f"{', '.join(record.ollama)} (instance.ollama says how much of them is stored)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from owui_vault.cli import tell_container
 from owui_vault.cli.phrases import age, count, duration, local, size
 from owui_vault.cli.screen import Screen
 from owui_vault.cli.tell import secret_key, warnings
@@ -73,6 +74,7 @@ def manifest(screen: Screen, told: Manifest) -> None:
         for each in told.databases
     ]
     screen.table(("database", "size", "journal", "check", "rows"), databases, right=frozenset({"size", "rows"}))
+    tell_container.ollama(screen, told.ollama)
     _rest(screen, told)
 
 

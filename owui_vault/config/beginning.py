@@ -37,6 +37,7 @@ instance:
   container: {_quoted(known.container)}
   quiesce: auto    # live, then a pause of milliseconds where that is not enough; `stop` happens only when it is named
   # exclude: [audit.log]    # what need not be kept; `cache` (models, speech) is left out already
+  # ollama: models    # keep the list of Ollama's models as well, or `blobs`: the models themselves
   # secret_key: /etc/owui-vault/webui_secret_key    # only when `inspect` does not find it
 
 {_repositories(known)}

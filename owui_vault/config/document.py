@@ -56,6 +56,11 @@ def _store_limit(value: object) -> timedelta | None:
     return None if value == "none" else values.positive_duration(value)
 
 
+def _or_off(value: object) -> object:
+    """YAML takes `off` for a truth value."""
+    return "off" if value is False else value
+
+
 Text = Annotated[str, BeforeValidator(values.text)]
 Name = Annotated[str, BeforeValidator(values.name), _form(NAME_PATTERN)]
 Tag = Annotated[str, BeforeValidator(values.tag), _form(TAG_PATTERN)]
@@ -186,6 +191,10 @@ class InstancePart(Part):
     """Where its WEBUI_SECRET_KEY is: a file, or any source of a secret."""
     database_url: Value | None = None
     """Its DATABASE_URL, where that is set."""
+    ollama: Annotated[Literal["off", "models", "blobs"], BeforeValidator(_or_off)] = "off"
+    """How much of Ollama's models is stored: nothing, their list, or all of them (they are large)."""
+    ollama_dir: PathText | None = None
+    """Where Ollama keeps its models, when `inspect` does not find it: `~/.ollama`, or the volume mounted there."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> InstancePart:
@@ -193,6 +202,8 @@ class InstancePart(Part):
             raise ValueError("has both 'data_dir' and 'container'; one of them says where the data are")
         if self.container and (self.systemd_unit or self.pid_file):
             raise ValueError("has 'container', whose engine can pause it; leave out 'systemd_unit' and 'pid_file'")
+        if self.data_dir and self.ollama != "off" and not self.ollama_dir:
+            raise ValueError("has 'ollama', which needs 'ollama_dir' here: where Ollama keeps its models")
         if self.systemd_unit and self.pid_file:
             raise ValueError("has both 'systemd_unit' and 'pid_file'; one of them says what to pause")
         return self

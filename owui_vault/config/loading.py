@@ -24,7 +24,7 @@ from owui_vault.config.settings import (
 from owui_vault.config.values import Surroundings, kind
 from owui_vault.config.variables import replace_variables
 from owui_vault.errors import ConfigError
-from owui_vault.model import Quiesce, RetentionPolicy
+from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy
 from owui_vault.model.secrets import (
     CommandSecret,
     CredentialSecret,
@@ -103,6 +103,8 @@ def _instance(part: parts.InstancePart) -> InstanceSettings:
         pid_file=part.pid_file,
         secret_key=_reference(part.secret_key) if part.secret_key else None,
         database_url=_reference(part.database_url) if part.database_url else None,
+        ollama=OllamaModels(part.ollama),
+        ollama_dir=part.ollama_dir,
     )
 
 

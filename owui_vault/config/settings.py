@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
-from owui_vault.model import Quiesce, RetentionPolicy
+from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy
 from owui_vault.model.secrets import SecretReference
 
 DEFAULT_INSTANCE_NAME = "open-webui"
@@ -43,6 +43,8 @@ class InstanceSettings:
     pid_file: Path | None = None
     secret_key: SecretReference | None = None
     database_url: SecretReference | None = None
+    ollama: OllamaModels = OllamaModels.OFF
+    ollama_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from owui_vault.instance.chroma import read_store
 from owui_vault.instance.facts import file_rows
 from owui_vault.instance.inventory import FileList, from_entries, from_tree
-from owui_vault.instance.layout import component_of
-from owui_vault.instance.names import DATABASE, KEY_NAME, OUTSIDE, UPLOADS, VECTOR_DATABASE
+from owui_vault.instance.layout import OUTSIDE_COMPONENTS, component_of, component_outside
+from owui_vault.instance.names import DATABASE, OLLAMA, OUTSIDE, UPLOADS, VECTOR_DATABASE
 from owui_vault.instance.real import not_real
 from owui_vault.instance.sqlite_files import connect
 from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable, sha256_of
@@ -67,6 +67,7 @@ def compare_with_manifest(
             *vectors,
             *(text for component, text in lists if component not in told),
             *_outside_problems(outside, manifest, listed),
+            *(_blob_problems(data_dir.parent / OUTSIDE / OLLAMA) if Component.OLLAMA in fetched else ()),
             *(_upload_problems(uploads) if uploads and wrong_list else ()),
         ),
         doubtful=_doubtful(uploads) if uploads else (),
@@ -138,7 +139,7 @@ def _vectors(data_dir: Path, manifest: Manifest) -> tuple[str, ...]:
 def _lists(files: FileList, manifest: Manifest, listed: set[Component]) -> Iterator[tuple[Component, str]]:
     found = {record.name: record for record in files.records()}
     for record in manifest.components:
-        if record.name not in listed or record.name in (Component.SECRET_KEY, Component.CONFIGURATION):
+        if record.name not in listed or record.name in OUTSIDE_COMPONENTS:
             continue
         here = found.get(record.name) or ComponentRecord(name=record.name, files=0, size_bytes=0, digest="")
         if here.digest != record.digest and record.files:
@@ -168,14 +169,21 @@ def _outside_tree(folder: Path) -> dict[str, int]:
 
 
 def _outside_problems(found: Mapping[str, int], manifest: Manifest, listed: set[Component]) -> Iterator[str]:
-    """The secret key and the settings: count and bytes; the digest guards names only, and few are there."""
+    """What lies outside the data directory: count and bytes; the digest guards names only, and few are there."""
     for record in manifest.components:
-        if record.name not in (Component.SECRET_KEY, Component.CONFIGURATION) or record.name not in listed:
+        if record.name not in OUTSIDE_COMPONENTS or record.name not in listed:
             continue
-        sizes = [size for name, size in found.items() if (name == KEY_NAME) == (record.name is Component.SECRET_KEY)]
+        sizes = [size for name, size in found.items() if component_outside(name) is record.name]
         if (len(sizes), sum(sizes)) != (record.files, record.size_bytes):
             here = replace(record, files=len(sizes), size_bytes=sum(sizes))
             yield f"{OUTSIDE}/: {_list_text(record, here)}"
+
+
+def _blob_problems(folder: Path) -> Iterator[str]:
+    """Ollama's blobs are called by their SHA-256."""
+    for path in sorted(folder.glob("models/blobs/sha256-*")):
+        if path.is_symlink() or not path.is_file() or sha256_of(path) != path.name.removeprefix("sha256-"):
+            yield f"{OUTSIDE}/{path.relative_to(folder.parent)} is not what its name says (SHA-256 differs)"
 
 
 def _uploads(data_dir: Path, files: FileList, fetched: set[Component], hashes: bool) -> UploadFindings | None:

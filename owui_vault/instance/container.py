@@ -7,13 +7,13 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from owui_vault.errors import InstanceNotFoundError
 from owui_vault.instance.container_engine import Engine, open_engine
 from owui_vault.instance.container_nested import Nested, nested_mounts, refuse_mounted_databases
-from owui_vault.instance.container_place import data_dir_here, root_of
-from owui_vault.instance.container_told import Told, as_record, parse
+from owui_vault.instance.container_place import data_dir_here, place_here, root_of
+from owui_vault.instance.container_told import Mount, Told, as_record, parse
 from owui_vault.instance.container_warnings import container_warnings, writes_to_data_of
 from owui_vault.instance.discovery import own_id, the_candidate
 from owui_vault.instance.environment import settings_in
@@ -39,6 +39,7 @@ class FoundContainer:
     data_dir: Path
     nested: tuple[Nested, ...]
     processes: tuple[int, ...]
+    ollama: tuple[Path, ...]  # where Ollama's models lie, as this machine calls it
     environment: Mapping[str, str] = field(repr=False)  # holds secrets
     working_dir: str
     key: FoundKey | None
@@ -75,6 +76,7 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
             record=_record(engine, told, together, others),
             data_dir=place,
             nested=nested_mounts(engine, told, place),
+            ollama=tuple(_ollama_here(engine, others)),
             processes=tuple(each.pid for each in (told, *together) if root_of(each)),
             environment=told.environment,
             working_dir=told.working_dir,
@@ -127,16 +129,30 @@ def _record(engine: Engine, told: Told, together: Sequence[Told], others: Sequen
         auto_remove=told.auto_remove,
         compose=told.compose,
         together=tuple(each.name for each in together),
-        ollama=tuple(dict.fromkeys(_ollama(others))),
+        ollama=tuple(dict.fromkeys(mount.volume or str(mount.source) for _, mount in _ollama(others))),
     )
 
 
-def _ollama(others: Sequence[Told]) -> Iterator[str]:
+def _ollama(others: Sequence[Told]) -> Iterator[tuple[Told, Mount]]:
     for each in others:
-        home = each.environment.get("OLLAMA_MODELS") or _OLLAMA
-        mount = each.mount_of(home)
-        if mount and ("ollama" in each.image.lower() or "OLLAMA_MODELS" in each.environment):
-            yield mount.volume or str(mount.source)
+        mount = each.mount_of(_ollama_home(each))
+        if mount and mount.kind != "tmpfs" and ("ollama" in each.image.lower() or "OLLAMA_MODELS" in each.environment):
+            yield each, mount
+
+
+def _ollama_home(told: Told) -> str:
+    return told.environment.get("OLLAMA_MODELS") or _OLLAMA
+
+
+def _ollama_here(engine: Engine, others: Sequence[Told]) -> Iterator[Path]:
+    """Each place once; what cannot be reached from here is left out."""
+    found: dict[Path, None] = {}
+    for told, mount in _ollama(others):
+        below = PurePosixPath(_ollama_home(told)).relative_to(mount.destination)
+        place = place_here(engine, told, mount.destination, (mount.source,))
+        if place:
+            found[place / below] = None
+    yield from found
 
 
 def _with_settings_file(engine: Engine, told: Told) -> tuple[Told, Mapping[str, str]]:

@@ -15,8 +15,17 @@ from owui_vault.instance.layout import capture_plan, component_of
 from owui_vault.instance.left_out import left_out
 from owui_vault.instance.locate import FACTS, Sight, look_at
 from owui_vault.instance.names import WORK_DIR
+from owui_vault.instance.ollama import find_models, models_folder
 from owui_vault.instance.surroundings import Surroundings, look_around
-from owui_vault.model import CapturePlan, Component, ComponentSize, InstanceReport, LeftOut, SecretKeyRecord
+from owui_vault.model import (
+    CapturePlan,
+    Component,
+    ComponentSize,
+    InstanceReport,
+    LeftOut,
+    OllamaModel,
+    SecretKeyRecord,
+)
 from owui_vault.ports import SecretSource
 from owui_vault.system.patterns import takes
 
@@ -35,6 +44,7 @@ class InspectRequest:
     database_url: str = ""
     scratch: Path | None = None
     container: FoundContainer | None = None
+    ollama_dir: Path | None = None  # None: not asked for
 
 
 def inspect_instance(request: InspectRequest) -> InstanceReport:
@@ -74,7 +84,17 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         warnings=(*_warnings(sight, around, facts, missing), *_mount_warnings(plan, request.container)),
         container=request.container.record if request.container else None,
         providers=around.providers,
+        ollama=_ollama(request.ollama_dir),
     )
+
+
+def _ollama(place: Path | None) -> tuple[OllamaModel, ...]:
+    """What a snapshot would list; what cannot be read is the snapshot's to tell."""
+    try:
+        folder = models_folder(place) if place else None
+    except OSError:
+        return ()
+    return tuple(each.record(stored=False) for each in find_models(folder)) if folder else ()
 
 
 def key_record(around: Surroundings, facts: DatabaseFacts) -> SecretKeyRecord:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from owui_vault.errors import ConfigError
 from owui_vault.instance.locate import look_at
-from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
+from owui_vault.instance.names import DATABASE, KEY_NAME, OLLAMA, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
 from owui_vault.model import CapturePlan, Component
 from owui_vault.system.filesystem import can_link
 from owui_vault.system.patterns import matches
@@ -21,6 +21,7 @@ _KEPT_CACHE = {
     "cache/image/generations": Component.GENERATED_IMAGES,
 }
 _KNOWN_CACHE = ("cache/audio", "cache/embedding", "cache/pipelines", "cache/tiktoken", "cache/whisper")
+OUTSIDE_COMPONENTS = (Component.SECRET_KEY, Component.CONFIGURATION, Component.OLLAMA)
 _TOP = {
     DATABASE: Component.DATABASE,
     VECTORS: Component.VECTORS,
@@ -45,6 +46,13 @@ def component_of(relative: str) -> Component:
     if known:
         return known
     return Component.AUDIT_LOG if _AUDIT_LOG.fullmatch(top) else Component.OTHER
+
+
+def component_outside(relative: str) -> Component:
+    """The component of a path below `outside/`."""
+    if relative == KEY_NAME:
+        return Component.SECRET_KEY
+    return Component.OLLAMA if PurePosixPath(relative).parts[0] == OLLAMA else Component.CONFIGURATION
 
 
 def _cache_component(relative: str) -> Component:

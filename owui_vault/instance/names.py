@@ -9,3 +9,4 @@ WORK_DIR = ".owui-vault"
 # In a snapshot's tree, beside `data/`.
 OUTSIDE = "outside"
 KEY_NAME = "webui_secret_key"
+OLLAMA = "ollama"  # below OUTSIDE

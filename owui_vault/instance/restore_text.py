@@ -132,7 +132,21 @@ With pip (Python 3.11 or newer):
   export DATA_DIR=/absolute/path/to/data
   export WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)"
   open-webui serve
-{settings}"""
+{settings}{_ollama(manifest)}"""
+
+
+def _ollama(manifest: Manifest) -> str:
+    if not manifest.ollama:
+        return ""
+    stored = any(each.stored for each in manifest.ollama)
+    pulled = [each.name for each in manifest.ollama if not each.stored]
+    text = "\nOllama, which runs beside it, had these models:\n"
+    if stored:
+        text += (
+            "  outside/ollama/models/ is a models folder: put it where OLLAMA_MODELS points\n"
+            "  (by default .ollama/models).\n"
+        )
+    return text + "".join(f"  ollama pull {name}\n" for name in pulled)
 
 
 _AFTER = """\

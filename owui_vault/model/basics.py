@@ -51,6 +51,15 @@ class Component(Enum):
     AUDIT_LOG = "audit_log"
     SECRET_KEY = "secret_key"  # noqa: S105  the name of a component
     CONFIGURATION = "configuration"
+    OLLAMA = "ollama"  # models of another program, beside the instance
+
+
+class OllamaModels(Enum):
+    """How much of Ollama's models a snapshot holds."""
+
+    OFF = "off"
+    MODELS = "models"  # their list: what to pull again
+    BLOBS = "blobs"  # all of them
 
 
 class InstanceState(Enum):

@@ -105,6 +105,16 @@ class ApplicationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OllamaModel:
+    """One model of Ollama's. `digest` is the SHA-256 of its manifest, which `ollama list` shows the beginning of."""
+
+    name: str  # "llama3.2:3b": what `ollama pull` takes
+    digest: str
+    size_bytes: int
+    stored: bool  # whether its blobs are in the snapshot; else it must be pulled again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """An earlier snapshot that was verified or drilled, and how it went."""
 
@@ -137,6 +147,7 @@ class Manifest:
     collections: tuple[CollectionRecord, ...]
     left_out: tuple[LeftOut, ...]
     secret_key: SecretKeyRecord
+    ollama: tuple[OllamaModel, ...] = ()  # where they are asked for
     ledger: tuple[LedgerEntry, ...] = ()
     created_by: str = ""  # "owui_vault 0.1.0"
     format: int = MANIFEST_FORMAT

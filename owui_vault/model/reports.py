@@ -9,7 +9,7 @@ from pathlib import Path
 from owui_vault.errors import VaultError
 from owui_vault.model.basics import Component, Outcome
 from owui_vault.model.containers import ContainerRecord
-from owui_vault.model.manifest import CollectionRecord, LeftOut, Manifest, ProofRecord, SecretKeyRecord
+from owui_vault.model.manifest import CollectionRecord, LeftOut, Manifest, OllamaModel, ProofRecord, SecretKeyRecord
 from owui_vault.model.retention import PrunePlan
 from owui_vault.model.snapshots import RepositoryInfo, SkippedFile, Snapshot
 
@@ -157,6 +157,7 @@ class InstanceReport:
     warnings: tuple[str, ...]
     container: ContainerRecord | None = None  # where it runs in one
     providers: Providers = Providers()
+    ollama: tuple[OllamaModel, ...] = ()  # Ollama's models, where they are asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
-from owui_vault.instance.container import find_container
+from owui_vault.instance.container import FoundContainer, find_container
 from owui_vault.instance.container_application import ContainerApplication
 from owui_vault.instance.container_engine import engine_addresses
 from owui_vault.instance.surroundings import demand_database_here
@@ -31,7 +30,7 @@ def located(parts: Parts) -> Parts:
     demand_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
     return replace(
         parts,
-        instance=_directory(wanted, found.data_dir),
+        instance=_directory(wanted, found),
         container=found,
         quiescer=parts.quiescer
         or ContainerQuiescer(
@@ -44,9 +43,9 @@ def located(parts: Parts) -> Parts:
     )
 
 
-def _directory(wanted: Container, path: Path) -> DataDirectory:
+def _directory(wanted: Container, found: FoundContainer) -> DataDirectory:
     return DataDirectory(
-        path,
+        found.data_dir,
         name=wanted.name,
         quiesce=wanted.quiesce,
         include=wanted.include,
@@ -54,4 +53,6 @@ def _directory(wanted: Container, path: Path) -> DataDirectory:
         store_unproven=wanted.store_unproven,
         secret_key=wanted.secret_key,
         database_url=wanted.database_url,
+        ollama=wanted.ollama,
+        ollama_dir=wanted.ollama_dir or next(iter(found.ollama), None),
     )

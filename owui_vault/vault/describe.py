@@ -43,6 +43,7 @@ from owui_vault.vault.documents import (
     RESTORE_TEXT_NAME,
     manifest_to_bytes,
 )
+from owui_vault.vault.ollama_part import keep_ollama, ollama_record
 from owui_vault.vault.parts import Parts
 from owui_vault.version import VERSION
 
@@ -67,10 +68,12 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         needed_because=facts.database.sealed,
     )
     write_outside(parts, captured.stage, around)
+    ollama = keep_ollama(parts, captured.stage / OUTSIDE)
     problems = (
         *captured.problems,
         *missed_mounts(plan, around.container.nested if around.container else ()),
         *_key_problems(key),
+        *ollama.problems,
         *_content_problems(captured, facts),
     )
     manifest = Manifest(
@@ -91,6 +94,7 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         collections=captured.findings.collections,
         left_out=(*left_out(plan), *_skipped(captured)),
         secret_key=key,
+        ollama=ollama.models,
         ledger=parts.state.ledger(parts.the_instance().name),
         created_by=f"owui_vault {VERSION}",
     )
@@ -176,7 +180,8 @@ def _compose_warnings(around: Surroundings) -> Iterator[str]:
 
 
 def _outside_records(stage: Path) -> Iterator[ComponentRecord]:
-    files = sorted(path for path in (stage / OUTSIDE).iterdir())
+    files = sorted(path for path in (stage / OUTSIDE).iterdir() if path.is_file())
+    yield from ollama_record(stage / OUTSIDE)
     for component, chosen in (
         (Component.SECRET_KEY, [path for path in files if path.name == KEY_NAME]),
         (Component.CONFIGURATION, [path for path in files if path.name != KEY_NAME]),

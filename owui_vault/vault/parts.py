@@ -11,7 +11,7 @@ from owui_vault.errors import ConfigError
 from owui_vault.instance.container import FoundContainer
 from owui_vault.instance.locate import folder_at
 from owui_vault.instance.surroundings import Surroundings, look_around
-from owui_vault.model import NEVER, CaptureLimits, ProgressSink, Quiesce, RetentionPolicy, ignore_progress
+from owui_vault.model import NEVER, CaptureLimits, OllamaModels, ProgressSink, Quiesce, RetentionPolicy, ignore_progress
 from owui_vault.ports import Application, Call, Clock, DescribedSecret, Engine, Notifier, Quiescer, SecretSource
 from owui_vault.system.clock import SystemClock
 from owui_vault.vault.state import StateDirectory
@@ -24,7 +24,8 @@ class DataDirectory:
     """An instance whose data lie in a directory of this machine: bind mount, volume path or pip install.
 
     `name` is its series in the repositories. `exclude` and `include` are patterns relative to the data directory.
-    `store_unproven`: whether a snapshot without proof is stored as INCOMPLETE, or refused.
+    `store_unproven`: whether a snapshot without proof is stored as INCOMPLETE, or refused. `ollama`: how much of
+    Ollama's models is stored, which lie in `ollama_dir`.
     """
 
     path: Path
@@ -35,6 +36,8 @@ class DataDirectory:
     store_unproven: bool = True
     secret_key: SecretSource | None = None
     database_url: SecretSource | None = None
+    ollama: OllamaModels = OllamaModels.OFF
+    ollama_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Container:
     secret_key: SecretSource | None = None
     database_url: SecretSource | None = None
     engine: str = ""
+    ollama: OllamaModels = OllamaModels.OFF
+    ollama_dir: Path | None = None  # None: found on the same engine
 
 
 @dataclass(frozen=True, slots=True)

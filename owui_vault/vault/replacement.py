@@ -27,7 +27,7 @@ from owui_vault.vault.units import units
 
 _SPARE_BYTES = 256 << 20
 _LEFT_OUT = (Component.CACHE, Component.AUDIT_LOG)  # not in a snapshot unless they were included
-_OUTSIDE = (Component.SECRET_KEY, Component.CONFIGURATION)
+_OUTSIDE = (Component.SECRET_KEY, Component.CONFIGURATION, Component.OLLAMA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,20 +10,19 @@ from pathlib import Path
 
 from owui_vault.errors import ContentMismatchError, TargetError
 from owui_vault.instance.compare import compare_with_manifest
-from owui_vault.instance.layout import component_of
+from owui_vault.instance.layout import component_of, component_outside
 from owui_vault.instance.names import DATABASE
 from owui_vault.instance.restore_text import restore_text
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
 from owui_vault.system.files import demand_space, write_durably
-from owui_vault.vault.documents import KEY_NAME, MANIFEST_NAME, OUTSIDE, RESTORE_TEXT_NAME
+from owui_vault.vault.documents import MANIFEST_NAME, OUTSIDE, RESTORE_TEXT_NAME
 from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.reading import LATE, Found, find, manifest_in, read_manifest
 from owui_vault.vault.survey import patiently
 from owui_vault.vault.target import claimed, usable_target
 
 _SPARE_BYTES = 64 << 20
-_OUTSIDE_KEY = f"{OUTSIDE}/{KEY_NAME}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +113,8 @@ def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list
 
 def component_of_tree(path: str) -> Component | None:
     """The component of a path of the whole tree; None for the folders and documents around the components."""
-    if path == _OUTSIDE_KEY:
-        return Component.SECRET_KEY
     if path.startswith(f"{OUTSIDE}/"):
-        return Component.CONFIGURATION
+        return component_outside(path.removeprefix(f"{OUTSIDE}/"))
     if not path.startswith("data/"):
         return None
     relative = path.removeprefix("data/")

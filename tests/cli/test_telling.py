@@ -23,6 +23,7 @@ from owui_vault.model import (
     Kept,
     LeftOut,
     Manifest,
+    OllamaModel,
     Outcome,
     Progress,
     Proof,
@@ -213,6 +214,7 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
         modes=("auto", "live"),
         warnings=("uploads lie on NFS",),
         providers=Providers(database="sqlite", vectors="qdrant", storage="s3"),
+        ollama=(OllamaModel(name="llama3.2:3b", digest="a" * 64, size_bytes=2_000_000_000, stored=False),),
     )
     tell.instance(screen, report)
     text = paper.getvalue()
@@ -222,6 +224,8 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
         "database       sqlite\n",
         "vectors        qdrant\n",
         "uploads        s3\n",
+        "Ollama: 1 model\n",
+        "llama3.2:3b",
         "none yet: there is no user",
         "secret key     not found",
         "1 vector collection with 65 vectors",

@@ -19,7 +19,7 @@ from owui_vault.config import (
     load_settings,
 )
 from owui_vault.errors import ConfigError
-from owui_vault.model import Quiesce, RetentionPolicy, Secret
+from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy, Secret
 from owui_vault.model.secrets import (
     CommandSecret,
     CredentialSecret,
@@ -153,6 +153,28 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert settings.limits == LimitSettings()
     assert settings.repositories == ()
     assert settings.state_dir == Path("/var/lib/owui-vault" if os.geteuid() == 0 else "/state/owui-vault")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("container: c", OllamaModels.OFF),
+        ("container: c, ollama: off", OllamaModels.OFF),  # which YAML takes for a truth value
+        ("container: c, ollama: models", OllamaModels.MODELS),
+        ("data_dir: d, ollama: blobs, ollama_dir: /o", OllamaModels.BLOBS),
+    ],
+)
+def test_how_much_of_ollama_is_stored(tmp_path: Path, written: str, meant: OllamaModels) -> None:
+    instance = load(tmp_path, f"instance: {{{written}}}").instance
+    assert instance is not None
+    assert instance.ollama is meant
+    assert instance.ollama_dir == (Path("/o") if "ollama_dir" in written else None)
+
+
+def test_ollama_must_be_found_and_its_word_be_known(tmp_path: Path) -> None:
+    assert "needs 'ollama_dir'" in refusal(tmp_path, "instance: {data_dir: d, ollama: models}")
+    for wrong in ("on", "everything"):
+        assert "ollama" in refusal(tmp_path, f"instance: {{container: c, ollama: {wrong}}}")
 
 
 def test_a_repository_alone_is_a_configuration(tmp_path: Path) -> None:

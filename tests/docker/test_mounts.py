@@ -6,10 +6,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from owui_vault import Container, Outcome, Providers, Quiesce, UnsupportedInstanceError, Vault
+from owui_vault import (
+    Container,
+    OllamaModels,
+    Outcome,
+    Providers,
+    Quiesce,
+    Repository,
+    Secret,
+    UnsupportedInstanceError,
+    Vault,
+)
 from owui_vault.instance.container import find_container
 from owui_vault.model import Component
-from tests.docker.conftest import broken_rules, docker, until
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.ollama import make_models
+from tests.docker.conftest import QUICK, broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 ENGINE = ("unix:///var/run/docker.sock",)
@@ -110,6 +122,35 @@ def test_a_container_whose_database_is_elsewhere_is_told_so_and_not_that_it_lost
             operation()
         assert "pg_dump" in caught.value.hint
         assert "secret" not in str(caught.value)
+
+
+def test_the_models_of_an_ollama_on_the_same_engine_are_found(run, volumes, tmp_path):
+    instance = run("--no-healthcheck")
+    volume = volumes("owui-vault-ollama-models")
+    docker("tag", "owui-vault-test", "owui-vault-test-ollama")
+    name = f"{instance.name}-ollama"
+    options = ("--detach", "--init", "--no-healthcheck", f"--name={name}", f"--volume={volume}:/root/.ollama")
+    docker("run", *options, "owui-vault-test-ollama", "sleep", "600")
+    try:
+        place = Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", volume))
+        folder = make_models(place, "llama3.2:3b")
+        asked = Container(instance.name, ollama=OllamaModels.BLOBS)
+        repository = Repository("one", DirectoryEngine(tmp_path / "repository", Secret("x")))
+        vault = Vault(asked, [repository], state_dir=tmp_path / "state", limits=QUICK)
+        vault.initialize()
+        report = vault.inspect()
+        assert report.container
+        assert volume in report.container.ollama
+        assert [each.name for each in report.ollama] == ["llama3.2:3b"]
+        taken = vault.snapshot(quiesce=Quiesce.PAUSE)
+        assert taken.outcome is Outcome.COMPLETE, taken.problems
+        outside = vault.restore(taken.id, target=tmp_path / "back").target / "outside"
+        blobs = {path.name for path in (outside / "ollama/models/blobs").iterdir()}
+        assert blobs == {path.name for path in (folder / "blobs").iterdir()}
+        assert inspected(instance.name, tmp_path).ollama == (), "named, and nothing else, unless asked for"
+    finally:
+        docker("rm", "--force", name)
+        docker("rmi", "owui-vault-test-ollama", check=False)
 
 
 def test_the_settings_file_above_the_backend_counts(run, vault_of, tmp_path):
