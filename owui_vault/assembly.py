@@ -56,6 +56,7 @@ def vault_from_settings(settings: VaultSettings, environ: Mapping[str, str]) -> 
             ),
         ),
         config_file=settings.path,
+        environ=environ,
     )
 
 

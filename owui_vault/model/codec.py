@@ -7,14 +7,17 @@ and names text in which undecodable bytes stand as `\\udcXX`. An error becomes i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import PurePath
 from typing import TypeAlias, Union
 
 from owui_vault.errors import VaultError
+
+_DURATION = re.compile(r"\btimedelta\b")
 
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]
 
@@ -37,8 +40,7 @@ def to_json(value: object) -> Json:  # noqa: PLR0911  one line per kind of value
         case Mapping():
             return {str(key): to_json(each) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
-        return {_field_name(name, each): to_json(each) for name, each in pairs}
+        return {_key(field): to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Iterable):
         return [to_json(each) for each in value]
     raise TypeError(f"no JSON for {type(value).__name__}")
@@ -64,5 +66,7 @@ def dumps(value: object) -> str:
     return json.dumps(to_json(value), indent=2)
 
 
-def _field_name(name: str, value: object) -> str:
-    return f"{name}_seconds" if isinstance(value, timedelta) else name
+def _key(field: Field[object]) -> str:
+    """By what may stand there, not by what does: a duration that is not set has the same name."""
+    kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", "")
+    return f"{field.name}_seconds" if _DURATION.search(kind) else field.name

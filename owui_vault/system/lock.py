@@ -28,7 +28,7 @@ def directory_lock(
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _acquire(descriptor, wait_seconds, clock, what, cancel)
+        _acquire(descriptor, wait_seconds, clock, what=what, cancel=cancel)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -66,7 +66,7 @@ def _locked(path: Path) -> int:
         os.close(descriptor)  # the holder before us has removed it: locking what nobody finds excludes nobody
 
 
-def _acquire(descriptor: int, wait_seconds: float, clock: Clock, what: str, cancel: threading.Event) -> None:
+def _acquire(descriptor: int, wait_seconds: float, clock: Clock, *, what: str, cancel: threading.Event) -> None:
     until = clock.monotonic() + wait_seconds
     while True:
         try:

@@ -6,7 +6,6 @@ application. Only the engine's own words about the container come on top.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 from owui_vault.instance.container import FoundContainer, find_container
@@ -25,7 +24,7 @@ def located(parts: Parts) -> Parts:
     wanted = parts.instance
     if not isinstance(wanted, Container):
         return parts
-    addresses = (wanted.engine,) if wanted.engine else engine_addresses(os.environ)
+    addresses = (wanted.engine,) if wanted.engine else engine_addresses(parts.environ)
     found = find_container(wanted.container, addresses)
     demand_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
     return replace(

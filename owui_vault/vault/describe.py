@@ -15,6 +15,7 @@ from pathlib import Path
 from owui_vault.instance.container_nested import missed_mounts
 from owui_vault.instance.inventory import component_records, from_inventory
 from owui_vault.instance.left_out import left_out
+from owui_vault.instance.names import KEY_NAME, OUTSIDE
 from owui_vault.instance.restore_text import restore_text
 from owui_vault.instance.rewrite import called_here
 from owui_vault.instance.stage_facts import StageFacts, read_stage
@@ -37,9 +38,7 @@ from owui_vault.vault.documents import (
     CONFIG_NAME,
     CONTAINER_NAME,
     ENVIRONMENT_NAME,
-    KEY_NAME,
     MANIFEST_NAME,
-    OUTSIDE,
     RESTORE_TEXT_NAME,
     manifest_to_bytes,
 )

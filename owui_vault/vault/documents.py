@@ -10,8 +10,6 @@ from owui_vault.model.codec import dumps
 
 MANIFEST_NAME = "manifest.json"
 RESTORE_TEXT_NAME = "RESTORE.txt"
-OUTSIDE = "outside"
-KEY_NAME = "webui_secret_key"
 ENVIRONMENT_NAME = "environment"
 CONFIG_NAME = "vault.yaml"
 CONTAINER_NAME = "container.json"

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from owui_vault.errors import ConfigError
 from owui_vault.model import Quiesce
 from owui_vault.ports import Held, Quiescer
-from owui_vault.vault.hold import Hold, HoldLimits
+from owui_vault.vault.guarded import hold_limits
+from owui_vault.vault.hold import Hold
 from owui_vault.vault.journal import Journal
 from owui_vault.vault.parts import Parts
 from owui_vault.vault.recover import recovered
@@ -34,6 +35,4 @@ def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[He
 def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:
     """What makes the instance quiet and lively again in this run, which holds `lock`."""
     journal = Journal(parts.state.journal_folder(parts.the_instance().name))
-    stop_seconds = parts.limits.capture.stop_seconds
-    limits = HoldLimits(stop_seconds=stop_seconds, stop_grace_seconds=stop_seconds)
-    return Hold(quiescer, journal, lock, parts.clock, limits)
+    return Hold(quiescer, journal, lock, parts.clock, hold_limits(parts))

@@ -8,17 +8,14 @@ from datetime import datetime
 from owui_vault.errors import SnapshotAmbiguousError, SnapshotMissingError
 from owui_vault.model import Snapshot
 from owui_vault.model.codec import iso
+from owui_vault.vault.retention import age_order
 
 SHORTEST_PREFIX = 4
 
 
 def newest_first(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
     """Ours by sequence number, since a clock may have been wrong; foreign ones by their time among them."""
-    return tuple(sorted(snapshots, key=_rank, reverse=True))
-
-
-def _rank(snapshot: Snapshot) -> tuple[int, datetime, str]:
-    return (snapshot.label.sequence if snapshot.label else -1, snapshot.instant, snapshot.engine_id)
+    return tuple(sorted(snapshots, key=age_order, reverse=True))
 
 
 def newest_restore_point(snapshots: Sequence[Snapshot]) -> Snapshot | None:
@@ -47,11 +44,13 @@ def exactly(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot | None:
 
 
 def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
+    if len(wanted) < SHORTEST_PREFIX:
+        raise SnapshotMissingError(
+            f"{wanted!r} is too short for the beginning of an id",
+            hint=f"Give at least {SHORTEST_PREFIX} characters, `latest`, or a date such as 2026-11-20.",
+        )
     fitting = [
-        each
-        for each in snapshots
-        if len(wanted) >= SHORTEST_PREFIX
-        and any(name.startswith(wanted) for name in (each.id, each.engine_id, each.name))
+        each for each in snapshots if any(name.startswith(wanted) for name in (each.id, each.engine_id, each.name))
     ]
     if len(fitting) > 1:
         raise SnapshotAmbiguousError(
@@ -80,7 +79,7 @@ def _moment(wanted: str) -> datetime:
 
 def _at_or_before(snapshots: Sequence[Snapshot], moment: datetime, wanted: str) -> Snapshot:
     candidates = [each for each in snapshots if each.is_restore_point and each.instant <= moment]
-    newest = max(candidates, key=lambda each: (each.instant, _rank(each)), default=None)
+    newest = max(candidates, key=lambda each: (each.instant, age_order(each)), default=None)
     return _demand(newest, f"there is no complete snapshot at or before {wanted}", snapshots)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,6 +106,7 @@ class Parts:
     limits: Limits = Limits()
     config_file: Path | None = None
     series_name: str | None = None  # None: the instance's name
+    environ: Mapping[str, str] = field(default_factory=dict)  # where an engine of containers may be named
 
     def the_instance(self) -> DataDirectory:
         """The instance. Raises ConfigError where none is configured."""

@@ -14,12 +14,11 @@ from owui_vault.errors import (
     SnapshotMissingError,
     VaultError,
 )
+from owui_vault.instance.names import KEY_NAME, OUTSIDE
 from owui_vault.model import Manifest, Outcome, Secret, Snapshot
 from owui_vault.vault.documents import (
-    KEY_NAME,
     LARGEST_MANIFEST_BYTES,
     MANIFEST_NAME,
-    OUTSIDE,
     manifest_from_bytes,
 )
 from owui_vault.vault.locate import choose, exactly

@@ -11,12 +11,12 @@ from pathlib import Path
 from owui_vault.errors import ContentMismatchError, TargetError
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.layout import component_of, component_outside
-from owui_vault.instance.names import DATABASE
+from owui_vault.instance.names import DATABASE, OUTSIDE
 from owui_vault.instance.restore_text import restore_text
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
 from owui_vault.system.files import demand_space, write_durably
-from owui_vault.vault.documents import MANIFEST_NAME, OUTSIDE, RESTORE_TEXT_NAME
+from owui_vault.vault.documents import MANIFEST_NAME, RESTORE_TEXT_NAME
 from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.reading import LATE, Found, find, manifest_in, read_manifest
 from owui_vault.vault.survey import patiently

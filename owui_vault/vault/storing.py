@@ -53,7 +53,7 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
     watch.progress(Progress(step=Step.STORE, repository=repository.name))
     # Before: whoever kills us while the engine works must not leave a snapshot that is believed unseen.
     parts.state.remember_storing(folder, manifest.instance, manifest.id)
-    receipt = _stored(parts, captured, _label(manifest, repository, surveyed), repository, watch)
+    receipt = _stored(parts, repository, captured, _label(manifest, repository, surveyed), watch=watch)
     changed = verify_stage(captured)
     stored = receipt.snapshot
     if changed and stored.is_restore_point:
@@ -73,7 +73,7 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
     )
 
 
-def _stored(parts: Parts, captured: Captured, label: Label, repository: Repository, watch: Watch) -> StoreReceipt:
+def _stored(parts: Parts, repository: Repository, captured: Captured, label: Label, *, watch: Watch) -> StoreReceipt:
     call = parts.call(repository, watch)
     try:
         return patiently(parts, lambda: repository.engine.store(captured.stage, label, call), watch)

@@ -34,7 +34,7 @@ class Turns:
 
     @contextmanager
     def does(self, operation: str, *, located: bool = False) -> Iterator[Parts]:
-        """For everything else. Raises ConfigError within another operation of the same thread: none waits for itself."""
+        """For everything else. Raises ConfigError within another operation of the same thread."""
         if self._owner == threading.get_ident():
             raise ConfigError(
                 f"{operation} was begun inside another operation of this vault",

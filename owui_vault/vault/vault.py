@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -77,12 +77,15 @@ class Vault:
         limits: Limits | None = None,
         config_file: Path | None = None,
         series: str | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        """Touches nothing. `environ` says where state lies and containers run (None: this process's environment)."""
+        surroundings = os.environ if environ is None else environ
         demand_names(instance, series, repositories)
         self._parts = Parts(
             instance=instance,
             repositories=tuple(repositories),
-            state=StateDirectory(state_dir or default_state_dir(os.environ)),
+            state=StateDirectory(state_dir or default_state_dir(surroundings)),
             quiescer=quiescer,
             application=application,
             notifiers=tuple(notifiers),
@@ -90,6 +93,7 @@ class Vault:
             limits=limits or Limits(),
             config_file=config_file,
             series_name=series,
+            environ=surroundings,
         )
         self._turns = Turns(self._parts)
 

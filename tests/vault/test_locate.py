@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from owui_vault.errors import SnapshotAmbiguousError, SnapshotMissingError
-from owui_vault.model import Label, Outcome, Proof, Snapshot
+from owui_vault.model import Label, Outcome, Proof, RetentionPolicy, Snapshot
 from owui_vault.vault.locate import choose, newest_first, newest_restore_point
+from owui_vault.vault.retention import decide
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -61,10 +63,27 @@ def test_a_beginning_that_fits_two_is_refused_with_both() -> None:
     assert "aaaa0002" in caught.value.hint
 
 
-@pytest.mark.parametrize("wanted", ["", "a", "aaa", "zzzz", "latest2", "2020-01-01"])
+@pytest.mark.parametrize("wanted", ["zzzz", "latest2", "2020-01-01"])
 def test_what_fits_nothing_is_an_error(wanted: str) -> None:
-    with pytest.raises(SnapshotMissingError):
+    with pytest.raises(SnapshotMissingError, match="there is no"):
         choose((ONE, TWO, HALF), wanted)
+
+
+@pytest.mark.parametrize("wanted", ["", "a", "aaa", "zzz"])
+def test_a_beginning_that_is_too_short_is_told_as_such(wanted: str) -> None:
+    with pytest.raises(SnapshotMissingError, match="too short") as caught:
+        choose((ONE, TWO, HALF), wanted)
+    assert "at least 4" in caught.value.hint
+
+
+def test_the_newest_to_list_is_the_newest_to_keep() -> None:
+    """Two machines may give out the same number at the same moment: then the ids decide, here and in `prune`."""
+    twins = [
+        replace(ONE, engine_id=engine_id, label=replace(ONE.label, id=id_))  # type: ignore[type-var]
+        for id_, engine_id in (("00000001", "f" * 64), ("00000002", "0" * 64))
+    ]
+    ((kept,), _) = decide(RetentionPolicy(last=1), twins)
+    assert newest_first(twins)[0] == kept.snapshot
 
 
 @pytest.fixture
