@@ -27,7 +27,7 @@ _ID = re.compile(r"[0-9a-f]{8}")
 _INSTANCE = re.compile(NAME_PATTERN)
 _FINGERPRINT = re.compile(r"[A-Za-z0-9._:-]{0,128}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
-_SEQUENCE = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _TAG = re.compile(TAG_PATTERN)
 
 
@@ -46,6 +46,7 @@ def label_to_fields(label: Label) -> tuple[Field, ...]:
         ("engine", label.engine),
         ("engine-version", label.engine_version),
         ("chunking", label.chunking),
+        ("size", str(label.size_bytes or "")),
         *((_USER_TAG, tag) for tag in label.tags),
     )
     fields = tuple((name, value) for name, value in pairs if value)
@@ -78,7 +79,7 @@ def _build(values: Mapping[str, str], tags: tuple[str, ...]) -> Label:
         instance=_fitting(_INSTANCE, values["instance"]),
         fingerprint=_fitting(_FINGERPRINT, values.get("fingerprint", "")),
         instant=datetime.fromisoformat(_fitting(_INSTANT, values["instant"])).astimezone(UTC),
-        sequence=int(_fitting(_SEQUENCE, values["sequence"])),
+        sequence=int(_fitting(_NUMBER, values["sequence"])),
         outcome=_of_something_stored(Outcome(values["outcome"])),
         mode=Proof(values["mode"]),
         tags=tuple(sorted({_fitting(_TAG, tag) for tag in tags})),
@@ -86,6 +87,7 @@ def _build(values: Mapping[str, str], tags: tuple[str, ...]) -> Label:
         engine=_plain(values.get("engine", "")),
         engine_version=_plain(values.get("engine-version", "")),
         chunking=_plain(values.get("chunking", "")),
+        size_bytes=int(_fitting(_NUMBER, values.get("size", "0"))),
     )
 
 

@@ -31,6 +31,7 @@ class Label:
     engine: str = ""
     engine_version: str = ""
     chunking: str = ""  # "" lets the engine choose; a series keeps what its first snapshot used
+    size_bytes: int = 0  # of the components; 0: stored before labels said it
     format: int = LABEL_FORMAT
 
 
@@ -39,7 +40,8 @@ class Snapshot:
     """One stored state, as the repository tells it.
 
     `engine_id` is restic's full id or borg's archive id, `name` restic's short id or borg's archive name. `label` is
-    None for what another tool stored. `repository` and `verified_at` are filled in by the vault.
+    None for what another tool stored. `size_bytes` is what the label says, else the engine. `repository` and
+    `verified_at` are filled in by the vault.
     """
 
     engine_id: str

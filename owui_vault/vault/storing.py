@@ -147,4 +147,5 @@ def _label(manifest: Manifest, repository: Repository, surveyed: Surveyed) -> La
         tags=manifest.tags,
         application_version=manifest.application.version,
         chunking=chunking,
+        size_bytes=sum(each.size_bytes for each in manifest.components),
     )

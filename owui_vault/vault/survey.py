@@ -120,6 +120,7 @@ def _with_memory(
             each,
             repository=repository.name,
             label=_believed(each.label, memory),
+            size_bytes=(each.label.size_bytes if each.label else 0) or each.size_bytes,
             verified_at=verified.get(each.id) if each.label else None,
         )
         for each in found

@@ -25,6 +25,7 @@ LABEL = Label(
     engine="borg",
     engine_version="1.4.5",
     chunking="fixed,65536",
+    size_bytes=31_000_000,
 )
 PRINTABLE = st.text(max_size=60).filter(str.isprintable)
 
@@ -43,6 +44,7 @@ def any_label(draw: st.DrawFn) -> Label:
         application_version=draw(PRINTABLE),
         engine=draw(PRINTABLE),
         engine_version=draw(PRINTABLE),
+        size_bytes=draw(st.integers(0, 10**17)),
         chunking=draw(PRINTABLE),
     )
 
@@ -138,3 +140,8 @@ def test_bytes_that_are_not_text_make_it_foreign() -> None:
 def test_a_label_that_could_not_be_read_back_is_not_written(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="cannot be written"):
         labels.label_to_fields(replace(LABEL, **change))  # type: ignore[arg-type]  # each value fits its field
+
+
+def test_a_label_from_before_sizes_were_said_is_read() -> None:
+    fields = [field for field in labels.label_to_fields(LABEL) if field[0] != "size"]
+    assert labels.label_from_fields(fields) == replace(LABEL, size_bytes=0)

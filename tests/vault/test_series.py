@@ -112,3 +112,13 @@ def test_an_empty_repository_in_the_place_of_an_empty_one_is_another(tmp_path: P
         assert caught.value.exit_code == 10
     vault.initialize(again=True)
     assert vault.snapshot().outcome is Outcome.COMPLETE
+
+
+def test_every_engine_tells_how_large_a_snapshot_is(tmp_path: Path, data_dir: Path) -> None:
+    """Few programs say so themselves; the label does."""
+    vault = a_vault(tmp_path)
+    vault.initialize()
+    vault.snapshot()
+    (listed,) = vault.snapshots()
+    assert listed.size_bytes == sum(each.size_bytes for each in vault.manifest(listed).components)
+    assert listed.size_bytes > (data_dir / "webui.db").stat().st_size
