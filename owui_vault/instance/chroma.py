@@ -33,13 +33,17 @@ class VectorStore:
 
 
 def read_store(data_dir: Path) -> VectorStore:
-    """Read a vector store at rest. Raises sqlite3.DatabaseError when its database is damaged."""
-    with open_at_rest(data_dir / VECTOR_DATABASE) as connection:
+    """Read the vector store of a data directory at rest. Raises sqlite3.DatabaseError when its database is damaged."""
+    return read_store_in(data_dir / VECTORS)
+
+
+def read_store_in(folder: Path) -> VectorStore:
+    """Read the vector store in a directory of its own."""
+    with open_at_rest(folder / Path(VECTOR_DATABASE).name) as connection:
         missing = [table for table in _TABLES if not column_names(connection, table)]
         if missing:
             return VectorStore(flaws=(f"chroma.sqlite3 lacks the tables {', '.join(missing)}",))
         _collect_queue(connection)
-        folder = data_dir / VECTORS
         segments = _segments(connection)
         records, flaws = [], []
         for row in _collections(connection):

@@ -14,7 +14,7 @@ from owui_vault.instance.inventory import Listed, Totals
 from owui_vault.instance.layout import capture_plan, component_of
 from owui_vault.instance.left_out import left_out
 from owui_vault.instance.locate import FACTS, Sight, look_at
-from owui_vault.instance.names import WORK_DIR
+from owui_vault.instance.names import VECTORS, WORK_DIR
 from owui_vault.instance.ollama import find_models, models_folder
 from owui_vault.instance.surroundings import Surroundings, look_around
 from owui_vault.model import (
@@ -49,13 +49,14 @@ class InspectRequest:
 
 def inspect_instance(request: InspectRequest) -> InstanceReport:
     """Look at an instance. Raises InstanceNotFoundError; what a snapshot would miss becomes a warning."""
-    sight = look_at(request.path, depth=FACTS, scratch=request.scratch)
+    mounted = request.container.mounted if request.container else ()
+    sight = look_at(request.path, depth=FACTS, scratch=request.scratch, vectors=dict(mounted).get(VECTORS))
     plan = capture_plan(
         sight.data_dir,
         request.work_dir,
         include=request.include,
         exclude=request.exclude,
-        mounted=request.container.mounted if request.container else (),
+        mounted=mounted,
     )
     around = look_around(
         sight.data_dir,

@@ -23,9 +23,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from owui_vault.instance.chroma import VectorStore, read_store
+from owui_vault.instance.chroma import VectorStore, read_store_in
 from owui_vault.instance.facts import DatabaseFacts, alembic_head, facts_of, fingerprint
-from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
+from owui_vault.instance.names import DATABASE, VECTOR_DATABASE, VECTORS
 from owui_vault.instance.sqlite_files import beside, connect, read_header, table_names
 from owui_vault.model import CollectionRecord
 from owui_vault.model.codec import Json, to_json
@@ -52,14 +52,20 @@ class UnreadableError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is seen as one JSON object. Arguments: data directory, how much, scratch directory (may be empty)."""
+    """Print what is seen as one JSON object.
+
+    Arguments: data directory, how much, scratch directory (may be empty), and the directory of the vector store where
+    that lies elsewhere.
+    """
     data_dir, depth, scratch = Path(arguments[0]), arguments[1], arguments[2] or None
-    databases = {name: _look(data_dir / name) for name in (DATABASE, VECTOR_DATABASE)}
+    vectors = Path(arguments[3]) if len(arguments) > 3 else data_dir / VECTORS
+    places = {DATABASE: data_dir / DATABASE, VECTOR_DATABASE: vectors / Path(VECTOR_DATABASE).name}
+    databases = {name: _look(place) for name, place in places.items()}
     seen: dict[str, Json] = {"databases": to_json(databases), **_NOTHING}
     if _is_sqlite(databases[DATABASE]):
         seen |= _read_database(data_dir / DATABASE, depth, scratch)
     if depth == FACTS and _is_sqlite(databases[VECTOR_DATABASE]):
-        seen |= _read_vectors(data_dir)
+        seen |= _read_vectors(vectors)
     sys.stdout.write(json.dumps(seen) + "\n")
     return 0
 
@@ -116,10 +122,10 @@ def _all_facts(connection: sqlite3.Connection) -> tuple[DatabaseFacts, bool]:
     return facts_of(connection), set(table_names(connection)) >= _OF_OPEN_WEBUI
 
 
-def _read_vectors(data_dir: Path) -> dict[str, Json]:
-    path = (data_dir / VECTOR_DATABASE).resolve()
+def _read_vectors(vectors: Path) -> dict[str, Json]:
+    path = (vectors / Path(VECTOR_DATABASE).name).resolve()
     try:
-        store: VectorStore = _between_writes(path, lambda: read_store(data_dir))
+        store: VectorStore = _between_writes(path, lambda: read_store_in(vectors))
     except (UnreadableError, OSError, sqlite3.DatabaseError) as error:
         return {"vectors_unread": str(error)}
     collections: tuple[CollectionRecord, ...] = store.collections

@@ -55,6 +55,8 @@ def test_a_part_of_the_data_that_is_a_volume_of_its_own_is_followed(run, vault_o
     report = inspected(instance.name, tmp_path)
     assert report.container
     assert [each.volume for each in report.container.nested] == [volume]
+    assert not any("no vector store" in each for each in report.warnings)
+    assert dict(report.journal_modes)["vector_db/chroma.sqlite3"] == "delete"
     component = Component.UPLOADS if part == "uploads" else Component.VECTORS
     assert {each.name: each for each in report.components}[component].files > 0
     vault = vault_of(instance)
