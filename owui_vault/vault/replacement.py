@@ -23,6 +23,7 @@ from owui_vault.vault.reading import find, read_manifest
 from owui_vault.vault.recover import recover_first
 from owui_vault.vault.renames import demand_renamable
 from owui_vault.vault.replacement_key import PlannedKey, planned_key
+from owui_vault.vault.replacement_mounts import demand_not_mounted
 from owui_vault.vault.units import units
 
 _SPARE_BYTES = 256 << 20
@@ -58,6 +59,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     exchanged, stays = divided(data_dir, manifest, components)
     stops = what_stops(parts, around)
     demand_renamable(data_dir, exchanged)
+    demand_not_mounted(parts.container, components, exchanged)
     demand_known_schema(manifest, components, application)
     needed = sum(record.size_bytes for record in manifest.components if record.name in components) + _SPARE_BYTES
     _demand_room(data_dir, needed)

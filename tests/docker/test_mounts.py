@@ -13,6 +13,7 @@ from owui_vault import (
     Providers,
     Quiesce,
     Repository,
+    RestoreError,
     Secret,
     UnsupportedInstanceError,
     Vault,
@@ -67,6 +68,19 @@ def test_a_part_of_the_data_that_is_a_volume_of_its_own_is_followed(run, vault_o
         assert {each.name: each for each in taken.manifest.components}[component].files > 0
         assert not any("missing at the source" in each for each in taken.warnings)
         assert broken_rules(vault.restore(taken.id, target=tmp_path / mode.value).data_dir) == ""
+
+
+def test_a_part_that_is_a_volume_of_its_own_is_not_restored_in_place(run, vault_of, volumes):
+    """What would be exchanged here is the empty mount point, and the container would go on as before."""
+    options = (f"--volume={volumes('owui-vault-nested-swap')}:{DATA}/uploads", f"--tmpfs={DATA}/cache/embedding")
+    instance = run("--no-healthcheck", *options)
+    vault = vault_of(instance)
+    vault.snapshot(quiesce=Quiesce.PAUSE)
+    with pytest.raises(RestoreError, match="uploads is a mount of its own") as caught:
+        vault.plan_replacement("latest")
+    assert "--target" in caught.value.hint
+    assert vault.plan_replacement("latest", components=[Component.DATABASE]).parts
+    assert instance.runs()
 
 
 def test_a_part_that_cannot_be_reached_makes_a_snapshot_incomplete(run, vault_of, tmp_path):
