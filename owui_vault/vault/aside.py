@@ -54,12 +54,22 @@ def running_swap(data_dir: Path) -> Path:
 def kept_aside(data_dir: Path) -> tuple[SetAside, ...]:
     """What lies aside, newest first."""
     try:
-        names = os.listdir(data_dir / WORK_DIR)
+        names = os.listdir(demand_no_link(data_dir))
     except FileNotFoundError:
         return ()
     return tuple(
         _described(data_dir / WORK_DIR / name) for name in sorted(names, reverse=True) if _NAME.fullmatch(name)
     )
+
+
+def demand_no_link(data_dir: Path) -> Path:
+    """Our folder in the data directory. Raises RestoreError when somebody has put a link there."""
+    work = data_dir / WORK_DIR
+    if work.is_symlink():
+        raise RestoreError(
+            f"{work} is a link, and not this program's", hint="Look who made it, and remove it; nothing was touched."
+        )
+    return work
 
 
 def _described(path: Path) -> SetAside:

@@ -90,6 +90,8 @@ def recover_held(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
 
 def _recover_exchange(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
     """Never under an instance that runs: it may have been started at boot, on data that are half exchanged."""
+    if running_swap(data_dir).parent.is_symlink():  # never made by us, and never followed
+        return ()
     swap = unsettled(running_swap(data_dir))
     if swap is None:
         return recover_swap(data_dir)

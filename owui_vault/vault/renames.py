@@ -33,6 +33,8 @@ def _hindrance(data_dir: Path, name: str, mounts: Collection[Path]) -> str:
         return f"{below[0]} is a mount point"
     if parent.stat().st_dev != data_dir.stat().st_dev or _mount_of(parent, mounts) != _mount_of(data_dir, mounts):
         return f"{parent} lies on another file system"
+    if not parent.is_relative_to(data_dir):
+        return f"{parent} lies outside of the data directory, and is reached by a link"
     return ""
 
 

@@ -80,6 +80,7 @@ def replace_data(parts: Parts, plan: ReplacementPlan, application: Application, 
 def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch) -> ReplacementReport:
     started = parts.clock.monotonic()
     _demand_same_place(parts, plan)
+    aside.demand_no_link(plan.data_dir)
     demand_known_schema(plan.manifest, plan.components, application)
     with data_lock(parts, plan.data_dir) as lock:
         recover_held(parts, plan.data_dir, lock)

@@ -17,7 +17,7 @@ from owui_vault.model import Component, InstanceState, Manifest, Quiesce, Replac
 from owui_vault.ports import Application
 from owui_vault.system.files import free_bytes
 from owui_vault.system.patterns import matches
-from owui_vault.vault.aside import running_swap
+from owui_vault.vault.aside import demand_no_link, running_swap
 from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.reading import find, read_manifest
 from owui_vault.vault.recover import recover_first
@@ -48,6 +48,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     half exchanged is led back first.
     """
     data_dir = restorable_at(parts.the_instance().path)
+    demand_no_link(data_dir)
     if running_swap(data_dir).exists():
         recover_first(parts)
     around = parts.look_around()

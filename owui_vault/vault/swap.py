@@ -12,6 +12,7 @@ another path by the time it is read, in another mount or after a move. `leading_
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,9 +160,15 @@ def write_down(swap: Swap, path: Path) -> None:
 
 
 def read_back(path: Path) -> Swap:
-    """What `write_down` wrote, seen from where the file lies now. Raises RollbackError when it makes no sense."""
+    """What `write_down` wrote, seen from where the file lies now. Raises RollbackError when it makes no sense.
+
+    Whoever owns the data directory may have put another file there, or a link: it then says nothing about files outside
+    of that directory, and no link is followed.
+    """
     try:
-        return _swap(json.loads(path.read_bytes()), path)
+        _demand_plain(path)
+        swap = _swap(json.loads(path.read_bytes()), path)
+        return swap if _is_ours(path.parent) and _is_ours(path) else replace(swap, key="")
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise RollbackError(
             f"{path}, which says what was exchanged in this data directory, cannot be understood",
@@ -184,6 +191,18 @@ def _swap(known: Mapping[str, object], path: Path) -> Swap:
         key=str(known["key"]),
         back=bool(known["back"]),
     )
+
+
+def _demand_plain(path: Path) -> None:
+    work = next(folder for folder in path.absolute().parents if folder.name == WORK_DIR)
+    for each in (work, path.parent, path):
+        if each.is_symlink():
+            raise ValueError(f"{each} is a link")
+
+
+def _is_ours(path: Path) -> bool:
+    status = path.lstat()
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
 def _inside(name: object) -> str:
@@ -211,10 +230,18 @@ def _unused(path: Path) -> Path:
 
 
 def _move(source: Path, target: Path) -> None:
+    for folder in (source.parent, target.parent):
+        _demand_no_link(folder)
     _make_folder(target.parent, like=source.parent)
     source.rename(target)
     sync_directory(target.parent)
     sync_directory(source.parent)
+
+
+def _demand_no_link(folder: Path) -> None:
+    """A folder of the cache may be a link by now: what it leads to is not ours to move."""
+    if folder.exists() and folder.resolve() != folder:
+        raise OSError(errno.ELOOP, "is reached by a link", os.fspath(folder))
 
 
 def _make_folder(path: Path, *, like: Path) -> None:

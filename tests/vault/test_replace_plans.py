@@ -1,0 +1,456 @@
+"""What a plan to restore in place sees and says before anything is stopped, and what becomes of paths and keys."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from owui_vault import (
+    Component,
+    Deadline,
+    InstanceNotFoundError,
+    InstanceState,
+    Quiesce,
+    RestoreError,
+    ResumeError,
+    RollbackError,
+    StalePlanError,
+    WrongInstanceError,
+)
+from owui_vault.ports import Event, Observation
+from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.testing.small_instance import make_small_instance, use_small_instance
+from owui_vault.vault import cutover, renames
+from tests.vault.house import House
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def change(data_dir: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(data_dir / "webui.db")) as connection:
+        connection.execute(statement, values)
+        connection.commit()
+
+
+def folders_of_uploads(data_dir: Path) -> set[str]:
+    with closing(sqlite3.connect(data_dir / "webui.db")) as connection:
+        return {path.rpartition("/uploads/")[0] for (path,) in connection.execute("SELECT path FROM file")}
+
+
+def rename_rows(data_dir: Path, folder: str) -> None:
+    change(data_dir, "UPDATE file SET path = ? || substr(path, instr(path, '/uploads/'))", folder)
+
+
+class TestPaths:
+    """The rows of restored uploads name the directory as the application sees it, or every download fails."""
+
+    def test_a_directory_that_a_container_sees_elsewhere_keeps_its_name_there(self, house: House) -> None:
+        rename_rows(house.data_dir, "/app/backend/data")
+        vault = house.vault
+        vault.snapshot()
+        use_small_instance(house.data_dir, "later still")
+        rename_rows(house.data_dir, "/app/backend/data")
+        vault.replace(vault.plan_replacement("latest"))
+        assert folders_of_uploads(house.data_dir) == {"/app/backend/data"}
+
+    def test_also_where_the_directory_is_empty_now(self, house: House) -> None:
+        rename_rows(house.data_dir, "/app/backend/data")
+        house.vault.snapshot()
+        house.quiescer.instance.set(InstanceState.STOPPED)
+        shutil.rmtree(house.data_dir)
+        house.data_dir.mkdir()
+        house.vault.replace(house.vault.plan_replacement("latest"))
+        assert folders_of_uploads(house.data_dir) == {"/app/backend/data"}
+
+    def test_the_name_it_has_now_wins_over_the_one_it_had(self, house: House) -> None:
+        rename_rows(house.data_dir, "/app/backend/data")
+        house.vault.snapshot()
+        rename_rows(house.data_dir, "/srv/elsewhere")
+        house.vault.replace(house.vault.plan_replacement("latest"))
+        assert folders_of_uploads(house.data_dir) == {"/srv/elsewhere"}
+
+    def test_a_relative_name_stays_as_it_is(self, house: House) -> None:
+        rename_rows(house.data_dir, "data")
+        house.vault.snapshot()
+        plan = house.vault.plan_replacement("latest")
+        house.vault.replace(plan)
+        assert folders_of_uploads(house.data_dir) == {"data"}
+
+    def test_a_running_process_is_believed_before_the_rows(self, house: House) -> None:
+        house.vault.snapshot()
+        environment = {"DATA_DIR": "/where/the/process/sees/it"}
+        with (
+            (house.data_dir / "webui.db").open("rb") as opened,
+            subprocess.Popen(["/bin/sleep", "60"], stdin=opened, env=environment) as process,
+        ):
+            plan = house.vault.plan_replacement("latest")
+            process.kill()
+        assert plan.app_data_dir == "/where/the/process/sees/it"
+
+    def test_a_relative_setting_of_a_running_process_is_no_mistake(self, house: House) -> None:
+        with (
+            (house.data_dir / "webui.db").open("rb") as opened,
+            subprocess.Popen(["/bin/sleep", "60"], stdin=opened, env={"DATA_DIR": "./data"}) as process,
+        ):
+            plan = house.vault.plan_replacement("latest")
+            process.kill()
+        house.vault.replace(plan)
+        assert folders_of_uploads(house.data_dir) == {str(house.data_dir)}
+
+
+class TestWhatIsThere:
+    """The database lost, the disk new, another instance's data: the plan knows what it would take the place of."""
+
+    @pytest.mark.parametrize("content", [None, b"", b"not a database", b"SQLite format 3\0" + bytes(100)])
+    def test_a_lost_or_ruined_database_is_what_snapshots_are_for(self, house: House, content: bytes | None) -> None:
+        database = house.data_dir / "webui.db"
+        database.unlink()
+        if content is not None:
+            database.write_bytes(content)
+        plan = house.vault.plan_replacement("latest")
+        assert any("damaged" in warning or "no webui.db" in warning for warning in plan.warnings)
+        report = house.vault.replace(plan)
+        assert house.state() == house.earlier
+        kept = report.aside.path / "parts/webui.db"
+        assert (kept.read_bytes() if kept.exists() else None) == content
+
+    def test_an_empty_directory_takes_a_snapshot_in_place(self, house: House) -> None:
+        house.quiescer.instance.set(InstanceState.STOPPED)
+        shutil.rmtree(house.data_dir)
+        house.data_dir.mkdir()
+        plan = house.vault.plan_replacement("latest")
+        assert any("mounted" in warning for warning in plan.warnings)
+        house.vault.replace(plan)
+        assert house.state() == house.earlier
+        with pytest.raises(RestoreError, match="anything that could be put back"):
+            house.vault.undo()
+        assert house.state() == house.earlier
+
+    def test_a_directory_of_something_else_is_refused(self, house: House, tmp_path: Path) -> None:
+        other = tmp_path / "photos"
+        other.mkdir()
+        (other / "holiday.jpg").write_text("dear")
+        with pytest.raises(InstanceNotFoundError, match="not a data directory"):
+            house.vault_at(other).plan_replacement("latest")
+        with closing(sqlite3.connect(other / "webui.db")) as connection:
+            connection.execute("CREATE TABLE photo (id)")
+        with pytest.raises(InstanceNotFoundError, match="not Open WebUI's"):
+            house.vault_at(other).plan_replacement("latest")
+
+    def test_what_is_missing_is_said_together_with_how_to_have_it_back(self, house: House) -> None:
+        (house.data_dir / "webui.db").unlink()
+        with pytest.raises(InstanceNotFoundError) as caught:
+            house.vault.snapshot()
+        assert "--in-place" in caught.value.hint
+        assert "--target" in caught.value.hint
+
+    def test_another_instances_data_are_not_replaced_unless_it_was_adopted(self, house: House) -> None:
+        shutil.rmtree(house.data_dir)
+        make_small_instance(house.data_dir)
+        change(house.data_dir, "UPDATE user SET id = 'somebody else'")
+        use_small_instance(house.data_dir, "of somebody else")
+        theirs = house.state()
+        with pytest.raises(WrongInstanceError) as caught:
+            house.vault.plan_replacement("latest")
+        assert "init --adopt" in caught.value.hint
+        assert "--target" in caught.value.hint
+        assert house.state() == theirs
+        house.vault.initialize(adopt=True)
+        house.vault.replace(house.vault.plan_replacement("latest"))
+        assert house.state() == house.earlier
+
+    def test_a_plan_for_another_directory_is_stale(self, house: House, tmp_path: Path) -> None:
+        plan = house.vault.plan_replacement("latest")
+        elsewhere = tmp_path / "elsewhere"
+        shutil.copytree(house.data_dir, elsewhere)
+        with pytest.raises(StalePlanError, match="elsewhere"):
+            house.vault_at(elsewhere).replace(plan)
+        with pytest.raises(StalePlanError):
+            house.vault.replace(replace(plan, data_dir=elsewhere))
+        assert house.state() == house.later
+
+    def test_an_application_that_was_exchanged_since_the_plan_is_asked_again(self, house: House) -> None:
+        plan = house.vault.plan_replacement("latest")
+        house.application.known = frozenset({"bbbbbbbbbbbb"})
+        with pytest.raises(RestoreError, match="does not know"):
+            house.vault.replace(plan)
+        assert house.state() == house.later
+
+    def test_an_older_schema_is_told(self, house: House) -> None:
+        assert not [each for each in house.vault.plan_replacement("latest").warnings if "migrate" in each]
+        change(house.data_dir, "UPDATE alembic_version SET version_num = 'bbbbbbbbbbbb'")
+        house.application.known = frozenset({"aaaaaaaaaaaa", "bbbbbbbbbbbb"})
+        (warning,) = [each for each in house.vault.plan_replacement("latest").warnings if "migrate" in each]
+        assert "aaaaaaaaaaaa" in warning
+        assert "bbbbbbbbbbbb" in warning
+        only_uploads = house.vault.plan_replacement("latest", components=[Component.UPLOADS])
+        assert not [each for each in only_uploads.warnings if "migrate" in each]
+
+
+class TestRenames:
+    """What cannot be exchanged by renames is known before anything is stopped."""
+
+    def starts(self, house: House) -> int:
+        return house.quiescer.instance.read().starts
+
+    @pytest.fixture
+    def other_disk(self) -> Path:
+        shared = Path("/dev/shm")
+        if not shared.is_dir() or shared.stat().st_dev == Path("/tmp").stat().st_dev:
+            pytest.skip("this machine has one file system only")  # a container without a shared memory
+        folder = shared / f"owui-vault-{os.getpid()}"
+        folder.mkdir()
+        return folder
+
+    def test_a_cache_on_another_disk(self, house: House, other_disk: Path) -> None:
+        try:
+            (other_disk / "functions").mkdir()
+            (other_disk / "functions/one.py").write_text("later")
+            (house.data_dir / "cache").symlink_to(other_disk)
+            with pytest.raises(RestoreError, match="another file system") as caught:
+                house.vault.plan_replacement("latest")
+            assert "--target" in caught.value.hint
+            plan = house.vault.plan_replacement("latest", components=[Component.DATABASE, Component.UPLOADS])
+            house.vault.replace(plan)
+            assert house.state() == house.earlier
+        finally:
+            shutil.rmtree(other_disk)
+
+    def test_what_comes_to_another_disk_is_seen_once_it_is_there(self, house: House, other_disk: Path) -> None:
+        try:
+            (house.data_dir / "cache/functions").mkdir(parents=True)
+            (house.data_dir / "cache/functions/one.py").write_text("print()")
+            house.vault.snapshot()
+            shutil.rmtree(house.data_dir / "cache")
+            (house.data_dir / "cache").symlink_to(other_disk)
+            plan = house.vault.plan_replacement("latest")
+            starts = self.starts(house)
+            with pytest.raises(RestoreError, match="another file system"):
+                house.vault.replace(plan)
+            assert self.starts(house) == starts
+            assert house.state() == house.later
+        finally:
+            shutil.rmtree(other_disk)
+
+    @pytest.mark.parametrize("place", ["uploads", "vector_db/deep below"])
+    def test_a_mount_below(self, house: House, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+        mounts = (Path("/"), house.data_dir / place)
+        monkeypatch.setattr(renames, "mount_points", lambda: mounts)
+        with pytest.raises(RestoreError, match="is a mount point"):
+            house.vault.plan_replacement("latest")
+
+    def test_a_bind_mount_of_the_same_disk(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        (house.data_dir / "cache/functions").mkdir(parents=True)
+        mounts = (Path("/"), house.data_dir / "cache")
+        monkeypatch.setattr(renames, "mount_points", lambda: mounts)
+        with pytest.raises(RestoreError, match="lies on another file system"):
+            house.vault.plan_replacement("latest")
+
+
+class TestWhoRuns:
+    def test_a_process_beside_a_stopped_instance_is_seen(self, house: House) -> None:
+        house.quiescer.instance.set(InstanceState.STOPPED)
+        plan = house.vault.plan_replacement("latest")
+        with (
+            (house.data_dir / "webui.db").open("rb") as opened,
+            subprocess.Popen(["sleep", "60"], stdin=opened) as process,
+        ):
+            for deed in (lambda: house.vault.plan_replacement("latest"), lambda: house.vault.replace(plan)):
+                with pytest.raises(RestoreError, match=r"sleep .* is stopped"):
+                    deed()
+            process.kill()
+        assert house.state() == house.later
+
+    def test_one_that_comes_between_the_look_and_the_deed_as_well(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        house.quiescer.instance.set(InstanceState.STOPPED)
+        plan = house.vault.plan_replacement("latest")
+        asked: list[Path] = []
+
+        def somebody(data_dir: Path, *_: object) -> None:
+            asked.append(data_dir)
+            raise RestoreError("somebody")
+
+        monkeypatch.setattr(cutover, "demand_nobody", somebody)
+        with pytest.raises(RestoreError, match="somebody"):
+            house.vault.replace(plan)
+        assert asked == [house.data_dir]
+        assert house.state() == house.later
+
+    def test_what_cannot_be_asked_is_watched_for_a_while(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cutover, "_WATCH_SECONDS", 0.6)
+        house.application.says = ""
+        report = house.vault.replace(house.vault.plan_replacement("latest"))
+        assert "not asked" in report.health
+        assert house.state() == house.earlier
+
+    @pytest.mark.parametrize("again", [True, False])
+    def test_what_goes_down_soon_after_its_start_is_led_back(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, *, again: bool
+    ) -> None:
+        """Also when something starts it anew each time, too fast to be seen."""
+        monkeypatch.setattr(cutover, "_WATCH_SECONDS", 2.0)
+        house.application.says = ""
+        house.quiescer = Failing(house.folder, again=again)
+        vault = house.a_vault()
+        with pytest.raises(RestoreError, match="went down again"):
+            vault.replace(vault.plan_replacement("latest"))
+        assert house.state() == house.later
+        assert house.runs()
+
+
+class Failing(FakeQuiescer):
+    """Its first start fails a moment later."""
+
+    def __init__(self, folder: Path, *, again: bool) -> None:
+        super().__init__(folder)
+        self.again = again
+        self.looks = -1
+
+    def resume(self, mode: Quiesce, deadline: Deadline) -> None:
+        super().resume(mode, deadline)
+        self.looks = max(self.looks, 0)
+
+    def observe(self) -> Observation:
+        if self.looks >= 0:
+            self.looks += 1
+        if self.looks == 2:
+            self.instance.set(InstanceState.STOPPED)
+            if self.again:
+                self.instance.set(InstanceState.RUNNING)
+        return super().observe()
+
+
+@dataclass
+class Listener:
+    heard: list[Event] = field(default_factory=list)
+
+    def notify(self, event: Event) -> None:
+        self.heard.append(event)
+
+
+@pytest.mark.parametrize(("failures", "error"), [(1, RestoreError), (2, RollbackError)])
+def test_whoever_wants_to_hear_hears_of_a_failure(house: House, failures: int, error: type[Exception]) -> None:
+    listener = Listener()
+    vault = house.vault_at(house.data_dir, house.quiescer, notifiers=(listener,))
+    house.application.failures = failures
+    with pytest.raises(error):
+        vault.replace(vault.plan_replacement("latest"))
+    (event,) = listener.heard
+    assert (event.operation, event.kind) == ("replace", "failure")
+    assert "did not come up" in event.detail
+
+
+def test_whoever_wants_to_hear_hears_of_an_undo_that_fails(house: House) -> None:
+    listener = Listener()
+    vault = house.vault_at(house.data_dir, house.quiescer, notifiers=(listener,))
+    vault.replace(vault.plan_replacement("latest"))
+    house.application.failures = 1
+    with pytest.raises(RestoreError):
+        vault.undo()
+    assert [(each.operation, each.kind) for each in listener.heard] == [("replace", "success"), ("undo", "failure")]
+    assert house.state() == house.earlier
+
+
+class TestSecretKey:
+    """The key in a file beside the data goes with them; whatever else holds it is the operator's."""
+
+    @pytest.fixture
+    def key_file(self, house: House) -> Path:
+        path = house.folder / ".webui_secret_key"
+        path.write_text("then")
+        path.chmod(0o640)
+        house.vault.snapshot()
+        path.write_text("now")
+        return path
+
+    def test_it_is_put_back_and_todays_is_kept(self, house: House, key_file: Path) -> None:
+        plan = house.vault.plan_replacement("latest")
+        assert plan.key_file == str(key_file)
+        (warning,) = [each for each in plan.warnings if "secret key" in each]
+        assert "then" not in warning
+        report = house.vault.replace(plan)
+        assert key_file.read_text() == "then"
+        assert key_file.stat().st_mode & 0o777 == 0o640
+        kept = report.aside.path / "webui_secret_key"
+        assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("now", 0o600)
+        house.vault.undo()
+        assert key_file.read_text() == "now"
+        house.vault.undo()
+        assert key_file.read_text() == "then"
+
+    def test_it_comes_back_with_the_data_when_the_application_does_not_come_up(
+        self, house: House, key_file: Path
+    ) -> None:
+        house.application.failures = 1
+        with pytest.raises(RestoreError):
+            house.vault.replace(house.vault.plan_replacement("latest"))
+        assert key_file.read_text() == "now"
+        assert not (house.data_dir / ".owui-vault").exists()
+
+    def test_a_file_that_is_another_s_by_now_is_left_alone(self, house: House, key_file: Path) -> None:
+        house.vault.replace(house.vault.plan_replacement("latest"))
+        key_file.write_text("of another instance")
+        kept = house.vault.undo().restored
+        assert house.state() == house.later
+        assert key_file.read_text() == "of another instance"
+        assert (kept.path / "webui_secret_key").read_text() == "now"
+
+    def test_a_part_alone_does_not_change_it(self, house: House, key_file: Path) -> None:
+        plan = house.vault.plan_replacement("latest", components=[Component.UPLOADS])
+        house.vault.replace(plan)
+        assert key_file.read_text() == "now"
+
+    def test_one_in_the_environment_is_told_with_what_to_do(self, house: House, key_file: Path) -> None:
+        key_file.unlink()
+        environment = {"WEBUI_SECRET_KEY": "now"}
+        with (
+            (house.data_dir / "webui.db").open("rb") as opened,
+            subprocess.Popen(["/bin/sleep", "60"], stdin=opened, env=environment) as process,
+        ):
+            plan = house.vault.plan_replacement("latest")
+            process.kill()
+        assert plan.key_file == ""
+        (warning,) = [each for each in plan.warnings if "secret key" in each]
+        assert "--component secret_key" in warning
+
+
+def deeds(house: House) -> tuple[Callable[[], object], ...]:
+    return (house.vault.recover, house.vault.snapshot, house.vault.undo, lambda: house.vault.plan_replacement("latest"))
+
+
+def test_a_description_that_makes_no_sense_stops_everything_with_words(house: House) -> None:
+    work = house.data_dir / ".owui-vault"
+    work.mkdir()
+    (work / "swap.json").write_text("{")
+    for deed in deeds(house):
+        with pytest.raises(RollbackError, match="cannot be understood") as caught:
+            deed()
+        assert "by hand" in caught.value.hint
+    assert house.state() == house.later
+
+
+def test_what_lies_aside_without_a_description_is_not_put_back(house: House) -> None:
+    report = house.vault.replace(house.vault.plan_replacement("latest"))
+    (report.aside.path / "swap.json").write_text("{")
+    with pytest.raises(RestoreError, match="does not say how it came there"):
+        house.vault.undo()
+    assert house.state() == house.earlier
+
+
+def test_an_instance_that_does_not_start_again_is_exit_4(house: House) -> None:
+    house.quiescer.failures["resume"] = 10
+    with pytest.raises(ResumeError) as caught:
+        house.vault.replace(house.vault.plan_replacement("latest"))
+    assert caught.value.exit_code == 4
