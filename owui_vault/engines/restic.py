@@ -12,6 +12,7 @@ from owui_vault.engines.restic_errors import ENGINE
 from owui_vault.engines.restic_location import parse_location
 from owui_vault.engines.restic_locks import clear_remains
 from owui_vault.engines.restic_program import Access, Restic
+from owui_vault.engines.restic_rights import demand_rights
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, SecretSource
@@ -49,12 +50,14 @@ class ResticEngine:
     def _open(self, call: Call) -> Restic:
         if call.cancel.is_set():
             raise CancelledError("restic was not even started")
+        demand_rights(self._access.location)
         return Restic(self._access, call)
 
     @contextmanager
     def _changing(self, call: Call) -> Iterator[Restic]:
         """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards."""
         restic = self._open(call)
+        demand_rights(restic.location, write=True)
         clear_remains(restic)
         restic_keeping.settle_doubts(restic)
         try:
@@ -69,6 +72,7 @@ class ResticEngine:
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. restic looks for an existing one first, and leaves that alone."""
         restic = self._open(call)
+        demand_rights(restic.location, write=True)
         restic.version()
         restic.ask(restic_questions.init)
         return self.inspect(call)

@@ -94,6 +94,11 @@ _WORDS: Mapping[type[EngineError], tuple[str, str]] = {
     EngineError: ("restic failed on {location}", "What it said is the last line of this message."),
 }
 
+_NO_RIGHT = (
+    "this user may not read or write the repository {location}",
+    "Run as the user it belongs to, or give this one the right; a read-only mount is the other reason.",
+)
+
 
 def message_of(line: str) -> str:
     """The text of one line of stderr, which is JSON or text, whatever was asked for."""
@@ -124,6 +129,8 @@ def error_for(
     clean = redact(stderr, secrets)
     kind = kind_of(status, clean)
     text, hint = _WORDS[kind]
+    if kind is RepositoryUnreachableError and location.startswith("/"):
+        text, hint = _NO_RIGHT  # what lies here does not have to be reached
     said = _last_words(clean)
     if "empty password" in said:
         return SecretError(f"the passphrase of {location} is empty", hint="Give the one it was created with.")
