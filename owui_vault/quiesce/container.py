@@ -221,27 +221,6 @@ class ContainerQuiescer:
             clock.sleep(_NAP_SECONDS)
 
 
-def held_together(container: str, engine: str = DEFAULT_ENGINE) -> tuple[str, ...]:
-    """The ids of `container` and of all that have a volume or host path of it mounted for writing, or are its replicas.
-
-    Raises InstanceNotFoundError, QuiesceError.
-    """
-    http = HttpEngine(engine)
-    first = http.inspect(container)
-    with open_engine(engine) as client:
-        listed = [str(each["Id"]) for each in client.containers(all=True)]
-    found = [first.id]
-    for each in listed:
-        try:
-            other = http.inspect(each)
-        except InstanceNotFoundError:
-            continue  # removed since the listing
-        replica = bool(first.service) and (other.project, other.service) == (first.project, first.service)
-        if other.id != first.id and (replica or other.sources & first.sources):
-            found.append(other.id)
-    return tuple(found)
-
-
 def _together(states: Sequence[ContainerState]) -> Observation:
     found = {each.state for each in states}
     order = (InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.STOPPED)

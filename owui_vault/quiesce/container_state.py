@@ -28,9 +28,6 @@ class ContainerState:
     health: str  # empty without a health check
     patience_seconds: float  # how long a healthy container may take to be called healthy after a start
     auto_remove: bool
-    sources: frozenset[str]  # volumes and host paths it has mounted
-    project: str  # of Compose; empty otherwise
-    service: str
 
     @property
     def state(self) -> InstanceState:
@@ -53,7 +50,6 @@ class ContainerState:
 def parse(told: Mapping[str, object]) -> ContainerState:
     """Read an `inspect` of Docker or Podman. Raises QuiesceError when it is none."""
     state, configuration, host = _part(told, "State"), _part(told, "Config"), _part(told, "HostConfig")
-    labels = _part(configuration, "Labels")
     if not state or not told.get("Id"):
         raise QuiesceError("the engine's answer about a container could not be understood")
     return ContainerState(
@@ -66,9 +62,6 @@ def parse(told: Mapping[str, object]) -> ContainerState:
         health=_health(state),
         patience_seconds=_patience(_part(configuration, "Healthcheck")),
         auto_remove=host.get("AutoRemove") is True,
-        sources=_sources(told.get("Mounts")),
-        project=str(labels.get("com.docker.compose.project", "")),
-        service=str(labels.get("com.docker.compose.service", "")),
     )
 
 
@@ -92,11 +85,6 @@ def _patience(check: Mapping[str, object]) -> float:
     timeout = _seconds(check.get("Timeout")) or _DEFAULT_INTERVAL_SECONDS
     retries = _number(check.get("Retries")) or _DEFAULT_RETRIES
     return _seconds(check.get("StartPeriod")) + retries * (interval + timeout) + 5.0
-
-
-def _sources(mounts: object) -> frozenset[str]:
-    found = [each for each in mounts if isinstance(each, dict)] if isinstance(mounts, list) else []
-    return frozenset(str(each.get("Name") or each.get("Source")) for each in found if each.get("RW") is not False)
 
 
 def _part(told: Mapping[str, object], key: str) -> Mapping[str, object]:

@@ -57,11 +57,13 @@ def _demand_elsewhere(parts: Parts, target: Path) -> None:
 
 
 def _live_folders(parts: Parts) -> Iterator[Path]:
-    """The data directory and what its links lead to, where there is one that can be seen from here."""
+    """The data directory, what its links lead to and its mounts, where there is one that can be seen from here."""
     try:
-        instance = located(parts).instance
+        here = located(parts)
     except InstanceError:  # restoring elsewhere needs none
         return
+    instance = here.instance
+    yield from (place for _, place in here.container.mounted) if here.container else ()
     if isinstance(instance, DataDirectory) and instance.path.exists():
         yield instance.path
         yield from components_elsewhere(instance.path)

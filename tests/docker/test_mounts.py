@@ -15,6 +15,7 @@ from owui_vault import (
     Repository,
     RestoreError,
     Secret,
+    TargetError,
     UnsupportedInstanceError,
     Vault,
 )
@@ -79,6 +80,9 @@ def test_a_part_that_is_a_volume_of_its_own_is_not_restored_in_place(run, vault_
     with pytest.raises(RestoreError, match="uploads is a mount of its own") as caught:
         vault.plan_replacement("latest")
     assert "--target" in caught.value.hint
+    uploads = Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", "owui-vault-nested-swap"))
+    with pytest.raises(TargetError, match="inside the data directory"):
+        vault.restore("latest", target=uploads / "back")
     assert vault.plan_replacement("latest", components=[Component.DATABASE]).parts
     assert instance.runs()
 

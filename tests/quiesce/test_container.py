@@ -17,7 +17,7 @@ import pytest
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
 from owui_vault.quiesce.command import RESCUE_ENVIRONMENT
-from owui_vault.quiesce.container import ContainerQuiescer, held_together
+from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.quiesce.engine_http import DEFAULT_ENGINE
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
@@ -299,12 +299,9 @@ def test_a_nap_in_between_is_noticed_although_it_is_paused_again(container):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_two_containers_on_one_volume_are_held_together(make):
+def test_two_containers_are_quiet_together_and_no_third(make):
     first, second, other = make("--no-healthcheck"), make("--no-healthcheck", command=IDLE), make(folder="other")
-    together = held_together(first.name)
-    ids = {each: docker("inspect", "-f", "{{.Id}}", each.name) for each in (first, second, other)}
-    assert set(together) == {ids[first], ids[second]}
-    quiescer = ContainerQuiescer(*together, stop_seconds=STOP_SECONDS)
+    quiescer = ContainerQuiescer(first.name, second.name, stop_seconds=STOP_SECONDS)
     for mode in (Quiesce.PAUSE, Quiesce.STOP):
         quiescer.quiesce(mode, soon())
         assert first.quiescer().observe().state is not InstanceState.RUNNING
@@ -330,13 +327,6 @@ def test_of_several_the_one_that_the_user_paused_or_stopped_stays_so(make):
             assert run_rescue(command) == 0
             assert first.quiescer().observe().state is InstanceState.RUNNING
             assert second.quiescer().observe().state is state
-
-
-def test_replicas_of_a_compose_service_belong_together(make):
-    labels = ("--label=com.docker.compose.project=p", "--label=com.docker.compose.service=open-webui")
-    first, second = make(*labels), make(*labels, folder="second")
-    assert len(held_together(first.name)) == 2
-    assert second.name
 
 
 def test_a_container_removed_while_it_was_quiet_is_told(container):

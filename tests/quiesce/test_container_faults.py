@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
+from owui_vault.errors import QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.container import ContainerQuiescer, held_together
+from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.quiesce.container_rescue import ContainerRescue, Target
 from owui_vault.quiesce.container_state import parse
 from owui_vault.quiesce.engine_http import HttpEngine
@@ -30,7 +30,6 @@ class StandIn:
         self.starts = 1
         self.health = "healthy"
         self.broken: dict[str, int] = {}
-        self.listed = ["box"]
         self.answer: bytes | None = None  # instead of an inspection
         self.forbidden: set[str] = set()  # ends of paths that a proxy before it does not let through
         self.calls: list[str] = []
@@ -106,8 +105,6 @@ def _handler(engine: StandIn) -> type[BaseHTTPRequestHandler]:
                 self.reply(200, b'{"ApiVersion": "1.41"}')
             elif self.path.endswith("/box/json"):
                 self.reply(200, engine.inspection()) if engine.answer is None else self.reply(500, engine.answer)
-            elif "/containers/json" in self.path:
-                self.reply(200, json.dumps([{"Id": each} for each in engine.listed]).encode())
             else:
                 self.reply(404, b'{"message": "no such container"}')
 
@@ -201,7 +198,7 @@ def test_an_engine_that_stays_away_is_told(engine, quiescer):
     with pytest.raises(ResumeError, match="no container engine answers"):
         quiescer.resume(Quiesce.PAUSE, soon(0.2))
     with pytest.raises(QuiesceError, match="no container engine answers"):
-        held_together("box", engine.address)
+        quiescer.quiesce(Quiesce.PAUSE, soon())
     engine.up()
 
 
@@ -239,13 +236,6 @@ def test_an_engine_that_fails_or_talks_nonsense_is_an_error(engine, quiescer):
             quiescer.observe()
     with pytest.raises(QuiesceError, match="could not be understood"):
         parse({"Id": "box"})
-
-
-def test_a_container_removed_since_the_listing_is_left_out(engine):
-    engine.listed = ["gone", "box"]
-    assert held_together("box", engine.address) == ("box",)
-    with pytest.raises(InstanceNotFoundError):
-        held_together("gone", engine.address)
 
 
 def test_a_rescue_leaves_what_was_started_since(engine):
