@@ -20,7 +20,14 @@ _LONGEST_ARGUMENTS = 100_000
 _MOST_NAMES = 200  # in one command line
 _FREED = re.compile(r"compaction freed about (?P<number>[-+]?\d+(?:\.\d+)?) (?P<unit>[kMGTPEZY]?)B\b")
 _UNITS = {unit: 1000**power for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E", "Z", "Y"))}
-_HARMLESS = re.compile(r"Killed stale lock|Removed stale|never matched")
+_NOT_TELLING = re.compile(
+    r"Killed stale lock|Removed stale|never matched|^Finished full repository check|^Index object count mismatch"
+    r"|^(?:committed|rebuilt) index: \d+ objects|^ID: [0-9a-f]+ +(?:rebuilt|committed) index"
+)
+_DAMAGED = (
+    "the repository is damaged: bytes on its storage changed or are gone. Look at its disk and keep your other"
+    " repositories; `borg check --repair` saves what can be saved, on a copy and before any snapshot is removed"
+)
 
 
 def verify(borg: Borg, read_data: float) -> tuple[str, ...]:
@@ -40,10 +47,10 @@ def _checked(borg: Borg, *options: str) -> tuple[str, ...]:
     try:
         done = borg.run(Request(arguments=("check", "--progress", *options), long=True, on_message=_listener(borg)))
     except RepositoryDamagedError as error:
-        return (_one_line(error.message + (f": {error.stderr_tail}" if error.stderr_tail else "")),)
+        return (_DAMAGED, _said(error))
     if done.status == 0:  # warnings then are about an index that was made anew and the like
         return ()
-    return _problems(done.complaints) or ("the check found errors and did not say which",)
+    return (_DAMAGED, *_problems(done.complaints))
 
 
 def _listener(borg: Borg) -> Callable[[Message], None]:
@@ -57,11 +64,17 @@ def _listener(borg: Borg) -> Callable[[Message], None]:
 
 
 def _problems(complaints: Sequence[Message]) -> tuple[str, ...]:
-    telling = (each.text for each in complaints if each.text and not each.is_of_the_host)
-    found = [_one_line(text) for text in telling if not _HARMLESS.search(text)]
+    """Borg's own words, without its statistics."""
+    lines = (_one_line(each.text) for each in complaints if each.text and not each.is_of_the_host)
+    found = [f"borg says: {line}" for line in lines if not _NOT_TELLING.search(line)]
     if len(found) > _MOST_PROBLEMS:
         found[_MOST_PROBLEMS:] = [f"and {len(found) - _MOST_PROBLEMS} more"]
     return tuple(found)
+
+
+def _said(error: RepositoryDamagedError) -> str:
+    lines = error.stderr_tail.strip().splitlines()  # of a traceback, the last one says what happened
+    return _one_line(f"borg says: {lines[-1]}" if lines else error.message)
 
 
 def _one_line(text: str) -> str:
@@ -92,10 +105,10 @@ def _read(borg: Borg, archive: Archive, share: float, source: random.Random) -> 
         done = borg.run(Request(arguments=(*arguments[:2], "--progress", *arguments[2:]), long=True, reads=True,
                                 on_message=_listener(borg)))  # fmt: skip
     except RepositoryDamagedError as error:
-        return (_one_line(f"{archive.name}: {error.message}: {error.stderr_tail}"),)
+        return (_DAMAGED, f"{archive.name}: {_said(error)}")
     if done.status == 0:
         return ()
-    return tuple(f"{archive.name}: {problem}" for problem in _problems(done.complaints))
+    return (_DAMAGED, *(f"{archive.name}: {problem}" for problem in _problems(done.complaints)))
 
 
 def _sample(files: list[Entry], share: float, source: random.Random) -> list[str]:

@@ -223,7 +223,8 @@ BY_TEXT = {
     r"(?s)borg/(?:repository|locking)\.py.*PermissionError": _FORBIDDEN,
     r"Errno 30\]": Meaning(EngineError, "{location} lies on a file system that is read-only", "Mount it writable."),
     r"(?s)ObjectNotFound|Data integrity error|configparser|Errno 5\]"
-    r"|borg/(?:repository|remote)\.py.*(?:FileNotFoundError|KeyError|EOFError|struct\.error)"
+    r"|borg/(?:repository|remote)\.py.*"
+    r"(?:FileNotFoundError|KeyError|EOFError|struct\.error|UnicodeDecodeError|UnpackException)"
     r"|borg/crypto/.*(?:binascii\.Error|UnpackException|ExtraData|struct\.error)": _DAMAGED,
 }
 

@@ -33,7 +33,7 @@ _BY_STATUS: Mapping[int, type[EngineError]] = {
 
 # In this order: a dead host also asks "Is there a repository at the following location?", and a full disk is no damage.
 _BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE))
+    (kind, re.compile(pattern, re.IGNORECASE | re.MULTILINE))
     for kind, pattern in (
         (WrongPassphraseError, r"wrong password or no key found"),
         (RepositoryLockedError, r"repository is already locked"),
@@ -58,7 +58,7 @@ _BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
             r"is damaged|ciphertext verification failed|invalid data returned|unmarshal:|unexpected eof"
             r"|file is too short|not found in (the )?(repository|index)|pack id does not match|hash mismatch"
             r"|contains errors|data/[0-9a-f]{2}/[0-9a-f]{64}: no such file|could be damaged|loadindex returned errors"
-            r"|wrong data returned|blob .* not found|unexpected file size",
+            r"|wrong data returned|blob .* not found|unexpected file size|^ReadFull\(",
         ),
         (RepositoryUnreachableError, r"permission denied|read-only file system|operation not permitted"),
     )
@@ -89,7 +89,8 @@ _WORDS: Mapping[type[EngineError], tuple[str, str]] = {
     SnapshotMissingError: ("the repository {location} holds no such snapshot", "List what it holds with `snapshots`."),
     RepositoryDamagedError: (
         "the repository {location} is damaged",
-        "Run `verify` to see how much of it, and restic's own `repair` commands on a copy; keep other repositories.",
+        "Look at its disk and keep your other repositories; restic's own `repair` commands save what can be saved, on a"
+        " copy.",
     ),
     EngineError: ("restic failed on {location}", "What it said is the last line of this message."),
 }
@@ -145,9 +146,15 @@ def error_for(
     )
 
 
+def _is_trace(line: str, after: str) -> bool:
+    """A stack trace says a function, and on the next line, behind a tab, where it is."""
+    return line.startswith(("\t", "goroutine ")) or after.startswith("\t")
+
+
 def _last_words(stderr: str) -> str:
     """The line that says most: restic's own `Fatal:`, else the last one."""
-    lines = [message_of(line).strip() for line in stderr.splitlines() if line.strip()]
+    said = [message_of(line) for line in stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line, after in zip(said, [*said[1:], ""], strict=False) if not _is_trace(line, after)]
     fatal = [line for line in lines if line.startswith("Fatal:")]
     chosen = (fatal or lines or [""])[-1]
     return chosen.replace("Fatal:", "").strip().splitlines()[0][:300].rstrip(". ") if chosen.strip() else ""

@@ -173,17 +173,22 @@ class RestoreReader:
             self._call.progress(Progress(step=Step.FETCH, done_bytes=done, total_bytes=total))
 
 
-_ADVICE = re.compile(
+_NOT_TELLING = re.compile(
     r"^using temporary cache|^unable to create temporary|^Fatal: |^The repository |^These damaged|^This can be done"
     r"|restic repair|restic snapshots|troubleshooting|^If |^Otherwise|^Please"
 )
 
+    r"|returned error, retrying|^error for tree [0-9a-f]+:$|operation successful after \d+ retries"
+)
+DAMAGED = (
+    "the repository is damaged: bytes on its storage changed or are gone. Look at its disk and keep your other"
+    " repositories; restic's own `repair` commands save what can be saved, on a copy"
 
 def problems_in(stderr: Iterable[str], *, most: int = 100) -> tuple[str, ...]:
-    """What a failed `restic check` found, one line each, its advice left out."""
+    """What a failed `restic check` found: first what it means, then restic's own words, without retries and advice."""
     lines = [part.strip() for line in stderr for part in message_of(line).splitlines() if part.strip()]
-    telling = [line for line in lines if not _ADVICE.search(line)]
-    return tuple(dict.fromkeys(telling or lines or ["restic check failed without a word"]))[:most]
+    telling = dict.fromkeys(line for line in lines if not _NOT_TELLING.search(line))
+    return (DAMAGED, *(f"restic says: {line}" for line in telling))[:most]
 
 
 _FREED = re.compile(r"total prune:\s+\d+ blobs / ([0-9.]+) (B|KiB|MiB|GiB|TiB)")

@@ -6,13 +6,19 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.errors import ContentMismatchError, RepositoryDamagedError, VaultError
+from owui_vault.errors import (
+    ContentMismatchError,
+    EngineError,
+    RepositoryDamagedError,
+    SnapshotMissingError,
+    VaultError,
+)
 from owui_vault.instance.compare import Comparison, compare_with_manifest
 from owui_vault.model import Component, LedgerEntry, Manifest, Progress, Snapshot, Step, VerifyReport
 from owui_vault.system.files import demand_space
 from owui_vault.vault.documents import MANIFEST_NAME
 from owui_vault.vault.notify import tell
-from owui_vault.vault.parts import Parts, Watch
+from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.reading import Found, Passed, failure, manifest_in, search
 from owui_vault.vault.scratch import scratch
 from owui_vault.vault.survey import patiently
@@ -40,17 +46,21 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
     started = parts.clock.monotonic()
     found, passed = search(parts, request.snapshot, request.repository, request.watch, request.instance)
     damaged = tuple((name, error) for name, error in passed if isinstance(error, RepositoryDamagedError))
-    if found is None and not damaged:
-        raise failure(passed)
     problems = [_in_words(error, name) for name, error in damaged]
     warnings: list[str] = []
-    if found:
-        content = _check_snapshot(parts, request, found)
-        problems += (*_check_repository(parts, request, found), *content.problems)
+    if found is None:
+        problems += _where_nothing_was_found(parts, request, passed)
+        if not problems:
+            raise failure(passed)
+        warnings += (f"{name}: {error.message}" for name, error in _but(passed, damaged))
+    else:
+        problems += _check_repository(parts, request, found.repository)
+        content = _check_snapshot(parts, request, found, is_damaged=bool(problems))
+        problems += content.problems
         warnings += (*replace(found, passed_over=_but(found.passed_over, damaged)).warnings, *content.doubtful)
     report = VerifyReport(
         snapshot=found.snapshot if found else None,
-        repository=found.repository.name if found else damaged[0][0],
+        repository=found.repository.name if found else (damaged or passed)[0][0],
         problems=tuple(problems),
         warnings=tuple(warnings),
         read_data=request.read_data,
@@ -68,25 +78,37 @@ def _in_words(error: VaultError, repository: str) -> str:
     return f"{repository}: {error.message}. {error.hint}".rstrip()
 
 
-def _check_repository(parts: Parts, request: VerifyRequest, found: Found) -> tuple[str, ...]:
-    request.watch.progress(Progress(step=Step.VERIFY, repository=found.repository.name, text="checking the repository"))
-    call = parts.call(found.repository, request.watch)
-    engine = found.repository.engine
+def _where_nothing_was_found(parts: Parts, request: VerifyRequest, passed: Passed) -> tuple[str, ...]:
+    """Problems of repositories that have no such snapshot: one whose own record is damaged is not listed."""
+    empty = [name for name, error in passed if isinstance(error, SnapshotMissingError)]
+    checked = [_check_repository(parts, request, each) for each in parts.select(empty)] if empty else []
+    return tuple(problem for problems in checked for problem in problems)
+
+
+def _check_repository(parts: Parts, request: VerifyRequest, repository: Repository) -> tuple[str, ...]:
+    request.watch.progress(Progress(step=Step.VERIFY, repository=repository.name, text="checking the repository"))
+    call = parts.call(repository, request.watch)
+    engine = repository.engine
     try:
         return patiently(parts, lambda: engine.verify(call, read_data=request.read_data), request.watch)
     except RepositoryDamagedError as error:
-        return (_in_words(error, found.repository.name),)
+        return (_in_words(error, repository.name),)
 
 
-def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found) -> Comparison:
-    """Fetch database, vectors and manifest (everything with read_data 1) and compare; the rest is compared by list."""
+def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_damaged: bool) -> Comparison:
+    """Fetch database, vectors and manifest (everything with read_data 1) and compare; the rest is compared by list.
+
+    Where the repository is known to be damaged, an engine that gives up for whatever reason is part of that.
+    """
     paths = () if request.read_data >= 1 else _ALWAYS_FETCHED
     with scratch(parts.state.root, "verify") as folder:
         try:
             manifest = _fetch(parts, request, found, folder, paths)
             content = _compare(parts, request, found, manifest, folder)
-        except RepositoryDamagedError as error:
-            return Comparison(problems=(_in_words(error, found.repository.name),))
+        except EngineError as error:
+            if not is_damaged and not isinstance(error, RepositoryDamagedError):
+                raise
+            return Comparison(problems=(f"snapshot {found.snapshot.id} cannot be fetched: {error.message}",))
         except ContentMismatchError as error:
             return Comparison(problems=(error.message,))
     incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)

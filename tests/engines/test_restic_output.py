@@ -112,13 +112,30 @@ CHECKS = [
 @pytest.mark.parametrize(("stderr", "telling"), CHECKS)
 def test_a_check_answers_what_is_damaged_and_no_advice(stderr: str, telling: str) -> None:
     problems = problems_in(stderr.splitlines())
-    assert any(part in problem for problem in problems for part in telling.split("|"))
+    assert problems[0].startswith("the repository is damaged: bytes on its storage changed or are gone.")
+    assert any(part in problem for problem in problems[1:] for part in telling.split("|"))
+    assert not any("retrying" in problem or problem.endswith(":") for problem in problems)
     assert not any("restic repair" in problem or "troubleshooting" in problem for problem in problems)
     assert all("\n" not in problem for problem in problems)
 
 
 def test_a_check_that_fails_without_a_word_is_a_problem_too() -> None:
-    assert problems_in([]) == ("restic check failed without a word",)
+    (problem,) = problems_in([])
+    assert "the repository is damaged" in problem
+
+
+def test_the_last_words_of_a_stack_trace_are_those_before_it() -> None:
+    """restic 0.14 on a truncated pack."""
+    said = """Load(<data/3b1d673201>, 527, 842) returned error, retrying after 15.4s: EOF
+EOF
+ReadFull(<data/3b1d673201>)
+github.com/restic/restic/internal/backend.ReadAt
+\tgithub.com/restic/restic/internal/backend/readerat.go:39
+runtime.goexit
+\truntime/asm_amd64.s:1594"""
+    error = error_for(1, said, location="/r")
+    assert isinstance(error, RepositoryDamagedError)
+    assert error.message == "the repository /r is damaged: ReadFull(<data/3b1d673201>)"
 
 
 @pytest.mark.parametrize("version", RECORDED)

@@ -1,45 +1,94 @@
-"""Verify finds what a restore would miss, in words."""
+"""Verify finds what a restore would miss, on every engine, in words."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from owui_vault import Call, DataDirectory, Repository, Secret, Vault
-from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault import Call, DataDirectory, Event, Repository, Vault
+from tests.vault.conftest import PASSPHRASE, MakeEngine
+
+MOMENTS = Path(__file__).parents[1] / "data" / "chroma-moments.tar.xz"
+Spoil = Callable[[Path, Path], object]
+
+
+class Listener:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.heard.append(event)
 
 
 class Store:
-    """A repository that holds one whole snapshot of a real instance, and takes spoiled ones under its label."""
+    """A repository with one whole snapshot of a real instance that has a real index of 2,600 vectors."""
 
-    def __init__(self, folder: Path, data_dir: Path) -> None:
-        self.folder = folder
-        self.engine = DirectoryEngine(folder / "repository", Secret("x"))
-        self.vault = Vault(DataDirectory(data_dir), [Repository("nas", self.engine)], state_dir=folder / "state")
+    def __init__(self, folder: Path, data_dir: Path, moments: Path, make_engine: MakeEngine) -> None:
+        self.folder, self.moments = folder, moments
+        shutil.rmtree(data_dir / "vector_db")
+        shutil.copytree(moments / "b", data_dir / "vector_db")
+        self.repository = folder / "repository"
+        self.engine = make_engine(self.repository)
+        self.listener = Listener()
+        self.vault = Vault(
+            DataDirectory(data_dir),
+            [Repository("nas", self.engine)],
+            state_dir=folder / "state",
+            notifiers=[self.listener],
+        )
         self.vault.initialize()
         self.whole = self.vault.snapshot()
-        self.tree = folder / "tree"
-        self.vault.restore("latest", self.tree, app_data_dir=self.vault.manifest("latest").application.data_dir)
+        self.honest = folder / "honest"
+        self.vault.restore("latest", self.honest, app_data_dir=self.vault.manifest("latest").application.data_dir)
+        label = self.vault.snapshots()[0].label
+        assert label
+        self.label = label
 
-    def spoiled(self, spoil: Callable[[Path], object]) -> tuple[str, ...]:
+    def spoiled(self, spoil: Spoil) -> tuple[str, ...]:
         """What verify says of the same snapshot, stored once more from a spoiled tree."""
-        spoil(self.tree / "data")
-        (newest,) = self.vault.snapshots()
-        assert newest.label
-        call = Call(folder=self.folder)
-        self.engine.store(self.tree, replace(newest.label, sequence=newest.label.sequence + 1), call)
+        tree = self.folder / "tree"
+        shutil.rmtree(tree, ignore_errors=True)
+        shutil.copytree(self.honest, tree)
+        spoil(tree / "data", self.moments)
+        number = self.label.sequence + 1
+        self.label = replace(self.label, sequence=number, instant=self.label.instant + timedelta(seconds=1))
+        (self.folder / "storing").mkdir(exist_ok=True)
+        self.engine.store(tree, self.label, Call(folder=self.folder / "storing"))
         return self.vault.verify("latest").problems
 
 
-@pytest.fixture
-def store(tmp_path: Path, small_instance: Callable[[Path], Path]) -> Store:
-    small_instance(tmp_path / "instance")
-    return Store(tmp_path, next((tmp_path / "instance").rglob("webui.db")).parent)
+@pytest.fixture(scope="session")
+def moments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One real vector store at three moments."""
+    target = tmp_path_factory.mktemp("moments")
+    with tarfile.open(MOMENTS) as archive:
+        archive.extractall(target, **({"filter": "data"} if sys.version_info >= (3, 12) else {}))
+    return target
+
+
+@pytest.fixture(scope="module")
+def store(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_instance: Callable[[Path], Path],
+    moments: Path,
+    make_engine: MakeEngine,
+) -> Store:
+    folder = tmp_path_factory.mktemp("store")
+    small_instance(folder / "instance")
+    return Store(folder, next((folder / "instance").rglob("webui.db")).parent, moments, make_engine)
 
 
 def first(folder: Path) -> Path:
@@ -47,15 +96,20 @@ def first(folder: Path) -> Path:
 
 
 def index(data: Path) -> Path:
-    return min(path for path in (data / "vector_db").iterdir() if path.is_dir())
+    (pickle,) = (data / "vector_db").glob("*/index_metadata.pickle")
+    return pickle.parent
 
 
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
-    status = path.stat()
+    path.chmod(0o600)
     path.write_bytes(content)
-    assert path.stat().st_size == status.st_size
+
+
+def cut(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def drop_a_chat(data: Path) -> None:
@@ -64,40 +118,145 @@ def drop_a_chat(data: Path) -> None:
         connection.commit()
 
 
+def take_an_older_index(data: Path, moments: Path) -> None:
+    name = index(data)
+    shutil.rmtree(name)
+    shutil.copytree(index(moments / "a" if (moments / "a" / "vector_db").exists() else _as_data(moments, "a")), name)
+
+
+def _as_data(moments: Path, moment: str) -> Path:
+    """The moment as a data directory would hold it."""
+    data = moments / f"data-{moment}"
+    if not data.exists():
+        shutil.copytree(moments / moment, data / "vector_db")
+    return data
+
+
+SPOILT: dict[str, tuple[Spoil, str]] = {
+    "a missing upload": (lambda data, _: first(data / "uploads").unlink(), "uploads the database knows are missing"),
+    "a flipped byte in the database": (lambda data, _: flip(data / "webui.db"), "webui.db is not what was stored"),
+    "a chat less": (lambda data, _: drop_a_chat(data), "webui.db"),
+    "a flipped byte in the index": (
+        lambda data, _: flip(index(data) / "data_level0.bin"),
+        "data_level0.bin is not what was stored",
+    ),
+    "a truncated index file": (lambda data, _: cut(index(data) / "data_level0.bin"), "data_level0.bin is cut short"),
+    "an index that is gone": (lambda data, _: shutil.rmtree(index(data)), "is missing"),
+    "an index of an earlier moment": (take_an_older_index, "999 of 2,600 vectors are lost"),
+    "no vector store": (lambda data, _: (data / "vector_db/chroma.sqlite3").unlink(), "chroma.sqlite3 is missing"),
+}
+
+
 def test_a_whole_one_is_right_and_written_into_the_ledger(store: Store) -> None:
-    report = store.vault.verify()
+    report = store.vault.verify(store.whole.id)
     assert report.ok, report.problems
-    assert store.vault.snapshots()[0].verified_at is not None
-    assert store.vault.verify("latest", read_data=1.0).ok
-    ledger = store.vault.snapshot().manifest.ledger  # type: ignore[union-attr]
-    assert [(entry.snapshot, entry.ok) for entry in ledger] == [(store.whole.id, True)] * 2
+    assert report.repository == "nas"
+    assert next(each for each in store.vault.snapshots() if each.id == store.whole.id).verified_at is not None
+    assert store.vault.verify(store.whole.id, read_data=1.0).ok
+    ledger = store.vault.snapshot(dry_run=True).manifest.ledger  # type: ignore[union-attr]
+    assert {(entry.snapshot, entry.ok) for entry in ledger if entry.ok} == {(store.whole.id, True)}
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda data: first(data / "uploads").unlink(), "upload"),
-        (lambda data: flip(data / "webui.db"), "webui.db is not what was stored"),
-        (drop_a_chat, "webui.db"),
-        (lambda data: flip(index(data) / "data_level0.bin"), "data_level0.bin is not what was stored"),
-        (lambda data: (index(data) / "data_level0.bin").write_bytes(b"short"), "cut short"),
-        (lambda data: shutil.rmtree(index(data)), "is missing"),
-        (lambda data: (data / "vector_db" / "chroma.sqlite3").unlink(), "chroma.sqlite3 is missing"),
-    ],
-)
-def test_what_differs_is_found_and_named(store: Store, spoil: Callable[[Path], object], words: str) -> None:
+@pytest.mark.parametrize("case", list(SPOILT))
+def test_what_differs_is_found_and_named(store: Store, case: str) -> None:
+    spoil, words = SPOILT[case]
     problems = store.spoiled(spoil)
     assert any(words in problem for problem in problems), problems
+    assert store.listener.heard[-1].kind == "failure"
 
 
-def test_a_flipped_byte_in_the_repository_is_found_when_data_are_read(store: Store) -> None:
-    largest = max((store.folder / "repository/objects").iterdir(), key=lambda path: path.stat().st_size)
-    flip(largest)
-    assert not store.vault.verify("latest", read_data=1.0).ok
+class Damaged:
+    """A repository that can be damaged in many ways, and is made good again in between."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.folder, self.good = store, folder, folder / "good"
+        shutil.copytree(store.repository, self.good, symlinks=True)
+
+    def files(self) -> dict[str, Path]:
+        """Of each kind of file a repository is made of the largest; but for what the engine makes anew when it must."""
+        kinds: dict[str, Path] = {}
+        for path in sorted(each for each in self.good.rglob("*") if each.is_file()):
+            kind = path.relative_to(self.good).parts[0]
+            anew = kind.startswith(("README", "lock", "nonce", "hints.", "index.", "integrity.", "tmp"))
+            if not anew and (kind not in kinds or path.stat().st_size > kinds[kind].stat().st_size):
+                kinds[kind] = path
+        if (self.good / "data/0").is_dir():  # borg's manifest is in the last segment that holds more than a commit
+            segments = [path for path in (self.good / "data/0").iterdir() if path.stat().st_size > 17]
+            kinds["manifest"] = max(segments, key=lambda path: int(path.name))
+        return {kind: path.relative_to(self.good) for kind, path in kinds.items()}
+
+    def damage(self, path: Path, how: Callable[[Path], object]) -> None:
+        self.mend()
+        how(self.store.repository / path)
+
+    def mend(self) -> None:
+        shutil.rmtree(self.store.repository)
+        shutil.copytree(self.good, self.store.repository, symlinks=True)
 
 
-def test_a_missing_object_of_the_repository_is_found(store: Store) -> None:
-    for path in (store.folder / "repository/objects").iterdir():
-        path.unlink()
-    problems = store.vault.verify().problems
-    assert any("missing" in problem for problem in problems)
+@pytest.fixture
+def damaged(store: Store, tmp_path: Path) -> Iterator[Damaged]:
+    damaged = Damaged(store, tmp_path)
+    yield damaged
+    damaged.mend()
+
+
+def owui_vault(store: Store, *words: str) -> tuple[int, dict[str, object]]:
+    """The command on this repository, on a machine that knows nothing of it."""
+    passphrase = store.folder / "passphrase"
+    passphrase.touch(0o600)
+    passphrase.write_text(PASSPHRASE)
+    program = getattr(store.engine, "_program", None) or store.engine._access.program  # type: ignore[attr-defined]
+    config = store.folder / "vault.yaml"
+    config.touch(0o600)
+    repository = {"engine": store.engine.name, "location": str(store.repository), "program": program}
+    said = {
+        "state_dir": str(store.folder / "another-state"),
+        "repositories": {"nas": repository | {"passphrase": {"file": str(passphrase)}}},
+    }
+    config.write_text(json.dumps(said))
+    shutil.rmtree(store.folder / "another-state", ignore_errors=True)
+    command = [sys.executable, "-m", "owui_vault", "--config", str(config), "--json", *words]
+    done = subprocess.run(command, capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.timeout(900)
+def test_a_flipped_byte_in_any_file_of_the_repository_ends_with_5(store: Store, damaged: Damaged) -> None:
+    if store.engine.name == "directory":
+        for path in (store.repository / "objects").iterdir():
+            damaged.damage(path.relative_to(store.repository), flip)
+            assert not store.vault.verify(store.whole.id, read_data=1.0).ok
+        return
+    for kind, path in damaged.files().items():
+        damaged.damage(path, flip)
+        status, said = owui_vault(store, "verify", "--read-data")
+        assert status == 5, (kind, path, said)
+        problems = said["problems"]
+        assert isinstance(problems, list)
+        assert "is damaged" in problems[0], (kind, problems)
+        assert "repair" in problems[0], (kind, problems)
+        assert not [each for each in problems if "retrying" in each or "index: " in each], problems
+
+
+def test_what_is_gone_from_the_repository_is_found_told_and_noted(store: Store, damaged: Damaged) -> None:
+    """Without reading data: engines look whether what they need is there."""
+    files = damaged.files()
+    path = files.get("data") or files["objects"]
+    damaged.damage(path, Path.unlink)
+    store.listener.heard.clear()
+    report = store.vault.verify(store.whole.id)
+    assert not report.ok
+    assert [event.kind for event in store.listener.heard] == ["failure"]
+    assert any(word in report.problems[0] for word in ("damaged", "missing"))
+    noted = json.loads((store.folder / "state/instances/open-webui/ledger.json").read_text())["entries"][-1]
+    assert (noted["ok"], noted["repository"]) == (False, "nas")
+
+
+@pytest.mark.timeout(900)
+def test_a_truncated_pack_is_found(store: Store, damaged: Damaged) -> None:
+    files = damaged.files()
+    damaged.damage(files.get("data") or files["objects"], cut)
+    report = store.vault.verify(store.whole.id, read_data=1.0)
+    assert not report.ok
+    assert not [each for each in report.problems if "retrying" in each]
