@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from owui_vault.capture.attempt import Instant, Look
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, classify
-from owui_vault.capture.databases import RawCopies, raw_mark
+from owui_vault.capture.databases import RawCopies, RawMark, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.marks import Mark, Walk, demand_layout, mark_of
 from owui_vault.capture.pin import Pin
 from owui_vault.capture.settle import tick, wall_ns
+from owui_vault.capture.sqlite import copy_under_lock
 
 _TRIES_PER_FILE = 5
+_TRIES_PER_DATABASE = 200  # a small one changes faster than it is looked at
+_LONGEST_LOCK_SECONDS = 2.0  # well below the time after which the application gives up a commit
 
 
 def gather(bench: Bench, raw: RawCopies, until: float) -> tuple[Instant, list[str]]:
@@ -25,8 +29,10 @@ def gather(bench: Bench, raw: RawCopies, until: float) -> tuple[Instant, list[st
     torn: list[str] = []
     pins: list[Pin] = []
     try:
-        for database in databases:
-            if not (database.pinnable and _pin(database, pins, bench)) and not _whole(bench, raw, database, until):
+        for number, database in enumerate(databases):
+            now = time.monotonic()
+            share = now + (until - now) / (len(databases) - number)  # the first must not use up the time of all
+            if not (database.pinnable and _pin(database, pins, bench)) and not _whole(bench, raw, database, share):
                 torn.append(database.name)
         at_ns = wall_ns()
         tree, moved = _files(bench)
@@ -67,7 +73,7 @@ def _whole(bench: Bench, raw: RawCopies, database: Database, until: float) -> bo
         except SourceChangedError:
             raw.forget(database.name)
         if time.monotonic() > until:
-            return _as_it_is(bench, raw, database)
+            return _under_lock(bench, raw, database) or _as_it_is(bench, raw, database)
         time.sleep(tick(number))
         number += 1
 
@@ -80,8 +86,27 @@ def _makes_sense(raw: RawCopies, database: Database) -> bool:
     return True
 
 
+def _under_lock(bench: Bench, raw: RawCopies, database: Database) -> bool:
+    """Copy the application's own database in a read transaction, whose end its writer waits for.
+
+    Never the vectors' database: a lock held on that one stops the whole server.
+    """
+    if database.mode != "delete" or bench.job.is_vector_file(database.name):
+        return False
+    raw.forget(database.name)
+    place = bench.place_for_database(database.name)
+    os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    complaint = copy_under_lock(database.real, bench.place(database.name), _LONGEST_LOCK_SECONDS)
+    if complaint:
+        raw.forget(database.name)
+        return False
+    mark = mark_of(database.real)
+    raw.taken[database.name] = RawMark(mark, None, None, None, b"locked", journal_lives=False)
+    return True
+
+
 def _as_it_is(bench: Bench, raw: RawCopies, database: Database) -> bool:
-    for _ in range(_TRIES_PER_FILE):
+    for _ in range(_TRIES_PER_DATABASE):
         try:
             mark = raw_mark(bench, database)
             raw.take(database, mark, once=True)

@@ -245,7 +245,8 @@ class Helper:
             when = content_time_ns(digest, mark.mtime_ns, coarse)
             with suppress(PermissionError):  # given to its owner, and we are a root with few rights
                 os.utime(self.bench.inside.place(name), ns=(when, when))
-            found.append({"name": name, "size": os.path.getsize(place), "sha256": digest})
+            size = os.path.getsize(place)
+            found.append({"name": name, "size": size, "sha256": digest, "changed_ns": mark.mtime_ns})
         return found
 
     def _taken(self) -> Instant:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from owui_vault.capture.result import Contents, read_contents
+from owui_vault.capture.record import Taken, captured
+from owui_vault.capture.result import TORN, read_contents, with_torn
 from owui_vault.capture.stage import clear_stage
 from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Worker
-from owui_vault.errors import NotProvenError, QuiesceError
+from owui_vault.errors import InstanceNotFoundError, NotProvenError, QuiesceError
 from owui_vault.model import (
     NEVER,
     Captured,
@@ -25,7 +26,6 @@ from owui_vault.model import (
     Progress,
     ProgressSink,
     Proof,
-    ProofRecord,
     Quiesce,
     Step,
     ignore_progress,
@@ -64,27 +64,19 @@ def take_instant(  # noqa: PLR0913  the parts of one capture, each given from ou
     """
     limits = limits or CaptureLimits()
     worker = Worker(plan, limits, progress, cancel)
-    run = _Run(worker=worker, plan=plan, quiet=quiet, examine=examine, limits=limits, clock=clock, cancel=cancel)
+    run = _Run(
+        worker=worker, plan=plan, mode=mode, quiet=quiet, examine=examine, limits=limits, clock=clock, cancel=cancel
+    )
     progress(Progress(step=Step.CAPTURE))
     try:
-        captured = run.escalate(mode, unproven=unproven)
+        found = run.escalate(unproven=unproven)
     except BaseException:
         run.worker.end()
         clear_stage(plan.work_dir)
         raise
     run.worker.end()
-    progress(Progress(step=Step.CAPTURE, text=f"took one instant ({captured.proof.mode.value})"))
-    return captured
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """What an attempt left in the stage."""
-
-    at: datetime
-    contents: Contents
-    findings: Findings
-    problems: tuple[str, ...] = ()
+    progress(Progress(step=Step.CAPTURE, text=f"took one instant ({found.proof.mode.value})"))
+    return found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,13 +90,15 @@ class _Run:
     limits: CaptureLimits
     clock: Clock
     cancel: threading.Event
+    mode: Quiesce
     began: float = field(init=False)
     failed_checks: tuple[tuple[str, str, str], ...] = ()
+    broken_before: object = None  # what was broken in the last attempt, and in which state of the vectors
 
     def __post_init__(self) -> None:
         self.began = self.clock.monotonic()
 
-    def escalate(self, mode: Quiesce, *, unproven: bool) -> Captured:
+    def escalate(self, *, unproven: bool) -> Captured:
         """Try what the mode allows, in the order of what it costs the instance."""
         live, pause, stop = (Proof.LIVE, self._live), (Proof.PAUSE, self._pause), (Proof.STOP, self._stop)
         ways = {
@@ -113,7 +107,7 @@ class _Run:
             Quiesce.PAUSE: (pause,),
             Quiesce.STOP: (stop,),
         }
-        for proof, way in ways[mode]:
+        for proof, way in ways[self.mode]:
             taken = way()
             if taken is not None:
                 return self._captured(taken, proof)
@@ -124,7 +118,7 @@ class _Run:
             )
         return self._captured(self._without_proof(), Proof.UNPROVEN)
 
-    def _live(self) -> _Taken | None:
+    def _live(self) -> Taken | None:
         outlook = self.worker.prepare()
         if outlook.obstacles:
             self.worker.tally.note(f"not live: {outlook.obstacles[0]}")
@@ -144,7 +138,7 @@ class _Run:
                 break
         return None
 
-    def _pause(self) -> _Taken | None:
+    def _pause(self) -> Taken | None:
         limit = self.limits.freeze_seconds
         for number in range(self.limits.freezes if self._can(Quiesce.PAUSE) else 0):
             if number:
@@ -161,7 +155,7 @@ class _Run:
                 return taken
         return None
 
-    def _stop(self) -> _Taken | None:
+    def _stop(self) -> Taken | None:
         if not self._can(Quiesce.STOP):
             return None
         limit = self.limits.stop_seconds + 2 * self.worker.prepare().freeze_seconds
@@ -205,6 +199,11 @@ class _Run:
         except QuiesceError as error:
             tally.note(f"the {mode.value} did not hold: {error.message}")
             at = None
+        except InstanceNotFoundError as error:
+            if self.mode is not Quiesce.AUTO:
+                raise
+            tally.note(f"this instance cannot be made quiet by {mode.value}: {error.message}")
+            at = None
         finally:
             took = self._quiet_so_far() - began
             if mode is Quiesce.STOP:
@@ -217,7 +216,7 @@ class _Run:
         """A clock that runs while the instance is quiet, where there is one, else all the time."""
         return self.quiet.quiet_seconds if isinstance(self.quiet, TimedQuiet) else self.clock.monotonic()
 
-    def _conclude(self, at: datetime | None, *, last: bool = False) -> _Taken | None:
+    def _conclude(self, at: datetime | None, *, last: bool = False) -> Taken | None:
         """Look at what an attempt took. None: not good enough, another one may be better."""
         if at is None:
             return None
@@ -232,21 +231,24 @@ class _Run:
         if fresh and not last:
             return None
         damaged = tuple(f"{path} is damaged: {complaint}" for path, complaint, _ in self.failed_checks)
-        if taken.findings.broken and not damaged:
-            self.worker.tally.note(taken.findings.broken[0])
+        broken = taken.findings.broken
+        before, self.broken_before = self.broken_before, (broken, taken.contents.vector_state)
+        # Nobody wrote to the vectors since, and they still do not belong together: that is how they are.
+        if broken and not damaged and not last and before != self.broken_before:
+            self.worker.tally.note(broken[0])
             self.clock.sleep(_BETWEEN_BROKEN_SECONDS)
             return None
-        return _Taken(at, taken.contents, taken.findings, (*damaged, *taken.findings.broken))
+        return Taken(at, taken.contents, taken.findings, (*damaged, *taken.findings.broken))
 
-    def _look(self, at: datetime) -> _Taken | None:
+    def _look(self, at: datetime) -> Taken | None:
         answer = self.worker.finish()
         if answer is None:
             return None
         tree = self.plan.work_dir / "stage" / "data"
-        contents = read_contents(answer, tree, self.cancel)
-        return _Taken(at, contents, self.examine(tree))
+        contents = read_contents(answer, tree, self.plan.databases, self.cancel)
+        return Taken(at, contents, self.examine(tree))
 
-    def _without_proof(self) -> _Taken:
+    def _without_proof(self) -> Taken:
         at, torn = self.worker.gather()
         taken = self._look(at)
         if taken is None:
@@ -254,43 +256,15 @@ class _Run:
                 f"not even an unproven copy could be taken: {self.worker.tally.latest}",
                 hint="Look at the disk and at what else works on the data directory, then try again.",
             )
+        contents = with_torn(taken.contents, torn)
         problems = [f"not one proven instant: {self.worker.tally.latest}"]
         problems += [f"{name} was written to while it was copied" for name in torn]
-        problems += [f"{path} is damaged: {complaint}" for path, complaint, _ in taken.contents.failed_checks]
-        return _Taken(at, taken.contents, taken.findings, (*problems, *taken.findings.broken))
+        failed = [each for each in contents.failed_checks if each[1] != TORN]
+        problems += [f"{path} is damaged: {complaint}" for path, complaint, _ in failed]
+        return Taken(at, contents, taken.findings, (*problems, *taken.findings.broken))
 
-    def _captured(self, taken: _Taken, proof: Proof) -> Captured:
+    def _captured(self, taken: Taken, proof: Proof) -> Captured:
         self.worker.seal()
-        contents = taken.contents
-        tally = self.worker.tally
         remarks = self.quiet.remarks if isinstance(self.quiet, Candid) else Remarks()
-        record = ProofRecord(
-            mode=proof,
-            attempts=tally.attempts,
-            freeze_seconds=tally.freeze_seconds,
-            outage_seconds=tally.outage_seconds,
-            settle_seconds=tally.settle_seconds,
-            fence_seconds=tally.fence_seconds,
-            capture_seconds=self.clock.monotonic() - self.began,
-            filesystem=contents.filesystem,
-            lock_holder=contents.holder,
-            pinned=contents.pinned,
-            copied_files=contents.copied,
-            linked_files=contents.linked,
-            weaker=(*tally.weaker, *(f"not checked: {each}" for each in self._unchecked(contents, remarks))),
-        )
-        return Captured(
-            stage=self.plan.work_dir / "stage",
-            inventory=self.plan.work_dir / "capture" / "inventory.jsonl",
-            instant=taken.at,
-            proof=record,
-            databases=contents.databases,
-            vector_files=contents.vector_files,
-            findings=taken.findings,
-            problems=(*taken.problems, *contents.problems, *taken.findings.problems),
-            warnings=(*contents.warnings, *taken.findings.warnings, *remarks.warnings),
-            skipped=contents.skipped,
-        )
-
-    def _unchecked(self, contents: Contents, remarks: Remarks) -> tuple[str, ...]:
-        return (*(self.plan.unchecked if contents.pinned else ()), *remarks.unchecked)
+        seconds = self.clock.monotonic() - self.began
+        return captured(self.plan, taken, proof=proof, tally=self.worker.tally, seconds=seconds, remarks=remarks)

@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, cannot_be_read
 from owui_vault.capture.job import Job
+from owui_vault.system.filesystem import open_to_read
 
 OWN_DIRECTORY = ".owui-vault"
+_SHARED_MEMORY = "-shm"
+_MAGIC = b"SQLite format 3\0"
 _FAR_FUTURE_NS = 24 * 3600 * 1_000_000_000
 
 
@@ -110,6 +113,8 @@ class Walk:
             wanted = self._job.selection.has(name)
             if self._is_apart(name, real) or not (wanted or self._job.selection.may_have_below(name)):
                 continue
+            if entry.endswith(_SHARED_MEMORY) and is_database(real.removesuffix(_SHARED_MEMORY)):
+                continue  # mapped by whoever has the database open, and made anew from its log
             try:
                 mark = mark_of(real)
             except OSError as error:
@@ -156,6 +161,21 @@ class Walk:
         if not cannot_be_read(error):
             raise error
         self.unreadable.add(name)
+
+
+def is_database(path: str) -> bool:
+    """Whether a file with one name begins as SQLite's do. Of several names, one could be a database that is pinned."""
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            return False
+        descriptor = open_to_read(path)
+        try:
+            return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
 
 
 def demand_layout(job: Job, tree: Mapping[str, Mark]) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from owui_vault.capture.files import content_time_ns
 from owui_vault.capture.messages import Answer, items, parts, texts, whole
 from owui_vault.capture.sqlite import check_copy, count_rows, recover_copy, sha256_of
-from owui_vault.errors import CancelledError
+from owui_vault.errors import CancelledError, NoSpaceError
 from owui_vault.model import DatabaseRecord, FileRecord
 
 OK = "ok"
+TORN = "torn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Contents:
     pinned: tuple[str, ...]
     databases: tuple[DatabaseRecord, ...]
     vector_files: tuple[FileRecord, ...]
+    vector_state: tuple[tuple[str, str, int], ...]  # name, hash, when the live file was written to
     copied: int
     linked: int
     skipped: tuple[str, ...]
@@ -40,8 +43,8 @@ class Contents:
         return tuple((each.path, each.check, each.sha256) for each in self.databases if each.check != OK)
 
 
-def read_contents(answer: Answer, tree: Path, cancel: threading.Event) -> Contents:
-    """Bring the database copies to rest, check them, and say what there is."""
+def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: threading.Event) -> Contents:
+    """Bring the database copies to rest, check them, and say what there is of the `databases` that were planned."""
     coarse = bool(answer["coarse"])
     found = [each for each in parts(answer, "databases") if _is_ours(tree, str(each["name"]))]
     with ThreadPoolExecutor(thread_name_prefix="check") as pool:
@@ -51,6 +54,8 @@ def read_contents(answer: Answer, tree: Path, cancel: threading.Event) -> Conten
         for each in parts(answer, "vectors")
     )
     unreadable = tuple(f"{name or 'the data directory'} cannot be read" for name in texts(answer, "unreadable"))
+    there = {record.path for record in records}
+    missing = tuple(f"{name} is not in the snapshot" for name in databases if name not in there)
     leaving = tuple(
         f"{name} is a link out of the data directory: what it leads to is not stored"
         for name in texts(answer, "leaving")
@@ -61,12 +66,23 @@ def read_contents(answer: Answer, tree: Path, cancel: threading.Event) -> Conten
         pinned=tuple(str(each["name"]) for each in found if each["pinned"]),
         databases=records,
         vector_files=vectors,
+        vector_state=tuple(
+            (str(each["name"]), str(each["sha256"]), whole(each, "changed_ns")) for each in parts(answer, "vectors")
+        ),
         copied=whole(answer, "copied") + len(records),
         linked=whole(answer, "linked"),
         skipped=texts(answer, "skipped"),
-        problems=unreadable + leaving,
+        problems=unreadable + missing + leaving,
         warnings=leaving,
     )
+
+
+def with_torn(contents: Contents, names: Sequence[str]) -> Contents:
+    """The same, where the check says of these databases that they may hold half a transaction, whatever else holds."""
+    records = (
+        replace(each, check=TORN) if each.path in names and each.check == OK else each for each in contents.databases
+    )
+    return replace(contents, databases=tuple(records))
 
 
 def _is_ours(tree: Path, name: str) -> bool:
@@ -100,6 +116,10 @@ def _recover(place: str) -> str:
     try:
         recover_copy(place)
     except sqlite3.Error as error:
+        if "is full" in str(error):
+            raise NoSpaceError(
+                f"no room to recover the copy of {Path(place).name}", hint="Free some space, then try again."
+            ) from error
         return str(error)
     return ""
 

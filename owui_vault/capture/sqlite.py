@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from owui_vault.capture.bench import Bench
-from owui_vault.capture.classify import journal_mode
+from owui_vault.capture.classify import in_short_process, journal_mode
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError
 from owui_vault.capture.pin import Pin
 
@@ -60,6 +60,39 @@ def copy_pinned(bench: Bench, pin: Pin, until: float, progress: Callable[[int, i
     except BaseException:
         bench.forget_database(name)
         raise
+
+
+def copy_under_lock(real: str, place: str, seconds: float) -> str:
+    """Copy a live database inside one read transaction, in a short process; what went wrong, or nothing.
+
+    The copy must exist, empty. The process is one of its own, since the locks of this one would be dropped by whatever
+    else it opens.
+    """
+    try:
+        (complaint,) = in_short_process(lambda: [_copy_under_lock(real, place, seconds)])
+    except RuntimeError as error:
+        return str(error)
+    return complaint
+
+
+def _copy_under_lock(real: str, place: str, seconds: float) -> str:
+    until = time.monotonic() + seconds
+
+    def between_steps(*_: int) -> None:
+        if time.monotonic() > until:
+            raise _StopError("it took too long")
+
+    try:
+        uri = f"file:{quote(os.fsencode(real))}?mode=ro"
+        live = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=seconds)
+        with closing(live), closing(_open(place)) as target:
+            target.execute("PRAGMA journal_mode=OFF").close()
+            live.execute("BEGIN").close()
+            live.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            live.backup(target, pages=_PAGES_PER_STEP, progress=between_steps, sleep=0)
+    except (_StopError, sqlite3.Error) as error:
+        return str(error)
+    return ""
 
 
 def _compare_counts(pin: Pin, place: str) -> None:

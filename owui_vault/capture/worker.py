@@ -14,7 +14,7 @@ from owui_vault.errors import CaptureError, UnsupportedInstanceError
 from owui_vault.model import CaptureLimits, CapturePlan, ProgressSink
 
 _PREPARE_SECONDS = 24 * 3600.0  # copying ahead keeps nobody waiting and is bounded by the caller's `cancel`
-_GATHER_SECONDS = 5.0
+_GATHER_SECONDS = 8.0
 _SEAL_SECONDS = 3600.0
 LOOKS_PER_ATTEMPT = 4  # before, after, and twice as much for comparing them with the stage
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

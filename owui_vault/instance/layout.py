@@ -111,10 +111,13 @@ def capture_plan(
     default = tuple(name for name in left_out_by_default(root) if name not in included)
     elsewhere = _mounted(root, mounted)
     links = _deep_first({**dict(_links(root)), **elsewhere})
+    databases = [name for name in (DATABASE, VECTOR_DATABASE) if os.path.lexists(located(root, links, name))]
+    if _left_out(VECTOR_DATABASE, included, excluded):
+        databases = [name for name in databases if name != VECTOR_DATABASE]
     return CapturePlan(
         data_dir=root,
         work_dir=work_dir,
-        databases=tuple(name for name in (DATABASE, VECTOR_DATABASE) if os.path.lexists(located(root, links, name))),
+        databases=tuple(databases),
         write_once=(UPLOADS,),
         links=links,
         mounted=tuple(elsewhere),
@@ -154,6 +157,10 @@ def _clean(pattern: str) -> str:
             hint="Patterns are relative to the data directory, for example cache/whisper or uploads/*.mp4.",
         )
     return text
+
+
+def _left_out(name: str, included: Iterable[str], excluded: Iterable[str]) -> bool:
+    return any(matches(each, name) for each in excluded) and not any(matches(each, name) for each in included)
 
 
 def _refuse_database(excluded: Iterable[str]) -> None:

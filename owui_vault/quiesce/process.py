@@ -123,7 +123,8 @@ class ProcessQuiescer:
         if procfs.started_at(identity) > written + _CLOCK_SLACK_SECONDS:
             raise InstanceNotFoundError(
                 f"process {identity.pid} was started after {self._pid_file} was written: it is another one",
-                hint="Remove the stale pid file, or start Open WebUI so that it writes a new one.",
+                hint="Remove the stale pid file, or start Open WebUI so that it writes a new one. If the clock was set"
+                f" after it had been written (a machine that starts without the time), `touch {self._pid_file}`.",
             )
 
 

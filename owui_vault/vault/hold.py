@@ -98,8 +98,8 @@ class Hold:
             return
         with self._guarded(mode, limit_seconds) as (guardian, renew):
             self._began = self._clock.monotonic()
-            self._quiescer.quiesce(mode, self._deadline(self._becoming_quiet(mode)))
-            guardian.held(limit_seconds)
+            self._quiescer.quiesce(mode, self._deadline(self._becoming_quiet(mode, limit_seconds)))
+            guardian.held(limit_seconds - self._already_frozen(mode))
             held = _HeldByUs(self._quiescer, mode, self._quiescer.observe(), guardian, renew)
             held.demand_same(seen, mode)
             if isinstance(self._quiescer, Candid):
@@ -115,7 +115,7 @@ class Hold:
         stopping = mode is Quiesce.STOP
         task = GuardianTask(
             rescue=rescue,
-            limit_seconds=self._becoming_quiet(mode) + limit_seconds,
+            limit_seconds=limit_seconds + (self._limits.stop_seconds if stopping else 0.0),
             grace_seconds=self._limits.stop_grace_seconds if stopping else self._limits.pause_grace_seconds,
             record=self._journal.path(record),
             lock_fd=self._lock_fd,
@@ -173,8 +173,15 @@ class Hold:
                 f"{self._quiescer.name} could not be brought back: {error.message}", hint=error.hint
             ) from error
 
-    def _becoming_quiet(self, mode: Quiesce) -> float:
-        return self._limits.stop_seconds if mode is Quiesce.STOP else self._limits.pause_seconds
+    def _becoming_quiet(self, mode: Quiesce, limit_seconds: float) -> float:
+        """How long that may take. A pause stands still from its first signal on, so all of it counts as frozen."""
+        return self._limits.stop_seconds if mode is Quiesce.STOP else min(self._limits.pause_seconds, limit_seconds)
+
+    def _already_frozen(self, mode: Quiesce) -> float:
+        """What becoming quiet has used up of the limit."""
+        if mode is Quiesce.STOP or self._began is None:
+            return 0.0
+        return self._clock.monotonic() - self._began
 
     def _deadline(self, seconds: float) -> Deadline:
         return Deadline(self._clock.monotonic() + seconds, self._clock.monotonic)
@@ -229,14 +236,16 @@ class _HeldByNobody:
 
 
 def recover(journal: Journal) -> tuple[str, ...]:
-    """Bring back what dead runs left quiet; what was done, as text. Only what the journal says is touched.
+    """Bring back what earlier runs left quiet; what was done, as text. Only what the journal says is touched.
 
+    For the holder of the instance's lock: no other run is active then, so every record is left over, also one of this
+    very process, which may live long and fail to resume.
     Records without a rescue of their own (an in-place restore's) are left to whoever knows how. Raises ResumeError
     after having tried all of them; the records of those that failed stay.
     """
     actions: list[str] = []
     failures: list[ResumeError] = []
-    for record in journal.left_over():
+    for record in journal.records():
         if not record.rescue:
             continue
         try:

@@ -1,7 +1,7 @@
 """What is written down before it is done, so that `recover` can finish or undo it.
 
 One small file per act, on disk (file and directory synced) before the act begins and removed when it is over. A record
-that nobody removed belongs to a run that died.
+that nobody removed belongs to a run that died or could not finish: whoever holds the instance's lock may take it so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FORMAT = 1
 class Record:
     """One act. `steps` grow as it goes on; `details` are the act's own, all text.
 
-    `owner` is the process that wrote it (`PID:START`), which together with `boot` tells whether that run still lives.
+    `owner` is the process that wrote it (`PID:START`), of the boot `boot`: for people who look.
     """
 
     id: str
@@ -104,20 +104,10 @@ class Journal:
         found = [record for path in names if path.suffix == _SUFFIX and (record := _read(path))]
         return tuple(sorted(found, key=lambda record: (record.began, record.id)))
 
-    def left_over(self) -> tuple[Record, ...]:
-        """The records of runs that are dead."""
-        return tuple(record for record in self.records() if not _lives(record))
-
     def _write(self, record: Record) -> None:
         values = {each.name: getattr(record, each.name) for each in fields(record)}
         values |= {"format": _FORMAT, "began": iso(record.began)}
         write_durably(self.path(record), json.dumps(values, indent=2).encode())
-
-
-def _lives(record: Record) -> bool:
-    if record.boot != procfs.boot_id():
-        return False
-    return procfs.alive(procfs.ProcessIdentity.parse(record.owner))
 
 
 def _read(path: Path) -> Record | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from owui_vault.capture.instant import take_instant
 from owui_vault.capture.stage import clear_stage
-from owui_vault.errors import ConfigError, QuiesceError
+from owui_vault.errors import ConfigError, QuiesceError, VaultError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
@@ -157,7 +157,8 @@ def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: in
     instance = parts.the_instance()
     mode = request.quiesce or instance.quiesce
     request.watch.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
-    return take_instant(
+    warnings = _quiet_warnings(parts, mode)
+    captured = take_instant(
         plan,
         mode=mode,
         quiet=_quiet(parts, lock),
@@ -168,6 +169,7 @@ def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: in
         progress=request.watch.progress,
         cancel=request.watch.cancel,
     )
+    return replace(captured, warnings=(*captured.warnings, *warnings))
 
 
 def _demand_same_container(parts: Parts, captured: Captured) -> None:
@@ -186,6 +188,17 @@ def _fingerprint(manifest: Manifest) -> str | None:
     """Whose data were captured; None when their database is too damaged to tell."""
     readable = any(each.path == DATABASE and each.check == "ok" and each.tables for each in manifest.databases)
     return manifest.fingerprint or ("" if readable else None)
+
+
+def _quiet_warnings(parts: Parts, mode: Quiesce) -> tuple[str, ...]:
+    """Whether a pause would find whom to pause, said while `live` still works; a mode that needs it raises by itself."""
+    if mode is not Quiesce.AUTO or parts.quiescer is None:
+        return ()
+    try:
+        parts.quiescer.observe()
+    except VaultError as error:
+        return (f"the instance could not be made quiet if it had to be: {error.message}",)
+    return ()
 
 
 def _quiet(parts: Parts, lock: int) -> Hold | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from owui_vault.errors import NoSpaceError, NotProvenError, QuiesceError, ResumeError
+from owui_vault.errors import InstanceNotFoundError, NoSpaceError, NotProvenError, QuiesceError, ResumeError
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
 
 QUICK = CaptureLimits(reserve_bytes=0, live_seconds=0.4)
@@ -73,7 +73,7 @@ def test_live_never_pauses(restless: Any, quiet_for: Callable[[Any], Any]) -> No
     assert "not one proven instant" in captured.problems[0]
     assert "is in a transaction" in captured.problems[0]
     assert f"{CHROMA} was written to while it was copied" in captured.problems
-    assert [record.check for record in captured.databases] == ["ok", "ok"]
+    assert [record.check for record in captured.databases] == ["ok", "torn"]
     with pytest.raises(NotProvenError, match="is in a transaction"):
         restless.take(Quiesce.LIVE, quiet=quiet, limits=QUICK, unproven=False)
     assert list(restless.work.iterdir()) == []
@@ -124,6 +124,66 @@ def test_a_quiet_that_cannot_be_had_is_not_a_proof(site: Any, make_quiet: Callab
         assert any("cannot be made quiet by stop" in reason for reason in captured.proof.weaker)
 
 
+def test_auto_does_without_an_instance_that_cannot_be_found(restless: Any, make_quiet: Callable[..., Any]) -> None:
+    """A stale pid file must not cost the snapshot; who names the mode gets the error."""
+
+    def fail() -> None:
+        raise InstanceNotFoundError("nothing runs that it names")
+
+    captured = restless.take(Quiesce.AUTO, quiet=make_quiet(fail, lambda: None), limits=QUICK)
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert "cannot be made quiet by pause: nothing runs that it names" in captured.problems[0]
+    with pytest.raises(InstanceNotFoundError):
+        restless.take(Quiesce.PAUSE, quiet=make_quiet(fail, lambda: None), limits=QUICK)
+
+
+def test_an_unproven_copy_says_which_database_may_be_torn(restless: Any) -> None:
+    captured = restless.take(Quiesce.LIVE, limits=QUICK)
+    assert {record.path: record.check for record in captured.databases} == {"webui.db": "ok", CHROMA: "torn"}
+    assert not [problem for problem in captured.problems if "damaged" in problem]
+
+
+BUSY = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+connection.execute("PRAGMA synchronous=OFF")
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    connection.execute("BEGIN")
+    connection.execute("UPDATE counter SET n = ?", (number,))
+    connection.execute("UPDATE chat SET n = ?", (number,))
+    connection.execute("UPDATE filling SET b = zeroblob(3000) WHERE rowid % 50 = ?", (number % 50,))
+    connection.execute("COMMIT")
+"""
+
+
+def test_an_unproven_copy_of_the_application_database_is_whole_all_the_same(site: Any) -> None:
+    """In the old journal mode it is never at rest here; a read transaction is the only way, and a short one."""
+    site.build("delete", filling=100)
+    with subprocess.Popen([sys.executable, "-c", BUSY, str(site.data / "webui.db")], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            captured = site.take(Quiesce.LIVE, limits=QUICK)
+        finally:
+            child.kill()
+    if captured.proof.mode is Proof.UNPROVEN:
+        assert captured.databases[0].check == "ok"
+        assert not [problem for problem in captured.problems if problem.startswith("webui.db")]
+    counter, chat = (site.rows(captured, "webui.db", f"SELECT n FROM {table}")[0] for table in ("counter", "chat"))
+    assert counter == chat
+
+
+def test_a_planned_database_that_is_not_there_is_named(site: Any) -> None:
+    site.build()
+    (site.data / CHROMA).unlink()
+    captured = site.take()
+    assert captured.proof.mode is Proof.LIVE
+    assert captured.problems == (f"{CHROMA} is not in the snapshot",)
+
+
 def test_an_instance_that_does_not_come_back_outranks_everything(restless: Any, make_quiet: Callable[..., Any]) -> None:
     def fail() -> None:
         raise ResumeError("it is down")
@@ -147,6 +207,7 @@ def test_what_was_broken_by_the_moment_is_tried_again(site: Any) -> None:
 
     def examine(tree: Path) -> Findings:
         looks.append(tree)
+        (site.data / "vector_db" / "segment" / "header.bin").write_bytes(b"%08d" % len(looks) * 4096)
         return Findings(broken=("collection knowledge: half an index",)) if len(looks) < 3 else Findings()
 
     captured = site.take(examine=examine)
@@ -154,14 +215,32 @@ def test_what_was_broken_by_the_moment_is_tried_again(site: Any) -> None:
     assert captured.proof.weaker == ("collection knowledge: half an index",)
 
 
-def test_what_stays_broken_is_stored_without_proof_and_named(site: Any) -> None:
+@pytest.mark.parametrize("mode", [Quiesce.AUTO, Quiesce.LIVE, Quiesce.PAUSE, Quiesce.STOP])
+def test_what_is_broken_at_the_source_is_proven_and_named(site: Any, mode: Quiesce) -> None:
+    """Nobody wrote to the index between two looks: it is so, and no freeze would make it better."""
     site.build()
-    findings = Findings(broken=("collection knowledge: half an index",), problems=("lost",), warnings=("odd",))
-    captured = site.take(Quiesce.AUTO, quiet=site.quiet(), examine=lambda _: findings)
+    findings = Findings(broken=("collection knowledge: 7 vectors are lost",), problems=("lost",), warnings=("odd",))
+    quiet = site.quiet()
+    captured = site.take(mode, quiet=quiet, examine=lambda _: findings, unproven=False)
+    assert captured.proof.mode is {Quiesce.AUTO: Proof.LIVE}.get(mode) or Proof(mode.value)
+    assert captured.proof.attempts == (1 if mode is Quiesce.STOP else 2)
+    assert len(quiet.held) == {Quiesce.PAUSE: 2, Quiesce.STOP: 1}.get(mode, 0)
+    assert captured.problems == ("collection knowledge: 7 vectors are lost", "lost")
+    assert captured.warnings == ("odd",)
+
+
+def test_what_is_broken_anew_each_time_is_stored_without_proof_and_named(site: Any) -> None:
+    site.build()
+    looks = []
+
+    def examine(tree: Path) -> Findings:
+        looks.append(tree)
+        (site.data / "vector_db" / "segment" / "header.bin").write_bytes(b"%08d" % len(looks) * 4096)
+        return Findings(broken=("collection knowledge: half an index",))
+
+    captured = site.take(Quiesce.AUTO, quiet=site.quiet(), examine=examine)
     assert captured.proof.mode is Proof.UNPROVEN
     assert "collection knowledge: half an index" in captured.problems
-    assert "lost" in captured.problems
-    assert captured.warnings == ("odd",)
 
 
 def test_no_room_is_found_before_anything_is_copied(site: Any) -> None:

@@ -342,3 +342,36 @@ def test_an_unknown_database_goes_along_with_its_journal(site: Any) -> None:
         captured = site.take()
     tree = captured.stage / "data"
     assert (tree / "cache" / "plugin.db").read_bytes() == (site.data / "cache" / "plugin.db").read_bytes()
+
+
+HOLDS_A_LOG = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode=WAL")
+connection.execute("CREATE TABLE first(n)")
+connection.execute("INSERT INTO first VALUES (7)")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_unknown_database_with_a_log_leaves_live_possible(site: Any) -> None:
+    """Its shared memory is mapped by whoever has it open, and belongs to nobody else; a file of that name may not."""
+    site.build()
+    plugin = site.data / "cache" / "plugin.db"
+    (site.data / "cache" / "notes").write_text("no database")
+    (site.data / "cache" / "notes-shm").write_text("the user's own")
+    command = [sys.executable, "-c", HOLDS_A_LOG, str(plugin)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            captured = site.take()
+        finally:
+            child.kill()
+    assert captured.proof.mode is Proof.LIVE, captured.proof
+    found = {name for name in names(captured) if name.startswith(("cache/plugin.db", "cache/notes"))}
+    assert found == {"cache/plugin.db", "cache/plugin.db-wal", "cache/notes", "cache/notes-shm"}
+    assert site.rows(captured, "webui.db", "SELECT n FROM counter") == [0]
+    with closing(sqlite3.connect(captured.stage / "data" / "cache" / "plugin.db")) as copy:
+        assert copy.execute("SELECT n FROM first").fetchall() == [(7,)]

@@ -196,3 +196,14 @@ def test_the_stage_lies_where_links_are_possible(at_rest: Path, tmp_path: Path) 
             assert work_dir_for(door, tmp_path / "state", "home") == expected
         finally:
             subprocess.run(["umount", door], check=True)
+
+
+@pytest.mark.parametrize("pattern", ["vector_db", "vector_db/", "vector_db/*", "vector_db/chroma.sqlite3"])
+def test_a_vector_database_that_is_excluded_is_not_planned(tmp_path: Path, pattern: str) -> None:
+    """Without its index nothing of it makes sense, and what was excluded is no damage."""
+    (tmp_path / "vector_db").mkdir()
+    for name in ("webui.db", "vector_db/chroma.sqlite3"):
+        (tmp_path / name).write_bytes(b"")
+    assert capture_plan(tmp_path, tmp_path / "work", exclude=[pattern]).databases == ("webui.db",)
+    kept = capture_plan(tmp_path, tmp_path / "work", exclude=[pattern], include=["vector_db"])
+    assert kept.databases == ("webui.db", "vector_db/chroma.sqlite3")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -47,13 +46,6 @@ def hold(quiescer: FakeQuiescer, journal: Journal) -> Hold:
 
 def state(quiescer: FakeQuiescer) -> InstanceState:
     return quiescer.observe().state
-
-
-def kill_parent_of_record(journal: Journal) -> None:
-    """Make the journal's records those of a dead run."""
-    for record in journal.records():
-        path = journal.path(record)
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"owner": "1:1"}))
 
 
 @MODES
@@ -216,13 +208,45 @@ def test_the_guardian_ignores_polite_signals(hold, quiescer):
 def test_recover_brings_back_what_a_dead_run_left(quiescer, journal, mode):
     record = journal.begin(mode.value, quiescer.name, SystemClock(), rescue=quiescer.rescue_command(mode))
     quiescer.instance.set(InstanceState.PAUSED if mode is Quiesce.PAUSE else InstanceState.STOPPED)
-    assert recover(journal) == (), "that run lives: it is this one"
-    kill_parent_of_record(journal)
     (action,) = recover(journal)
     assert record.subject in action
     assert state(quiescer) is InstanceState.RUNNING
     assert journal.records() == ()
     assert recover(journal) == ()
+
+
+def test_a_failed_resume_is_recovered_by_the_process_that_failed(quiescer, journal, monkeypatch):
+    """It may live for months, and nobody else may ever run."""
+    hold = Hold(quiescer, journal, None, SystemClock(), LIMITS)
+
+    def fail(*_):
+        raise ResumeError("it is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quiescer, "rescue_command", lambda _mode: ("/bin/false",))
+        patch.setattr(quiescer, "resume", fail)
+        with pytest.raises(ResumeError), hold(Quiesce.PAUSE, 5.0):
+            pass
+    (record,) = journal.records()
+    journal.renew(record, quiescer.rescue_command(Quiesce.PAUSE))
+    assert state(quiescer) is InstanceState.PAUSED
+    (action,) = recover(journal)
+    assert "is as it was before" in action
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+def test_becoming_quiet_counts_as_frozen(hold, quiescer, monkeypatch):
+    """From the first signal on nobody answers; the limit is what users see."""
+    quiesce = quiescer.quiesce
+
+    def slowly(mode, deadline):
+        assert deadline.remaining() <= 1.0
+        quiesce(mode, deadline)
+        time.sleep(0.7)
+
+    monkeypatch.setattr(quiescer, "quiesce", slowly)
+    with pytest.raises(QuiesceError, match="longer than the limit"), hold(Quiesce.PAUSE, 1.0):
+        time.sleep(0.7)
 
 
 def test_recover_touches_nothing_that_the_journal_does_not_name(quiescer, journal):
@@ -233,7 +257,6 @@ def test_recover_touches_nothing_that_the_journal_does_not_name(quiescer, journa
 
 def test_recover_leaves_records_of_other_acts_alone(journal):
     journal.begin("replace", "/data", SystemClock())
-    kill_parent_of_record(journal)
     assert recover(journal) == ()
     assert len(journal.records()) == 1
 
@@ -243,7 +266,6 @@ def test_a_rescue_that_fails_is_told_and_kept_and_the_others_are_done(quiescer, 
     journal.begin("pause", "a missing one", SystemClock(), rescue=("/nonexistent/program",))
     journal.begin("pause", "ours", SystemClock(), rescue=quiescer.rescue_command(Quiesce.PAUSE))
     quiescer.instance.set(InstanceState.PAUSED)
-    kill_parent_of_record(journal)
     with pytest.raises(ResumeError, match="a lost one"):
         recover(journal)
     assert state(quiescer) is InstanceState.RUNNING

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -22,7 +21,6 @@ def journal(tmp_path: Path) -> Journal:
 
 def test_nothing_written_means_nothing_left(journal):
     assert journal.records() == ()
-    assert journal.left_over() == ()
 
 
 def test_a_record_comes_back_as_it_was_written(journal):
@@ -55,19 +53,6 @@ def test_records_come_oldest_first(journal):
         records.append(journal.begin("pause", "a thing", clock))
         clock.sleep(1)
     assert journal.records() == tuple(records)
-
-
-def test_what_a_living_run_wrote_is_not_left_over(journal):
-    journal.begin("pause", "a thing", FakeClock())
-    assert journal.left_over() == ()
-
-
-@pytest.mark.parametrize("change", [{"boot": "another"}, {"owner": "1:1"}, {"owner": f"{os.getpid()}:1"}])
-def test_what_a_dead_run_wrote_is_left_over(journal, change):
-    record = journal.begin("pause", "a thing", FakeClock())
-    path = journal.path(record)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert [each.id for each in journal.left_over()] == [record.id]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "rescue": 3}', "null"])
