@@ -15,6 +15,7 @@ from pathlib import Path
 
 from owui_vault.instance import hnsw
 from owui_vault.instance.names import VECTOR_DATABASE, VECTORS
+from owui_vault.instance.omitted import IsLeftOut, nothing
 from owui_vault.instance.sqlite_files import column_names, open_at_rest
 from owui_vault.model import CollectionRecord
 
@@ -30,14 +31,15 @@ class VectorStore:
     flaws: tuple[str, ...] = ()
     migration: str = ""  # "embeddings_queue 2, metadb 6, sysdb 10"
     orphans: int = 0  # directories no collection points to: left over from deleted ones, harmless
+    without_index: tuple[str, ...] = ()  # names of collections whose index was left out on purpose
 
 
-def read_store(data_dir: Path) -> VectorStore:
+def read_store(data_dir: Path, is_left_out: IsLeftOut = nothing) -> VectorStore:
     """Read the vector store of a data directory at rest. Raises sqlite3.DatabaseError when its database is damaged."""
-    return read_store_in(data_dir / VECTORS)
+    return read_store_in(data_dir / VECTORS, is_left_out)
 
 
-def read_store_in(folder: Path) -> VectorStore:
+def read_store_in(folder: Path, is_left_out: IsLeftOut = nothing) -> VectorStore:
     """Read the vector store in a directory of its own."""
     with open_at_rest(folder / Path(VECTOR_DATABASE).name) as connection:
         missing = [table for table in _TABLES if not column_names(connection, table)]
@@ -45,8 +47,12 @@ def read_store_in(folder: Path) -> VectorStore:
             return VectorStore(flaws=(f"chroma.sqlite3 lacks the tables {', '.join(missing)}",))
         _collect_queue(connection)
         segments = _segments(connection)
-        records, flaws = [], []
+        records, flaws, without = [], [], []
         for row in _collections(connection):
+            if _has_no_index(segments.get(row.id, ("", ""))[0], is_left_out):
+                records.append(_counted(connection, row, segments))
+                without.append(row.name)
+                continue
             record, found = _examine(connection, row, folder, segments)
             records.append(record)
             flaws += [f"collection {row.name}: {flaw}" for flaw in found]
@@ -54,6 +60,7 @@ def read_store_in(folder: Path) -> VectorStore:
             collections=tuple(records),
             flaws=tuple(flaws),
             migration=migration_level(connection),
+            without_index=tuple(without),
             orphans=_count_orphans(folder, {vector for vector, _metadata in segments.values()}),
         )
 
@@ -88,6 +95,16 @@ def _collect_queue(connection: sqlite3.Connection) -> None:
     )
     # A topic ends in `/<collection id>`, and such an id has 36 characters.
     connection.execute("INSERT OR IGNORE INTO temp.queued SELECT substr(topic, -36), id FROM embeddings_queue")
+
+
+def _has_no_index(vector: str, is_left_out: IsLeftOut) -> bool:
+    """Whether some file of an index was left out on purpose: what is there of it then says nothing."""
+    return bool(vector) and any(is_left_out(f"{VECTORS}/{vector}/{name}") for name in (*hnsw.BINARIES, hnsw.PICKLE))
+
+
+def _counted(connection: sqlite3.Connection, row: _Row, segments: Mapping[str, tuple[str, str]]) -> CollectionRecord:
+    count = _count(connection, segments[row.id][1])
+    return CollectionRecord(id=row.id, name=row.name, vectors=count, dimension=row.dimension)
 
 
 def _examine(

@@ -14,6 +14,7 @@ from owui_vault.instance.facts import file_rows
 from owui_vault.instance.inventory import FileList, from_entries, from_tree
 from owui_vault.instance.layout import OUTSIDE_COMPONENTS, component_of, component_outside
 from owui_vault.instance.names import DATABASE, OLLAMA, OUTSIDE, UPLOADS, VECTOR_DATABASE
+from owui_vault.instance.omitted import left_out_of
 from owui_vault.instance.real import not_real
 from owui_vault.instance.sqlite_files import connect
 from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable, sha256_of
@@ -58,7 +59,8 @@ def compare_with_manifest(
         content = [*_databases(data_dir, manifest, fetched), *_vector_files(data_dir, manifest, fetched)]
         lists = list(_lists(files, manifest, listed))
         vectors = _vectors(data_dir, manifest) if content and Component.VECTORS in fetched else ()
-        uploads = _uploads(data_dir, files, fetched, hash_uploads) if Component.UPLOADS in listed else None
+        hash_uploads = hash_uploads and Component.UPLOADS in fetched
+        uploads = _uploads(data_dir, manifest, files, hash_uploads) if Component.UPLOADS in listed else None
     wrong_list = any(component is Component.UPLOADS for component, _text in lists)
     told = {component_of(path) for path, _text in content}
     return Comparison(
@@ -120,7 +122,7 @@ def _content_problem(path: Path, record: DatabaseRecord | FileRecord) -> str:
 def _vectors(data_dir: Path, manifest: Manifest) -> tuple[str, ...]:
     """What a difference in the vector store means for searches; asked only when some file of it differs."""
     try:
-        store = read_store(data_dir)
+        store = read_store(data_dir, left_out_of(manifest))
     except sqlite3.Error as error:
         return (f"{VECTOR_DATABASE} cannot be read: {error}",)
     recorded = {record.id: record.vectors for record in manifest.collections}
@@ -186,7 +188,7 @@ def _blob_problems(folder: Path) -> Iterator[str]:
             yield f"{OUTSIDE}/{path.relative_to(folder.parent)} is not what its name says (SHA-256 differs)"
 
 
-def _uploads(data_dir: Path, files: FileList, fetched: set[Component], hashes: bool) -> UploadFindings | None:
+def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hashes: bool) -> UploadFindings | None:
     """Rows against uploads; None where the database cannot be asked, which is told elsewhere."""
     if not (data_dir / DATABASE).is_file():
         return None
@@ -196,7 +198,8 @@ def _uploads(data_dir: Path, files: FileList, fetched: set[Component], hashes: b
                 file_rows(connection),
                 data_dir / UPLOADS,
                 size_of=lambda name: files.size_of(f"{UPLOADS}/{name}"),
-                hashes=hashes and Component.UPLOADS in fetched,
+                hashes=hashes,
+                is_left_out=left_out_of(manifest),
             )
     except sqlite3.DatabaseError:
         return None

@@ -9,19 +9,21 @@ from pathlib import Path
 from owui_vault.instance.chroma import VectorStore, read_store
 from owui_vault.instance.facts import facts_of, file_rows
 from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE
+from owui_vault.instance.omitted import IsLeftOut, nothing
 from owui_vault.instance.sqlite_files import column_names, open_at_rest
 from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable
 from owui_vault.model import CollectionRecord, Findings
 
 
-def examine(data_dir: Path, *, hash_uploads: bool = False) -> Findings:
+def examine(data_dir: Path, *, hash_uploads: bool = False, is_left_out: IsLeftOut = nothing) -> Findings:
     """Look at a data directory at rest, journals rolled back. Nothing is written, nothing live may be given.
 
     The tree is taken as the truth: a row of `file` without its upload was without it at the source. `hash_uploads`
-    reads every upload and holds it against the SHA-256 the application recorded.
+    reads every upload and holds it against the SHA-256 the application recorded. What `is_left_out` is not there on
+    purpose: that is a warning.
     """
-    vectors, store = _examine_vectors(data_dir)
-    rows = _examine_rows(data_dir, hash_uploads, store.collections)
+    vectors, store = _examine_vectors(data_dir, is_left_out)
+    rows = _examine_rows(data_dir, hash_uploads, is_left_out, store.collections)
     return Findings(
         broken=(*rows.broken, *vectors.broken),
         problems=rows.problems,
@@ -30,22 +32,35 @@ def examine(data_dir: Path, *, hash_uploads: bool = False) -> Findings:
     )
 
 
-def _examine_vectors(data_dir: Path) -> tuple[Findings, VectorStore]:
+def _examine_vectors(data_dir: Path, is_left_out: IsLeftOut) -> tuple[Findings, VectorStore]:
     if not (data_dir / VECTOR_DATABASE).is_file():
-        text = f"there is no vector store ({VECTOR_DATABASE}): knowledge bases find nothing until they are indexed anew"
+        why = (
+            "the vector store was left out, as configured"
+            if is_left_out(VECTOR_DATABASE)
+            else "there is no vector store"
+        )
+        text = f"{why} ({VECTOR_DATABASE}): knowledge bases find nothing until they are indexed anew"
         return Findings(warnings=(text,)), VectorStore()
     try:
-        store = read_store(data_dir)
+        store = read_store(data_dir, is_left_out)
     except sqlite3.DatabaseError as error:
         return Findings(broken=(f"{VECTOR_DATABASE} cannot be read: {error}",)), VectorStore()
-    return Findings(broken=tuple(printable(flaw) for flaw in store.flaws)), store
+    without: tuple[str, ...] = ()
+    if store.without_index:
+        told = f"the vector index of {names(store.without_index)} was left out, as configured"
+        without = (f"{told}: searches find nothing there until it is indexed anew",)
+    return Findings(broken=tuple(printable(flaw) for flaw in store.flaws), warnings=without), store
 
 
-def _examine_rows(data_dir: Path, hash_uploads: bool, collections: tuple[CollectionRecord, ...]) -> Findings:
+def _examine_rows(
+    data_dir: Path, hash_uploads: bool, is_left_out: IsLeftOut, collections: tuple[CollectionRecord, ...]
+) -> Findings:
     try:
         with open_at_rest(data_dir / DATABASE) as connection:
             facts = facts_of(connection)
-            found = check_uploads(file_rows(connection), data_dir / UPLOADS, hashes=hash_uploads)
+            found = check_uploads(
+                file_rows(connection), data_dir / UPLOADS, hashes=hash_uploads, is_left_out=is_left_out
+            )
             empty = _empty_knowledge(connection, collections)
     except sqlite3.DatabaseError as error:
         return Findings(broken=(f"{DATABASE} cannot be read: {error}",))
@@ -86,6 +101,8 @@ def upload_findings(found: UploadFindings) -> Findings:
         problems.append(f"{_count(found.wrong_hash)} not what the application received: {names(found.wrong_hash)}")
     if found.missing:
         warnings.append(f"{_count(found.missing)} missing at the source: {names(found.missing)}")
+    if found.left_out:
+        warnings.append(f"{_count(found.left_out)} left out, as configured: {names(found.left_out)}")
     if found.outside:
         warnings.append(
             f"{len(found.outside):,} rows of `file` point to something outside uploads/: {names(found.outside)}"

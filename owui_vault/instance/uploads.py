@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from owui_vault.instance.facts import FileRow
+from owui_vault.instance.names import UPLOADS
+from owui_vault.instance.omitted import IsLeftOut, nothing
 
 _BLOCK_BYTES = 1 << 20
 
@@ -17,6 +19,7 @@ class UploadFindings:
     """Names of uploads by what is wrong with them."""
 
     missing: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # on purpose
     wrong_size: list[str] = field(default_factory=list)
     wrong_hash: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)  # rows whose path names nothing below uploads/
@@ -28,6 +31,7 @@ def check_uploads(
     *,
     size_of: Callable[[str], int | None] | None = None,
     hashes: bool = False,
+    is_left_out: IsLeftOut = nothing,
 ) -> UploadFindings:
     """Hold each row against the directory, or against `size_of` (name to size, None for a missing one). Reads only.
 
@@ -43,7 +47,7 @@ def check_uploads(
             continue
         size = look(row.upload)
         if size is None:
-            found.missing.append(row.upload)
+            (found.left_out if is_left_out(f"{UPLOADS}/{row.upload}") else found.missing).append(row.upload)
         elif row.size_bytes is not None and row.size_bytes != size:
             found.wrong_size.append(row.upload)
         elif hashes and row.sha256 and sha256_of(uploads / row.upload) != row.sha256:

@@ -33,6 +33,7 @@ from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.examine import examine
 from owui_vault.instance.locate import folder_at
 from owui_vault.instance.names import WORK_DIR
+from owui_vault.instance.omitted import left_out_of
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.instance.surroundings import look_around
 from owui_vault.model import (
@@ -195,7 +196,7 @@ def _check(plan: ReplacementPlan, data: Path) -> None:
     differences = list(compare_with_manifest(data, plan.manifest, components=plan.components).problems)
     everything = {Component.DATABASE, Component.VECTORS, Component.UPLOADS} <= set(plan.components)
     if everything and plan.manifest.outcome is Outcome.COMPLETE:
-        differences += examine(data).broken
+        differences += examine(data, is_left_out=left_out_of(plan.manifest)).broken
     if differences:
         raise ContentMismatchError(
             f"the snapshot does not come back as it was stored: {'; '.join(differences[:5])}",

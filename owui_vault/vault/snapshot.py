@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from owui_vault.capture.instant import take_instant
@@ -26,6 +27,7 @@ from owui_vault.errors import ConfigError, QuiesceError, VaultError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
+from owui_vault.instance.omitted import left_out_by
 from owui_vault.instance.locate import look_at
 from owui_vault.instance.names import DATABASE
 from owui_vault.instance.own_processes import own_processes
@@ -162,7 +164,7 @@ def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: in
         plan,
         mode=mode,
         quiet=_quiet(parts, lock),
-        examine=examine,
+        examine=partial(examine, is_left_out=left_out_by(plan)),
         limits=parts.limits.capture,
         unproven=instance.store_unproven and mode in (Quiesce.AUTO, Quiesce.LIVE),
         clock=parts.clock,

@@ -189,3 +189,23 @@ def test_a_knowledge_base_without_vectors_is_told(at_rest: Path) -> None:
     change(chroma, ("DELETE FROM collections WHERE name = ?", (id_,)))
     (text,) = examine(at_rest).warnings
     assert text == f"knowledge bases with files but without vectors, where searches find nothing: {name}"
+
+
+def test_what_was_left_out_on_purpose_is_no_flaw(mixed: Callable[[str, str], Path], newest: Path) -> None:
+    shutil.rmtree(newest / "vector_db")
+    shutil.copytree(mixed("b", "b") / "vector_db", newest / "vector_db")
+    (pickle,) = newest.glob("vector_db/*/index_metadata.pickle")
+    shutil.rmtree(pickle.parent)
+    gone = upload(newest)
+    gone.unlink()
+    assert "vectors are lost" in " ".join(examine(newest).broken)
+    names_left_out = (f"vector_db/{pickle.parent.name}/", f"uploads/{gone.name}")
+    found = examine(newest, is_left_out=lambda name: name.startswith(names_left_out))
+    assert (found.broken, found.problems) == ((), ())
+    assert f"1 upload is left out, as configured: {gone.name}" in found.warnings
+    assert any("the vector index of knowledge was left out, as configured" in each for each in found.warnings)
+    assert not any("missing at the source" in each for each in found.warnings)
+    assert (found.collections[0].vectors, found.collections[0].lost) == (2600, 0)
+    shutil.rmtree(newest / "vector_db")
+    (told,) = [each for each in examine(newest, is_left_out=lambda _: True).warnings if "vector store" in each]
+    assert told.startswith("the vector store was left out, as configured")
