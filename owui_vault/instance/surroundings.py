@@ -50,13 +50,10 @@ class Surroundings:
 
 
 def demand_database_here(container: FoundContainer, database_url: str = "") -> None:
-    """Raise UnsupportedInstanceError when the main database lies elsewhere and none is here.
-
-    For before anybody takes its absence for a loss.
-    """
+    """Raise UnsupportedInstanceError when the main database lies elsewhere: before its absence is taken for a loss."""
     settings = {**container.environment, **({"DATABASE_URL": database_url} if database_url else {})}
     elsewhere = settings_module.database_elsewhere(settings, _asker_of(container))
-    if elsewhere and not os.path.lexists(container.data_dir / DATABASE):
+    if elsewhere:
         raise UnsupportedInstanceError(_unsupported(container.data_dir, elsewhere), hint=_OTHER_TOOLS)
 
 

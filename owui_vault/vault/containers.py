@@ -6,11 +6,13 @@ application. Only the engine's own words about the container come on top.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from owui_vault.instance.container import FoundContainer, find_container
 from owui_vault.instance.container_application import ContainerApplication
 from owui_vault.instance.container_engine import engine_addresses
+from owui_vault.instance.names import DATABASE
 from owui_vault.instance.surroundings import demand_database_here
 from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.vault.parts import Container, DataDirectory, Parts
@@ -19,14 +21,15 @@ from owui_vault.vault.parts import Container, DataDirectory, Parts
 def located(parts: Parts) -> Parts:
     """The same parts with the container resolved; as they are where none is configured.
 
-    Raises InstanceError, and SecretError when a configured database URL cannot be had.
+    Raises InstanceError, and SecretError when there is no database and a configured URL of it cannot be had.
     """
     wanted = parts.instance
     if not isinstance(wanted, Container):
         return parts
     addresses = (wanted.engine,) if wanted.engine else engine_addresses(parts.environ)
     found = find_container(wanted.container, addresses)
-    demand_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
+    if not os.path.lexists(found.data_dir / DATABASE):
+        demand_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
     return replace(
         parts,
         instance=_directory(wanted, found),

@@ -15,6 +15,7 @@ from owui_vault import (
     Repository,
     RestoreError,
     Secret,
+    SecretError,
     TargetError,
     UnsupportedInstanceError,
     Vault,
@@ -171,6 +172,18 @@ def test_the_models_of_an_ollama_on_the_same_engine_are_found(run, volumes, tmp_
     finally:
         docker("rm", "--force", name)
         docker("rmi", "owui-vault-test-ollama", check=False)
+
+
+def test_a_restore_elsewhere_needs_no_secret_of_the_instance(run, vault_of, tmp_path):
+    class Missing:
+        def reveal(self) -> str:
+            raise SecretError("there is no such variable")
+
+    instance = run("--no-healthcheck")
+    first = vault_of(instance)
+    first.snapshot(quiesce=Quiesce.PAUSE)
+    vault = Vault(Container(instance.name, database_url=Missing()), first.repositories, state_dir=tmp_path / "other")
+    assert vault.restore("latest", target=tmp_path / "back").data_dir.is_dir()
 
 
 def test_the_settings_file_above_the_backend_counts(run, vault_of, tmp_path):
