@@ -115,6 +115,7 @@ if TYPE_CHECKING:
         Notifier,
         Observation,
         Quiescer,
+        Revealed,
         SecretSource,
     )
     from owui_vault.vault.parts import Container, DataDirectory, Limits, Repository
@@ -205,6 +206,7 @@ __all__ = [
     "RestoreReport",
     "ResumeError",
     "RetentionPolicy",
+    "Revealed",
     "RollbackError",
     "Secret",
     "SecretError",
@@ -335,6 +337,7 @@ _HOME = {
         "Notifier",
         "Observation",
         "Quiescer",
+        "Revealed",
         "SecretSource",
     ),
     "owui_vault.vault.parts": (

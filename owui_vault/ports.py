@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -60,6 +60,23 @@ class DescribedSecret(SecretSource, Protocol):
         """What is unwise about that place. Never raises."""
 
 
+class Revealed:
+    """The secrets of one operation, each asked for once, however many calls of an engine need it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[int, tuple[SecretSource, str]] = {}  # by identity; the source is kept, and so its number
+
+    def of(self, source: SecretSource | str) -> str:
+        """The text itself. Raises SecretError; a failure is not kept."""
+        if isinstance(source, str):
+            return source
+        with self._lock:
+            if id(source) not in self._known:
+                self._known[id(source)] = (source, source.reveal())
+            return self._known[id(source)][1]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """The circumstances of one call of an engine.
@@ -76,6 +93,8 @@ class Call:
     store_seconds: float | None = None  # bound of one store in all
     progress: ProgressSink = ignore_progress
     cancel: threading.Event = NEVER
+    # one for all calls of an operation
+    secrets: Revealed = field(default_factory=Revealed, repr=False, compare=False)
 
 
 class Engine(Protocol):

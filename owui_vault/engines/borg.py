@@ -6,7 +6,6 @@ Program: a name with a slash is that very program; `borg` is the one of this Pyt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from owui_vault.engines.borg_errors import ENGINE
 from owui_vault.engines.borg_fetch import fetch
 from owui_vault.engines.borg_listing import archives, entries, find, leftovers, read_listing
 from owui_vault.engines.borg_output import encode_comment
-from owui_vault.engines.borg_program import Borg, Request, Setting, archive_argument, find_program
+from owui_vault.engines.borg_program import Borg, Request, Setting, archive_argument, find_program, local_folder
 from owui_vault.engines.borg_store import store
 from owui_vault.engines.environment import check_extra, reveal_all, without_credentials
 from owui_vault.errors import CancelledError, ConfigError, EngineError
@@ -24,7 +23,6 @@ from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceip
 from owui_vault.ports import Call, SecretSource
 
 _ENCRYPTIONS = ("repokey-blake2", "repokey", "keyfile-blake2", "keyfile")
-_ELSEWHERE = re.compile(r"[^/]*:")  # `ssh://…`, `file://…` and `user@host:…`, told from paths as borg does it
 _NOTHING: Mapping[str, SecretSource | str] = MappingProxyType({})
 
 
@@ -104,7 +102,7 @@ class BorgEngine:
         name = find(archives(borg), engine_id).name
         comment = encode_comment(label)
         remove_archives(borg, [each for each in leftovers(borg) if each == f"{name}.recreate"])
-        borg.run(Request(arguments=("recreate", "--comment", comment, archive_argument(name)), long=True))
+        borg.run(Request(arguments=("recreate", "--progress", "--comment", comment, archive_argument(name)), long=True))
         changed = next((each for each in archives(borg) if each.name == name), None)
         if changed is None or changed.label != label:
             raise EngineError(f"the label of {name} is not what it was set to", engine=ENGINE)
@@ -124,8 +122,7 @@ class BorgEngine:
 
     def compact(self, call: Call) -> int | None:
         """Free what no archive uses. An append-only repository, where borg silently does nothing, is named."""
-        local = Path(self._location)
-        return compact(self._borg(call), local if local.is_dir() else None)
+        return compact(self._borg(call), local_folder(self._location))
 
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
         """Check the repository."""
@@ -146,13 +143,16 @@ class BorgEngine:
             argv=find_program(self._program),
             location=self._location,
             shown_location=self.location,
-            passphrase=self._passphrase.reveal(),
-            environment=reveal_all(self._environment),
+            passphrase=call.secrets.of(self._passphrase),
+            environment=reveal_all(self._environment, call.secrets),
             remote_path=self._remote_path,
         )
-        return Borg(setting, call)
+        borg = Borg(setting, call)
+        borg.clear_locks()
+        return borg
 
 
 def _absolute(location: str) -> str:
     """A path of this machine, wherever borg is started: it is in the stage for some of its work, and not for other."""
-    return location if _ELSEWHERE.match(location) else str(Path(location).expanduser().absolute())
+    folder = None if location.startswith("file:") else local_folder(location)
+    return str(folder.expanduser().absolute()) if folder else location

@@ -17,7 +17,7 @@ from owui_vault.model import Entry, Progress, Step
 _MOST_PROBLEMS = 50
 _MOST_SAMPLED = 5  # archives of one partial verification
 _LONGEST_ARGUMENTS = 100_000
-_MOST_NAMES = 200  # in one command line
+_MOST_NAMES = 50  # in one command line: each is a transaction of its own
 _FREED = re.compile(r"compaction freed about (?P<number>[-+]?\d+(?:\.\d+)?) (?P<unit>[kMGTPEZY]?)B\b")
 _UNITS = {unit: 1000**power for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E", "Z", "Y"))}
 _NOT_TELLING = re.compile(
@@ -149,7 +149,7 @@ def remove_archives(borg: Borg, names: Sequence[str]) -> None:
     portions = [plain[start : start + _MOST_NAMES] for start in range(0, len(plain), _MOST_NAMES)]
     portions += [[name] for name in names if name not in plain]
     for first, *rest in portions:
-        borg.run(Request(arguments=("delete", archive_argument(first), *rest), long=True))
+        borg.run(Request(arguments=("delete", "--progress", "--list", archive_argument(first), *rest), long=True))
 
 
 def _compacting(borg: Borg, said: list[str]) -> Callable[[Message], None]:

@@ -5,6 +5,7 @@ Borg has no Python interface; its command line and its JSON are what it document
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -18,9 +19,11 @@ from pathlib import Path
 
 from owui_vault.engines import launcher
 from owui_vault.engines.borg_errors import CANNOT_BE_LOCKED, ENGINE, Circumstances, classify
+from owui_vault.engines.borg_locks import clear_remains
 from owui_vault.engines.borg_output import Message, Transcript
 from owui_vault.engines.environment import engine_environment, private_folder, redact
 from owui_vault.engines.launching import launching
+from owui_vault.engines.runs import new_record
 from owui_vault.errors import EngineError, ProgramMissingError, VaultError
 from owui_vault.ports import Call
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
@@ -38,6 +41,7 @@ _FLAGS = ("--log-json",)
 #: ssh asks nobody, and gives up on a host that falls silent.
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 _LONGEST_CONNECT_SECONDS = 20
+_ELSEWHERE = re.compile(r"[^/]*:")  # told from paths as borg does it
 _KEPT = ("BORG_KEYS_DIR",)  # where the user's key files lie; without it borg looks below HOME
 
 
@@ -59,6 +63,12 @@ def _installed_version() -> str:
         return importlib.metadata.version("borgbackup")
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def local_folder(location: str) -> Path | None:
+    """Where a repository of this machine lies; None for one elsewhere: `ssh://…` or `user@host:…`."""
+    path = location.removeprefix("file://")
+    return None if _ELSEWHERE.match(path) else Path(path)
 
 
 def archive_argument(name: str) -> str:
@@ -93,6 +103,7 @@ class Request:
 
     arguments: tuple[str, ...]
     long: bool = False
+    total_seconds: float | None = None  # of a long one, beside its silence
     cwd: Path | None = None
     environment: Mapping[str, str] | None = None  # in addition
     on_stdout: LineSink | None = None
@@ -127,21 +138,24 @@ class Borg:
         transcript = Transcript(listener=request.on_message or (lambda _message: None))
         name, *rest = request.arguments
         arguments = (name, *_FLAGS, *flags, *self._remote(), *self._lock_wait(request), *rest)
+        record = new_record(self.call.folder)
         with secret_descriptor(self._setting.passphrase) as descriptor:
             done = run(
                 Command(
-                    argv=(*self._launched(), *arguments),
+                    argv=(*self._launched(str(record)), *arguments),
                     name=ENGINE,
                     environment=self._environment(descriptor, request.environment),
                     cwd=request.cwd or self.folder,
                     pass_fds=(descriptor,),
-                    timeout_seconds=None if request.long else self.call.timeout_seconds,
+                    timeout_seconds=request.total_seconds if request.long else self.call.timeout_seconds,
                     idle_seconds=self.call.idle_seconds if request.long else None,
                 ),
                 on_stdout=request.on_stdout,
                 on_stderr=transcript.take,
                 cancel=request.cancel or self.call.cancel,
             )
+        if done.status >= 0:  # it ended by itself; else its record says that it may have left a lock behind
+            record.unlink(missing_ok=True)
         if not (done.status in (0, 1) or done.status in _WARNINGS):
             raise self._error(done.status, arguments, transcript)
         return Finished(status=done.status, stdout=done.stdout, complaints=tuple(transcript.complaints))
@@ -150,9 +164,9 @@ class Borg:
     def _cannot_lock(error: EngineError) -> bool:
         return error.message.endswith(CANNOT_BE_LOCKED)
 
-    def _launched(self) -> tuple[str, ...]:
+    def _launched(self, record: str = "") -> tuple[str, ...]:
         """The launcher first: borg ends when we do, however that happens."""
-        return (*launching(), "run", str(os.getpid()), "", "--", *self._setting.argv)
+        return (*launching(), "run", str(os.getpid()), record, "--", *self._setting.argv)
 
     def _error(self, status: int, arguments: tuple[str, ...], transcript: Transcript) -> VaultError:
         program = " ".join(self._setting.argv)
@@ -173,14 +187,27 @@ class Borg:
         """For messages."""
         return self._setting.shown_location
 
+    def clear_locks(self) -> None:
+        """Remove the locks of our dead, in the repository and in its caches."""
+        repository = local_folder(self._setting.location)
+        places = [repository] if repository else []
+        if all(place.is_dir() for place in places):  # else its disk is not mounted, and the runs are still needed
+            caches = (path for path in (self.folder / "cache").glob("*") if path.is_dir())
+            clear_remains(self.call.folder, [*places, *caches])
+
     def remember_encrypted(self, repository_id: str) -> None:
         """Note that the repository at this location was seen to be encrypted."""
         if not self.known_encrypted():
-            self._encrypted_memory.write_text(json.dumps([self._setting.location, repository_id]))
+            self._encrypted_memory.write_text(json.dumps([self._place, repository_id]))
 
     def known_encrypted(self) -> bool:
         """Whether somebody looked already."""
-        return bool(_read_memory(self._encrypted_memory, self._setting.location))
+        return bool(_read_memory(self._encrypted_memory, self._place))
+
+    @property
+    def _place(self) -> str:
+        """The location so that no password in it comes to lie on a disk."""
+        return hashlib.sha256(self._setting.location.encode(errors="surrogateescape")).hexdigest()
 
     def version(self) -> str:
         """The version of the program. Raises ProgramMissingError when it is too old or too new.

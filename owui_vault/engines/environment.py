@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from owui_vault.errors import ConfigError
-from owui_vault.ports import SecretSource
+from owui_vault.ports import Revealed, SecretSource
 
 HIDDEN = "***"
 _SHORTEST_SECRET = 4  # shorter ones would blot out half of every message
@@ -43,9 +43,9 @@ def check_extra(extra: Iterable[str]) -> None:
             )
 
 
-def reveal_all(extra: Mapping[str, SecretSource | str]) -> dict[str, str]:
+def reveal_all(extra: Mapping[str, SecretSource | str], secrets: Revealed) -> dict[str, str]:
     """The values themselves. Raises SecretError."""
-    return {name: value if isinstance(value, str) else value.reveal() for name, value in extra.items()}
+    return {name: secrets.of(value) for name, value in extra.items()}
 
 
 def engine_environment(

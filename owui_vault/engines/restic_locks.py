@@ -7,11 +7,10 @@ but its death releases.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import logging
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +23,10 @@ from typing import Any
 
 from owui_vault.engines.restic_program import Restic
 from owui_vault.engines.restic_questions import lock_details, lock_ids, unlock
+from owui_vault.engines.runs import Run, any_alive, dead_runs
 from owui_vault.errors import VaultError
 from owui_vault.ports import Call
+from owui_vault.system.clock import SystemClock
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +35,7 @@ _REFRESH_SECONDS = 6 * 60.0  # a living restic writes its lock anew every five m
 _STALE_TO_RESTIC_SECONDS = 30 * 60.0
 _HALF_WRITTEN = re.compile(r"([0-9a-f]{64}|config)-tmp-\d+")
 _BOUNDS_SECONDS = 20.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A run of ours that is dead."""
-
-    record: Path
-    pid: int
-    host: str
-    user: int
-    started: float
+_LONGEST_QUESTION_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,32 +47,6 @@ class Lock:
     host: str
     user: int
     time: float
-
-
-def dead_runs(folder: Path) -> Iterator[Run]:
-    """Every run of ours that left a record and is dead: the kernel gives us its lock on it."""
-    for record in sorted((folder / "runs").glob("*")):
-        with suppress(FileNotFoundError, BlockingIOError), record.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            run = _run_of(record, file.read())
-            if run is not None:
-                yield run
-
-
-def _run_of(record: Path, text: bytes) -> Run | None:
-    try:
-        document = json.loads(text)
-        return Run(
-            record=record,
-            pid=int(document["pid"]),
-            host=str(document["host"]),
-            user=int(document["user"]),
-            started=float(document["started"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        if time.time() - record.stat().st_mtime > _BEFORE_LOCKING_SECONDS:
-            record.unlink(missing_ok=True)  # died before it could write a word: restic never began
-        return None
 
 
 def belongs_to(lock: Lock, run: Run, now: float) -> bool:
@@ -108,6 +73,7 @@ def clear_remains(restic: Restic) -> bool:
     if removed or not ours:
         if len(ours) == len(locks):
             _remove_half_written(restic, before=looked)
+        _remove_left_folders(restic.call.folder)
         for run in dead:
             run.record.unlink(missing_ok=True)
     return removed
@@ -167,3 +133,18 @@ def _remove_half_written(restic: Restic, *, before: float) -> None:
                 if _HALF_WRITTEN.fullmatch(name) and path.stat().st_mtime < before:
                     path.unlink()
                     logger.info("removed %s, which a killed run left half written", path)
+
+
+def _remove_left_folders(folder: Path) -> None:
+    """Caches of killed checks, and pipes of killed questions: some are as large as all indexes together."""
+    left = [each for each in (folder / "asking").glob("*") if _is_old(each)]
+    if not any_alive(folder):
+        left += (folder / "cache").glob("restic-check-cache-*")
+    for each in left:
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _is_old(path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return SystemClock().now().timestamp() - path.stat().st_mtime > _LONGEST_QUESTION_SECONDS
+    return False

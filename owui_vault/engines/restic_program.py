@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets as randomness
 import shutil
 import threading
 from collections import deque
@@ -24,6 +23,7 @@ from owui_vault.engines.restic_calls import Question, ask_restic
 from owui_vault.engines.restic_errors import ENGINE, error_for, message_of
 from owui_vault.engines.restic_location import Location, password_in, probe, with_credentials
 from owui_vault.engines.restic_watching import LineWatch, Watch
+from owui_vault.engines.runs import new_record
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
 from owui_vault.model import NEVER
 from owui_vault.ports import Call, SecretSource
@@ -87,12 +87,12 @@ class Restic:
         self.call = call
         self.location = access.location
         self.passed_over: list[str] = []  # what it could not read and left out of an answer
-        self._extra = reveal_all(access.environment)
+        self._extra = reveal_all(access.environment, call.secrets)
         self._told = with_credentials(access.location.text, self._extra)
-        self._passphrase = access.passphrase.reveal()
+        self._passphrase = call.secrets.of(access.passphrase)
         if not self._passphrase.strip():
             raise SecretError(f"the passphrase of {access.location.shown} is empty")
-        values = (value.reveal() for value in access.environment.values() if not isinstance(value, str))
+        values = (call.secrets.of(value) for value in access.environment.values() if not isinstance(value, str))
         self._secrets = (self._passphrase, password_in(self._told), *values)
         self._environment = engine_environment(self._ours(), self._extra)
         self._program = self._find(access.program)
@@ -136,7 +136,7 @@ class Restic:
         """
         sinks, watch = sinks or Sinks(), watch or LineWatch(self.call)
         bounds = bounds or Bounds(idle=self.call.idle_seconds)
-        record, kept = self._new_record(), deque[str](maxlen=_STDERR_LINES)
+        record, kept = new_record(self.call.folder), deque[str](maxlen=_STDERR_LINES)
         watch.follow(record)
         with ExitStack() as stack:
             secrets = (self._passphrase, self._told)
@@ -200,7 +200,7 @@ class Restic:
     def ask(self, question: Callable[[list[str]], Result], *flags: str, bounds: Call | None = None) -> Result:
         """Let resticpy ask a question. `flags` stand before the command. Raises what the failure means."""
         call = bounds or self.call
-        record = self._new_record()
+        record = new_record(self.call.folder)
         asked = Question(
             base=[*self._base(60, 61), "--json", *flags],
             descriptors={60: self._passphrase, 61: self._told},
@@ -209,7 +209,7 @@ class Restic:
             timeout_seconds=call.timeout_seconds,
         )
         answer = ask_restic(asked, question, call.cancel, call.folder)
-        if answer.why == "" and (answer.status or 0) >= 0:
+        if answer.why == "" and answer.status is not None and answer.status >= 0:  # no status: the launcher was killed
             record.unlink(missing_ok=True)
         if answer.status == 0:
             for line in answer.stderr.splitlines():  # "Ignoring …: invalid data returned" comes with status 0
@@ -223,9 +223,6 @@ class Restic:
     def shown(self) -> str:
         """The location, credentials removed."""
         return self.location.shown
-
-    def _new_record(self) -> Path:
-        return private_folder(self.call.folder, "runs") / randomness.token_hex(8)
 
 
 def _identity(program: str) -> list[object]:

@@ -12,7 +12,17 @@ from owui_vault.instance.container import FoundContainer
 from owui_vault.instance.locate import folder_at
 from owui_vault.instance.surroundings import Surroundings, look_around
 from owui_vault.model import NEVER, CaptureLimits, OllamaModels, ProgressSink, Quiesce, RetentionPolicy, ignore_progress
-from owui_vault.ports import Application, Call, Clock, DescribedSecret, Engine, Notifier, Quiescer, SecretSource
+from owui_vault.ports import (
+    Application,
+    Call,
+    Clock,
+    DescribedSecret,
+    Engine,
+    Notifier,
+    Quiescer,
+    Revealed,
+    SecretSource,
+)
 from owui_vault.system.clock import SystemClock
 from owui_vault.vault.state import StateDirectory
 
@@ -106,6 +116,7 @@ class Parts:
     limits: Limits = Limits()
     config_file: Path | None = None
     series_name: str | None = None  # None: the instance's name
+    secrets: Revealed = field(default_factory=Revealed, repr=False)  # of one operation
     environ: Mapping[str, str] = field(default_factory=dict)  # where an engine of containers may be named
 
     def the_instance(self) -> DataDirectory:
@@ -157,4 +168,5 @@ class Parts:
             store_seconds=self.limits.store_seconds,
             progress=watch.progress,
             cancel=watch.cancel,
+            secrets=self.secrets,
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from owui_vault.errors import ConfigError
+from owui_vault.ports import Revealed
 from owui_vault.vault.containers import located as with_instance
 from owui_vault.vault.notify import failures_told
 from owui_vault.vault.parts import Parts
@@ -53,4 +55,5 @@ class Turns:
                 self._owner = None
 
     def _found(self, located: bool) -> Parts:
-        return with_instance(self._parts) if located else self._parts
+        parts = replace(self._parts, secrets=Revealed())
+        return with_instance(parts) if located else parts

@@ -12,6 +12,7 @@ from owui_vault.engines.environment import (
 )
 from owui_vault.errors import ConfigError
 from owui_vault.model import Secret
+from owui_vault.ports import Revealed
 
 INHERITED = {
     "HOME": "/home/ada",
@@ -54,7 +55,7 @@ def test_what_a_cloud_needs_is_taken() -> None:
 
 
 def test_secrets_are_revealed_late_and_strings_are_themselves() -> None:
-    assert reveal_all({"A": Secret("s"), "B": "t"}) == {"A": "s", "B": "t"}
+    assert reveal_all({"A": Secret("s"), "B": "t"}, Revealed()) == {"A": "s", "B": "t"}
 
 
 def test_known_secrets_and_passwords_in_addresses_are_hidden() -> None:

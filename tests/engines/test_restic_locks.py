@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines.restic import ResticEngine
-from owui_vault.engines.restic_locks import Lock, Run, belongs_to, dead_runs
+from owui_vault.engines.restic_locks import Lock, belongs_to
+from owui_vault.engines.runs import Run, dead_runs
 from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Progress, Secret
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
@@ -176,26 +177,68 @@ def test_somebody_elses_lock_is_left_alone(
 
 @pytest.mark.slow
 def test_a_living_run_of_ours_is_left_alone(bench: Bench, restic_program: Path) -> None:
+    """It is held still while we look, and goes on to its end afterwards."""
     bench.big(BIG)
-    begun, go_on = threading.Event(), threading.Event()
+    script = bench.folder / "slow-restic"  # else a fast machine is done before it is held
+    script.write_text(f'#!/bin/sh\nexec {restic_program} --limit-upload 10000 "$@"\n')
+    script.chmod(0o755)
+    slow = engine_at(bench.folder, script)
+    begun = threading.Event()
+    held: list[int] = []
 
-    def wait(event: Progress) -> None:
+    def hold(event: Progress) -> None:
         if event.done_bytes and not begun.is_set():
+            held.extend(descendants(os.getpid()))
+            for pid in held:
+                os.kill(pid, signal.SIGSTOP)
             begun.set()
-            go_on.wait(30)
 
     results: list[object] = []
     thread = threading.Thread(
-        target=lambda: results.append(bench.engine.store(bench.tree, make_label(1), bench.call(progress=wait)))
+        target=lambda: results.append(slow.store(bench.tree, make_label(1), bench.call(progress=hold)))
     )
     thread.start()
-    assert begun.wait(30)
+    assert begun.wait(60)
     try:
+        (lock,) = locks(bench)
         with pytest.raises(RepositoryLockedError):
             bench.engine.compact(bench.call())
         assert bench.engine.snapshots(bench.call()) == ()  # readers never wait
+        assert locks(bench) == [lock]
     finally:
-        go_on.set()
+        for pid in held:
+            os.kill(pid, signal.SIGCONT)
         thread.join()
     assert len(results) == 1
     assert bench.engine.verify(bench.call(), read_data=1.0) == ()
+
+
+@pytest.mark.slow
+def test_what_killed_checks_and_questions_left_is_removed(bench: Bench) -> None:
+    """A check keeps a copy of all indexes in a cache of its own, and cannot remove it when it is killed."""
+    bench.store(1)
+    state = bench.folder / "state"
+    left = [state / "cache/restic-check-cache-123", state / "asking/old", state / "asking/young"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "index").write_bytes(b"x")
+    os.utime(left[1], (1, 1))
+    living = state / "runs/living"
+    for fate in ("alive", "dead"):
+        for record in (living, state / "runs/dead"):
+            record.write_text(json.dumps({"pid": 1, "host": "box", "user": 0, "started": 5.0}))
+        with living.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX if fate == "alive" else fcntl.LOCK_UN)
+            bench.engine.verify(bench.call())
+        assert [folder.exists() for folder in left] == [fate == "alive", False, True]
+
+
+@pytest.mark.slow
+def test_a_launcher_that_was_killed_is_remembered(bench: Bench) -> None:
+    """restic may have died with it, and left a lock that is ours only by its record."""
+    program = bench.folder / "dies-with-its-launcher"
+    program.write_text("#!/bin/sh\nkill -9 $PPID $$\n")
+    program.chmod(0o755)
+    with pytest.raises(EngineError):
+        engine_at(bench.folder, program).inspect(bench.call())
+    assert len(list((bench.folder / "state/runs").iterdir())) == 1
