@@ -39,8 +39,10 @@ def fetch(borg: Borg, archive: Archive, target: Path, paths: Sequence[str]) -> N
         shape.take(item)
     shape.finish()
     _make_way(target, shape.folders)
+    listener = _Listener(borg)
     for some in portions:
-        _extract(borg, archive, target, some, shape.special)
+        _extract(listener, archive, target, some, shape.special)
+        listener.portion_done()
 
 
 def _patterns(paths: Sequence[str]) -> list[str]:
@@ -136,7 +138,9 @@ def _in_portions(paths: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield tuple(portion)
 
 
-def _extract(borg: Borg, archive: Archive, target: Path, paths: tuple[str, ...], special: Iterable[str]) -> None:
+def _extract(
+    listener: _Listener, archive: Archive, target: Path, paths: tuple[str, ...], special: Iterable[str]
+) -> None:
     # The root itself is left out: the target's own mode and times are its owner's business.
     excluded = [f"pf:{path}" for path in (".", *special)]
     request = Request(
@@ -147,23 +151,37 @@ def _extract(borg: Borg, archive: Archive, target: Path, paths: tuple[str, ...],
         long=True,
         reads=True,
         cwd=target,
-        on_message=_Listener(borg).take,
+        on_message=listener.take,
     )  # fmt: skip
     try:
-        done = borg.run(request)
+        done = listener.borg.run(request)
     except RepositoryFullError as error:
         raise _no_space(target) from error
     if done.status != 0:  # with 0 all came back, whatever was said on the way
         _judge(done.complaints, target)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Listener:
+    """Tells how much has come: borg counts anew for each portion, and may say nothing at all of a quick one."""
+
     borg: Borg
+    before: int = 0  # bytes of portions that are done
+    portion: int = 0
 
     def take(self, message: Message) -> None:
         if message.type == "progress_percent" and message.msgid == "extract" and message.done is not None:
-            self.borg.call.progress(Progress(step=Step.FETCH, done_bytes=message.done, total_bytes=message.total))
+            self.portion = max(self.portion, message.total or 0)
+            self._tell(self.before + message.done)
+
+    def portion_done(self) -> None:
+        self.before += self.portion
+        self.portion = 0
+        self._tell(self.before)
+
+    def _tell(self, done: int) -> None:
+        total = max(done, self.before + self.portion)
+        self.borg.call.progress(Progress(step=Step.FETCH, done_bytes=done, total_bytes=total))
 
 
 def _judge(complaints: Sequence[Message], target: Path) -> None:

@@ -11,19 +11,22 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from owui_vault.engines import borg_gate
 from owui_vault.engines.borg_errors import ENGINE, blames_the_repository
 from owui_vault.engines.borg_output import Created, Message, encode_comment, parse_created
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
+from owui_vault.engines.borg_survey import LAST, Survey, take_survey
 from owui_vault.engines.launching import launching
+from owui_vault.engines.rereading import done, is_due
 from owui_vault.errors import EngineError
 from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
+from owui_vault.ports import Call
 
 #: SQLite changes single pages all over a file; only small fixed pieces find the others again (a day's 1 % of a 300 MB
 #: database added 19 MB with 64 KiB pieces and 63 to 111 MB with borg's own; 4 KiB pieces take 4 × the memory and time).
@@ -33,37 +36,47 @@ COMPRESSION = "zstd,3"
 
 _CHUNKING = re.compile(r"fixed,\d+(,\d+)?|buzhash,\d+,\d+,\d+,\d+")
 _CODE_ERROR, _CODE_CHANGED, _CODE_DIRECTORY = "E", "C", "d"
-_LAST = "."  # named last: its status tells that all others are done
-_UNREADABLE_REASON = "permission denied"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What we saw of a tree before borg does."""
-
-    paths: int
-    size_bytes: int
-    unreadable: tuple[SkippedFile, ...]
 
 
 def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
     """Make one archive of everything below `tree`."""
     label = replace(label, engine=ENGINE, engine_version=borg.version(), chunking=_chunking(label))
+    everything = is_due(borg.call.folder, label.instance)
     with _workplace(borg.folder) as workplace:
-        survey = _survey(tree, workplace / "paths")
-        if survey.unreadable or not survey.paths:
+        survey = take_survey(tree, workplace / "paths")
+        if survey.unreadable:
             label = replace(label, outcome=Outcome.INCOMPLETE)
-        attempt = _attempt(borg, tree, label, survey, workplace)
+        job = _Job(borg=borg, tree=tree, survey=survey, label=label, until=_until(borg.call), everything=everything)
+        attempt = _attempt(job)
         skipped = _merged(survey.unreadable, attempt.skipped)
         if attempt.created is None:
             label = replace(label, outcome=Outcome.INCOMPLETE)
-            attempt = _attempt(borg, tree, label, survey, workplace)
-            skipped = _merged(
-                skipped, attempt.skipped
-            )  # what was unreadable once explains the label, read since or not
+            attempt = _attempt(replace(job, label=label))
+            # what was unreadable once explains the label, read since or not
+            skipped = _merged(skipped, attempt.skipped)
     if attempt.created is None:
         raise EngineError("borg gave up an archive that it was told to write", engine=ENGINE)
+    if everything:
+        done(borg.call.folder, label.instance)
+    read = attempt.created.original_bytes  # borg itself says nothing of the last fifth of a second
+    borg.call.progress(Progress(step=Step.STORE, done_bytes=read, total_bytes=read))
     return _receipt(attempt.created, label, skipped)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One tree to be stored under one label. `everything`: whatever size and mtime say."""
+
+    borg: Borg
+    tree: Path
+    survey: Survey
+    label: Label
+    until: float | None
+    everything: bool
+
+
+def _until(call: Call) -> float | None:
+    return None if call.store_seconds is None else time.monotonic() + call.store_seconds
 
 
 def _chunking(label: Label) -> str:
@@ -102,8 +115,7 @@ class _Attempt:
 class _Gatekeeper:
     """Listens to borg, and says yes or no when the last path is done."""
 
-    borg: Borg
-    total_bytes: int
+    job: _Job
     lenient: bool
     gate: int  # the writing end
     troubled: dict[str, str] = field(default_factory=dict)  # path → reason
@@ -119,12 +131,15 @@ class _Gatekeeper:
             self._note(message)
 
     def _tell(self, done: int) -> None:
-        self.borg.call.progress(Progress(step=Step.STORE, done_bytes=done, total_bytes=max(done, self.total_bytes)))
+        self.job.borg.call.progress(
+            Progress(step=Step.STORE, done_bytes=done, total_bytes=max(done, self.job.survey.size_bytes))
+        )
 
     def _note(self, message: Message) -> None:
-        if message.status in (_CODE_ERROR, _CODE_CHANGED):
+        changed = message.status == _CODE_CHANGED and not self.job.survey.still_holds(self.job.tree, message.path)
+        if message.status == _CODE_ERROR or changed:
             self.troubled[message.path] = self._reason(message)
-        if message.path == _LAST:
+        if message.path == LAST:
             self._decide()
 
     def _reason(self, message: Message) -> str:
@@ -151,31 +166,34 @@ class _Gatekeeper:
         return tuple(SkippedFile(path=path, reason=reason) for path, reason in sorted(self.troubled.items()))
 
 
-def _attempt(borg: Borg, tree: Path, label: Label, survey: Survey, workplace: Path) -> _Attempt:
-    with _gate(workplace / "gate") as writer:
-        keeper = _Gatekeeper(borg, survey.size_bytes, label.outcome is Outcome.INCOMPLETE, writer)
+def _attempt(job: _Job) -> _Attempt:
+    gate = job.survey.list.with_name("gate")
+    asking = (launching()[0], "-I", "-S", borg_gate.__file__, str(job.survey.list), str(gate))
+    with _gate(gate) as writer:
+        keeper = _Gatekeeper(job, lenient=job.label.outcome is Outcome.INCOMPLETE, gate=writer)
         request = Request(
-            arguments=(*_arguments(label), launching()[0], "-I", "-S", borg_gate.__file__,
-                       str(workplace / "paths"), str(workplace / "gate")),
+            arguments=(*_arguments(job), *asking),
             long=True,
-            cwd=tree,
-            environment={"BORG_FILES_CACHE_SUFFIX": f"owui-vault-{label.instance}"},
+            total_seconds=None if job.until is None else max(1.0, job.until - time.monotonic()),
+            cwd=job.tree,
+            environment={"BORG_FILES_CACHE_SUFFIX": f"owui-vault-{job.label.instance}"},
             on_message=keeper.take,
-        )  # fmt: skip
+        )
         try:
-            done = borg.run(request)
+            finished = job.borg.run(request)
         except EngineError:
             if keeper.gave_up:
                 return _Attempt(created=None, skipped=keeper.skipped)
             raise
-    return _Attempt(created=parse_created(done.stdout), skipped=keeper.skipped)
+    return _Attempt(created=parse_created(finished.stdout), skipped=keeper.skipped)
 
 
-def _arguments(label: Label) -> tuple[str, ...]:
+def _arguments(job: _Job) -> tuple[str, ...]:
+    label, files = job.label, "rechunk,mtime" if job.everything else "mtime,size"
     # No ctime: it is of no use after a restore, and each new hard link to an upload changes it.
     return (
         "create", "--json", "--progress", "--list", "--filter", _CODE_DIRECTORY + _CODE_ERROR + _CODE_CHANGED,
-        "--compression", COMPRESSION, "--chunker-params", label.chunking, "--files-cache", "mtime,size", "--noctime",
+        "--compression", COMPRESSION, "--chunker-params", label.chunking, "--files-cache", files, "--noctime",
         "--timestamp", label.instant.strftime("%Y-%m-%dT%H:%M:%S"), "--comment", encode_comment(label),
         "--paths-from-command", "--paths-delimiter", r"\0", archive_argument(archive_name(label)), "--",
     )  # fmt: skip
@@ -210,47 +228,6 @@ def _gate(path: Path) -> Iterator[int]:
         yield writer
     finally:
         os.close(writer)
-
-
-def _survey(tree: Path, list_path: Path) -> Survey:
-    """Write down every path below `tree`, parents first, for borg to read."""
-    if not tree.is_dir():
-        raise EngineError(f"there is nothing to store: {tree} is no directory", engine=ENGINE)
-    found = _Found()
-    with list_path.open("wb") as file:
-        found.walk(os.fsencode(tree), b"", file)
-        file.write(os.fsencode(_LAST))
-    return Survey(paths=found.paths, size_bytes=found.size_bytes, unreadable=tuple(found.unreadable))
-
-
-@dataclass(slots=True)
-class _Found:
-    paths: int = 0
-    size_bytes: int = 0
-    unreadable: list[SkippedFile] = field(default_factory=list)
-
-    def walk(self, folder: bytes, prefix: bytes, file: BinaryIO) -> None:
-        try:
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.inode())  # the order in which disks read best
-        except OSError as error:
-            self._miss(prefix.rstrip(b"/") or b".", error.strerror or str(error))
-            return
-        for entry in found:
-            self._one(entry, prefix + entry.name, file)
-
-    def _one(self, entry: os.DirEntry[bytes], path: bytes, file: BinaryIO) -> None:
-        self.paths += 1
-        file.write(path + b"\0")
-        if entry.is_dir(follow_symlinks=False):
-            self.walk(entry.path, path + b"/", file)
-        elif entry.is_file(follow_symlinks=False):
-            self.size_bytes += entry.stat(follow_symlinks=False).st_size
-            if not os.access(entry.path, os.R_OK, effective_ids=True):
-                self._miss(path, _UNREADABLE_REASON)
-
-    def _miss(self, path: bytes, reason: str) -> None:
-        self.unreadable.append(SkippedFile(path=os.fsdecode(path), reason=reason))
 
 
 def _merged(ours: tuple[SkippedFile, ...], borgs: tuple[SkippedFile, ...]) -> tuple[SkippedFile, ...]:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from owui_vault.errors import EngineError
 from owui_vault.model import SkippedFile
+
+
+def demand_something(tree: Path, engine: str) -> None:
+    """Raise EngineError where there is nothing to store: what engines make of that is never a restore point."""
+    if not tree.is_dir():
+        raise EngineError(f"there is nothing to store: {tree} is no directory", engine=engine)
+    with suppress(PermissionError), os.scandir(tree) as entries:
+        if next(entries, None) is None:
+            raise EngineError(f"there is nothing to store: {tree} is empty", engine=engine)
 
 
 def unreadable_below(tree: Path) -> Iterator[SkippedFile]:

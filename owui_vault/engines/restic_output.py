@@ -115,6 +115,8 @@ class BackupReader:
                 self._progress(document)
             case "summary":
                 self.summary = _summary_of(document)
+                done = max(self._done, self.summary.read_bytes)
+                self._call.progress(Progress(step=Step.STORE, done_bytes=done, total_bytes=done))
 
     def _progress(self, document: Document) -> None:
         self.watch.see((document.get("bytes_done"), document.get("files_done")))
@@ -176,13 +178,13 @@ class RestoreReader:
 _NOT_TELLING = re.compile(
     r"^using temporary cache|^unable to create temporary|^Fatal: |^The repository |^These damaged|^This can be done"
     r"|restic repair|restic snapshots|troubleshooting|^If |^Otherwise|^Please"
-)
-
     r"|returned error, retrying|^error for tree [0-9a-f]+:$|operation successful after \d+ retries"
 )
 DAMAGED = (
     "the repository is damaged: bytes on its storage changed or are gone. Look at its disk and keep your other"
     " repositories; restic's own `repair` commands save what can be saved, on a copy"
+)
+
 
 def problems_in(stderr: Iterable[str], *, most: int = 100) -> tuple[str, ...]:
     """What a failed `restic check` found: first what it means, then restic's own words, without retries and advice."""

@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from owui_vault.engines.labels import label_to_tags
-from owui_vault.engines.readable import unreadable_below
+from owui_vault.engines.readable import demand_something, unreadable_below
+from owui_vault.engines.rereading import done, is_due
 from owui_vault.engines.restic_checking import trust_tree
 from owui_vault.engines.restic_doubts import believe, doubt
 from owui_vault.engines.restic_errors import ENGINE
@@ -30,6 +31,7 @@ _NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
 
 def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
     """Back up `.` from within `tree`: the snapshot then holds its paths, not ours, and no directory above it."""
+    demand_something(tree, ENGINE)
     unreadable = tuple(unreadable_below(tree))
     wanted = replace(label, engine=ENGINE, engine_version=restic.version())
     if unreadable:  # known before restic is started: then no moment exists in which it is listed as complete
@@ -38,7 +40,9 @@ def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
     reader = BackupReader(tree, restic.call, on_skipped=distrust)
     sinks = Sinks(stdout=reader.stdout, stderr=reader.stderr)
     bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
-    said = restic.run(*_command(wanted), sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
+    everything = is_due(restic.call.folder, wanted.instance)
+    command = [*_command(wanted), *(["--force"] if everything else [])]
+    said = restic.run(*command, sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
     if said.status == _NOT_EVERYTHING:
         distrust()
     if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
@@ -46,6 +50,8 @@ def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
     skipped = _merged((*reader.skipped, *unreadable))
     lacking = bool(skipped) or said.status == _NOT_EVERYTHING
     snapshot = _finished(restic, reader.summary, wanted, lacking=lacking)
+    if everything:
+        done(restic.call.folder, wanted.instance)
     return StoreReceipt(
         snapshot=snapshot,
         files=reader.summary.files,

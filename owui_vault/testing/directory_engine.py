@@ -10,6 +10,7 @@ import json
 import os
 import random
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,8 +19,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from owui_vault.engines.labels import label_from_json, label_to_json
+from owui_vault.engines.readable import demand_something
 from owui_vault.errors import (
     CancelledError,
+    DeadlineExceededError,
     RepositoryDamagedError,
     RepositoryExistsError,
     RepositoryFullError,
@@ -58,7 +61,7 @@ class DirectoryEngine:
             raise RepositoryExistsError(f"there is a repository at {self.location} already", engine=self.name)
         for name in ("objects", "snapshots"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
-        config = {"id": os.urandom(16).hex(), "lock": self._lock()}
+        config = {"id": os.urandom(16).hex(), "lock": self._lock(call)}
         _write(self._folder / "config", json.dumps(config).encode())
         return self.inspect(call)
 
@@ -69,13 +72,14 @@ class DirectoryEngine:
             config = json.loads((self._folder / "config").read_bytes())
         except FileNotFoundError:
             raise RepositoryMissingError(f"no repository at {self.location}", engine=self.name) from None
-        if config["lock"] != self._lock():
+        if config["lock"] != self._lock(call):
             raise WrongPassphraseError(f"the passphrase does not open {self.location}", engine=self.name)
         return RepositoryInfo(id=config["id"], location=self.location, engine=self.name, engine_version="1")
 
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         """Copy what is new, then write down what there is: last, and at once."""
         self.inspect(call)
+        demand_something(tree, self.name)
         try:
             return self._store(tree, label, call)
         except OSError as error:
@@ -86,8 +90,11 @@ class DirectoryEngine:
     def _store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         known = self._known()
         nodes, skipped, read, added = [], [], 0, 0
+        started = time.monotonic()
         for node in walk(tree):
             _stop_if(call)
+            if call.store_seconds is not None and time.monotonic() - started > call.store_seconds:
+                raise DeadlineExceededError(f"did not store within {call.store_seconds:g} s")
             try:
                 stored, grown = self._keep(tree, node, known)
             except OSError as error:
@@ -166,8 +173,8 @@ class DirectoryEngine:
                     problems.append(f"{snapshot.name}: data of {node.path} are damaged")
         return tuple(problems)
 
-    def _lock(self) -> str:
-        return sha256(self._passphrase.reveal().encode()).hexdigest()
+    def _lock(self, call: Call) -> str:
+        return sha256(call.secrets.of(self._passphrase).encode()).hexdigest()
 
     def _known(self) -> dict[str, Node]:
         """The files of the newest snapshot: same size and mtime means same content, as with the real engines."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -226,20 +227,27 @@ class StoringTests(EngineBench):
         assert_same(bench.tree, bench.fetch(second.snapshot))
 
     def test_progress_of_store_and_fetch_is_told_while_it_happens(self, bench: Bench) -> None:
-        """The bytes grow, and the last number is not far from all of them."""
-        events: list[Progress] = []
-        size = 64_000_000
+        """The bytes grow up to all of them. A machine may be too fast for a small tree to have a middle."""
+        for number, size in enumerate((64_000_000, 256_000_000, 1_000_000_000), start=1):
+            stored, fetched = self._progress(bench, number, size)
+            if _has_a_middle(stored, size) and _has_a_middle(fetched, size):
+                return
+        raise AssertionError("nothing was told between the beginning and the end")
+
+    @staticmethod
+    def _progress(bench: Bench, number: int, size: int) -> tuple[list[Progress], list[Progress]]:
+        stored: list[Progress] = []
+        fetched: list[Progress] = []
+        shutil.rmtree(bench.tree, ignore_errors=True)
         bench.big(size)
-        stored = bench.engine.store(bench.tree, make_label(), bench.call(progress=events.append))
-        assert {event.step for event in events} == {Step.STORE}
-        done = [event.done_bytes for event in events]
-        assert done == sorted(done)
-        assert done[-1] >= size // 2
-        events.clear()
+        snapshot = bench.engine.store(bench.tree, make_label(number), bench.call(progress=stored.append)).snapshot
         target = bench.folder / "target"
         target.mkdir()
-        bench.engine.fetch(stored.snapshot.engine_id, target, bench.call(progress=events.append))
-        assert {event.step for event in events} == {Step.FETCH}
+        bench.engine.fetch(snapshot.engine_id, target, bench.call(progress=fetched.append))
+        shutil.rmtree(target)
+        assert {event.step for event in stored} == {Step.STORE}
+        assert {event.step for event in fetched} == {Step.FETCH}
+        return stored, fetched
 
     def test_caches_may_be_lost_between_two_calls(self, bench: Bench) -> None:
         """At the price of time only."""
@@ -249,3 +257,10 @@ class StoringTests(EngineBench):
         assert bench.listed()[stored.snapshot.id].engine_id == stored.snapshot.engine_id
         assert_same(bench.tree, bench.fetch(stored.snapshot))
         assert bench.store(2).added_bytes < MANY_BYTES // 10
+
+
+def _has_a_middle(events: list[Progress], size: int) -> bool:
+    done = [event.done_bytes for event in events]
+    assert done == sorted(done)
+    assert size * 0.9 < done[-1] < size * 1.1
+    return any(size * 0.02 < each < size * 0.98 for each in done)

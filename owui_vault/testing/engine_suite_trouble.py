@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from owui_vault.errors import (
     RepositoryLockedError,
     RepositoryUnreachableError,
 )
-from owui_vault.model import Outcome, Progress, StoreReceipt
+from owui_vault.model import Progress, StoreReceipt
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, EngineBench, make_label
 from owui_vault.testing.processes import arguments_and_environment, descendants, mounted
 from owui_vault.testing.trees import assert_same, look
@@ -31,19 +32,6 @@ PATIENCE = 60.0
 
 class TroubleTests(EngineBench):
     """Things go wrong; nothing is listed as complete that is not, and the next run works."""
-
-    def test_an_unreadable_file_makes_it_incomplete(self, bench: Bench) -> None:
-        """In the repository itself, and the file is named; the rest is stored."""
-        bench.build()
-        unreadable = {"data/uploads/deep/er/still/b.txt", "data/closed"}
-        for path in unreadable:
-            (bench.tree / path).chmod(0)
-        stored, listed = self.as_other_user(bench, lambda: (bench.store(), bench.engine.snapshots(bench.call())))
-        assert unreadable <= {skipped.path for skipped in stored.skipped}
-        assert all(skipped.reason for skipped in stored.skipped)
-        assert stored.snapshot.outcome is Outcome.INCOMPLETE
-        assert [each.outcome for each in listed] == [Outcome.INCOMPLETE]
-        assert (bench.fetch(listed[0]) / "data/webui.db").read_bytes() == (bench.tree / "data/webui.db").read_bytes()
 
     def test_whoever_is_not_root_can_fetch(self, bench: Bench) -> None:
         """Owners are what he can make them; everything else is the same."""
@@ -115,23 +103,12 @@ class TroubleTests(EngineBench):
             time.sleep(0.05)
         self._works_as_before(bench)
 
-    @pytest.mark.root
-    @pytest.mark.parametrize("fate", ["killed", "cancelled"])
-    def test_a_file_that_cannot_be_read_is_never_forgotten_on_the_way(self, bench: Bench, fate: str) -> None:
-        """It opens, and reading it fails: whenever we are stopped after that, nothing is listed as complete."""
-        tree = bench.build()
-        (tree / "broken").write_bytes(b"x")
-        with mounted("--bind", Path("/proc/self/mem"), tree / "broken", "rw"):
-            started = time.monotonic()
-            stored = bench.store(1)
-            took = time.monotonic() - started
-            assert [skipped.path for skipped in stored.skipped] == ["broken"]
-            for number in range(2, 7):
-                _stopped(bench, number, took * number / 6, fate)
-                assert [each for each in bench.listed().values() if each.is_restore_point] == []
-        (tree / "broken").unlink()
-        last = bench.store(7).snapshot
-        assert [each.id for each in bench.listed().values() if each.is_restore_point] == [last.id]
+    def test_a_store_is_bounded_in_all_when_somebody_says_so(self, bench: Bench) -> None:
+        """Besides the bound of its silence."""
+        bench.big(BIG)
+        with pytest.raises(DeadlineExceededError):
+            bench.engine.store(bench.tree, make_label(1), replace(bench.call(), store_seconds=0.05))
+        self._works_as_before(bench)
 
     def _works_as_before(self, bench: Bench) -> None:
         assert descendants(os.getpid()) == []
@@ -221,27 +198,6 @@ class TroubleTests(EngineBench):
             watcher.join()
         assert not [text for text in seen if PASSPHRASE.encode() in text]
         assert not [path for path in (bench.folder / "state").rglob("*") if _holds(path, PASSPHRASE)]
-
-
-def _stopped(bench: Bench, number: int, after: float, fate: str) -> None:
-    """Store, and be stopped after so many seconds."""
-    if fate == "cancelled":
-        cancel = threading.Event()
-        timer = threading.Timer(after, cancel.set)
-        timer.start()
-        with suppress(CancelledError):
-            bench.engine.store(bench.tree, make_label(number), bench.call(cancel=cancel))
-        timer.cancel()
-        return
-    child = os.fork()
-    if child == 0:
-        try:
-            bench.store(number)
-        finally:
-            os._exit(0)
-    time.sleep(after)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
 
 
 def _holds(path: Path, secret: str) -> bool:

@@ -12,6 +12,7 @@ import os
 import resource
 import shutil
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,11 +20,12 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines.restic import ResticEngine
-from owui_vault.errors import DeadlineExceededError, NoSpaceError
+from owui_vault.errors import CancelledError, DeadlineExceededError, NoSpaceError
 from owui_vault.model import Outcome, Secret
 from owui_vault.ports import Call
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.processes import descendants, mounted
+from owui_vault.testing.trees import assert_same
 
 pytestmark = pytest.mark.slow
 
@@ -212,3 +214,39 @@ def test_questions_are_answered_with_many_files_open(bench: Bench) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for each in many:
             os.close(each)
+
+
+def test_a_cancelled_store_is_asked_to_end_before_it_is_made_to(bench: Bench, restic_program: Path) -> None:
+    """restic 0.14 dies of SIGTERM and leaves its lock; on SIGINT it clears up by itself."""
+    heard = bench.folder / "heard"
+    script = bench.folder / "listening-restic"
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *" backup "*) ;; *) exec {restic_program} "$@";; esac\n'
+        f"trap 'echo INT >> {heard}; exit 130' INT\ntrap 'echo TERM >> {heard}; exit 143' TERM\n"
+        """echo '{"message_type":"status","bytes_done":5}'\nwhile :; do sleep 0.1; done\n"""
+    )
+    script.chmod(0o755)
+    cancel = threading.Event()
+    engine = ResticEngine(str(bench.repository), Secret(PASSPHRASE), program=str(script))
+    with pytest.raises(CancelledError):
+        engine.store(bench.build(), make_label(), bench.call(progress=lambda _: cancel.set(), cancel=cancel))
+    assert heard.read_text() == "INT\n"
+
+
+def test_a_store_that_ends_well_though_it_was_cancelled_tells_the_truth(bench: Bench, restic_program: Path) -> None:
+    """The signal comes too late: what is listed as complete is."""
+    script = bench.folder / "late-restic"
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *" backup "*) ;; *) exec {restic_program} "$@";; esac\n'
+        """trap : INT\necho '{"message_type":"status","bytes_done":5}'\n"""
+        f'setsid -w {restic_program} "$@" & wait $! || wait $!\n'
+    )
+    script.chmod(0o755)
+    cancel = threading.Event()
+    engine = ResticEngine(str(bench.repository), Secret(PASSPHRASE), program=str(script))
+    with pytest.raises(CancelledError):
+        engine.store(bench.build(), make_label(), bench.call(progress=lambda _: cancel.set(), cancel=cancel))
+    (stored,) = bench.engine.snapshots(bench.call())
+    assert stored.outcome is Outcome.COMPLETE
+    assert_same(bench.tree, bench.fetch(stored))
+    bench.engine.remove([stored.engine_id], bench.call())

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines import borg_gate
-from owui_vault.errors import EngineError
 from owui_vault.model import Label, Outcome
 from owui_vault.ports import Call
 from owui_vault.testing.engine_bench import Bench, make_label
@@ -34,19 +33,6 @@ def test_a_file_that_vanishes_while_it_is_stored_makes_it_incomplete(bench: Benc
     assert skipped.path == "data/uploads/a.pdf"
     assert "No such file" in skipped.reason
     assert [each.outcome for each in bench.engine.snapshots(bench.call())] == [Outcome.INCOMPLETE]
-
-
-def test_a_missing_tree_stores_nothing(bench: Bench) -> None:
-    """borg itself would make an archive without a single file."""
-    with pytest.raises(EngineError, match="nothing to store"):
-        bench.engine.store(bench.folder / "no-such-tree", make_label(), bench.call())
-    assert bench.engine.snapshots(bench.call()) == ()
-
-
-def test_a_tree_with_nothing_in_it_is_never_a_restore_point(bench: Bench) -> None:
-    bench.tree.mkdir()
-    assert bench.store().snapshot.outcome is Outcome.INCOMPLETE
-    assert [each.is_restore_point for each in bench.engine.snapshots(bench.call())] == [False]
 
 
 def test_killed_at_random_moments_while_a_file_vanishes(
