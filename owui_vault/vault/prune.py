@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 from owui_vault.errors import (
     CancelledError,
@@ -123,15 +122,16 @@ def _prune_one(parts: Parts, planned: RepositoryPrune, watch: Watch) -> PruneRes
             what=repository.name,
             cancel=watch.cancel,
         ):
-            return _pruned(parts, repository, planned, folder / _DUE, watch)
+            return _pruned(parts, repository, planned, watch)
     except CancelledError:
         raise
     except VaultError as error:
         return PruneResult(repository=repository.name, error=error)
 
 
-def _pruned(parts: Parts, repository: Repository, planned: RepositoryPrune, due: Path, watch: Watch) -> PruneResult:
+def _pruned(parts: Parts, repository: Repository, planned: RepositoryPrune, watch: Watch) -> PruneResult:
     """Remove, then compact; also when an earlier prune removed something and did not come to compacting."""
+    due = parts.call(repository).folder / _DUE
     result = PruneResult(repository=repository.name, freed_bytes=0)
     try:
         if planned.removed:
