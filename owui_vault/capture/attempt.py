@@ -25,6 +25,7 @@ class Look:
     tree: dict[str, Mark]
     raw: dict[str, RawMark]
     unreadable: set[str]
+    strays: set[str] = field(default_factory=set)
 
     def files(self) -> dict[tuple[int, int], str]:
         """Names by device and inode."""
@@ -128,7 +129,7 @@ class Attempt:
         walk = Walk(self.bench.job)
         tree = dict(walk)
         demand_layout(self.bench.job, tree)
-        return Look(tree, {each.name: raw_mark(self.bench, each) for each in apart}, walk.unreadable)
+        return Look(tree, {each.name: raw_mark(self.bench, each) for each in apart}, walk.unreadable, walk.strays)
 
     def _refuse_writers(self, look: Look) -> None:
         """Look once who else has the data open for writing. Where somebody may be unseen, only settled marks count."""

@@ -117,15 +117,16 @@ class Bench:
             self.copied_bytes += copied.bytes_copied
             self.copying_seconds += copied.seconds
 
-    def require_room(self, size_bytes: int) -> None:
-        """Raise NoRoomError unless this much fits and the reserve stays free."""
+    def require_room(self, size_bytes: int, place: str = "") -> None:
+        """Raise NoRoomError unless this much fits and the reserve stays free, in the stage or in another place."""
         self._unlooked_bytes = 0
-        free, whole = free_bytes(self.job.work_dir)
+        place = place or self.job.work_dir
+        free, whole = free_bytes(place)
         reserve = self.job.reserve_bytes
         reserve = max(reserve, min(int(whole * _SHARE_KEPT_FREE), reserve * _MOST_RESERVES))
         if free < size_bytes + reserve:
             raise NoRoomError(
-                f"{self.job.work_dir} has {free >> 20} MiB free; {size_bytes >> 20} MiB of copies"
+                f"{place} has {free >> 20} MiB free; {size_bytes >> 20} MiB of copies"
                 f" and a reserve of {reserve >> 20} MiB are needed"
             )
 

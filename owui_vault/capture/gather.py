@@ -35,14 +35,14 @@ def gather(bench: Bench, raw: RawCopies, until: float) -> tuple[Instant, list[st
             if not (database.pinnable and _pin(database, pins, bench)) and not _whole(bench, raw, database, share):
                 torn.append(database.name)
         at_ns = wall_ns()
-        tree, moved = _files(bench)
+        tree, strays, moved = _files(bench)
     except BaseException:
         for pin in pins:
             pin.release()
         raise
     pinned = {pin.database.name for pin in pins}
     looks = {name: mark for name, mark in raw.taken.items() if name not in pinned}
-    return Instant(at_ns, databases, pins, Look(tree, looks, set())), torn + moved
+    return Instant(at_ns, databases, pins, Look(tree, looks, set(), strays)), torn + moved
 
 
 def _pin(database: Database, pins: list[Pin], bench: Bench) -> bool:
@@ -116,7 +116,7 @@ def _as_it_is(bench: Bench, raw: RawCopies, database: Database) -> bool:
     return False
 
 
-def _files(bench: Bench) -> tuple[dict[str, Mark], list[str]]:
+def _files(bench: Bench) -> tuple[dict[str, Mark], set[str], list[str]]:
     walk = Walk(bench.job, tolerant=True)
     tree = dict(walk)
     demand_layout(bench.job, tree)
@@ -124,7 +124,7 @@ def _files(bench: Bench) -> tuple[dict[str, Mark], list[str]]:
     order = sorted(tree, key=lambda name: (bench.job.is_write_once(name), name))
     moved = [name for name in order if not _put(bench, name, tree[name])]
     bench.unreadable |= walk.unreadable
-    return tree, moved
+    return tree, walk.strays, moved
 
 
 def _put(bench: Bench, name: str, mark: Mark) -> bool:

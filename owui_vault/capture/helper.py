@@ -200,6 +200,7 @@ class Helper:
             "linked": len(self.bench.links),
             "skipped": sorted(name for name, mark in instant.look.tree.items() if mark.is_special),
             "unreadable": sorted(self.bench.unreadable | instant.look.unreadable),
+            "strays": sorted(instant.look.strays),
             "leaving": sorted(self.bench.leaving & set(instant.look.tree)),
             "coarse": self.bench.probe.is_coarse(),
         }

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, cannot_be_read
-from owui_vault.capture.job import Job
+from owui_vault.capture.job import COMPANIONS, Job
 from owui_vault.system.filesystem import open_to_read
 
 OWN_DIRECTORY = ".owui-vault"
@@ -93,9 +93,11 @@ class Walk:
 
     def __init__(self, job: Job, *, tolerant: bool = False) -> None:
         self.unreadable: set[str] = set()
+        self.strays: set[str] = set()  # named like a log of a database that is a link: SQLite looks beside its target
         self._job = job
         self._tolerant = tolerant
         self._databases = job.database_paths()
+        self._companions = {name + suffix for name in job.databases for suffix in COMPANIONS}
         self._links = dict(job.links)
 
     def __iter__(self) -> Iterator[tuple[str, Mark]]:
@@ -132,6 +134,9 @@ class Walk:
     def _is_apart(self, name: str, real: str) -> bool:
         """Databases are looked at on their own, what is ours not at all."""
         job = self._job
+        if name in self._companions and real not in self._databases:
+            self.strays.add(name)
+            return True
         return real in self._databases or name in job.databases or real == job.work_dir or name == OWN_DIRECTORY
 
     def _directory(self, name: str, mark: Mark, wanted: bool) -> Iterator[tuple[str, Mark]]:

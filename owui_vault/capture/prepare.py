@@ -13,6 +13,7 @@ from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, classify, in_short_process, mappings
 from owui_vault.capture.databases import RawCopies, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.files import link_file
 from owui_vault.capture.marks import Mark, Walk, mark_of
 from owui_vault.system.filesystem import filesystem_type, overlay_layers, reflink
 
@@ -109,15 +110,32 @@ def _database_bytes(database: Database) -> int:
 
 
 def _bytes_needed(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...], shared: bool) -> int:
-    """Room for all copies that may become necessary; uploads are links wherever the first one can be linked."""
+    """Room for all copies that may become necessary; uploads are links wherever the first of their owner can be."""
     needed = sum(_database_bytes(each) for each in databases if each.pinnable or not shared)
     if shared:
         return needed
-    device = bench.probe.device
+    linkable: dict[tuple[int, int], bool] = {}
     for name, mark in tree.items():
-        if mark.is_file and not (bench.job.is_write_once(name) and mark.device == device):
+        if not mark.is_file:
+            continue
+        kind = (mark.device, mark.user)
+        if bench.job.is_write_once(name) and kind not in linkable:
+            linkable[kind] = can_link(bench, name, mark)
+        if not (bench.job.is_write_once(name) and linkable[kind]):
             needed += mark.size
     return needed
+
+
+def can_link(bench: Bench, name: str, mark: Mark) -> bool:
+    """Whether a file can have a second name in the stage: other mounts of the same device and foreign owners cannot."""
+    probe = f"{bench.job.desk}/link-probe"
+    try:
+        linked = link_file(bench.job.locate(name), probe, mark, name)
+    except SourceChangedError:
+        return mark.device == bench.probe.device
+    if linked is not None:
+        os.unlink(probe)
+    return linked is not None
 
 
 def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> tuple[str, ...]:

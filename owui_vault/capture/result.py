@@ -60,6 +60,10 @@ def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: 
         f"{name} is a link out of the data directory: what it leads to is not stored"
         for name in texts(answer, "leaving")
     )
+    strays = tuple(
+        f"{name} is not stored: it lies beside a link, and SQLite keeps such a file beside what the link leads to"
+        for name in texts(answer, "strays")
+    )
     return Contents(
         filesystem=str(answer["filesystem"]),
         holder=next((str(each["holder"]) for each in found if each["holder"]), ""),
@@ -73,7 +77,7 @@ def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: 
         linked=whole(answer, "linked"),
         skipped=texts(answer, "skipped"),
         problems=unreadable + missing + leaving,
-        warnings=leaving,
+        warnings=leaving + strays,
     )
 
 

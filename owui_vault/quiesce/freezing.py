@@ -28,7 +28,7 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """Who was stopped by us, who was stopped already, and how often each thread of ours had run by then."""
+    """Who was stopped by us, who was stopped already, and how often each thread of all of them had run by then."""
 
     ours: frozenset[ProcessIdentity]
     theirs: frozenset[ProcessIdentity]
@@ -38,6 +38,11 @@ class Frozen:
 def stopped_among(members: Iterable[ProcessIdentity]) -> frozenset[ProcessIdentity]:
     """Those that are stopped right now."""
     return frozenset(each for each in members if procfs.stopped(each))
+
+
+def marked(members: Iterable[ProcessIdentity]) -> dict[ProcessIdentity, tuple[ThreadMark, ...]]:
+    """How often each thread of them has run by now."""
+    return {each: procfs.threads(each) for each in members}
 
 
 def freeze(members: Members, deadline: Deadline) -> Frozen:
@@ -57,7 +62,7 @@ def freeze(members: Members, deadline: Deadline) -> Frozen:
             wake(touched)
             raise
         if marks is not None:
-            return Frozen(ours=frozenset(marks), theirs=theirs, marks=marks)
+            return Frozen(ours=frozenset(marks), theirs=theirs, marks=marks | marked(theirs))
         blame = _restless(touched)
         wake(touched)
         SystemClock().sleep(min(_LONGEST_NAP, deadline.remaining()))
@@ -87,7 +92,10 @@ def _stop(
 
 
 def check(frozen: Frozen, members: Members) -> None:
-    """Raise QuiesceError unless nobody of `frozen` has run since, and nobody is new."""
+    """Raise QuiesceError unless nobody of `frozen` has run since, and nobody is new.
+
+    Also of those that somebody else had stopped: whoever did may have woken them.
+    """
     strangers = sorted(members() - frozen.ours - frozen.theirs)
     if strangers:
         raise QuiesceError(f"process {strangers[0].pid} appeared in the frozen instance")

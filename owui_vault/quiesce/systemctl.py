@@ -118,7 +118,12 @@ def freeze(unit: Unit, deadline: Deadline) -> bool:
         _systemctl(("freeze", unit.name), deadline.remaining())
     except DeadlineExceededError:
         return False
-    return show(unit.name).frozen and all(_kernel_says_frozen(each) for each in unit.directories())
+    return is_frozen(show(unit.name))
+
+
+def is_frozen(unit: Unit) -> bool:
+    """Whether systemd and the kernel agree that the whole group is frozen; the kernel is asked now."""
+    return unit.frozen and all(_kernel_says_frozen(each) for each in unit.directories())
 
 
 def thaw(unit: Unit, deadline: Deadline) -> None:

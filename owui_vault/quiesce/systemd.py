@@ -38,7 +38,8 @@ class UnitQuiescer:
 
     def __init__(self, unit: str) -> None:
         self._unit = unit if "." in unit else f"{unit}.service"
-        self._frozen: freezing.Frozen | None = None  # held by signals
+        self._frozen: freezing.Frozen | None = None  # by us
+        self._by_kernel = False
         self._companions: tuple[str, ...] | None = None  # what goes down with it, noted before a stop
         self._started = False  # by us: what does not come up may be stopped again on its way
 
@@ -87,7 +88,9 @@ class UnitQuiescer:
         if unit.invocation not in (since.identity, "") or (mode is Quiesce.PAUSE and not unit.invocation):
             raise QuiesceError(f"{self.name} was started anew meanwhile")
         if mode is Quiesce.PAUSE and self._frozen is not None:
-            freezing.check(self._frozen, unit.members)
+            if self._by_kernel and not systemctl.is_frozen(unit):
+                raise QuiesceError(f"the kernel says that {self.name} is not frozen", hint="Somebody else woke it.")
+            freezing.check(self._frozen, unit.members)  # also when it was frozen again in between
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
         """Thaw or start it, and what was stopped along with it. Raises ResumeError."""
@@ -117,12 +120,16 @@ class UnitQuiescer:
         if unit.can_freeze and not theirs:
             try:
                 if systemctl.freeze(unit, deadline):
+                    ours = unit.members()
+                    self._frozen = freezing.Frozen(ours=ours, theirs=frozenset(), marks=freezing.marked(ours))
+                    self._by_kernel = True
                     return
             except BaseException:
                 wake(self._unit, theirs, _budget())
                 raise
             wake(self._unit, theirs, _budget())
         self._frozen = freezing.freeze(unit.members, deadline)
+        self._by_kernel = False
 
     def _stop(self, unit: Unit, deadline: Deadline) -> None:
         companions = systemctl.companions(unit)

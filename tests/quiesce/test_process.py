@@ -255,3 +255,54 @@ def test_another_users_process_is_refused_with_the_missing_right(family, tmp_pat
     assert "no right to stop" in done.stdout, done
     assert "root" in done.stdout
     assert writes_on(family)
+
+
+def test_somebody_elses_sleeper_that_was_woken_meanwhile_is_seen(family):
+    """Whoever had stopped it may wake it while we believe in the freeze, and it writes."""
+    left = max(family.members())
+    os.kill(left.pid, signal.SIGSTOP)
+    assert eventually(lambda: procfs.stopped(left))
+    frozen = freezing.freeze(family.members, soon())
+    assert frozen.theirs == {left}
+    freezing.check(frozen, family.members)
+    os.kill(left.pid, signal.SIGCONT)
+    assert eventually(lambda: not procfs.stopped(left))
+    time.sleep(0.05)
+    os.kill(left.pid, signal.SIGSTOP)
+    assert eventually(lambda: procfs.stopped(left))
+    with pytest.raises(QuiesceError, match=f"process {left.pid} ran"):
+        freezing.check(frozen, family.members)
+    freezing.thaw(frozen.ours | frozen.theirs, soon())
+
+
+WRITES = """
+import os, sys
+size = int(sys.argv[2])
+blocks = [bytes([value]) * size for value in (1, 2)]
+descriptor = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+while True:
+    for each in blocks:
+        os.pwrite(descriptor, each, 0)
+        print("x", flush=True)
+"""
+
+
+def test_a_large_write_is_over_when_the_freeze_is_reported(tmp_path):
+    """SIGSTOP does not wait for it: the bytes go on landing after `kill` has returned."""
+    size, path = 64 << 20, tmp_path / "large"
+    argv = [sys.executable, "-c", WRITES, str(path), str(size)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            me = procfs.identify(child.pid)
+            assert me is not None
+            for number in range(8):
+                time.sleep(0.013 * number)
+                frozen = freezing.freeze(lambda: frozenset({me}), soon())
+                before = path.read_bytes()
+                assert before.count(before[:1]) == size, "half a write"
+                assert path.read_bytes() == before
+                freezing.thaw(frozen.ours, soon())
+        finally:
+            child.kill()

@@ -30,6 +30,7 @@ PROGRAMS = Path(__file__).parents[1] / "programs"
 SOAK = float(os.environ.get("OWUI_VAULT_SOAK", "0.1"))
 RANDOM = random.Random(int(os.environ.get("OWUI_VAULT_SEED", "0")))
 KILLS = {Quiesce.PAUSE: (50, 2.0), Quiesce.STOP: (20, 15.0)}  # how many in full, and how soon it has to run again
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": os.environ["PATH"]}
 FREEZER = os.environ["HIERARCHY"] == "unified"
 
 
@@ -135,6 +136,28 @@ def test_what_the_user_had_stopped_stays_stopped(service):
         bring_back()
         assert freezing.stopped_among(service.members()) == {left}
         quiescer.resume(Quiesce.PAUSE, soon())
+
+
+def test_a_nap_in_the_middle_of_a_freeze_is_seen(service):
+    """Thawed and frozen again by somebody else, all looks as before; only the threads tell that they ran."""
+    quiescer = service.quiescer()
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    since = quiescer.observe()
+    for _ in range(3):
+        quiescer.confirm(Quiesce.PAUSE, since)
+        time.sleep(0.05)
+    if FREEZER:
+        systemctl_by_hand("thaw", service.name)
+        time.sleep(0.1)
+        systemctl_by_hand("freeze", service.name)
+        assert eventually(lambda: quiescer.observe().state is InstanceState.PAUSED)
+    else:
+        service.wake()
+        service.pause()
+    with pytest.raises(QuiesceError):
+        quiescer.confirm(Quiesce.PAUSE, since)
+    quiescer.resume(Quiesce.PAUSE, soon())
+    assert service.state() is InstanceState.RUNNING
 
 
 def test_a_freeze_by_hand_is_seen(service):
@@ -380,10 +403,37 @@ def test_killed_at_any_moment_the_unit_runs_again(service, tmp_path, mode):
     assert service.state() is InstanceState.RUNNING
 
 
+@pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
+def test_killed_with_its_guardian_recover_brings_the_unit_back(service, tmp_path, mode):
+    journal, lock = tmp_path / "journal", tmp_path / "lock"
+    lock.mkdir()
+    argv = [sys.executable, str(PROGRAMS / "holder.py"), "unit", service.name, mode.value, str(journal), str(lock), "5"]
+    for _ in range(max(1, round(10 * SOAK))):
+        child = subprocess.Popen(argv, stdout=subprocess.PIPE, env=ENVIRONMENT)
+        assert child.stdout is not None
+        assert [child.stdout.readline() for _ in range(2)] == [b"locked\n", b"quiet\n"]
+        me = procfs.identify(child.pid)
+        assert me is not None
+        guardians = [each for each in procfs.descendants(me) if b"guardian_program" in command_of(each.pid)]
+        assert len(guardians) == 1
+        os.kill(guardians[0].pid, 9)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        assert service.state() is (InstanceState.PAUSED if mode is Quiesce.PAUSE else InstanceState.STOPPED)
+        assert len(recover(Journal(journal))) == 1
+        assert service.state() is InstanceState.RUNNING
+        assert writes_on(service, 15.0)
+        assert not any(journal.iterdir())
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def kill_at_random(argv: list[str]) -> None:
     """Run it until it has the lock and for a random while after that; then SIGKILL."""
-    environment = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": os.environ["PATH"]}
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment)
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, env=ENVIRONMENT)
     assert child.stdout is not None
     assert child.stdout.readline() == b"locked\n", "the guardian of the run before let go of the lock"
     time.sleep(RANDOM.uniform(0, 0.8))

@@ -1,0 +1,275 @@
+"""What an attempt must find out, one thing at a time and each without luck."""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.capture import attempt as attempts
+from owui_vault.capture import sqlite as copies
+from owui_vault.capture.attempt import Attempt
+from owui_vault.capture.bench import Bench
+from owui_vault.capture.classify import Database, classify
+from owui_vault.capture.errors import AttemptFailedError, NoRoomError, SourceChangedError
+from owui_vault.capture.files import link_file
+from owui_vault.capture.helper import Helper, job_from
+from owui_vault.capture.pin import Pin, hold_all
+from owui_vault.capture.prepare import _bytes_needed
+from owui_vault.capture.watch import Watched
+from owui_vault.model import Proof
+
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
+FROZEN = {**ATTEMPT, "frozen": True}
+FINISH = {"do": "finish", "seconds": 10}
+INDEX = "vector_db/segment/level0.bin"
+
+
+@pytest.fixture
+def make_helper(site: Any) -> Callable[..., Helper]:
+    def make(**changes: object) -> Helper:
+        job: dict[str, object] = {
+            "data_dir": str(site.data),
+            "work_dir": str(site.work),
+            "databases": ["webui.db", "vector_db/chroma.sqlite3"],
+            "write_once": ["uploads"],
+            "reserve_bytes": 0,
+            "wal_growth_bytes": 1 << 30,
+        }
+        empty: dict[str, object] = {key: [] for key in ("links", "mounted", "exclude", "include", "processes")}
+        helper = Helper(job_from({"job": {**empty, **job, **changes}}))
+        helper.obey({"do": "prepare", "seconds": 10})
+        return helper
+
+    return make
+
+
+def after(monkeypatch: pytest.MonkeyPatch, step: str, deed: Callable[[], object]) -> None:
+    """Have something done right after a step of every attempt."""
+    original = getattr(Attempt, step)
+
+    def wrapped(self: Attempt, *arguments: Any) -> Any:
+        answer = original(self, *arguments)
+        deed()
+        return answer
+
+    monkeypatch.setattr(Attempt, step, wrapped)
+
+
+def append_to(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"x")
+
+
+ONE_LARGE_WRITE = """
+import os, sys
+data = bytes([int(sys.argv[2])]) * int(sys.argv[3])
+descriptor = os.open(sys.argv[1], os.O_WRONLY)
+print("ready", flush=True)
+sys.stdin.readline()
+os.pwrite(descriptor, data, 0)
+"""
+
+
+def tail(path: Path, size: int) -> int:
+    """The last byte as the page cache has it: no lock is taken, so a write on its way is seen as it is."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, prot=mmap.PROT_READ) as view:
+        return view[-1]
+
+
+def test_an_instant_is_never_taken_inside_a_large_write(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write has begun and set its time before the first mark is read: nothing but the fence can tell."""
+    size = 400 << 20
+    site.build("delete")
+    path = site.data / INDEX
+    path.write_bytes(b"\1" * size)
+    helper = make_helper()
+    rested: list[int] = []
+    after(monkeypatch, "_rest", lambda: rested.append(tail(path, size)))
+    caught = 0
+    for value in (2, 3, 4, 5):
+        before = path.stat().st_mtime_ns
+        command = [sys.executable, "-c", ONE_LARGE_WRITE, str(path), str(value), str(size)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdout.readline()
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            while path.stat().st_mtime_ns == before:
+                pass
+            caught += tail(path, size) != value
+            with suppress(AttemptFailedError):
+                helper.obey({**ATTEMPT, "seconds": 20.0})
+                assert rested[-1] == value, "the moment lies inside the write"
+                copy = Path(helper.job.tree, INDEX).read_bytes()
+                assert copy.count(bytes([value])) == size
+    assert caught, "no attempt began inside a write, so nothing was proven"
+    assert rested, "no attempt came to rest"
+
+
+@pytest.mark.parametrize("asked", [ATTEMPT, FROZEN], ids=["live", "frozen"])
+def test_what_moves_between_the_marks_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]
+) -> None:
+    """In a freeze as well, and also when everybody was seen to be frozen."""
+    site.build("delete")
+    helper = make_helper()
+    monkeypatch.setattr(attempts, "watch", lambda *_: Watched(writers=(), complete=True))
+    for name in (INDEX, "vector_db/chroma.sqlite3", "uploads/0.txt"):
+        with monkeypatch.context() as patch:
+            after(patch, "_take", lambda name=name: append_to(site.data / name))
+            with pytest.raises(SourceChangedError, match=name):
+                helper.obey(asked)
+    helper.obey(asked)
+
+
+def test_an_index_that_is_made_at_the_instant_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.build("delete")
+    helper = make_helper()
+    folder = site.data / "vector_db" / "another"
+
+    def make() -> None:
+        folder.mkdir()
+        (folder / "header.bin").write_bytes(b"x")
+
+    with monkeypatch.context() as patch:
+        after(patch, "_take", make)
+        with pytest.raises(SourceChangedError):
+            helper.obey(ATTEMPT)
+    helper.obey(ATTEMPT)
+    assert Path(helper.job.tree, "vector_db", "another", "header.bin").read_bytes() == b"x"
+
+
+def test_a_clock_that_is_set_meanwhile_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks are compared with it."""
+    site.build("delete")
+    helper = make_helper()
+    offsets = iter((0.0, 0.02, 1.0, 1.009))
+    monkeypatch.setattr(attempts, "clock_offset", lambda: next(offsets))
+    with pytest.raises(AttemptFailedError, match="clock"):
+        helper.obey(ATTEMPT)
+    helper.obey(ATTEMPT)
+
+
+def test_another_journal_mode_than_was_classified_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.build("delete")
+    helper = make_helper()
+
+    def otherwise(job: Any) -> tuple[Database, ...]:
+        webui, chroma = classify(job)
+        return replace(webui, mode="wal", obstacle="for this test"), chroma
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "classify", otherwise)
+        with pytest.raises(AttemptFailedError, match=r"webui\.db changed its journal mode"):
+            helper.obey(ATTEMPT)
+    helper.obey(ATTEMPT)
+
+
+def test_a_pinned_database_that_was_replaced_by_another_file_is_noticed(site: Any) -> None:
+    """The transaction would go on with the old one, or be of the new one beside marks of the old."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    database = Database(name="webui.db", real=str(site.data / "webui.db"), mode="wal")
+    pin = Pin(database)
+    assert hold_all([pin]) > 0
+    pin.release()
+    pin = Pin(database)
+    shutil.copy(site.data / "webui.db", site.data / "new")
+    (site.data / "new").rename(site.data / "webui.db")
+    with pytest.raises(SourceChangedError, match="was replaced"):
+        hold_all([pin])
+    pin.release()
+
+
+@pytest.mark.parametrize("place", ["stage", "data"])
+def test_room_is_looked_after_while_a_pinned_database_is_copied(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The stage grows, and as long as the pin is held the log beside the live database does too."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+    helper.obey(ATTEMPT)
+    require = Bench.require_room
+
+    def full(self: Bench, size_bytes: int, where: str = "") -> None:
+        if (where == "") == (place == "stage"):
+            raise NoRoomError("full")
+        require(self, size_bytes, where)
+
+    monkeypatch.setattr(Bench, "require_room", full)
+    with pytest.raises(NoRoomError):
+        helper.obey(FINISH)
+    assert not Path(helper.job.tree, "webui.db").exists()
+
+
+@pytest.mark.parametrize("counted_bytes", [1 << 40, 0], ids=["small", "large"])
+def test_a_copy_with_other_rows_than_the_pin_is_refused(
+    site: Any, monkeypatch: pytest.MonkeyPatch, counted_bytes: int
+) -> None:
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    monkeypatch.setattr(copies, "_COUNT_IN_PIN_BYTES", counted_bytes)
+    pin = Pin(Database(name="webui.db", real=str(site.data / "webui.db"), mode="wal"))
+    pin.hold()
+    copy = str(site.data.parent / "copy.db")
+    with closing(sqlite3.connect(copy)) as target:
+        pin.connection().backup(target)
+        target.execute("PRAGMA journal_mode=DELETE")
+    copies._compare_counts(pin, copy)
+    with closing(sqlite3.connect(copy)) as target:
+        target.execute("INSERT INTO chat VALUES (7)")
+        target.commit()
+    with pytest.raises(AttemptFailedError, match="differs from what was pinned"):
+        copies._compare_counts(pin, copy)
+    pin.release()
+
+
+def test_uploads_that_cannot_be_linked_need_room(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same device is not enough: other mounts of it and foreign owners are copied."""
+    site.build("delete")
+    (site.data / "uploads" / "large").write_bytes(b"x" * 1_000_000)
+    helper = make_helper()
+    tree = helper.raw.bench, dict(attempts.Walk(helper.job))
+    linked = _bytes_needed(tree[0], tree[1], (), shared=False)
+    monkeypatch.setattr("owui_vault.capture.prepare.link_file", lambda *_: None)
+    copied = _bytes_needed(tree[0], tree[1], (), shared=False)
+    assert copied - linked == 1_001_000
+    assert not Path(helper.job.desk, "link-probe").exists()
+    assert link_file is not None
+
+
+def test_a_log_beside_a_link_is_left_alone_and_told(site: Any, tmp_path: Path) -> None:
+    """SQLite looks beside the link's target. Taken along, it would be recovered into the copy."""
+    site.build("delete")
+    (tmp_path / "elsewhere").mkdir()
+    (site.data / "webui.db").rename(tmp_path / "elsewhere" / "webui.db")
+    (site.data / "webui.db").symlink_to(tmp_path / "elsewhere" / "webui.db")
+    (site.data / "webui.db-wal").write_bytes(b"of another time")
+    plan = site.plan(links=(("webui.db", tmp_path / "elsewhere" / "webui.db"),))
+    captured = site.take(plan=plan)
+    assert captured.proof.mode is Proof.LIVE
+    assert [warning.split(" ")[0] for warning in captured.warnings] == ["webui.db-wal"]
+    assert captured.problems == ()
+    assert not (captured.stage / "data" / "webui.db-wal").exists()
+    assert (site.data / "webui.db-wal").read_bytes() == b"of another time"
