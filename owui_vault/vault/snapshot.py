@@ -193,7 +193,7 @@ def _fingerprint(manifest: Manifest) -> str | None:
 
 
 def _quiet_warnings(parts: Parts, mode: Quiesce) -> tuple[str, ...]:
-    """Whether a pause would find whom to pause, said while `live` still works; a mode that needs it raises by itself."""
+    """Whether a pause would find whom to pause: said while `live` still works. Other modes raise by themselves."""
     if mode is not Quiesce.AUTO or parts.quiescer is None:
         return ()
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -42,4 +43,22 @@ def test_commits_are_not_late_because_of_us(site: Any, webui: str, chroma: str) 
         alone.append(worst_over(writer, WATCH_SECONDS, lambda: time.sleep(0.1)))
         beside.append(worst_over(writer, WATCH_SECONDS, capture))
     assert Proof.LIVE in modes
-    assert statistics.median(beside) - statistics.median(alone) < LIMIT_SECONDS, (alone, beside)
+    assert max(beside) - max(alone) < LIMIT_SECONDS, (alone, beside)
+
+
+@pytest.mark.slow
+def test_a_lock_on_the_vectors_would_be_noticed(site: Any) -> None:
+    """What is measured is worth something: 70 ms of a reader's shared lock are not lost among the rest."""
+    site.build(filling=300)
+    writer = site.run(rest_seconds=0.05)
+
+    def hold() -> None:
+        with closing(
+            sqlite3.connect(site.data / "vector_db" / "chroma.sqlite3", timeout=5, isolation_level=None)
+        ) as it:
+            it.execute("BEGIN")
+            it.execute("SELECT * FROM first").fetchall()
+            time.sleep(LIMIT_SECONDS + 0.02)
+        time.sleep(0.05)
+
+    assert worst_over(writer, WATCH_SECONDS, hold) > LIMIT_SECONDS

@@ -19,6 +19,10 @@ from owui_vault.model import NEVER, CaptureLimits, ignore_progress
 
 PARENT = Path(__file__).parent / "programs" / "parent.py"
 STEPS = ("prepare", "attempt", "finish", "seal")
+INSIDE = (
+    *("classify", "look", "settle", "fence", "pin", "pinned", "take", "link", "copy", "compare", "examine"),
+    *("backup", "count", "vectors", "inventory", "gather"),
+)
 
 
 def readers_of(folder: Path, but: int) -> list[str]:
@@ -61,6 +65,20 @@ def test_a_kill_after_each_step_leaves_nothing_open(site: Any, step: str) -> Non
     assert names_outside_uploads(site.data) == before
     clear_stage(site.work)
     assert list(site.work.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", INSIDE)
+def test_a_kill_inside_each_step_of_the_child_leaves_nothing_open(site: Any, step: str) -> None:
+    """At exactly that step, with whatever is pinned, open and half copied then."""
+    site.build()
+    site.work = site.data / ".owui-vault"
+    writer = site.run(rest_seconds=-1)
+    before = names_outside_uploads(site.data)
+    run_and_kill(site, step, 0, writer.child.pid)
+    clear_stage(site.work)
+    assert names_outside_uploads(site.data) == before
+    assert site.take().problems == ()
 
 
 @pytest.mark.slow

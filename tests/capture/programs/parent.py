@@ -1,4 +1,7 @@
-"""A program that captures and is killed on the way: at a named step of the talk with its child, or after some time."""
+"""A program that captures and is killed on the way.
+
+At a named step of the talk with its child, after some time, or by the child itself at a step of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+from owui_vault.capture import session
 from owui_vault.capture.stage import make_stage
 from owui_vault.capture.worker import Worker
 from owui_vault.model import NEVER, CaptureLimits, CapturePlan, ignore_progress
@@ -15,11 +19,52 @@ from owui_vault.model import NEVER, CaptureLimits, CapturePlan, ignore_progress
 DATABASES = ("webui.db", "vector_db/chroma.sqlite3")
 
 
+#: Steps inside the child, in their order: what is replaced by the death of its parent.
+INSIDE = {
+    "classify": "owui_vault.capture.prepare.classify",
+    "look": "owui_vault.capture.attempt.Attempt.look",
+    "settle": "owui_vault.capture.settle.Probe.now_ns",
+    "fence": "owui_vault.capture.attempt.Attempt._fence",
+    "pin": "owui_vault.capture.attempt.hold_all",
+    "pinned": "owui_vault.capture.pin.Pin.still_the_same_files",
+    "take": "owui_vault.capture.attempt.Attempt._take",
+    "link": "owui_vault.capture.bench.link_file",
+    "copy": "owui_vault.capture.bench.copy_file",
+    "compare": "owui_vault.capture.attempt.Attempt._compare",
+    "examine": "owui_vault.capture.databases.RawCopies.examine",
+    "backup": "owui_vault.capture.helper.copy_pinned",
+    "count": "owui_vault.capture.sqlite._compare_counts",
+    "vectors": "owui_vault.capture.helper.Helper._vector_files",
+    "inventory": "owui_vault.capture.helper.write_inventory",
+    "gather": "owui_vault.capture.helper.gather",
+}
+KILLS_ITS_PARENT = """
+import importlib, os, time
+def dies(*_, **__):
+    os.kill(os.getppid(), 9)
+    time.sleep(60)
+words = {target!r}.split(".")
+for end in range(len(words) - 1, 0, -1):
+    try:
+        place = importlib.import_module(".".join(words[:end]))
+    except ModuleNotFoundError:
+        continue
+    break
+for word in words[end:-1]:
+    place = getattr(place, word)
+getattr(place, words[-1])
+setattr(place, words[-1], dies)
+"""
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(data: str, work: str, step: str, delay: float) -> None:
+    if step in INSIDE:
+        before, _, last = session._START.rstrip().rpartition("\n")
+        session._START = f"{before}{KILLS_ITS_PARENT.format(target=INSIDE[step])}{last}\n"
     plan = CapturePlan(data_dir=Path(data), work_dir=Path(work), databases=DATABASES)
     make_stage(plan.work_dir)
     worker = Worker(plan, CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
@@ -29,6 +74,8 @@ def main(data: str, work: str, step: str, delay: float) -> None:
         "finish": worker.finish,
         "seal": worker.seal,
     }
+    if step == "gather":
+        deeds = {"prepare": worker.prepare, "gather": worker.gather}
     for name, deed in deeds.items():
         if name == step:
             threading.Timer(delay, die).start()

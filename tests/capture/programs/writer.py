@@ -24,7 +24,9 @@ def connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=30)
 
 
-def one_round(number: int, data: str, segments: list[int], databases: tuple[sqlite3.Connection, ...]) -> None:
+def one_round(
+    number: int, data: str, segments: list[int], databases: tuple[sqlite3.Connection, ...], slowest: Slowest
+) -> None:
     webui, chroma = databases
     with open(f"{data}/uploads/{number}.txt", "wb") as file:
         file.write(b"%d" % number * PAYLOAD)
@@ -34,10 +36,12 @@ def one_round(number: int, data: str, segments: list[int], databases: tuple[sqli
         (chroma, ("UPDATE first SET n = :n", "UPDATE second SET n = :n")),
         (webui, ("UPDATE counter SET n = :n", "INSERT INTO document VALUES (:n)")),
     ):
+        began = time.monotonic()
         connection.execute("BEGIN IMMEDIATE")
         for statement in statements:
             connection.execute(statement, {"n": number})
         connection.execute("COMMIT")
+        slowest.take(time.monotonic() - began)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{data}/uploads/{number - 50}.txt")  # noqa: PTH108  no Path: this is meant to be fast
 
@@ -47,9 +51,10 @@ def main(data: str, rest_seconds: float, chats: int) -> None:
     folder = f"{data}/vector_db/segment"
     segments = [os.open(f"{folder}/{name}", os.O_RDWR) for name in sorted(os.listdir(folder))]
     number = databases[0].execute("SELECT n FROM counter").fetchone()[0]
-    if rest_seconds < 0:
-        one_round(number + 1, data, segments, databases)
     slowest = Slowest()
+    if rest_seconds < 0:
+        one_round(number + 1, data, segments, databases, slowest)
+    slowest.say()
     print("ready", flush=True)
     while True:
         if rest_seconds < 0:
@@ -59,22 +64,27 @@ def main(data: str, rest_seconds: float, chats: int) -> None:
             databases[0].execute("UPDATE chat SET n = n + 1")
             slowest.take(time.monotonic() - began)
         number += 1
-        one_round(number, data, segments, databases)
+        one_round(number, data, segments, databases, slowest)
         time.sleep(random.random() * rest_seconds)
 
 
 class Slowest:
-    """Prints the slowest commit whenever it grows; SIGUSR1 makes it begin anew."""
+    """Prints the slowest commit, of whichever database, whenever it grows; SIGUSR1 makes it begin anew."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.ready = False
         signal.signal(signal.SIGUSR1, self.forget)
+
+    def say(self) -> None:
+        """From now on."""
+        self.ready = True
 
     def forget(self, *_: object) -> None:
         self.seconds = 0.0
 
     def take(self, seconds: float) -> None:
-        if seconds > self.seconds:
+        if self.ready and seconds > self.seconds:
             self.seconds = seconds
             print(json.dumps({"worst": seconds}), flush=True)
 
