@@ -151,6 +151,7 @@ def prune(
 def verify(
     context: typer.Context,
     snapshot: Annotated[str, typer.Argument(metavar="[SNAPSHOT]", help="`latest`, when none is named.")] = "latest",
+    *,
     repository: From = None,
     instance: Series = None,
     read_data: Annotated[

@@ -10,6 +10,7 @@ from owui_vault.cli.phrases import count, duration, local, size
 from owui_vault.cli.screen import Screen
 from owui_vault.errors import VaultError
 from owui_vault.model import (
+    Component,
     InitializeReport,
     InstanceReport,
     Outcome,
@@ -156,16 +157,19 @@ def restored(screen: Screen, report: RestoreReport) -> None:
     """What `restore` did, and what to do next."""
     told = f"snapshot {report.snapshot.id} of {local(report.snapshot.instant)} restored into {report.target}"
     screen.line(told, style="bold green")
+    whole = Component.DATABASE in report.components
+    key = report.secret_key
     screen.pairs([
         ("checked", "against its manifest: nothing is missing or different"),
         ("components", ", ".join(each.value for each in report.components)),
-        ("data directory", str(report.data_dir)),
+        ("data directory", str(report.data_dir) if whole else ""),
         ("seen as", report.app_data_dir),
-        ("paths changed", count(report.rewritten, "row") if report.rewritten else "none"),
+        ("paths changed", (count(report.rewritten, "row") if report.rewritten else "none") if whole else ""),
+        ("secret key", f"{key}: give Open WebUI its content as WEBUI_SECRET_KEY before the first start" if key else ""),
         ("took", duration(report.took)),
     ])  # fmt: skip
     warnings(screen, report.warnings)
-    if (report.target / "RESTORE.txt").exists():
+    if whole and (report.target / "RESTORE.txt").exists():
         screen.line()
         screen.line(f"How to start it: {report.target / 'RESTORE.txt'}")
 

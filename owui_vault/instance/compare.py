@@ -47,8 +47,7 @@ def compare_with_manifest(
     of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not.
     """
     fetched = {record.name for record in manifest.components} if components is None else set(components)
-    problem = not_real(data_dir) or _unrecorded(data_dir, manifest, fetched)
-    if problem:
+    if problem := not_real(data_dir) or _unrecorded(data_dir, manifest, fetched):
         return Comparison(problems=(problem,))  # whatever else is looked at may be somebody else's
     outside: dict[str, int] = {}
     seen = from_tree(data_dir) if listing is None else from_entries(_noting(listing, outside))

@@ -29,13 +29,19 @@ HOW TO BRING THIS OPEN WEBUI BACK
 {"=" * _WIDTH}
 
 This is snapshot {manifest.id} of the instance "{manifest.instance}", number {manifest.sequence} of its series.
-Everything in it belongs to one moment: {iso(manifest.instant)}
+{_moment(manifest)}
 Open WebUI version: {manifest.application.version or "unknown (see alembic_head in manifest.json)"}
 Schema (alembic) revision: {manifest.application.alembic_head or "unknown"}
 
 You need nothing but Open WebUI itself; the program that made the snapshot
 ({manifest.created_by or "owui_vault"}) is not needed.
 """
+
+
+def _moment(manifest: Manifest) -> str:
+    if manifest.outcome is Outcome.COMPLETE:
+        return f"Everything in it belongs to one moment: {iso(manifest.instant)}"
+    return f"It was taken at {iso(manifest.instant)}; what is not right with it stands below."
 
 
 def _problems(manifest: Manifest) -> str:
@@ -95,7 +101,8 @@ def _paths(manifest: Manifest) -> str:
 The database holds the path of every upload. The application saw them in
   {seen}/uploads
 {where}
-(NEW is the absolute path of the new data directory; Open WebUI must not run):
+(NEW is the absolute path of the new data directory; Open WebUI must not run;
+the program sqlite3 must be installed):
 
   sqlite3 NEW/webui.db "UPDATE file SET path = 'NEW' || substr(path, length('{_sql(seen)}') + 1)
     WHERE substr(path, 1, length('{_sql(seen)}/')) = '{_sql(seen)}/';"
@@ -110,7 +117,10 @@ def _start(manifest: Manifest) -> str:
     version = manifest.application.version
     package = f"open-webui=={version}" if version else "open-webui"
     image = manifest.application.image or f"ghcr.io/open-webui/open-webui:{f'v{version}' if version else 'main'}"
-    settings = ""
+    docker_key = pip_key = settings = ""
+    if manifest.secret_key.found:  # an empty one would keep it from starting
+        docker_key = '    -e WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)" \\\n'
+        pip_key = '  export WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)"\n'
     if any(record.name is Component.CONFIGURATION for record in manifest.components):
         settings = "\nThe settings it ran with are in outside/environment, one NAME=VALUE per line.\n"
     return f"""\
@@ -123,15 +133,13 @@ With Docker:
 
   docker run -d --name open-webui -p 3000:8080 \\
     -v /absolute/path/to/data:/app/backend/data \\
-    -e WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)" \\
-    {image}
+{docker_key}    {image}
 
 With pip (Python 3.11 or newer):
 
   pip install {package}
   export DATA_DIR=/absolute/path/to/data
-  export WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)"
-  open-webui serve
+{pip_key}  open-webui serve
 {settings}{_ollama(manifest)}"""
 
 

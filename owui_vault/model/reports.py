@@ -74,7 +74,8 @@ class RestoreReport:
     manifest: Manifest
     components: tuple[Component, ...]
     rewritten: int  # rows of `file` whose path was changed
-    app_data_dir: str  # where the application must see the data directory for downloads to work
+    app_data_dir: str  # where the application must see the data directory for downloads to work; empty without database
+    secret_key: Path | None  # the file whose content the application must be given as WEBUI_SECRET_KEY
     warnings: tuple[str, ...]
     took: timedelta
 

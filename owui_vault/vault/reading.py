@@ -47,27 +47,27 @@ class Found:
         )
 
 
-def find(parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, instance: str | None = None) -> Found:
+def find(parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, *, instance: str | None = None) -> Found:
     """The snapshot that is meant, in the first repository that answers and has it.
 
     An exact id or name is looked for in every series; `latest`, dates and beginnings in one: `instance`, else the
     configured one, else the only one there is. Raises SnapshotAmbiguousError at once. Where none has it, what kept us
     from looking is raised before SnapshotMissingError: the snapshot may lie there.
     """
-    found, passed = search(parts, wanted, name, watch, instance)
+    found, passed = search(parts, wanted, name, watch, instance=instance)
     if found is None:
         raise failure(passed)
     return found
 
 
 def search(
-    parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, instance: str | None = None
+    parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, *, instance: str | None = None
 ) -> tuple[Found | None, Passed]:
     """The same, but why repositories were passed over is answered also where none has it."""
     passed: list[tuple[str, VaultError]] = []
     for repository in parts.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
         try:
-            found = _find_in(parts, repository, wanted, instance, watch)
+            found = _find_in(parts, repository, wanted, watch, instance=instance)
         except (SnapshotAmbiguousError, CancelledError):
             raise
         except VaultError as error:
@@ -94,7 +94,7 @@ def failure(passed: Passed) -> VaultError:
 
 
 def _find_in(
-    parts: Parts, repository: Repository, wanted: Snapshot | str, instance: str | None, watch: Watch
+    parts: Parts, repository: Repository, wanted: Snapshot | str, watch: Watch, *, instance: str | None
 ) -> Snapshot:
     everything = [each for each in listed(parts, repository, watch) if each.label]
     if isinstance(wanted, Snapshot):  # its engine's id is another one in another repository, or since a relabelling
@@ -106,11 +106,11 @@ def _find_in(
             )
         return same
     named = exactly([each for each in everything if instance in (None, each.instance)], wanted)
-    return named or _of_a_series(parts, repository, everything, wanted, instance)
+    return named or _of_a_series(parts, repository, everything, wanted, instance=instance)
 
 
 def _of_a_series(
-    parts: Parts, repository: Repository, everything: Sequence[Snapshot], wanted: str, instance: str | None
+    parts: Parts, repository: Repository, everything: Sequence[Snapshot], wanted: str, *, instance: str | None
 ) -> Snapshot:
     names = sorted({each.instance for each in everything})
     configured = parts.instance.name if parts.instance else parts.series_name

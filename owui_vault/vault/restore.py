@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.errors import ContentMismatchError, TargetError
+from owui_vault.errors import ConfigError, ContentMismatchError, TargetError
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.layout import component_of, component_outside
-from owui_vault.instance.names import DATABASE, OUTSIDE
+from owui_vault.instance.names import DATABASE, KEY_NAME, OUTSIDE
 from owui_vault.instance.restore_text import restore_text
-from owui_vault.instance.rewrite import rewrite_paths
+from owui_vault.instance.rewrite import PathDecision, decide_paths, rewrite_paths
 from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
 from owui_vault.system.files import demand_space, write_durably
 from owui_vault.vault.documents import MANIFEST_NAME, RESTORE_TEXT_NAME
@@ -46,15 +46,21 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
     """
     started = parts.clock.monotonic()
     target = usable_target(parts, request.target)
-    found = find(parts, request.snapshot, request.repository, request.watch, request.instance)
+    found = find(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
     manifest = read_manifest(parts, found, request.watch)
     components = _components(manifest, request.components)
+    decision = _decide_paths(request, target, manifest, components)
     demand_space(target, _needed_bytes(manifest, components) + _SPARE_BYTES, "this restore")
+    is_new = not target.exists()
     with claimed(target):
         _fetch(parts, request, found, target, components)
         warnings = _check(target, manifest_in(target, found.snapshot), components, request.watch)
         _tell_late(target, manifest)
-        rewritten, app_data_dir = _rewrite(request, target, manifest, components)
+        rewritten = 0
+        if decision and decision.rewrite:
+            rewritten, _ = rewrite_paths(target / "data", manifest.application, app_data_dir=request.app_data_dir)
+        if is_new:
+            _let_owner_in(target)
     return RestoreReport(
         snapshot=found.snapshot,
         target=target,
@@ -62,8 +68,9 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         manifest=manifest,
         components=components,
         rewritten=rewritten,
-        app_data_dir=app_data_dir,
-        warnings=(*found.warnings, *_rights_warning(), *warnings),
+        app_data_dir=decision.app_data_dir if decision else "",
+        secret_key=_secret_key(target, components),
+        warnings=(*found.warnings, *_rights_warning(), *warnings, *_ruin_warning(manifest, components)),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -79,6 +86,23 @@ def _components(manifest: Manifest, wanted: Sequence[Component] | None) -> tuple
             hint=f"It holds {', '.join(each.value for each in held)}.",
         )
     return tuple(each for each in held if each in wanted)
+
+
+def _decide_paths(
+    request: RestoreRequest, target: Path, manifest: Manifest, components: Sequence[Component]
+) -> PathDecision | None:
+    """Where the application must see the data; None without the database, which alone says so. Raises ConfigError."""
+    if Component.DATABASE in components:
+        decision = decide_paths(target / "data", manifest.application, request.app_data_dir)
+        if _is_ruined(manifest):  # nothing can be changed in it
+            return PathDecision(app_data_dir=manifest.application.data_dir, rewrite=False)
+        return decision
+    if request.app_data_dir is not None:
+        raise ConfigError(
+            "--app-data-dir changes rows of the database, which is not among the components",
+            hint="Leave it out, or restore `database` as well.",
+        )
+    return None
 
 
 def _needed_bytes(manifest: Manifest, components: Sequence[Component]) -> int:
@@ -103,7 +127,7 @@ def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path, co
 def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list[str]:
     """The paths that belong to the components; one that lies below another is left to it."""
     chosen: list[str] = []
-    for path in sorted(everything):
+    for path in sorted(everything, key=lambda path: path.replace("/", "\0")):  # what lies below a folder follows it
         if chosen and path.startswith(f"{chosen[-1]}/"):
             continue
         if component_of_tree(path) in components:
@@ -142,13 +166,28 @@ def _tell_late(target: Path, manifest: Manifest) -> None:
         write_durably(path, restore_text(manifest).encode(), mode=0o644)
 
 
-def _rewrite(
-    request: RestoreRequest, target: Path, manifest: Manifest, components: Sequence[Component]
-) -> tuple[int, str]:
-    damaged = any(record.path == DATABASE and record.check != "ok" for record in manifest.databases)
-    if Component.DATABASE not in components or damaged:
-        return 0, manifest.application.data_dir
-    return rewrite_paths(target / "data", manifest.application, app_data_dir=request.app_data_dir)
+def _is_ruined(manifest: Manifest) -> bool:
+    return any(record.path == DATABASE and record.check != "ok" for record in manifest.databases)
+
+
+def _ruin_warning(manifest: Manifest, components: Sequence[Component]) -> tuple[str, ...]:
+    if Component.DATABASE not in components or not _is_ruined(manifest):
+        return ()
+    return (f"{DATABASE} is damaged: the paths of uploads in it stay as they are",)
+
+
+def _secret_key(target: Path, components: Sequence[Component]) -> Path | None:
+    path = target / OUTSIDE / KEY_NAME
+    return path if Component.SECRET_KEY in components and path.is_file() and not path.is_symlink() else None
+
+
+def _let_owner_in(target: Path) -> None:
+    """A new target is ours alone; whoever runs the application must get through it to its data, and nobody else."""
+    path = next((each for each in (target / "data" / DATABASE, target / "data") if each.exists()), target)
+    status = path.stat()
+    if os.geteuid() == 0 and status.st_uid != 0:
+        os.chown(target, -1, status.st_gid)
+        target.chmod(0o710)
 
 
 def _rights_warning() -> tuple[str, ...]:

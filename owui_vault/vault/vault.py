@@ -170,7 +170,7 @@ class Vault:
         Here as below `instance` names a series, where there are several. An exact id needs none.
         """
         with self._turns.reads() as parts:
-            return read_manifest(parts, find(parts, snapshot, repository, Watch(), instance), Watch())
+            return read_manifest(parts, find(parts, snapshot, repository, Watch(), instance=instance), Watch())
 
     def restore(  # noqa: PLR0913  each may be left out
         self,

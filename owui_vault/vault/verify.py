@@ -44,7 +44,7 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
     What is wrong is answered in words; only what prevents looking (no repository, wrong passphrase, …) is raised.
     """
     started = parts.clock.monotonic()
-    found, passed = search(parts, request.snapshot, request.repository, request.watch, request.instance)
+    found, passed = search(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
     damaged = tuple((name, error) for name, error in passed if isinstance(error, RepositoryDamagedError))
     problems = [_in_words(error, name) for name, error in damaged]
     warnings: list[str] = []

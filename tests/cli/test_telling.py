@@ -248,13 +248,44 @@ def test_a_restore_says_what_to_do_next(
         components=(Component.DATABASE, Component.UPLOADS),
         rewritten=3,
         app_data_dir="/app/backend/data",
+        secret_key=tmp_path / "outside/webui_secret_key",
         warnings=("not root: owners were not restored",),
         took=timedelta(seconds=4),
     )
     tell.restored(screen, report)
     text = paper.getvalue()
-    for claim in ("restored into", "database, uploads", "/app/backend/data", "3 rows", "not root", "RESTORE.txt"):
+    for claim in (
+        "restored into",
+        "database, uploads",
+        "/app/backend/data",
+        "3 rows",
+        "not root",
+        "RESTORE.txt",
+        "WEBUI_SECRET_KEY",
+    ):
         assert claim in text
+
+
+def test_a_restore_of_a_part_promises_nothing_that_is_not_there(
+    screen: Screen, paper: io.StringIO, stored: Snapshot, manifest: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "RESTORE.txt").touch()
+    report = RestoreReport(
+        snapshot=stored,
+        target=tmp_path,
+        data_dir=tmp_path / "data",
+        manifest=manifest,
+        components=(Component.CONFIGURATION,),
+        rewritten=0,
+        app_data_dir="",
+        secret_key=None,
+        warnings=(),
+        took=timedelta(seconds=4),
+    )
+    tell.restored(screen, report)
+    text = paper.getvalue()
+    for claim in ("data directory", "seen as", "paths changed", "secret key", "How to start it"):
+        assert claim not in text
 
 
 def plan(stored: Snapshot) -> PrunePlan:

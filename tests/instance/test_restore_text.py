@@ -29,6 +29,21 @@ def test_it_says_what_a_stranger_needs(at_rest: Path, manifest_of: Describe) -> 
     ):
         assert words in text
     assert "INCOMPLETE" not in text
+    assert "Everything in it belongs to one moment: 2026-11-20" in text
+    assert "the program sqlite3 must be installed" in text
+
+
+def test_how_to_give_the_key_is_said_where_there_is_one(at_rest: Path, manifest_of: Describe) -> None:
+    """An empty WEBUI_SECRET_KEY would keep Open WebUI from starting."""
+    manifest = manifest_of(at_rest)
+    cat = 'WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)"'
+    found = restore_text(replace(manifest, secret_key=SecretKeyRecord(found=True)))
+    assert f"    -v /absolute/path/to/data:/app/backend/data \\\n    -e {cat} \\\n    ghcr.io" in found
+    assert f"  export DATA_DIR=/absolute/path/to/data\n  export {cat}\n  open-webui serve\n" in found
+    missing = restore_text(replace(manifest, secret_key=SecretKeyRecord(found=False)))
+    assert cat not in missing
+    assert "    -v /absolute/path/to/data:/app/backend/data \\\n    ghcr.io" in missing
+    assert "  export DATA_DIR=/absolute/path/to/data\n  open-webui serve\n" in missing
 
 
 def test_its_statement_really_moves_the_uploads(at_rest: Path, manifest_of: Describe) -> None:
@@ -51,7 +66,10 @@ def test_a_missing_key_is_not_hidden(at_rest: Path, manifest_of: Describe) -> No
 
 def test_an_incomplete_one_begins_with_that(at_rest: Path, manifest_of: Describe) -> None:
     manifest = replace(manifest_of(at_rest), outcome=Outcome.INCOMPLETE, problems=("not proven",))
-    assert "ATTENTION: this snapshot is INCOMPLETE.\n  - not proven" in restore_text(manifest)
+    text = restore_text(manifest)
+    assert "ATTENTION: this snapshot is INCOMPLETE.\n  - not proven" in text
+    assert "belongs to one moment" not in text
+    assert "It was taken at 2026-11-20" in text
 
 
 def test_settings_are_mentioned_where_they_are(at_rest: Path, manifest_of: Describe) -> None:
