@@ -22,6 +22,7 @@ from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.swap import Swap, exchange, lead_back, write_down
 
 _HEALTH_SECONDS = 300.0
+_DOWN_SECONDS = 20.0  # what fails to start is started again, but not for as long as something may start slowly
 _WATCH_SECONDS = 10.0  # for what cannot be asked: it must not go down again that soon
 _LOOK_SECONDS = 0.5
 
@@ -89,8 +90,22 @@ class Cutover:
         write_down(swap, aside.running_swap(self.data_dir))
 
     def _start(self, quiescer: Quiescer) -> str:
-        quiescer.resume(Quiesce.STOP, self._deadline(hold_limits(self.parts).resume_seconds))
-        return self.application.wait_until_healthy(self._deadline(_HEALTH_SECONDS)) or self._watched(quiescer)
+        starting = self._patience(quiescer, hold_limits(self.parts).resume_seconds, down_seconds=_DOWN_SECONDS)
+        quiescer.resume(Quiesce.STOP, starting)
+        answering = self._patience(quiescer, _HEALTH_SECONDS, down_seconds=0)
+        return self.application.wait_until_healthy(answering) or self._watched(quiescer)
+
+    def _patience(self, quiescer: Quiescer, seconds: float, *, down_seconds: float) -> Deadline:
+        """So long while it is on its way, but at an end once it is down although it has had `down_seconds`."""
+        monotonic = self.parts.clock.monotonic
+        began = monotonic()
+
+        def now() -> float:
+            moment = monotonic()
+            is_down = moment >= began + down_seconds and quiescer.observe().state is InstanceState.STOPPED
+            return max(moment, began + seconds) if is_down else moment
+
+        return Deadline(began + seconds, now)
 
     def _watched(self, quiescer: Quiescer) -> str:
         """For what cannot be asked: whether it stays up for a while, and was not started anew meanwhile."""

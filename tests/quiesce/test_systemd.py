@@ -13,7 +13,8 @@ import pytest
 from owui_vault.testing.quiescer_suite import eventually
 
 ROOT = Path(__file__).parents[2]
-CLAIMS = Path(__file__).parent / "inside" / "unit_claims.py"
+INSIDE = Path(__file__).parent / "inside"
+CLAIMS = {"quiet": INSIDE / "unit_claims.py", "in place": INSIDE / "restore_claims.py"}
 RIGHTS = ("--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined")
 # With the engine's own hierarchy systemd has no freezer; on a pure v2 one, which needs no controllers, it has.
 HIERARCHIES = {
@@ -52,7 +53,8 @@ def machine(request: pytest.FixtureRequest, image: str) -> Iterator[tuple[str, s
 @pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.timeout(900)  # fifty claims, each with units of its own
-def test_units_under_a_real_systemd(machine):
+@pytest.mark.parametrize("claimed", list(CLAIMS))
+def test_units_under_a_real_systemd(machine, claimed):
     name, hierarchy = machine
     passed_on = {key: value for key, value in os.environ.items() if key.startswith(("OWUI_VAULT_", "REQUIRE"))}
     settings = {"HIERARCHY": hierarchy, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT), **passed_on}
@@ -70,7 +72,7 @@ def test_units_under_a_real_systemd(machine):
         "-p",
         "no:cacheprovider",
         f"--confcutdir={ROOT}/tests",
-        str(CLAIMS),
+        str(CLAIMS[claimed]),
     ]
     done = docker("exec", f"--workdir={ROOT}", *environment, name, *claims)
     sys.stdout.write(done.stdout)

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 from owui_vault import InstanceState, Quiesce, RestoreError, ResumeError, RetentionPolicy, RollbackError, Vault
 from owui_vault.quiesce.guardian import Guardian
-from owui_vault.system.clock import SystemClock
-from owui_vault.system.lock import directory_lock
 from owui_vault.testing.small_instance import state_of_small_instance, use_small_instance
 from owui_vault.vault import cutover, replace, swap
+from tests.vault.deaths import at_rename, dies, nobody_works_on
 from tests.vault.house import House
 
 RENAMES = 6  # of three parts
@@ -28,48 +27,6 @@ KEEP_ALL = RetentionPolicy(last=10)
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
-
-
-def dies(deed: Callable[[], object], at: Callable[[], None]) -> bool:
-    """Whether `deed`, in a process of its own, was killed; `at` arranges for that."""
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        at()
-        deed()
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-
-
-def nobody_works_on(data_dir: Path) -> None:
-    """Wait until a guardian that was killed as well has let go of the lock."""
-    with directory_lock(data_dir, wait_seconds=10, clock=SystemClock(), what="the data"):
-        pass
-
-
-def at_rename(number: int) -> Callable[[], None]:
-    """Die before so many renames were done, and the guardian as well: a power cut."""
-
-    def arrange() -> None:
-        guardians: list[int] = []
-        made, move = Guardian.__init__, swap._move
-        left = [number]
-
-        def remembered(self: Guardian, *arguments: object) -> None:
-            made(self, *arguments)  # type: ignore[arg-type]
-            guardians.append(self.pid)
-
-        def counted(source: Path, target: Path) -> None:
-            if left[0] == 0:
-                for pid in (*guardians, os.getpid()):
-                    os.kill(pid, signal.SIGKILL)
-            left[0] -= 1
-            move(source, target)
-
-        Guardian.__init__ = remembered  # type: ignore[method-assign, assignment]
-        swap._move = counted
-
-    return arrange
 
 
 def left_behind(data_dir: Path) -> set[str]:

@@ -325,7 +325,7 @@ class Failing(FakeQuiescer):
     def observe(self) -> Observation:
         if self.looks >= 0:
             self.looks += 1
-        if self.looks == 2:
+        if self.looks == 3:  # after those of the wait for its health, and the first one of the watch
             self.instance.set(InstanceState.STOPPED)
             if self.again:
                 self.instance.set(InstanceState.RUNNING)

@@ -1,11 +1,37 @@
-"""One operation on a container, to be killed: `operate.py NAME FOLDER pause|stop|replace`."""
+"""One operation on a container, to be killed: `operate.py NAME FOLDER pause|stop|replace|die-on-the-way-back`.
 
+The last one takes the restored application for one that does not come up, and dies as soon as it has written down that
+it is on the way back: before anything is stopped.
+"""
+
+import os
+import signal
 import sys
 from pathlib import Path
 
-from owui_vault import CaptureLimits, Container, Limits, Quiesce, Secret, Vault
+from owui_vault import CaptureLimits, Container, Limits, Quiesce, ResumeError, Secret, Vault
 from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.vault import cutover
 from owui_vault.vault.parts import Repository
+
+
+class ComesUpNever:
+    def revisions(self):
+        return None
+
+    def wait_until_healthy(self, deadline):
+        raise ResumeError("it does not answer")
+
+
+def die_once_marked():
+    write = cutover.write_down
+
+    def then_die(swap, path):
+        write(swap, path)
+        if swap.back:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    cutover.write_down = then_die
 
 
 def main() -> None:
@@ -16,9 +42,12 @@ def main() -> None:
         Container(name),
         [Repository("one", engine)],
         state_dir=state,
+        application=ComesUpNever() if deed == "die-on-the-way-back" else None,
         limits=Limits(capture=CaptureLimits(stop_seconds=5.0)),
     )
-    if deed == "replace":
+    if deed == "die-on-the-way-back":
+        die_once_marked()
+    if deed in ("replace", "die-on-the-way-back"):
         vault.replace(vault.plan_replacement("latest"))
     else:
         vault.snapshot(quiesce=Quiesce(deed))
