@@ -10,19 +10,21 @@ Formats were read off files written by chromadb 1.3.7 and 1.5.9:
 
 from __future__ import annotations
 
-import io
-import pickle
+import os
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+
+from owui_vault.instance.hnsw_labels import stored_labels
+from owui_vault.instance.hnsw_pickle import read_labels
 
 PICKLE = "index_metadata.pickle"
 BINARIES = ("header.bin", "data_level0.bin", "length.bin", "link_lists.bin")
 _HEADER = struct.Struct("<i6QiI3QdQ")
 _FIRST_CAPACITY = 1000  # of older versions; newer ones begin with 100
 _LABEL_BYTES = 8
+_SMALL_PICKLE = 8 << 20  # some 150,000 vectors; a larger one would be too much for a guest in somebody's program
 _PICKLE_LIMIT = 4 << 30
 
 
@@ -33,58 +35,7 @@ class Index:
     flaws: tuple[str, ...]
     elements: int = 0
     dimension: int | None = None
-    labels: Mapping[str, int] = field(default_factory=dict)  # vector id -> element number, empty without a pickle
-
-
-class _Refused(pickle.UnpicklingError):
-    """The file wants more than plain values."""
-
-
-class _Bystander:
-    """Takes the place of chromadb 0.x's own record class: holds the values, does nothing."""
-
-    def __setstate__(self, state: object) -> None:
-        values = state[1] if isinstance(state, tuple) and len(state) == 2 else state
-        self.values = values if isinstance(values, dict) else {}
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Loads dicts, lists, strings and numbers. No class of any module is ever looked up."""
-
-    def find_class(self, module: str, name: str, /) -> type[_Bystander]:
-        # chromadb before 1.0 wrote an object of this one class; it is never imported, ours stands in.
-        if (module, name) == ("chromadb.segment.impl.vector.local_persistent_hnsw", "PersistentData"):
-            return _Bystander
-        raise _Refused(f"it asks for {module}.{name}")
-
-    def persistent_load(self, _pid: object, /) -> NoReturn:
-        raise _Refused("it refers to something outside itself")
-
-
-def load_plain(data: bytes) -> dict[object, object]:
-    """Unpickle values only. Raises ValueError with the reason for anything incomplete, damaged or hostile."""
-    stream = io.BytesIO(data)
-    try:
-        value = _PlainUnpickler(stream).load()
-    except _Refused as error:
-        raise ValueError(f"holds more than plain values: {error}") from error
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-    ) as error:
-        raise ValueError("is cut short or damaged") from error
-    if isinstance(value, _Bystander):
-        value = getattr(value, "values", None)
-    if not isinstance(value, dict):
-        raise ValueError("is not what Chroma writes")
-    return value
+    labels: Container[str] = ()  # the ids of its vectors, empty without a pickle
 
 
 def read_index(folder: Path) -> Index:
@@ -155,33 +106,32 @@ def _size_flaws(folder: Path, header: _Header) -> Iterator[str]:
         yield "data_level0.bin and header.bin of its index are of different moments"
     if (folder / "length.bin").stat().st_size < header.elements * 4:
         yield "length.bin of its index is cut short"
-    if not _links_complete((folder / "link_lists.bin").read_bytes(), header):
+    if not _links_complete(folder / "link_lists.bin", header):
         yield "link_lists.bin of its index is cut short or of another moment"
 
 
-def _links_complete(data: bytes, header: _Header) -> bool:
-    at = 0
-    for _ in range(header.elements):
-        if at + 4 > len(data):
-            return False
-        length = int.from_bytes(data[at : at + 4], "little")
-        if length % header.list_bytes:
-            return False
-        at += 4 + length
-    return at <= len(data)
+def _links_complete(path: Path, header: _Header) -> bool:
+    at, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        for _ in range(header.elements):
+            head = file.read(4)
+            length = int.from_bytes(head, "little")
+            at += 4 + length
+            if len(head) < 4 or length % header.list_bytes or at > size:
+                return False
+            file.seek(length, os.SEEK_CUR)
+    return True
 
 
-def _read_pickle(path: Path, elements: int) -> tuple[dict[str, int], tuple[str, ...]]:
-    if path.stat().st_size > _PICKLE_LIMIT:
-        return {}, (f"{PICKLE} of its index is too large to be read",)
+def _read_pickle(path: Path, elements: int) -> tuple[Container[str], tuple[str, ...]]:
+    size = path.stat().st_size
+    if size > _PICKLE_LIMIT:
+        return (), (f"{PICKLE} of its index is too large to be read",)
+    labels: Container[str]
     try:
-        values = load_plain(path.read_bytes())
+        labels, total = read_labels(path.read_bytes()) if size <= _SMALL_PICKLE else stored_labels(path)
     except ValueError as error:
-        return {}, (f"{PICKLE} of its index {error}",)
-    labels = values.get("id_to_label")
-    total = values.get("total_elements_added")
-    if not isinstance(labels, dict) or not all(isinstance(each, str) for each in labels):
-        return {}, (f"{PICKLE} of its index is not what Chroma writes",)
+        return (), (f"{PICKLE} of its index {error}",)
     if total != elements:
         return labels, (
             f"{PICKLE} and header.bin of its index are of different moments ({total} and {elements} vectors)",

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from owui_vault.instance.hnsw import load_plain, read_index
+from owui_vault.instance import hnsw
+from owui_vault.instance.hnsw import read_index
+from owui_vault.instance.hnsw_labels import stored_labels
+from owui_vault.instance.hnsw_pickle import load_plain
 
 MARK = "/tmp/owui-vault-was-hit"
 
@@ -97,3 +103,60 @@ def test_an_unreadable_index_is_a_flaw(tmp_path: Path) -> None:
     for name in ("header.bin", "data_level0.bin", "length.bin", "link_lists.bin"):
         (tmp_path / name).mkdir()
     assert "lacks" in read_index(tmp_path).flaws[0]
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_a_hostile_pickle_is_refused_by_the_short_process_too(name: str, tmp_path: Path) -> None:
+    (tmp_path / "pickle").write_bytes(HOSTILE[name])
+    with pytest.raises(ValueError, match=r"plain values|cut short or damaged"):
+        stored_labels(tmp_path / "pickle")
+    assert not Path(MARK).exists()
+
+
+def make_index(folder: Path, count: int) -> Path:
+    """An index of vectors with one number each, and no links above the ground."""
+    folder.mkdir()
+    header = struct.pack("<i6QiI3QdQ", 1, 0, count, count, 20, 12, 8, 0, 0, 16, 0, 0, 0.0, 0)
+    (folder / "header.bin").write_bytes(header)
+    (folder / "data_level0.bin").write_bytes(bytes(20 * count))
+    for name in ("length.bin", "link_lists.bin"):
+        (folder / name).write_bytes(bytes(4 * count))
+    labels = {f"{number:08d}-0000-4000-8000-000000000000": number for number in range(count)}
+    (folder / hnsw.PICKLE).write_bytes(pickle.dumps({"id_to_label": labels, "total_elements_added": count}))
+    return folder
+
+
+def test_a_large_index_is_understood_like_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_index(tmp_path / "index", 1000)
+    known, unknown = (f"{number:08d}-0000-4000-8000-000000000000" for number in (999, 1000))
+    for limit in (hnsw._SMALL_PICKLE, 0):
+        monkeypatch.setattr(hnsw, "_SMALL_PICKLE", limit)
+        index = read_index(folder)
+        assert (index.flaws, index.elements) == ((), 1000)
+        assert known in index.labels
+        assert unknown not in index.labels
+    (folder / hnsw.PICKLE).write_bytes((folder / hnsw.PICKLE).read_bytes()[:-9])
+    (flaw,) = read_index(folder).flaws
+    assert flaw.endswith("is cut short or damaged")
+    (folder / "link_lists.bin").write_bytes(bytes(3990))
+    assert "link_lists.bin of its index is cut short or of another moment" in read_index(folder).flaws
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from owui_vault.instance import hnsw
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+index = hnsw.read_index(Path(sys.argv[1]))
+assert index.flaws == () and "00000007-0000-4000-8000-000000000000" in index.labels
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_a_large_index_takes_no_memory_of_ours(tmp_path: Path) -> None:
+    """Four hundred thousand vectors; their ids alone would take some 60 MB."""
+    folder = make_index(tmp_path / "index", 400_000)
+    assert (folder / hnsw.PICKLE).stat().st_size > hnsw._SMALL_PICKLE
+    done = subprocess.run([sys.executable, "-c", PEAK, folder], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 12_000, "KiB"
