@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from owui_vault.instance.chroma import read_store
@@ -17,8 +19,8 @@ from owui_vault.instance.names import DATABASE, OLLAMA, OUTSIDE, UPLOADS, VECTOR
 from owui_vault.instance.omitted import left_out_of
 from owui_vault.instance.real import not_real
 from owui_vault.instance.sqlite_files import connect
-from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable, sha256_of
-from owui_vault.model import Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
+from owui_vault.instance.uploads import HashOf, UploadFindings, check_uploads, names, printable, sha256_of
+from owui_vault.model import NEVER, Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +41,15 @@ def compare_with_manifest(
     *,
     components: Collection[Component] | None = None,
     listing: Iterable[Entry] | None = None,
-    hash_uploads: bool = True,
+    cancel: threading.Event = NEVER,
 ) -> Comparison:
     """Hold `data_dir` against a manifest. Reads only; the directory must be at rest, before any path is rewritten.
 
     `components` are those that were fetched to `data_dir` (all of the manifest's by default). With `listing`, all paths
-    of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not.
+    of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not. Raises
+    CancelledError when `cancel` is set.
     """
+    hash_of = partial(sha256_of, cancel=cancel)
     fetched = {record.name for record in manifest.components} if components is None else set(components)
     if problem := not_real(data_dir) or _unrecorded(data_dir, manifest, fetched):
         return Comparison(problems=(problem,))  # whatever else is looked at may be somebody else's
@@ -55,11 +59,11 @@ def compare_with_manifest(
         listed = {record.name for record in manifest.components} if listing is not None else fetched
         if listing is None:
             outside = _outside_tree(data_dir.parent / OUTSIDE)
-        content = [*_databases(data_dir, manifest, fetched), *_vector_files(data_dir, manifest, fetched)]
+        content = [*_contents(data_dir, manifest, fetched, hash_of)]
         lists = list(_lists(files, manifest, listed))
         vectors = _vectors(data_dir, manifest) if content and Component.VECTORS in fetched else ()
-        hash_uploads = hash_uploads and Component.UPLOADS in fetched
-        uploads = _uploads(data_dir, manifest, files, hash_uploads) if Component.UPLOADS in listed else None
+        of_uploads = hash_of if Component.UPLOADS in fetched else None
+        uploads = _uploads(data_dir, manifest, files, of_uploads) if Component.UPLOADS in listed else None
     wrong_list = any(component is Component.UPLOADS for component, _text in lists)
     told = {component_of(path) for path, _text in content}
     return Comparison(
@@ -68,7 +72,7 @@ def compare_with_manifest(
             *vectors,
             *(text for component, text in lists if component not in told),
             *_outside_problems(outside, manifest, listed),
-            *(_blob_problems(data_dir.parent / OUTSIDE / OLLAMA) if Component.OLLAMA in fetched else ()),
+            *(_blob_problems(data_dir.parent / OUTSIDE / OLLAMA, hash_of) if Component.OLLAMA in fetched else ()),
             *(_upload_problems(uploads) if uploads and wrong_list else ()),
         ),
         doubtful=_doubtful(uploads) if uploads else (),
@@ -84,23 +88,20 @@ def _unrecorded(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> 
     return ""
 
 
-def _databases(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> Iterator[tuple[str, str]]:
-    for record in manifest.databases:
-        if component_of(record.path) in fetched:
-            problem = _content_problem(data_dir / record.path, record)
-            if problem:
-                yield record.path, problem
+def _contents(
+    data_dir: Path, manifest: Manifest, fetched: set[Component], hash_of: HashOf
+) -> Iterator[tuple[str, str]]:
+    """What differs in the files that the manifest has hashes of, with their names."""
+    databases = (each for each in manifest.databases if component_of(each.path) in fetched)
+    vector_files = manifest.vector_files if Component.VECTORS in fetched else ()
+    records: tuple[DatabaseRecord | FileRecord, ...] = (*databases, *vector_files)
+    for record in records:
+        problem = _content_problem(data_dir / record.path, record, hash_of)
+        if problem:
+            yield record.path, problem
 
 
-def _vector_files(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> Iterator[tuple[str, str]]:
-    if Component.VECTORS in fetched:
-        for record in manifest.vector_files:
-            problem = _content_problem(data_dir / record.path, record)
-            if problem:
-                yield record.path, problem
-
-
-def _content_problem(path: Path, record: DatabaseRecord | FileRecord) -> str:
+def _content_problem(path: Path, record: DatabaseRecord | FileRecord, hash_of: HashOf) -> str:
     name = printable(record.path)
     if record.path.startswith("/") or ".." in record.path.split("/"):
         return f"{name} does not lie in the data directory"
@@ -113,7 +114,7 @@ def _content_problem(path: Path, record: DatabaseRecord | FileRecord) -> str:
     if status.st_size != record.size_bytes:
         flaw = "cut short" if status.st_size < record.size_bytes else "too long"
         return f"{name} is {flaw}: {status.st_size:,} of {record.size_bytes:,} bytes"
-    if sha256_of(path) != record.sha256:
+    if hash_of(path) != record.sha256:
         return f"{name} is not what was stored: same size, other content (SHA-256 differs)"
     return ""
 
@@ -180,14 +181,14 @@ def _outside_problems(found: Mapping[str, int], manifest: Manifest, listed: set[
             yield f"{OUTSIDE}/: {_list_text(record, here)}"
 
 
-def _blob_problems(folder: Path) -> Iterator[str]:
+def _blob_problems(folder: Path, hash_of: HashOf) -> Iterator[str]:
     """Ollama's blobs are called by their SHA-256."""
     for path in sorted(folder.glob("models/blobs/sha256-*")):
-        if path.is_symlink() or not path.is_file() or sha256_of(path) != path.name.removeprefix("sha256-"):
+        if path.is_symlink() or not path.is_file() or hash_of(path) != path.name.removeprefix("sha256-"):
             yield f"{OUTSIDE}/{path.relative_to(folder.parent)} is not what its name says (SHA-256 differs)"
 
 
-def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hashes: bool) -> UploadFindings | None:
+def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hash_of: HashOf | None) -> UploadFindings | None:
     """Rows against uploads; None where the database cannot be asked, which is told elsewhere."""
     if not (data_dir / DATABASE).is_file():
         return None
@@ -197,7 +198,7 @@ def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hashes: bool) 
                 file_rows(connection),
                 data_dir / UPLOADS,
                 size_of=lambda name: files.size_of(f"{UPLOADS}/{name}"),
-                hashes=hashes,
+                hash_of=hash_of,
                 is_left_out=left_out_of(manifest),
             )
     except sqlite3.DatabaseError:

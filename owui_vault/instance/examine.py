@@ -11,7 +11,7 @@ from owui_vault.instance.facts import facts_of, file_rows
 from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE
 from owui_vault.instance.omitted import IsLeftOut, nothing
 from owui_vault.instance.sqlite_files import column_names, open_at_rest
-from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable
+from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable, sha256_of
 from owui_vault.model import CollectionRecord, Findings
 
 
@@ -59,7 +59,10 @@ def _examine_rows(
         with open_at_rest(data_dir / DATABASE) as connection:
             facts = facts_of(connection)
             found = check_uploads(
-                file_rows(connection), data_dir / UPLOADS, hashes=hash_uploads, is_left_out=is_left_out
+                file_rows(connection),
+                data_dir / UPLOADS,
+                hash_of=sha256_of if hash_uploads else None,
+                is_left_out=is_left_out,
             )
             empty = _empty_knowledge(connection, collections)
     except sqlite3.DatabaseError as error:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from owui_vault.errors import CancelledError
 from owui_vault.instance.facts import FileRow
 from owui_vault.instance.names import UPLOADS
 from owui_vault.instance.omitted import IsLeftOut, nothing
+from owui_vault.model import NEVER
+
+HashOf = Callable[[Path], str]
 
 _BLOCK_BYTES = 1 << 20
 
@@ -30,12 +35,12 @@ def check_uploads(
     uploads: Path,
     *,
     size_of: Callable[[str], int | None] | None = None,
-    hashes: bool = False,
+    hash_of: HashOf | None = None,
     is_left_out: IsLeftOut = nothing,
 ) -> UploadFindings:
     """Hold each row against the directory, or against `size_of` (name to size, None for a missing one). Reads only.
 
-    `hashes` reads each upload whose SHA-256 the application recorded.
+    `hash_of` is asked about each upload whose SHA-256 the application recorded; without it none is read.
     """
     look = size_of or (lambda name: _size(uploads / name))
     found = UploadFindings()
@@ -50,7 +55,7 @@ def check_uploads(
             (found.left_out if is_left_out(f"{UPLOADS}/{row.upload}") else found.missing).append(row.upload)
         elif row.size_bytes is not None and row.size_bytes != size:
             found.wrong_size.append(row.upload)
-        elif hashes and row.sha256 and sha256_of(uploads / row.upload) != row.sha256:
+        elif hash_of and row.sha256 and hash_of(uploads / row.upload) != row.sha256:
             found.wrong_hash.append(row.upload)
     return found
 
@@ -63,12 +68,14 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file; empty where it cannot be read, which equals no hash."""
+def sha256_of(path: Path, cancel: threading.Event = NEVER) -> str:
+    """SHA-256 of a file; empty where it cannot be read, which equals no hash. Raises CancelledError."""
     digest = hashlib.sha256()
     try:
         with path.open("rb", buffering=0) as file:
             while block := file.read(_BLOCK_BYTES):
+                if cancel.is_set():
+                    raise CancelledError("stopped while comparing with the manifest")
                 digest.update(block)
     except OSError:
         return ""

@@ -174,7 +174,7 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> None:
     watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
     patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
-    _check(plan, target / "data")
+    _check(plan, target / "data", watch)
     if Component.DATABASE in plan.components and plan.app_data_dir != plan.manifest.application.data_dir:
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
     if plan.key_file:
@@ -192,8 +192,9 @@ def _stage_key(parts: Parts, found: Found, target: Path) -> None:
     write_durably(target / KEY_NAME, key.reveal().encode(errors="surrogateescape"))
 
 
-def _check(plan: ReplacementPlan, data: Path) -> None:
-    differences = list(compare_with_manifest(data, plan.manifest, components=plan.components).problems)
+def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:
+    found = compare_with_manifest(data, plan.manifest, components=plan.components, cancel=watch.cancel)
+    differences = list(found.problems)
     everything = {Component.DATABASE, Component.VECTORS, Component.UPLOADS} <= set(plan.components)
     if everything and plan.manifest.outcome is Outcome.COMPLETE:
         differences += examine(data, is_left_out=left_out_of(plan.manifest)).broken

@@ -149,7 +149,7 @@ def component_of_tree(path: str) -> Component | None:
 
 def _check(target: Path, manifest: Manifest, components: Sequence[Component], watch: Watch) -> tuple[str, ...]:
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
-    found = compare_with_manifest(target / "data", manifest, components=components)
+    found = compare_with_manifest(target / "data", manifest, components=components, cancel=watch.cancel)
     if found.problems:
         raise ContentMismatchError(
             f"what came back differs from the manifest: {'; '.join(found.problems[:5])}",

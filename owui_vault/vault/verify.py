@@ -137,12 +137,14 @@ def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:
 def _compare(parts: Parts, request: VerifyRequest, found: Found, manifest: Manifest, folder: Path) -> Comparison:
     request.watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     if request.read_data >= 1:
-        return compare_with_manifest(folder / "data", manifest)
+        return compare_with_manifest(folder / "data", manifest, cancel=request.watch.cancel)
     call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
     entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
     fetched = (Component.DATABASE, Component.VECTORS)
-    return compare_with_manifest(folder / "data", manifest, components=fetched, listing=entries)
+    return compare_with_manifest(
+        folder / "data", manifest, components=fetched, listing=entries, cancel=request.watch.cancel
+    )
 
 
 def _note(parts: Parts, request: VerifyRequest, report: VerifyReport) -> None:

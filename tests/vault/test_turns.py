@@ -229,3 +229,24 @@ repositories:
     warnings = open_vault(file).inspect().warnings
     for name in places:
         assert [text for text in warnings if f"{tmp_path / name} is open to its group" in text], name
+
+
+@pytest.mark.parametrize("operation", ["verify", "restore", "replace"])
+def test_comparing_is_ended_by_cancelling(house: House, operation: str) -> None:
+    """A signal that comes while the fetched files are read, which may take hours."""
+    cancel = threading.Event()
+
+    def listen(progress: Progress) -> None:
+        if "manifest" in progress.text:
+            cancel.set()
+
+    plan = house.vault.plan_replacement()
+    calls: dict[str, Callable[[], object]] = {
+        "verify": lambda: house.vault.verify(read_data=1.0, progress=listen, cancel=cancel),
+        "restore": lambda: house.vault.restore("latest", house.folder / "copy", progress=listen, cancel=cancel),
+        "replace": lambda: house.vault.replace(plan, progress=listen, cancel=cancel),
+    }
+    with pytest.raises(CancelledError):
+        calls[operation]()
+    assert house.listener.heard() == []
+    assert house.vault.verify().ok
