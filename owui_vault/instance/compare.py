@@ -46,8 +46,8 @@ def compare_with_manifest(
     """Hold `data_dir` against a manifest. Reads only; the directory must be at rest, before any path is rewritten.
 
     `components` are those that were fetched to `data_dir` (all of the manifest's by default). With `listing`, all paths
-    of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not. Raises
-    CancelledError when `cancel` is set.
+    of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not.
+    Setting `cancel` ends it with CancelledError.
     """
     hash_of = partial(sha256_of, cancel=cancel)
     fetched = {record.name for record in manifest.components} if components is None else set(components)
@@ -63,8 +63,7 @@ def compare_with_manifest(
         lists = list(_lists(files, manifest, listed))
         vectors = _vectors(data_dir, manifest) if content and Component.VECTORS in fetched else ()
         of_uploads = hash_of if Component.UPLOADS in fetched else None
-        uploads = _uploads(data_dir, manifest, files, of_uploads) if Component.UPLOADS in listed else None
-    wrong_list = any(component is Component.UPLOADS for component, _text in lists)
+        uploads = _uploads(data_dir, manifest, files, of_uploads) if Component.UPLOADS in listed else UploadFindings()
     told = {component_of(path) for path, _text in content}
     return Comparison(
         problems=(
@@ -73,9 +72,9 @@ def compare_with_manifest(
             *(text for component, text in lists if component not in told),
             *_outside_problems(outside, manifest, listed),
             *(_blob_problems(data_dir.parent / OUTSIDE / OLLAMA, hash_of) if Component.OLLAMA in fetched else ()),
-            *(_upload_problems(uploads) if uploads and wrong_list else ()),
+            *(_upload_problems(uploads) if Component.UPLOADS in {component for component, _text in lists} else ()),
         ),
-        doubtful=_doubtful(uploads) if uploads else (),
+        doubtful=_doubtful(uploads),
     )
 
 
@@ -188,10 +187,10 @@ def _blob_problems(folder: Path, hash_of: HashOf) -> Iterator[str]:
             yield f"{OUTSIDE}/{path.relative_to(folder.parent)} is not what its name says (SHA-256 differs)"
 
 
-def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hash_of: HashOf | None) -> UploadFindings | None:
-    """Rows against uploads; None where the database cannot be asked, which is told elsewhere."""
+def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hash_of: HashOf | None) -> UploadFindings:
+    """Rows against uploads; nothing where the database cannot be asked, which is told elsewhere."""
     if not (data_dir / DATABASE).is_file():
-        return None
+        return UploadFindings()
     try:
         with closing(connect(data_dir / DATABASE, "mode=ro&immutable=1")) as connection:
             return check_uploads(
@@ -202,7 +201,7 @@ def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hash_of: HashO
                 is_left_out=left_out_of(manifest),
             )
     except sqlite3.DatabaseError:
-        return None
+        return UploadFindings()
 
 
 def _upload_problems(found: UploadFindings) -> Iterator[str]:

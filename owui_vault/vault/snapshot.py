@@ -27,9 +27,9 @@ from owui_vault.errors import ConfigError, QuiesceError, VaultError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
-from owui_vault.instance.omitted import left_out_by
 from owui_vault.instance.locate import look_at
 from owui_vault.instance.names import DATABASE
+from owui_vault.instance.omitted import left_out_by
 from owui_vault.instance.own_processes import own_processes
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.instance.uploads import names
