@@ -45,9 +45,8 @@ def compare_with_manifest(
 ) -> Comparison:
     """Hold `data_dir` against a manifest. Reads only; the directory must be at rest, before any path is rewritten.
 
-    `components` are those that were fetched to `data_dir` (all of the manifest's by default). With `listing`, all paths
-    of the snapshot as the engine tells them, the lists of all components are compared, whether fetched or not.
-    Setting `cancel` ends it with CancelledError.
+    `components` are those that were fetched (all of the manifest's by default). With `listing`, all paths of the
+    snapshot as the engine tells them, the lists of all components are compared. `cancel` ends it with CancelledError.
     """
     hash_of = partial(sha256_of, cancel=cancel)
     fetched = {record.name for record in manifest.components} if components is None else set(components)
