@@ -33,13 +33,14 @@ def watch(
     """Look at every process. `files` are those of the instance, `mappers` were seen with one of them mapped."""
     us = frozenset({os.getpid()})
     try:
-        found = in_short_process(lambda: list(_look(job, files, databases, mappers, us)))
+        found = in_short_process(lambda: list(_look(job=job, files=files, databases=databases, mappers=mappers, us=us)))
     except RuntimeError:
         return Watched(writers=(), complete=False)
     return Watched(writers=tuple(sorted({each for each in found if each})), complete="" not in found)
 
 
 def _look(
+    *,
     job: Job,
     files: Mapping[tuple[int, int], str],
     databases: Sequence[Database],
