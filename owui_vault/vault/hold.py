@@ -197,7 +197,11 @@ class _HeldByUs:
 
     def confirm(self) -> None:
         """Raise QuiesceError unless it has been quiet, and the same one, since the beginning."""
-        self.quiescer.confirm(self.mode, self.since)
+        try:
+            self.quiescer.confirm(self.mode, self.since)
+        except QuiesceError:
+            self.demand_unbroken()  # that the limit passed says more than that it is awake
+            raise
         self.demand_unbroken()  # last: the guardian speaks before it wakes anybody
 
     def demand_unbroken(self) -> None:

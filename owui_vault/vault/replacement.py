@@ -47,10 +47,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     The database may be missing or ruined, the directory empty: that is what snapshots are for. What an earlier one left
     half exchanged is led back first.
     """
-    data_dir = restorable_at(parts.the_instance().path)
-    demand_no_link(data_dir)
-    if running_swap(data_dir).exists():
-        recover_first(parts)
+    data_dir = _place(parts)
     around = parts.look_around()
     sight = _look(data_dir)
     found = find(parts, request.snapshot, request.repository, request.watch)
@@ -75,9 +72,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
         stops=stops,
         needed_bytes=needed,
         free_bytes=free_bytes(data_dir),
-        app_data_dir=decide_in_place(
-            data_dir, manifest.application, told=around.app_data_dir, written=_written(sight)
-        ).app_data_dir,
+        app_data_dir=_seen_at(data_dir, manifest, around, sight),
         warnings=(
             *_warnings(manifest, components, application, sight),
             *_link_warnings(data_dir, exchanged),
@@ -87,14 +82,23 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     )
 
 
+def _place(parts: Parts) -> Path:
+    data_dir = restorable_at(parts.the_instance().path)
+    demand_no_link(data_dir)
+    if running_swap(data_dir).exists():
+        recover_first(parts)
+    return data_dir
+
+
 def _look(data_dir: Path) -> Sight | None:
     """What the database of today tells; None where there is none. Raises InstanceNotFoundError for a foreign one."""
     return look_at(data_dir, depth=FACTS, ruins=True) if os.path.lexists(data_dir / DATABASE) else None
 
 
-def _written(sight: Sight | None) -> str:
-    """DATA_DIR as the rows of today's uploads name it."""
-    return sight.facts.app_data_dir if sight and sight.facts else ""
+def _seen_at(data_dir: Path, manifest: Manifest, around: Surroundings, sight: Sight | None) -> str:
+    """Where the application sees the directory: as its surroundings, or the rows of today's uploads, name it."""
+    written = sight.facts.app_data_dir if sight and sight.facts else ""
+    return decide_in_place(data_dir, manifest.application, told=around.app_data_dir, written=written).app_data_dir
 
 
 def _demand_same_instance(parts: Parts, manifest: Manifest, sight: Sight | None) -> None:
