@@ -106,9 +106,10 @@ def _read(borg: Borg, archive: Archive, share: float, source: random.Random) -> 
                                 on_message=_listener(borg)))  # fmt: skip
     except RepositoryDamagedError as error:
         return (_DAMAGED, f"{archive.name}: {_said(error)}")
-    if done.status == 0:
+    problems = _problems(done.complaints) if done.status != 0 else ()
+    if not problems:  # a name that is not UTF-8 cannot be asked for by what the listing calls it: "never matched"
         return ()
-    return (_DAMAGED, *(f"{archive.name}: {problem}" for problem in _problems(done.complaints)))
+    return (_DAMAGED, *(f"{archive.name}: {problem}" for problem in problems))
 
 
 def _sample(files: list[Entry], share: float, source: random.Random) -> list[str]:
