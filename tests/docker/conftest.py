@@ -103,8 +103,9 @@ def run(image: str, tmp_path: Path) -> Iterator[Callable[..., Instance]]:  # noq
         return instance
 
     yield start
-    for name, volume in made:
+    for name, _ in made:  # all of them first: one may have the volume of another
         docker("rm", "--force", "--volumes", name, check=False)
+    for _, volume in made:
         docker("volume", "rm", "--force", volume, check=False)
 
 
