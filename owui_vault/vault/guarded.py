@@ -21,7 +21,7 @@ HOLD_SECONDS = 3600.0  # renames take no time; start, health check and the way b
 
 def guarded_hold(parts: Parts, quiescer: Quiescer, data_dir: Path, lock: int) -> Hold:
     """Holds `quiescer` for a run that has the lock of `data_dir`, with guardian and journal behind it."""
-    journal = Journal(parts.state.journal_folder(parts.the_instance().name))
+    journal = Journal(parts.state.journal_folder(parts.the_instance().name, data_dir))
     return Hold(SwapGuarded(quiescer, running_swap(data_dir)), journal, lock, parts.clock, hold_limits(parts))
 
 

@@ -34,5 +34,6 @@ def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[He
 
 def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:
     """What makes the instance quiet and lively again in this run, which holds `lock`."""
-    journal = Journal(parts.state.journal_folder(parts.the_instance().name))
+    instance = parts.the_instance()
+    journal = Journal(parts.state.journal_folder(instance.name, instance.path))
     return Hold(quiescer, journal, lock, parts.clock, hold_limits(parts))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +21,7 @@ from owui_vault.vault.journal import Journal
 from owui_vault.vault.leading_back import demand_nobody
 from owui_vault.vault.parts import Parts
 from owui_vault.vault.scratch import clear_scratch
+from owui_vault.vault.state import short_name
 from owui_vault.vault.swap import Swap, unsettled
 
 
@@ -79,7 +78,7 @@ def recover_held(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
     """The same, for a caller that holds the lock: that proves that the run which left something behind is gone."""
     actions = [
         *_recover_exchange(parts, data_dir, lock),
-        *hold.recover(Journal(parts.state.journal_folder(parts.the_instance().name))),
+        *hold.recover(Journal(parts.state.journal_folder(parts.the_instance().name, data_dir))),
     ]
     work_dir = work_folder(parts, data_dir)
     if (work_dir / "stage").exists():
@@ -115,5 +114,4 @@ def _undone(swap: Swap) -> tuple[str, ...]:
 
 def work_folder(parts: Parts, data_dir: Path) -> Path:
     """Where the stage of this data directory lies: the same path at every run, and nobody else's."""
-    place = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:8]
-    return work_dir_for(data_dir, parts.state.root, f"{parts.the_instance().name}-{place}")
+    return work_dir_for(data_dir, parts.state.root, f"{parts.the_instance().name}-{short_name(data_dir)}")

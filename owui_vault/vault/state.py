@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,11 @@ from owui_vault.system.lock import file_lock
 LEDGER_LENGTH = 100
 _MEMORY = "memory.json"
 _LEDGER = "ledger.json"
+
+
+def short_name(data_dir: Path) -> str:
+    """A name for a data directory that no other one has: eight hex digits."""
+    return hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +77,10 @@ class StateDirectory:
         with self._usable():
             return private_directory(self.root / "instances" / instance)
 
-    def journal_folder(self, instance: str) -> Path:
-        """Where the journal of a series' instance lies."""
+    def journal_folder(self, instance: str, data_dir: Path) -> Path:
+        """Where the journal of one data directory lies: two of one name must not wake each other's pause."""
         with self._usable():
-            return private_directory(self.instance_folder(instance) / "journal")
+            return private_directory(self.instance_folder(instance) / "journal" / short_name(data_dir))
 
     @contextmanager
     def _usable(self) -> Iterator[None]:

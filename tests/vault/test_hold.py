@@ -22,6 +22,7 @@ from owui_vault.vault.hold import Hold, HoldLimits, recover
 from owui_vault.vault.hold_open import hold_quiet
 from owui_vault.vault.journal import Journal
 from owui_vault.vault.parts import DataDirectory, Parts
+from owui_vault.vault.recover import recover as recover_all
 from owui_vault.vault.state import StateDirectory
 
 LIMITS = HoldLimits(resume_seconds=5, pause_grace_seconds=0.1, stop_grace_seconds=0.1)
@@ -314,3 +315,17 @@ def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(parts, quiesc
     with pytest.raises(ZeroDivisionError), hold_quiet(parts, Quiesce.PAUSE, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
         raise ZeroDivisionError
+
+
+def test_two_instances_of_one_name_do_not_wake_each_other(tmp_path, small_instance):
+    """Both called open-webui, with one state directory: each has its own lock, and so its own journal."""
+    mine, other = (small_instance(tmp_path / name) for name in ("mine", "other"))
+    quiescer = FakeQuiescer(mine.parent)
+    parts = Parts(
+        instance=DataDirectory(mine), repositories=(), state=StateDirectory(tmp_path / "state"), quiescer=quiescer
+    )
+    beside = Parts(instance=DataDirectory(other), repositories=(), state=parts.state)
+    with hold_quiet(parts, Quiesce.PAUSE, 30.0):
+        assert recover_all(beside).actions == ()
+        assert state(quiescer) is InstanceState.PAUSED
+    assert state(quiescer) is InstanceState.RUNNING
