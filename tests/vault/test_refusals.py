@@ -222,7 +222,7 @@ def test_a_beginning_that_fits_two(house: House) -> None:
     error = refused(SnapshotAmbiguousError, "fits 2 snapshots", lambda: house.vault.manifest(first.id[:4]))
     assert first.id in error.hint
     assert other.id in error.hint
-    refused(SnapshotMissingError, "no snapshot", lambda: house.vault.manifest(first.id[:3]))
+    refused(SnapshotMissingError, "is too short for the beginning", lambda: house.vault.manifest(first.id[:3]))
     assert house.vault.manifest(first.id).id == first.id
 
 
