@@ -38,7 +38,6 @@ CROWDED = {
     "owui_vault/cli/arguments.py: snapshot",
     "owui_vault/cli/sealing.py: _unlock",
     "owui_vault/engines/borg_fetch.py: _extract",
-    "owui_vault/engines/borg_store.py: _attempt",
     "owui_vault/secrets/sealed.py: _open",
     "owui_vault/testing/directory_tree.py: _write",
     "owui_vault/testing/instances.py: _grow_uploads",
