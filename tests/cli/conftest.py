@@ -107,8 +107,9 @@ def snapshot_report(manifest: Manifest, stored: Snapshot) -> SnapshotReport:
 
 
 def _hear_interrupts() -> None:
-    """Where the tests run in the background, SIGINT is ignored from birth, and the program leaves it so."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Tests that run in the background, or under nohup, ignore these from birth, and the program leaves it so."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
