@@ -150,7 +150,8 @@ def remove_archives(borg: Borg, names: Sequence[str]) -> None:
     portions = [plain[start : start + _MOST_NAMES] for start in range(0, len(plain), _MOST_NAMES)]
     portions += [[name] for name in names if name not in plain]
     for first, *rest in portions:
-        borg.run(Request(arguments=("delete", "--progress", "--list", archive_argument(first), *rest), long=True))
+        arguments = ("delete", "--progress", "--list", "--", archive_argument(first), *rest)  # a name may begin with -
+        borg.run(Request(arguments=arguments, long=True))
 
 
 def _compacting(borg: Borg, said: list[str]) -> Callable[[Message], None]:

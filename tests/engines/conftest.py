@@ -114,10 +114,10 @@ def _storing_elsewhere(bench: Bench, program: Path) -> Iterator[subprocess.Popen
     (tree / "big").write_bytes(os.urandom(60_000_000))
     argv = [program, "-r", bench.repository, "backup", "--limit-upload", "300", "."]
     environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
-    before = len(list(locks.iterdir()))
+    before = len(_whole(locks))
     child = subprocess.Popen(argv, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while len(list(locks.iterdir())) <= before:
+    while len(_whole(locks)) <= before:
         assert time.monotonic() < until
         time.sleep(0.05)
     try:
@@ -125,3 +125,8 @@ def _storing_elsewhere(bench: Bench, program: Path) -> Iterator[subprocess.Popen
     finally:
         child.kill()
         child.wait()
+
+
+def _whole(locks: Path) -> list[Path]:
+    """Those that are written to their end, and have their name."""
+    return [path for path in locks.iterdir() if "-tmp-" not in path.name]

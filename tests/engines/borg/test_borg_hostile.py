@@ -146,7 +146,8 @@ def test_any_name_of_a_foreign_archive_can_be_handled(bench: Bench) -> None:
     assert set(foreign) == set(NAMES)
     for name in ("{now}", "-dash", "{{x}}", "ünïcode☃"):
         assert (bench.fetch(foreign[name], "manifest.json") / "manifest.json").exists()
-    bench.engine.remove([each.engine_id for each in foreign.values()], bench.call())
+    names = sorted(NAMES, key=lambda name: name.startswith("-"))  # the dash not first, where borg has no `::` before it
+    bench.engine.remove([foreign[name].engine_id for name in names], bench.call())
     assert set(bench.listed()) == {ours.id}
 
 
