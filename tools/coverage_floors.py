@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Per cent of lines and branches, by the first folder or module below owui_vault/.
 FLOORS = {
-    "vault": 0.0,
-    "capture": 0.0,
-    "quiesce": 0.0,
+    "vault": 90.0,
+    "capture": 90.0,
+    "quiesce": 90.0,
 }
-ELSEWHERE = 0.0
+ELSEWHERE = 88.0
 
 
 @dataclass
