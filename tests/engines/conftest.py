@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import time
@@ -19,6 +20,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 from cryptography.hazmat.primitives.poly1305 import Poly1305
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.model import Secret
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench
 
 Node = Mapping[str, Any]
@@ -130,3 +133,24 @@ def _storing_elsewhere(bench: Bench, program: Path) -> Iterator[subprocess.Popen
 def _whole(locks: Path) -> list[Path]:
     """Those that are written to their end, and have their name."""
     return [path for path in locks.iterdir() if "-tmp-" not in path.name]
+
+
+def engine_at(folder: Path, program: Path) -> ResticEngine:
+    """The engine of a bench in `folder`, with this program."""
+    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
+    """An empty repository to copy: making one takes restic a second."""
+    folder = tmp_path_factory.mktemp("restic")
+    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
+    bench.engine.initialize(bench.call())
+    return bench.repository
+
+
+@pytest.fixture
+def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
+    """An engine on an empty repository of its own."""
+    shutil.copytree(prepared, tmp_path / "repository")
+    return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -14,12 +13,11 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines import restic_storing
-from owui_vault.engines.restic import ResticEngine
 from owui_vault.engines.restic_doubts import believe, doubt, doubted, is_for_nothing
 from owui_vault.errors import EngineError, RepositoryLockedError
-from owui_vault.model import Outcome, Secret
+from owui_vault.model import Outcome
 from owui_vault.ports import Call
-from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
+from owui_vault.testing.engine_bench import Bench, make_label
 from owui_vault.testing.processes import mounted
 
 Elsewhere = Callable[[Bench, Path], AbstractContextManager[subprocess.Popen[bytes]]]
@@ -37,24 +35,6 @@ def test_a_doubt_lasts_until_it_is_settled(tmp_path: Path) -> None:
     believe(tmp_path, "00000001")
     assert doubted(tmp_path) == frozenset()
     assert not is_for_nothing(tmp_path, "00000001")
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
-    folder = tmp_path_factory.mktemp("doubts")
-    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
-    bench.engine.initialize(bench.call())
-    return bench.repository
-
-
-def engine_at(folder: Path, program: Path) -> ResticEngine:
-    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
-    shutil.copytree(prepared, tmp_path / "repository")
-    return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)
 
 
 @contextmanager

@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from owui_vault.engines.restic import ResticEngine
 from owui_vault.engines.restic_locks import Lock, belongs_to
 from owui_vault.engines.runs import Run, dead_runs
 from owui_vault.errors import EngineError, RepositoryLockedError
-from owui_vault.model import Progress, Secret
-from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
+from owui_vault.model import Progress
+from owui_vault.testing.engine_bench import Bench, make_label
 from owui_vault.testing.processes import descendants
+from tests.engines.conftest import engine_at
 
 BIG = 100_000_000
 Elsewhere = Callable[[Bench, Path], AbstractContextManager[subprocess.Popen[bytes]]]
@@ -60,24 +60,6 @@ def test_a_run_is_dead_when_the_kernel_says_so(tmp_path: Path) -> None:
     os.utime(tmp_path / "runs/2", (1, 1))
     assert len(list(dead_runs(tmp_path))) == 1
     assert not (tmp_path / "runs/2").exists()
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
-    folder = tmp_path_factory.mktemp("locks")
-    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
-    bench.engine.initialize(bench.call())
-    return bench.repository
-
-
-def engine_at(folder: Path, program: Path) -> ResticEngine:
-    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
-    shutil.copytree(prepared, tmp_path / "repository")
-    return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)
 
 
 def locks(bench: Bench) -> list[Path]:

@@ -30,24 +30,6 @@ from owui_vault.testing.trees import assert_same
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
-    folder = tmp_path_factory.mktemp("traps")
-    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
-    bench.engine.initialize(bench.call())
-    return bench.repository
-
-
-def engine_at(folder: Path, program: Path) -> ResticEngine:
-    return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
-    shutil.copytree(prepared, tmp_path / "repository")
-    return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)
-
-
 def bare(bench: Bench, program: Path, *arguments: str) -> str:
     environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
     argv = [program, "-r", bench.repository, "--no-cache", *arguments]
