@@ -52,7 +52,9 @@ def measured() -> dict[str, Part]:
     report = ROOT / ".cache" / "coverage.json"
     report.parent.mkdir(exist_ok=True)
     if list(ROOT.glob(".coverage.*")):
-        subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", "--append"], cwd=ROOT, check=True)
+        # A process that was killed while it wrote leaves a file that cannot be read, and combine gives up if it finds
+        # nothing else. If no data are there at all, the report says so.
+        subprocess.run([sys.executable, "-m", "coverage", "combine", "-q", "--append"], cwd=ROOT, check=False)
     subprocess.run([sys.executable, "-m", "coverage", "json", "-q", "-o", report], cwd=ROOT, check=True)
     parts: dict[str, Part] = defaultdict(Part)
     for name, file in json.loads(report.read_text())["files"].items():

@@ -32,8 +32,8 @@ class Copied:
     seconds: float
 
 
-def copy_file(descriptor: int, target: str, mark: Mark, name: str) -> Copied:
-    """Copy an open file to the marked size, keeping mode, owner and times.
+def copy_file(descriptor: int, target: str, mark: Mark, name: str, *, whole: bool = True) -> Copied:
+    """Copy an open file to the marked size, keeping mode, owner and times; unless it must be `whole`, what there is.
 
     Raises SourceChangedError, NoRoomError, UnreadableError; then nothing is left of the copy.
     """
@@ -43,11 +43,11 @@ def copy_file(descriptor: int, target: str, mark: Mark, name: str) -> Copied:
     began = time.monotonic()
     try:
         shared = reflink(descriptor, out)
-        count = mark.size if shared else copy_bytes(descriptor, out, mark.size)
-        if count != mark.size:
+        count = min(mark.size, os.fstat(out).st_size) if shared else copy_bytes(descriptor, out, mark.size)
+        if count != mark.size and whole:
             raise SourceChangedError(name, "became shorter")
         if shared:
-            os.ftruncate(out, mark.size)
+            os.ftruncate(out, count)
         keep_attributes(out, mark)
     except OSError as error:
         os.unlink(target)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from owui_vault.capture import attempt as attempts
+from owui_vault.capture import files
 from owui_vault.capture.classify import journal_mode
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.files import content_time_ns, unique_time_ns
@@ -260,6 +261,37 @@ def test_gathering_takes_each_database_whole(helper: Helper) -> None:
     prepare(helper)
     assert helper.obey({"do": "gather", "seconds": 1})["torn"] == []
     assert helper.obey({"do": "finish", "seconds": 10})["copied"] == 3
+
+
+def test_what_never_holds_still_is_taken_as_it_is_met(
+    helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grows at every look, and is shorter than it was when its copy ends."""
+    path = site.data / "vector_db" / "segment" / "header.bin"
+    path.write_bytes(b"x" * 1000)
+    prepare(helper)
+    through = Fences.through
+
+    def grow(self: Fences, descriptor: int, name: str) -> None:
+        through(self, descriptor, name)
+        if name.endswith("header.bin"):
+            with path.open("ab") as file:
+                file.write(b"y")
+
+    copy = files.copy_bytes
+
+    def shrink(source: int, target: int, size_bytes: int) -> int:
+        if os.fstat(source).st_ino == path.stat().st_ino:
+            os.truncate(path, 500)
+        return copy(source, target, size_bytes)
+
+    monkeypatch.setattr(Fences, "through", grow)
+    monkeypatch.setattr(files, "copy_bytes", shrink)
+    path.write_bytes(b"x" * 1001)
+    assert helper.obey({"do": "gather", "seconds": 1})["torn"] == ["vector_db/segment/header.bin"]
+    assert Path(helper.job.tree, "vector_db/segment/header.bin").read_bytes() == b"x" * 500
+    vectors = helper.obey({"do": "finish", "seconds": 10})["vectors"]
+    assert {each["name"]: each["size"] for each in vectors}["vector_db/segment/header.bin"] == 500
 
 
 def test_a_pinned_file_is_never_opened_under_any_name(helper: Helper, site: Any) -> None:

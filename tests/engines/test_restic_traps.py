@@ -139,24 +139,27 @@ def hanging(folder: Path, first: str = "") -> ResticEngine:
 
 
 def test_a_question_to_a_hanging_repository_ends(tmp_path: Path) -> None:
+    before = descendants(os.getpid())
     started = time.monotonic()
     with pytest.raises(DeadlineExceededError):
         hanging(tmp_path).snapshots(Call(folder=tmp_path / "state", timeout_seconds=0.5))
     assert time.monotonic() - started < 10
-    assert descendants(os.getpid()) == []
+    assert set(descendants(os.getpid())) <= set(before)
 
 
 @pytest.mark.parametrize("says", ["", 'yes \'{"message_type":"status","bytes_done":5}\' | head -1000000 & wait'])
 def test_a_store_that_gets_nowhere_ends(tmp_path: Path, says: str) -> None:
     """Silence, or a status that says the same for ever."""
     (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_text("")
+    before = descendants(os.getpid())
     started = time.monotonic()
     with pytest.raises(DeadlineExceededError):
         hanging(tmp_path, says).store(
             tmp_path / "tree", make_label(), Call(folder=tmp_path / "state", idle_seconds=0.5)
         )
     assert time.monotonic() - started < 20
-    assert descendants(os.getpid()) == []
+    assert set(descendants(os.getpid())) <= set(before)
 
 
 def slowly(bench: Bench, program: Path, *, kib_per_second: int) -> ResticEngine:
