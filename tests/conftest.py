@@ -8,10 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.model import RepositoryInfo
+from owui_vault.ports import Call
+from tests.restic_keys import cheapen
 
 # The environment carries the seed to the workers of a parallel run, so that the header tells the seed of all of them.
 SEED = int(os.environ.setdefault("OWUI_VAULT_SEED", str(random.randrange(1 << 32))))
@@ -131,6 +135,26 @@ def require(program: str | Path, why: str) -> Path:
 def program() -> Callable[[str, str], Path]:
     """`program("mkfs.xfs", "loop-mounted XFS")`: its path, or the test is skipped."""
     return require
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_restic_keys() -> Iterator[None]:
+    """Local restic repositories that tests make have a key that is derived at once (SLOW_KEYS=1 leaves them alone)."""
+    if os.environ.get("SLOW_KEYS"):
+        yield
+        return
+    initialize = ResticEngine.initialize
+
+    def and_cheapen(engine: ResticEngine, call: Call) -> RepositoryInfo:
+        info = initialize(engine, call)
+        access = engine._access
+        if access.location.folder is not None:
+            cheapen(access.location.folder, call.secrets.of(access.passphrase))
+        return info
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ResticEngine, "initialize", and_cheapen)
+        yield
 
 
 def chosen(kind: str, matrix: Mapping[str, Path | None], suite: str) -> Path:

@@ -83,11 +83,17 @@ def check_tree(restic: Restic, engine_id: str, target: Path) -> None:
     A snapshot's id is the hash of all it holds: what was looked at once, or was stored from here, need not be again.
     """
     mark = _mark(restic, engine_id)
-    if mark.exists() and not any(target.iterdir()):
+    if mark.exists() and not _holds_links(target):
         return
     check = TreeCheck(target)
     restic.insist("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=check.stdout))
     mark.touch()
+
+
+def _holds_links(target: Path) -> bool:
+    """Whether there may be links in the way: anything but plain files, a restore's own mark for one."""
+    with os.scandir(target) as entries:
+        return not all(entry.is_file(follow_symlinks=False) for entry in entries)
 
 
 def trust_tree(restic: Restic, engine_id: str) -> None:

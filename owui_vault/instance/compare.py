@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,8 @@ from owui_vault.instance.real import not_real
 from owui_vault.instance.sqlite_files import connect
 from owui_vault.instance.uploads import HashOf, UploadFindings, check_uploads, names, printable, sha256_of
 from owui_vault.model import NEVER, Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
+
+_HASHES_AT_ONCE = 2  # the two large ones are the databases; hashing lets other threads run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +96,11 @@ def _contents(
     databases = (each for each in manifest.databases if component_of(each.path) in fetched)
     vector_files = manifest.vector_files if Component.VECTORS in fetched else ()
     records: tuple[DatabaseRecord | FileRecord, ...] = (*databases, *vector_files)
-    for record in records:
-        problem = _content_problem(data_dir / record.path, record, hash_of)
-        if problem:
-            yield record.path, problem
+    with ThreadPoolExecutor(max_workers=_HASHES_AT_ONCE, thread_name_prefix="hash") as pool:
+        problems = pool.map(lambda each: _content_problem(data_dir / each.path, each, hash_of), records)
+        for record, problem in zip(records, problems, strict=True):
+            if problem:
+                yield record.path, problem
 
 
 def _content_problem(path: Path, record: DatabaseRecord | FileRecord, hash_of: HashOf) -> str:

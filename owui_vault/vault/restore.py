@@ -47,14 +47,14 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
     started = parts.clock.monotonic()
     target = usable_target(parts, request.target)
     found = find(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
-    manifest = read_manifest(parts, found, request.watch)
-    components = _components(manifest, request.components)
-    decision = _decide_paths(request, target, manifest, components)
-    demand_space(target, _needed_bytes(manifest, components) + _SPARE_BYTES, "this restore")
+    demand_space(target, _judged_ahead(parts, request, found, target) + _SPARE_BYTES, "this restore")
     is_new = not target.exists()
     with claimed(target):
-        _fetch(parts, request, found, target, components)
-        warnings = _check(target, manifest_in(target, found.snapshot), components, request.watch)
+        _fetch(parts, request, found, target)
+        manifest = manifest_in(target, found.snapshot)
+        components = _components(manifest, request.components)
+        decision = _decide_paths(request, target, manifest, components)
+        warnings = _check(target, manifest, components, request.watch)
         _tell_late(target, manifest)
         rewritten = 0
         if decision and decision.rewrite:
@@ -73,6 +73,20 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         warnings=(*found.warnings, *_rights_warning(), *warnings, *_ruin_warning(manifest, components)),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
+
+
+def _judged_ahead(parts: Parts, request: RestoreRequest, found: Found, target: Path) -> int:
+    """The bytes that will be written, once it is known that what was asked for can be had.
+
+    The manifest, which costs two calls of the engine, is read ahead only where something can be wrong with the request.
+    Raises TargetError, ConfigError.
+    """
+    if request.components is None and request.app_data_dir is None and found.snapshot.size_bytes:
+        return found.snapshot.size_bytes
+    manifest = read_manifest(parts, found, request.watch)
+    components = _components(manifest, request.components)
+    _decide_paths(request, target, manifest, components)
+    return sum(record.size_bytes for record in manifest.components if record.name in components)
 
 
 def _components(manifest: Manifest, wanted: Sequence[Component] | None) -> tuple[Component, ...]:
@@ -105,17 +119,13 @@ def _decide_paths(
     return None
 
 
-def _needed_bytes(manifest: Manifest, components: Sequence[Component]) -> int:
-    return sum(record.size_bytes for record in manifest.components if record.name in components)
-
-
-def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path, components: Sequence[Component]) -> None:
+def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path) -> None:
     call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
     paths: tuple[str, ...] = ()
     if request.components is not None:
         entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
-        paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *paths_of(components, (entry.path for entry in entries)))
+        paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *paths_of(request.components, (entry.path for entry in entries)))
     request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
     patiently(
         parts,

@@ -8,39 +8,19 @@ import shutil
 import struct
 import subprocess
 import time
-from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from hashlib import scrypt, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
-from cryptography.hazmat.primitives.poly1305 import Poly1305
 from owui_vault.engines.restic import ResticEngine
 from owui_vault.model import Secret
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench
+from tests.restic_keys import master_key
 
 Node = Mapping[str, Any]
-
-
-class Sealed:
-    """restic's encryption: AES-256 in counter mode, Poly1305-AES over it."""
-
-    def __init__(self, encrypt: bytes, mac_k: bytes, mac_r: bytes) -> None:
-        self._encrypt, self._mac_k, self._mac_r = encrypt, mac_k, mac_r
-
-    def seal(self, data: bytes) -> bytes:
-        nonce = os.urandom(16)
-        text = Cipher(AES(self._encrypt), CTR(nonce)).encryptor().update(data)
-        pad = Cipher(AES(self._mac_k), ECB()).encryptor().update(nonce)  # so Poly1305-AES is made
-        return nonce + text + Poly1305.generate_tag(self._mac_r + pad, text)
-
-    def open(self, sealed: bytes) -> bytes:
-        return Cipher(AES(self._encrypt), CTR(sealed[:16])).decryptor().update(sealed[16:-16])
 
 
 class Forge:
@@ -48,12 +28,7 @@ class Forge:
 
     def __init__(self, repository: Path, passphrase: str) -> None:
         self.repository = repository
-        key = json.loads(next((repository / "keys").iterdir()).read_text())
-        salt, limit = b64decode(key["salt"]), 1 << 30
-        user = scrypt(passphrase.encode(), salt=salt, n=key["N"], r=key["r"], p=key["p"], maxmem=limit, dklen=64)
-        master = json.loads(Sealed(user[:32], user[32:48], user[48:]).open(b64decode(key["data"])))
-        mac = master["mac"]
-        self._sealed = Sealed(b64decode(master["encrypt"]), b64decode(mac["k"]), b64decode(mac["r"]))
+        self._sealed = master_key(repository, passphrase)
 
     def _write(self, folder: str, data: bytes) -> str:
         name = sha256(data).hexdigest()

@@ -85,7 +85,7 @@ def rounds(engine: str, count: int, generator: random.Random, *, busy: bool) -> 
 
 def section(done: list[Round], arguments: argparse.Namespace) -> str:
     styles = Counter((one.style, one.engine) for one in done)
-    moments = Counter("(it had ended by itself)" if one.finished else phase(one.said) for one in done)
+    moments = Counter(phase(one.said) for one in done)
     return TEXT.format(
         command=f"python -m tests.kill --rounds {arguments.rounds} --seed {arguments.seed}",
         date=datetime.now(UTC).date(),

@@ -37,9 +37,8 @@ class Round:
     style: Style
     quiesce: str
     busy: bool
-    delay_seconds: float
+    delay_seconds: float  # since the start, or since the capture began
     said: str  # the last line before the kill
-    finished: bool  # it had ended by itself
     back_seconds: float  # until the instance ran again
     checked: int  # snapshots that were listed as complete, restored and compared
 
@@ -58,8 +57,12 @@ class Killer:
         before = self.site.stamps(busy=self.busy)
         style = self.generator.choice(list(Style))
         quiesce = self.generator.choice(["auto", "live", "pause", "pause"])
-        delay = self.generator.uniform(0.05, self.undisturbed_seconds * 1.1)
-        said, finished, left = self.start_and_kill(quiesce, delay, style)
+        said = None
+        while said is None:
+            # Half of them anywhere, half from when the capture begins: start-up is most of the time, and the dull part.
+            after = self.generator.choice(["", "capturing"])
+            delay = self.generator.uniform(0.05, self.undisturbed_seconds * (0.5 if after else 1.0))
+            said, left = self.start_and_kill(quiesce, after, delay, style)
         back = self.promise_the_instance_runs(style)
         self.promise_nothing_of_the_run_stays(left)
         self.site.succeed("recover")
@@ -72,19 +75,24 @@ class Killer:
         self.promise_it_goes_on()
         return Round(
             engine=self.site.engine, style=style, quiesce=quiesce, busy=self.busy, delay_seconds=delay, said=said,
-            finished=finished, back_seconds=back, checked=checked + self.promise_complete_ones_are_complete(),
+            back_seconds=back, checked=checked + self.promise_complete_ones_are_complete(),
         )  # fmt: skip
 
-    def start_and_kill(self, quiesce: str, delay: float, style: Style) -> tuple[str, bool, list[int]]:
+    def start_and_kill(self, quiesce: str, after: str, delay: float, style: Style) -> tuple[str | None, list[int]]:
+        """Its last line and its children; None for the line when it had ended by itself."""
         log = self.site.folder / "log"
         with log.open("wb") as output:
             argv = self.site.argv("snapshot", "--quiesce", quiesce)
             child = subprocess.Popen(
                 argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
             )
+        while child.poll() is None and after not in log.read_text(errors="replace"):
+            time.sleep(0.005)
         time.sleep(delay)
         family = descendants(child.pid)
-        finished = child.poll() is not None
+        if child.poll() is not None:
+            assert child.returncode in (0, 3), log.read_text(errors="replace")
+            return None, family
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGKILL)
         for pid in family if style is not Style.PROGRAM else []:
@@ -93,7 +101,7 @@ class Killer:
                     os.kill(pid, signal.SIGKILL)
         child.wait()
         lines = log.read_text(errors="replace").splitlines()
-        return (lines[-1].strip() if lines else ""), finished, family
+        return (lines[-1].strip() if lines else ""), family
 
     def promise_the_instance_runs(self, style: Style) -> float:
         if style is Style.EVERYTHING:
