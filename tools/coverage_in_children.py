@@ -35,6 +35,8 @@ import sys
 
 def ours():
     words = " ".join(sys.orig_argv[1:])
+    if "launcher.py" in words and os.getpid() % 8:
+        return False  # ten thousand of them walk the same few lines, and each would take ten times as long
     others = ("bin/pytest", "-m pytest", "sys.stdin.readline", "each in sys.modules", "sorted(sys.modules")
     return "owui_vault" in words and not any(other in words for other in others)
 

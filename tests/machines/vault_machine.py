@@ -15,6 +15,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from owui_vault import (
+    Component,
     ContentMismatchError,
     DataDirectory,
     InstanceState,
@@ -212,16 +213,17 @@ class VaultMachine(RuleBasedStateMachine):
         self.removed |= {each.id for planned in plan.repositories for each in planned.removed}
 
     @precondition(lambda self: self.listed(Outcome.COMPLETE))
-    @rule(data=st.data(), call=st.integers(1, 2), when=MOMENTS)
-    def failed_restore(self, data: st.DataObject, call: int, when: str) -> None:
+    @rule(data=st.data(), alone=st.booleans(), when=MOMENTS)
+    def failed_restore(self, data: st.DataObject, alone: bool, when: str) -> None:
         """Where anything was written it says that it is incomplete, and why; it harms nothing."""
         chosen = data.draw(st.sampled_from(self.listed(Outcome.COMPLETE)))
         engine, target = self.engines[chosen.repository], self.a_target()
-        engine.fault = self.away(chosen.repository, "fetch", when, call)
+        components = [Component.DATABASE] if alone else None
+        engine.fault = self.away(chosen.repository, "fetch", when, 1)
         with pytest.raises(RepositoryUnreachableError):
-            self.vault.restore(chosen, target)
+            self.vault.restore(chosen, target, components=components)
         engine.fault = no_fault
-        if call == 1:  # the manifest alone was asked for, and nothing was begun
+        if alone:  # the manifest was asked for, and nothing was begun
             assert not target.exists()
             return
         assert f"{chosen.repository} is away" in (target / "RESTORE-INCOMPLETE").read_text(encoding="utf-8")
