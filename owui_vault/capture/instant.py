@@ -178,7 +178,9 @@ class _Run:
 
     def _cold_attempts(self, seconds: float, held: bool) -> datetime | None:
         patience = _STOP_PATIENCE_SECONDS
-        for _ in range(_STOP_ATTEMPTS):
+        for number in range(_STOP_ATTEMPTS):
+            if number:
+                self.clock.sleep(_BETWEEN_BROKEN_SECONDS)  # the last threads may outlive the first
             at = self.worker.attempt(frozen=True, held=held, seconds=seconds, patience_seconds=patience)
             if at is not None:
                 return at

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -86,6 +87,16 @@ def test_stop_happens_when_it_is_named(restless: Any, quiet_for: Callable[[Any],
     assert [mode for mode, _ in quiet.held] == [Quiesce.STOP]
     assert captured.proof.outage_seconds > 0
     assert captured.proof.freeze_seconds == 0
+
+
+def test_a_stop_waits_for_the_last_threads_of_what_was_stopped(site: Any, make_quiet: Callable[..., Any]) -> None:
+    """Whoever stops it may see it end before it has let the last file go."""
+    site.build()
+    writer = site.run(rest_seconds=0, chats=0)
+    quiet = make_quiet(lambda: threading.Timer(0.4, writer.child.kill).start(), lambda: None)
+    captured = site.take(Quiesce.STOP, quiet=quiet)
+    assert captured.proof.mode is Proof.STOP
+    assert any(f"process {writer.child.pid} (" in each for each in captured.proof.weaker)
 
 
 def test_a_pause_that_did_not_hold_is_discarded(restless: Any, quiet_for: Callable[[Any], Any]) -> None:

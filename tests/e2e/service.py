@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 START_SECONDS = 240.0
@@ -67,11 +68,15 @@ def running(folder: Path) -> int | None:
 
 
 def state(pid: int) -> str:
-    """The letter of /proc; empty for none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
+    """The letter of /proc, of a thread that still runs if there is one; empty for none.
+
+    The first thread of a process that ends is a zombie for as long as the others need.
+    """
+    letters = []
+    for thread in Path("/proc").glob(f"{pid}/task/*/stat"):
+        with suppress(OSError, IndexError):
+            letters.append(thread.read_text().rpartition(")")[2].split()[0])
+    return next((letter for letter in letters if letter not in "ZX"), "".join(letters[:1]))
 
 
 def answers(port: int) -> bool:
