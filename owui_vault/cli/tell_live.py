@@ -42,6 +42,7 @@ def undone(screen: Screen, report: UndoReport) -> None:
     screen.line(f"the data from before {local(report.restored.since)} are back", style="green")
     screen.pairs([("application", report.health), ("outage", duration(report.outage) if report.outage else "")])
     screen.line("  What had replaced them is set aside now; `discard` drops it for good.")
+    warnings(screen, report.warnings)
 
 
 def discarded(screen: Screen, report: DiscardReport) -> None:

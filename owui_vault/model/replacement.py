@@ -64,6 +64,7 @@ class UndoReport:
     restored: SetAside
     outage: timedelta
     health: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from owui_vault.errors import RestoreError, ResumeError, RollbackError, VaultError
 from owui_vault.model import Deadline, InstanceState, Progress, Quiesce, Step
-from owui_vault.ports import Application, Quiescer
+from owui_vault.ports import Application, Candid, Quiescer
 from owui_vault.vault import aside
 from owui_vault.vault.guarded import HOLD_SECONDS, guarded_hold, hold_limits
 from owui_vault.vault.hold import Holding
@@ -34,6 +34,7 @@ class Done:
     swap: Swap
     outage: timedelta
     health: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +58,17 @@ class Cutover:
             swap = self._exchanged(swap_now)
             return Done(swap=swap, outage=timedelta(), health="not asked: nothing ran before")
         began = self.parts.clock.monotonic()
-        swap, health = self._stopped_and_started(swap_now, quiescer)
-        return Done(swap=swap, outage=timedelta(seconds=self.parts.clock.monotonic() - began), health=health)
+        done = self._stopped_and_started(swap_now, quiescer)
+        return replace(done, outage=timedelta(seconds=self.parts.clock.monotonic() - began))
 
-    def _stopped_and_started(self, swap_now: Callable[[], Swap], quiescer: Quiescer) -> tuple[Swap, str]:
+    def _stopped_and_started(self, swap_now: Callable[[], Swap], quiescer: Quiescer) -> Done:
         hold = guarded_hold(self.parts, quiescer, self.data_dir, self.lock)
         with hold(Quiesce.STOP, HOLD_SECONDS) as held:
+            warnings = quiescer.remarks.warnings if isinstance(quiescer, Candid) else ()
             demand_nobody(self.data_dir)
             swap = self._exchanged(swap_now)
             try:
-                return swap, self._start(quiescer)
+                return Done(swap=swap, outage=timedelta(), health=self._start(quiescer), warnings=warnings)
             except (VaultError, OSError) as error:
                 self._roll_back(swap, quiescer, held, _text(error))
                 raise RestoreError(

@@ -96,7 +96,7 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
         aside=kept,
         outage=done.outage,
         health=done.health,
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *done.warnings),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -115,7 +115,7 @@ def undo_last(parts: Parts, application: Application, watch: Watch) -> UndoRepor
             done = cutover.carry_out(lambda: _swap_back(parts, kept, forth), watch)
         aside.finish(data_dir, done.swap)
         aside.drop_emptied(kept, key_is_back=bool(done.swap.key))
-    return UndoReport(restored=kept, outage=done.outage, health=done.health)
+    return UndoReport(restored=kept, outage=done.outage, health=done.health, warnings=done.warnings)
 
 
 def discard_all(parts: Parts) -> DiscardReport:

@@ -51,6 +51,16 @@ def test_the_container_runs_on_the_snapshot_and_undo_brings_today_back(run, vaul
     assert broken_rules(instance.data) == ""
 
 
+def test_a_stop_that_needed_a_kill_is_told_there_and_back(run, vault_of):
+    instance = run("--env=DEAF=1", "--no-healthcheck")
+    vault = vault_of(instance)
+    vault.snapshot(quiesce=Quiesce.PAUSE)
+    told = f"container {instance.name} had to be killed (exit code 137): it did not end within its time limit"
+    assert told in vault.replace(vault.plan_replacement()).warnings
+    assert told in vault.undo().warnings
+    assert instance.runs()
+
+
 def test_only_the_service_concerned_is_stopped(run, vault_of):
     """Compose's other services, of the same project, do not notice."""
     labels = "--label=com.docker.compose.project=ai"
