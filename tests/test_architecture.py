@@ -44,7 +44,6 @@ CROWDED = {
     "owui_vault/testing/vectors.py: grow_vectors",
     "owui_vault/vault/describe.py: describe",
     "owui_vault/vault/hold.py: __init__",
-    "owui_vault/vault/restore.py: _fetch",
     "owui_vault/vault/snapshot.py: _report",
     "owui_vault/vault/storing.py: _store",
     "owui_vault/vault/storing.py: store_everywhere",
