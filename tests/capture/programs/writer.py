@@ -51,6 +51,8 @@ def main(data: str, rest_seconds: float, chats: int) -> None:
     folder = f"{data}/vector_db/segment"
     segments = [os.open(f"{folder}/{name}", os.O_RDWR) for name in sorted(os.listdir(folder))]
     number = databases[0].execute("SELECT n FROM counter").fetchone()[0]
+    with contextlib.suppress(FileNotFoundError):  # of one that was killed when its round was all but over
+        os.unlink(f"{data}/uploads/{number - 50}.txt")  # noqa: PTH108
     slowest = Slowest()
     if rest_seconds < 0:
         one_round(number + 1, data, segments, databases, slowest)
