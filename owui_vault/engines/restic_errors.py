@@ -58,6 +58,7 @@ _BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
             r"is damaged|ciphertext verification failed|invalid data returned|unmarshal:|unexpected eof"
             r"|file is too short|not found in (the )?(repository|index)|pack id does not match|hash mismatch"
             r"|contains errors|data/[0-9a-f]{2}/[0-9a-f]{64}: no such file|could be damaged|loadindex returned errors"
+            r"|slice bounds out of range"  # restic 0.14 dies of a key file whose names are damaged
             r"|wrong data returned|blob .* not found|unexpected file size|^ReadFull\(",
         ),
         (RepositoryUnreachableError, r"permission denied|read-only file system|operation not permitted"),
