@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ import pytest
 
 from owui_vault.model import NEVER, Label, Outcome, ProgressSink, Proof, Snapshot, StoreReceipt, ignore_progress
 from owui_vault.ports import Call, Engine
+from owui_vault.testing.processes import descendants
 from owui_vault.testing.trees import build_tree
 
 PASSPHRASE = "right-horse-battery"
@@ -44,6 +45,13 @@ class Bench:
 
     engine: Engine
     folder: Path
+    beside: frozenset[int] = field(
+        default_factory=lambda: frozenset(descendants(os.getpid()))
+    )  # servers of other tests
+
+    def left_running(self) -> set[int]:
+        """Processes of ours that were not there before, and should not be there any more."""
+        return set(descendants(os.getpid())) - self.beside
 
     @property
     def repository(self) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +43,22 @@ def build(folder: Path, name: str, text: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Of all workers: their images and projects have the same names, and an old builder trips over another one."""
+    with Path("/tmp/owui-vault-sidecar.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="module")
 def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The base, and the proxy out of Debian's package."""
+    with one_at_a_time():
+        build_both(image, tmp_path_factory)
+
+
+def build_both(image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert image == "owui-vault-test"
     folder = tmp_path_factory.mktemp("base")
     (folder / "apt").mkdir()
@@ -86,8 +101,14 @@ class Project:
         return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_data"))
 
 
+@pytest.fixture
+def alone(images: None) -> Iterator[None]:
+    with one_at_a_time():
+        yield
+
+
 @pytest.fixture(params=["root-socket", "user-proxy"])
-def project(request: pytest.FixtureRequest, images: None, compose: Path, tmp_path: Path) -> Iterator[Project]:
+def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path: Path) -> Iterator[Project]:
     user = "1000:1000" if request.param == "user-proxy" else "0:0"
     files = ("compose.yaml", "compose.proxy.yaml") if request.param == "user-proxy" else ("compose.yaml",)
     with socket.create_server(("127.0.0.1", 0)) as free:

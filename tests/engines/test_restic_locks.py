@@ -21,7 +21,6 @@ from owui_vault.engines.runs import Run, dead_runs
 from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Progress
 from owui_vault.testing.engine_bench import Bench, make_label
-from owui_vault.testing.processes import descendants
 from tests.engines.conftest import engine_at
 
 BIG = 100_000_000
@@ -70,9 +69,9 @@ def half_written(bench: Bench) -> list[Path]:
     return list(bench.repository.rglob("*-tmp-*"))
 
 
-def kill_engine(number: signal.Signals = signal.SIGKILL) -> None:
-    for pid in descendants(os.getpid()):
-        os.kill(pid, number)
+def kill_engine(bench: Bench) -> None:
+    for pid in bench.left_running():
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.slow
@@ -81,7 +80,7 @@ def test_a_restic_that_was_killed_leaves_nothing_even_while_we_live(bench: Bench
 
     def kill(event: Progress) -> None:
         if event.done_bytes:
-            kill_engine()
+            kill_engine(bench)
 
     with pytest.raises(EngineError):
         bench.engine.store(bench.tree, make_label(), bench.call(progress=kill))
@@ -97,7 +96,7 @@ def killed_both(bench: Bench) -> None:
 
         def kill(event: Progress) -> None:
             if event.done_bytes:
-                kill_engine()
+                kill_engine(bench)
                 os.kill(os.getpid(), signal.SIGKILL)
 
         try:
@@ -170,7 +169,7 @@ def test_a_living_run_of_ours_is_left_alone(bench: Bench, restic_program: Path) 
 
     def hold(event: Progress) -> None:
         if event.done_bytes and not begun.is_set():
-            held.extend(descendants(os.getpid()))
+            held.extend(bench.left_running())
             for pid in held:
                 os.kill(pid, signal.SIGSTOP)
             begun.set()

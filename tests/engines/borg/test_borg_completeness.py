@@ -18,7 +18,6 @@ from owui_vault.engines import borg_gate
 from owui_vault.model import Label, Outcome
 from owui_vault.ports import Call
 from owui_vault.testing.engine_bench import Bench, make_label
-from owui_vault.testing.processes import descendants
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +47,7 @@ def test_killed_at_random_moments_while_a_file_vanishes(
         os.utime(victim, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
         _store_and_die(engine.store, tree, make_label(number + 1), bench.call(), seed.uniform(0.3, 2.5))
         assert not [each for each in bench.engine.snapshots(bench.call()) if each.is_restore_point]
-    assert descendants(os.getpid()) == []
+    assert bench.left_running() == set()
     assert bench.engine.verify(bench.call()) == ()
 
 
