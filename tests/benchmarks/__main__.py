@@ -199,9 +199,9 @@ other engines and sizes.
 
 A snapshot costs more than the bare engine by what makes it one: the interpreter and its libraries (0.3 s), one
 listing of the repository (restic derives its key anew for it, 0.5 s), the proof of the instant, SQLite's quick
-check and a hash of each database, the look at every vector index, the manifest. A restore costs two more calls of
-the engine and a hash of everything that came back. Much of this is the same for any amount of data, so the ratios are
-better for more of it.
+check and a hash of each database, the look at every vector index, the manifest. A restore costs one listing more,
+where the snapshot was not stored from this machine a look at all of its paths, and a hash of everything that came back.
+Much of this is the same for any amount of data, so the ratios are better for more of it.
 
 The command holds 60 MB at most. The helper that captures holds 25 MB and about 1 kB for each file of the instance: it
 stays below 80 MB up to some 50,000 files.
