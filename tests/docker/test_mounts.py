@@ -36,13 +36,19 @@ def volumes() -> Iterator[Callable[[str], str]]:
     """`volumes("x")`: the name of a volume that is gone after the test."""
     made: list[str] = []
 
+    def remove(name: str) -> None:
+        for each in docker("ps", "--all", "--quiet", "--filter", f"volume={name}").split():
+            docker("rm", "--force", each)  # it would keep the volume, and its data would be there the next time
+        docker("volume", "rm", "--force", name)
+
     def build(name: str) -> str:
+        remove(name)
         made.append(name)
         return name
 
     yield build
     for name in made:
-        docker("volume", "rm", "--force", name, check=False)
+        remove(name)
 
 
 def inspected(name: str, tmp_path: Path):
