@@ -66,12 +66,14 @@ class Bench:
         else:
             self._put_file(name, mark, link=link, fenced=fenced, unsettled=unsettled)
 
-    def _put_file(self, name: str, mark: Mark, *, link: bool, fenced: bool, unsettled: bool) -> None:
+    def _put_file(  # noqa: PLR0913  one entry, and four ways in which files are put
+        self, name: str, mark: Mark, *, link: bool, fenced: bool, unsettled: bool, moving: bool = False
+    ) -> None:
         self.forget(name)  # what is no longer known must not stay: nobody would ever take it out of the stage
         try:
             if link and self._link(name, mark, fenced):
                 return
-            self.copy(self.job.locate(name), name, mark, fenced=fenced)
+            self.copy(self.job.locate(name), name, mark, fenced=fenced, moving=moving)
         except UnreadableError:
             self.unreadable.add(name)
             return
@@ -84,14 +86,7 @@ class Bench:
 
     def put_as_met(self, name: str, mark: Mark) -> None:
         """Copy a file that does not hold still for as long as that takes. Raises what `put` does."""
-        self.forget(name)
-        try:
-            self.copy(self.job.locate(name), name, mark, moving=True)
-        except UnreadableError:
-            self.unreadable.add(name)
-            return
-        self.unreadable.discard(name)
-        self.copies[name] = mark._replace(ctime_ns=-1)  # never good for another attempt
+        self._put_file(name, mark, link=False, fenced=False, unsettled=True, moving=True)
 
     def _link(self, name: str, mark: Mark, fenced: bool) -> bool:
         real = self.job.locate(name)

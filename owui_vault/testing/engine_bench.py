@@ -45,9 +45,8 @@ class Bench:
 
     engine: Engine
     folder: Path
-    beside: frozenset[int] = field(
-        default_factory=lambda: frozenset(descendants(os.getpid()))
-    )  # servers of other tests
+    # Servers of other tests, which are there all the time.
+    beside: frozenset[int] = field(default_factory=lambda: frozenset(descendants(os.getpid())))
 
     def left_running(self) -> set[int]:
         """Processes of ours that were not there before, and should not be there any more."""
