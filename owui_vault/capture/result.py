@@ -19,6 +19,7 @@ from owui_vault.model import DatabaseRecord, FileRecord
 
 OK = "ok"
 TORN = "torn"
+_LOW_PRIORITY = 10  # nice's own default; of this thread alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,7 @@ def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: 
     """Bring the database copies to rest, check them, and say what there is of the `databases` that were planned."""
     coarse = bool(answer["coarse"])
     found = [each for each in parts(answer, "databases") if _is_ours(tree, str(each["name"]))]
-    with ThreadPoolExecutor(thread_name_prefix="check") as pool:
+    with ThreadPoolExecutor(thread_name_prefix="check", initializer=_after_you) as pool:
         records = tuple(pool.map(lambda each: _database_record(each, tree, coarse, cancel), found))
     vectors = tuple(
         FileRecord(path=str(each["name"]), size_bytes=whole(each, "size"), sha256=str(each["sha256"]))
@@ -81,6 +82,12 @@ def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: 
     )
 
 
+def _after_you() -> None:
+    """Leave the processor to the application: nobody waits for this thread, and it may be making up for our pin."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
+
+
 def with_torn(contents: Contents, names: Sequence[str]) -> Contents:
     """The same, where the check says of these databases that they may hold half a transaction, whatever else holds."""
     records = (
@@ -99,7 +106,7 @@ def _database_record(found: Answer, tree: Path, coarse: bool, cancel: threading.
     name = str(found["name"])
     place = str(tree / name)
     complaint = _recover(place)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash") as pool:
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash", initializer=_after_you) as pool:
         hashing = pool.submit(sha256_of, place)  # beside the check: both let other threads run while they work
         check = complaint or check_copy(place, cancel)
         if cancel.is_set():

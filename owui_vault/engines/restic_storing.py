@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -25,6 +26,7 @@ from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
 
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
+_SHORT_ID = 8
 _RETRY_SECONDS = 1.0
 _NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
 
@@ -84,15 +86,26 @@ def _merged(found: Iterable[SkippedFile]) -> tuple[SkippedFile, ...]:
 
 def _stored(restic: Restic, summary: Summary, label: Label) -> Snapshot:
     """The snapshot just made."""
-    engine_id = summary.snapshot_id
+    engine_id = _full_id(restic, summary.snapshot_id)
     if _FULL_ID.fullmatch(engine_id):
         size = summary.read_bytes
         return Snapshot(engine_id=engine_id, name=engine_id[:8], time=label.instant, label=label, size_bytes=size)
-    # restic < 0.17 tells the first eight characters only
     found = [each for each in as_labelled(restic) if each.engine_id.startswith(engine_id) and each.label == label]
     if len(found) != 1:
         raise EngineError(f"snapshot {engine_id} was just stored in {restic.shown}, but is not listed", engine=ENGINE)
     return found[0]
+
+
+def _full_id(restic: Restic, told: str) -> str:
+    """restic < 0.17 tells the first eight characters only. The rest is the name of a file, or must be asked for."""
+    folder = restic.location.folder
+    if folder is None or len(told) != _SHORT_ID:
+        return told
+    try:
+        found = [name for name in os.listdir(folder / "snapshots") if name.startswith(told)]
+    except OSError:
+        return told
+    return found[0] if len(found) == 1 else told
 
 
 def _finished(restic: Restic, summary: Summary, label: Label, *, lacking: bool) -> Snapshot:

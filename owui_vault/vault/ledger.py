@@ -26,10 +26,15 @@ def learn_ledger(parts: Parts, surveyed: Surveyed, watch: Watch) -> bool:
 
 def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) -> None:
     """The same, where this machine knows of no ledger at all. A snapshot does not fail for it."""
-    if parts.state.has_ledger(parts.series()):
+    series = parts.series()
+    if parts.state.has_ledger(series):
+        return
+    everywhere = len(surveyed) == len(parts.repositories)
+    if everywhere and not any(each.error or each.series(series) for each in surveyed):
+        parts.state.learn_ledger(series, ())  # a series that begins here: there is nothing to be learned later either
         return
     for each in surveyed:
-        if each.error or not each.series(parts.series()):
+        if each.error or not each.series(series):
             continue
         try:
             learn_ledger(parts, each, watch)

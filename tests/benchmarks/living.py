@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import itertools
+import os
 import subprocess
 import sys
 import time
@@ -135,6 +136,7 @@ def effect(place: Place, times: int) -> Table:
     )
     for rate in (200.0, 0.0):
         with_us, without = [], []
+        os.sync()  # what earlier cases wrote is still on its way to the disk, and a commit would wait for that as well
         with writing(place, "chat", rate) as writer:
             made = vault(place)
             for _ in range(times):

@@ -69,3 +69,29 @@ def test_manifests_that_cannot_be_read_are_passed_over(
     monkeypatch.setattr("owui_vault.vault.documents.MANIFEST_FORMAT", 0)
     shutil.rmtree(tmp_path / "state")
     assert verified not in kept(a_vault(tmp_path))
+
+
+def test_a_repository_that_was_not_asked_is_learned_from_later(tmp_path: Path, verified: str) -> None:
+    shutil.rmtree(tmp_path / "state")
+    old, new = (
+        Repository(name, DirectoryEngine(tmp_path / folder, Secret("x")), RetentionPolicy(last=1))
+        for name, folder in (("nas", "repository"), ("new", "new"))
+    )
+    vault = Vault(DataDirectory(tmp_path / "data"), [old, new], state_dir=tmp_path / "state")
+    vault.initialize()
+    vault.snapshot(to="new")  # its series begins there, and that says nothing of the other's
+    report = vault.snapshot()
+    assert report.manifest
+    assert verified in {each.snapshot for each in report.manifest.ledger}
+
+
+def test_a_series_that_begins_has_nothing_to_be_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_small_instance(tmp_path / "data")
+    vault = a_vault(tmp_path)
+    vault.initialize()
+    vault.snapshot()
+    asked: list[str] = []
+    fetch = DirectoryEngine.fetch
+    monkeypatch.setattr(DirectoryEngine, "fetch", lambda *given, **more: asked.append("") or fetch(*given, **more))
+    vault.snapshot()
+    assert not asked
