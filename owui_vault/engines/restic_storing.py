@@ -97,7 +97,7 @@ def _stored(restic: Restic, summary: Summary, label: Label) -> Snapshot:
 
 
 def _full_id(restic: Restic, told: str) -> str:
-    """restic < 0.17 tells the first eight characters only. The rest is the name of a file, or must be asked for."""
+    """Complete an id of which restic < 0.17 tells eight characters only, where the names of snapshots can be seen."""
     folder = restic.location.folder
     if folder is None or len(told) != _SHORT_ID:
         return told

@@ -25,11 +25,12 @@ from owui_vault.errors import (
     RepositoryMissingError,
     RepositoryUnreachableError,
 )
-from owui_vault.model import Outcome, Progress, Secret
+from owui_vault.model import Outcome, Progress, RepositoryInfo, Secret
 from owui_vault.ports import SecretSource
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.processes import arguments_and_environment, descendants
 from owui_vault.testing.trees import assert_same
+from tests.restic_keys import cheapen
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +54,15 @@ class Place:
             program=str(program),
             options=self.options,
         )
+
+
+def initialize(bench: Bench) -> RepositoryInfo:
+    """Make the repository, and give it a key that is derived at once: all servers keep it below the test's folder."""
+    info = bench.engine.initialize(bench.call())
+    if not os.environ.get("SLOW_KEYS"):
+        (config,) = bench.folder.rglob("repository/config")
+        cheapen(config.parent, PASSPHRASE)
+    return info
 
 
 def free_port() -> int:
@@ -161,7 +171,7 @@ def test_a_repository_on_a_server_does_everything(place: Place, restic_program: 
     bench = Bench(engine=place.engine(restic_program), folder=tmp_path)
     with pytest.raises(RepositoryMissingError):
         bench.engine.inspect(bench.call())
-    info = bench.engine.initialize(bench.call())
+    info = initialize(bench)
     assert PASSWORD not in info.location
     first, second = bench.store(1), bench.store(2)
     assert second.added_bytes < first.added_bytes / 10
@@ -197,7 +207,7 @@ def test_the_password_of_the_server_is_in_no_argument_and_no_environment(
     rest_place: Place, restic_program: Path, tmp_path: Path
 ) -> None:
     bench = Bench(engine=rest_place.engine(restic_program), folder=tmp_path)
-    bench.engine.initialize(bench.call())
+    initialize(bench)
     seen: set[bytes] = set()
 
     def look(event: Progress) -> None:
@@ -214,7 +224,7 @@ def test_a_server_that_goes_away_is_given_up(rest_server: Path, restic_program: 
     (tmp_path / "server").mkdir()
     with rest(tmp_path / "server", rest_server) as place:
         bench = Bench(engine=place.engine(restic_program), folder=tmp_path)
-        bench.engine.initialize(bench.call())
+        initialize(bench)
         bench.build()
     started = time.monotonic()
     for ask in (
@@ -232,7 +242,7 @@ def test_a_server_that_dies_in_mid_store_is_given_up(rest_server: Path, restic_p
     server_folder = tmp_path / "server"
     with rest(server_folder, rest_server) as place:
         bench = Bench(engine=place.engine(restic_program), folder=tmp_path)
-        bench.engine.initialize(bench.call())
+        initialize(bench)
         bench.big(150_000_000)
         servers = [pid for pid in descendants(os.getpid()) if b"htpasswd" in b"".join(arguments_and_environment(pid))]
 
@@ -253,7 +263,7 @@ def test_an_append_only_server_refuses_and_we_notice(rest_server: Path, restic_p
     folder.mkdir()
     with rest(folder, rest_server, "--append-only") as place:
         bench = Bench(engine=place.engine(restic_program), folder=tmp_path)
-        bench.engine.initialize(bench.call())
+        initialize(bench)
         stored = bench.store(1).snapshot
         bench.store(2)
         slow = bench.engine.inspect(bench.call()).engine_version.startswith("0.14")  # tries for 44 s
@@ -296,7 +306,7 @@ def test_a_stale_lock_of_ours_on_a_server_is_removed_unless_others_would_go_with
     rest_place: Place, restic_program: Path, tmp_path: Path, others: bool
 ) -> None:
     bench = Bench(engine=rest_place.engine(restic_program), folder=tmp_path)
-    bench.engine.initialize(bench.call())
+    initialize(bench)
     first = bench.store(1).snapshot
     shutil.rmtree(bench.tree)
     bench.big(100_000_000)
