@@ -49,12 +49,13 @@ def find_program(program: str) -> tuple[str, ...]:
     """The command that starts borg.
 
     `borg` is that of this Python environment (the extra `owui-vault[borg]`) where there is one, since whoever installed
-    it wants it, else the one on PATH. Any other name or path is that very program.
+    it wants it, else the one on PATH. Any other name or path is that very program, seen from where this process
+    works: borg is run elsewhere.
     """
     if program == ENGINE and _installed_version():
         # -P: else `-m` looks for modules in the working directory first, and that is the tree to be stored.
         return (sys.executable, "-P", "-m", "borg")
-    return (program,)
+    return (str(Path(program).absolute()) if "/" in program else program,)
 
 
 def _installed_version() -> str:

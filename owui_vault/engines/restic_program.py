@@ -111,7 +111,7 @@ class Restic:
             raise ProgramMissingError(
                 f"{program} is not installed", hint="Install restic 0.14 or newer, or name its full path."
             )
-        return found
+        return str(Path(found).absolute())  # restic is run in the stage, from where a relative path leads elsewhere
 
     def _base(self, passphrase: int, location: int) -> list[str]:
         files = ("--password-file", f"/dev/fd/{passphrase}", "--repository-file", f"/dev/fd/{location}")

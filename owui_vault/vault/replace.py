@@ -171,8 +171,9 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> None:
     target = private_directory(aside.incoming_folder(plan.data_dir))
     entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), watch)
     paths = paths_of(plan.components, (entry.path for entry in entries))
-    watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-    patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
+    if paths:  # of components that hold nothing there is nothing to fetch, and no path at all would mean everything
+        watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
+        patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", watch)
     if Component.DATABASE in plan.components and plan.app_data_dir != plan.manifest.application.data_dir:

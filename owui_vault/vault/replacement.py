@@ -74,6 +74,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
         free_bytes=free_bytes(data_dir),
         app_data_dir=_seen_at(data_dir, manifest, around, sight),
         warnings=(
+            *found.warnings,
             *_warnings(manifest, components, application, sight),
             *_link_warnings(data_dir, exchanged),
             *key.warnings,

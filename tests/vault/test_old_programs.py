@@ -52,3 +52,21 @@ def test_a_program_that_was_replaced_by_an_old_one_costs_no_outage(tmp_path: Pat
     with pytest.raises(ProgramMissingError, match=r"0\.12\.1|1\.1\.17"):
         vault.snapshot(quiesce=Quiesce.STOP)
     assert quiescer.instance.read().sleeps == 0
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_a_relative_program_is_the_one_of_the_callers_directory(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engines are run in the stage, where the same path leads to nothing, or to what lies among the data."""
+    make_small_instance(tmp_path / "data")
+    (tmp_path / "tools").mkdir()
+    program = tmp_path / "tools" / name
+    program.write_text(f'#!/bin/sh\nexec {name} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    engine = an_engine(name, tmp_path, f"tools/{name}")
+    vault = Vault(DataDirectory(tmp_path / "data"), [Repository("one", engine)], state_dir=tmp_path / "state")
+    vault.initialize()
+    stored = vault.snapshot()
+    assert vault.restore(stored.id, tmp_path / "copy").manifest.id == stored.id

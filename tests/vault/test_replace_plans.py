@@ -14,17 +14,22 @@ from pathlib import Path
 import pytest
 from owui_vault import (
     Component,
+    DataDirectory,
     Deadline,
     InstanceNotFoundError,
     InstanceState,
     Quiesce,
+    Repository,
     RestoreError,
     ResumeError,
     RollbackError,
+    Secret,
     StalePlanError,
+    Vault,
     WrongInstanceError,
 )
 from owui_vault.ports import Event, Observation
+from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
 from owui_vault.vault import cutover, renames
@@ -330,6 +335,21 @@ class Failing(FakeQuiescer):
             if self.again:
                 self.instance.set(InstanceState.RUNNING)
         return super().observe()
+
+
+def test_a_plan_says_that_its_snapshot_is_not_from_the_first_repository(house: House) -> None:
+    empty = Repository("empty", DirectoryEngine(house.folder / "empty", Secret("x")))
+    full = Repository("one", DirectoryEngine(house.folder / "repository", Secret("x")))
+    vault = Vault(
+        DataDirectory(house.data_dir),
+        [empty, full],
+        quiescer=house.quiescer,
+        application=house.application,
+        state_dir=house.folder / "state",
+    )
+    vault.initialize("empty")
+    assert "repository 'empty' was passed over" in vault.plan_replacement("latest").warnings[0]
+    assert not [each for each in vault.plan_replacement(house.snapshot).warnings if "passed over" in each]
 
 
 @dataclass
