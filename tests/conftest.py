@@ -143,14 +143,19 @@ def cheap_restic_keys() -> Iterator[None]:
     if os.environ.get("SLOW_KEYS"):
         yield
         return
-    initialize = ResticEngine.initialize
+    initialize, inspect = ResticEngine.initialize, ResticEngine.inspect
 
     def and_cheapen(engine: ResticEngine, call: Call) -> RepositoryInfo:
-        info = initialize(engine, call)
         access = engine._access
-        if access.location.folder is not None:
-            cheapen(access.location.folder, call.secrets.of(access.passphrase))
-        return info
+
+        def look(call: Call) -> RepositoryInfo:  # the last thing `initialize` does
+            if access.location.folder is not None:
+                cheapen(access.location.folder, call.secrets.of(access.passphrase))
+            return inspect(engine, call)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "inspect", look, raising=True)
+            return initialize(engine, call)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ResticEngine, "initialize", and_cheapen)

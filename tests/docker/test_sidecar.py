@@ -19,7 +19,7 @@ from tests.docker.conftest import broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
 EXAMPLE = ROOT / "examples" / "compose"
-BASE, PROXY = "owui-vault-test-base", "owui-vault-test-haproxy"
+BASE, PROXY, SIDECAR = "owui-vault-test-base", "owui-vault-test-haproxy", "owui-vault-test-sidecar"
 # What stands for debian:bookworm-slim where there is no image registry: ours, with this machine's way to packages.
 BASE_FILE = """\
 FROM owui-vault-test
@@ -139,6 +139,7 @@ def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path
     os.chown(found.data(), owner, owner)
     try:
         found.run("build", "--quiet", "backup")
+        docker("tag", f"{name}-backup", SIDECAR)  # so that the next test finds the layers: Compose removes its own name
         found.run("up", "--detach")
         assert until((found.data() / "uploads").is_dir)
         yield found
