@@ -26,6 +26,7 @@ def gather(bench: Bench, raw: RawCopies, until: float) -> tuple[Instant, list[st
     Answers names that could not be copied whole besides.
     """
     databases = classify(bench.job)
+    bench.fences.forbidden = set()  # those of an earlier attempt are pinned no more
     torn: list[str] = []
     pins: list[Pin] = []
     try:
@@ -47,12 +48,12 @@ def gather(bench: Bench, raw: RawCopies, until: float) -> tuple[Instant, list[st
 
 def _pin(database: Database, pins: list[Pin], bench: Bench) -> bool:
     pin = Pin(database)
-    bench.fences.forbidden |= pin.inodes()
     try:
         pin.hold()
     except AttemptFailedError:
         pin.release()
         return False
+    bench.fences.forbidden |= pin.inodes()
     pins.append(pin)
     return True
 

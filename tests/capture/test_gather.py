@@ -1,0 +1,249 @@
+"""What is stored without proof: every database and every file that can be had, whatever gets in the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.capture import gather as gathering
+from owui_vault.capture.databases import RawCopies
+from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.helper import Helper, job_from
+from owui_vault.capture.pin import Pin
+from owui_vault.capture.settle import Fences
+
+WEBUI, CHROMA = "webui.db", "vector_db/chroma.sqlite3"
+INDEX = "vector_db/segment/header.bin"
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
+GATHER = {"do": "gather", "seconds": 0.0}
+FINISH = {"do": "finish", "seconds": 10}
+HOLDS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=5")
+connection.execute("BEGIN " + sys.argv[2])
+connection.execute("UPDATE filling SET b = zeroblob(3000)")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def make_helper(site: Any) -> Callable[[], Helper]:
+    """`make_helper()`: the child's deeds on this site, prepared, in this process."""
+
+    def make() -> Helper:
+        nothing: dict[str, object] = {key: [] for key in ("links", "mounted", "exclude", "include", "processes")}
+        places = {"data_dir": str(site.data), "work_dir": str(site.work), "databases": [WEBUI, CHROMA]}
+        limits = {"write_once": ["uploads"], "reserve_bytes": 0, "wal_growth_bytes": 1 << 30}
+        helper = Helper(job_from({"job": {**nothing, **places, **limits}}))
+        helper.obey({"do": "prepare", "seconds": 10})
+        return helper
+
+    return make
+
+
+@contextmanager
+def in_a_transaction(path: Path, kind: str) -> Iterator[None]:
+    command = [sys.executable, "-c", HOLDS, str(path), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        try:
+            yield
+        finally:
+            child.kill()
+
+
+def rows(helper: Helper, statement: str) -> list[Any]:
+    """Ask a copy of the application's database; what lies beside it is taken into account."""
+    with closing(sqlite3.connect(helper.bench.place(WEBUI))) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def held_here(path: Path) -> list[str]:
+    """Which descriptors of a database and its companions this process has."""
+    folder = Path("/proc/self/fd")
+    links = [str(each.readlink()) for each in folder.iterdir() if each.is_symlink()]
+    return sorted(link for link in links if link.startswith(str(path)))
+
+
+def never_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application's database changes during each copy of it that must be whole."""
+    take = RawCopies.take
+
+    def refuse(self: RawCopies, database: Any, mark: Any, *, once: bool = False) -> None:
+        if database.name == WEBUI and not once:
+            raise SourceChangedError(WEBUI)
+        take(self, database, mark, once=once)
+
+    monkeypatch.setattr(RawCopies, "take", refuse)
+
+
+def test_a_pin_does_not_outlive_a_gathering_that_failed(site: Any, make_helper: Callable[[], Helper]) -> None:
+    """The log of the application would grow for as long as it is held."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+    helper.obey(GATHER)
+    assert held_here(site.data / WEBUI) != []
+    shutil.rmtree(site.data / "vector_db")
+    (site.data / "vector_db").write_text("no directory any more")
+    with pytest.raises(AttemptFailedError, match="vector_db is not a directory any more"):
+        helper.obey(GATHER)
+    assert held_here(site.data / WEBUI) == []
+
+
+def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+
+    def fail(_: Pin) -> None:
+        raise AttemptFailedError("webui.db cannot be pinned: database disk image is malformed")
+
+    monkeypatch.setattr(Pin, "hold", fail)
+    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert held_here(site.data / WEBUI) == []
+    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert Path(helper.bench.place(f"{WEBUI}-wal")).stat().st_size > 0
+    assert rows(helper, "SELECT n FROM counter") == [(1,)]
+
+
+def test_a_database_that_was_pinned_before_is_copied_when_its_application_is_gone(
+    site: Any, make_helper: Callable[[], Helper]
+) -> None:
+    """Between an attempt and the gathering; nothing forbids to open it then."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+    helper.obey(ATTEMPT)
+    for writer in site.writers:
+        writer.end()
+    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert rows(helper, "SELECT n FROM counter") == [(1,)]
+
+
+def test_what_never_rests_is_copied_in_one_read_transaction(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.build("delete")
+    helper = make_helper()
+    never_at_rest(monkeypatch)
+    assert helper.obey(GATHER)["torn"] == []
+    found = helper.obey(FINISH)["databases"][0]
+    assert (found["name"], found["mode"], found["pinned"]) == (WEBUI, "delete", False)
+    assert found["changed_ns"] == (site.data / WEBUI).stat().st_mtime_ns
+    assert rows(helper, "PRAGMA quick_check") == [("ok",)]
+    assert rows(helper, "SELECT count(*) FROM filling") == [(200,)]
+
+
+def test_the_vectors_are_never_locked(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.build("delete")
+    locked: list[str] = []
+    monkeypatch.setattr(gathering, "copy_under_lock", lambda real, *_: locked.append(real) or "not asked")
+    helper = make_helper()
+    with in_a_transaction(site.data / CHROMA, "IMMEDIATE"), in_a_transaction(site.data / WEBUI, "IMMEDIATE"):
+        helper.obey(GATHER)
+    assert locked == [str(site.data / WEBUI)]
+
+
+def test_a_writer_that_lets_nobody_read_gets_its_database_copied_as_it_is(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torn, and with the journal: rolling back by it is what a restart would do."""
+    site.build("delete")
+    helper = make_helper()
+    monkeypatch.setattr(gathering, "_LONGEST_LOCK_SECONDS", 0.05)
+    with in_a_transaction(site.data / WEBUI, "EXCLUSIVE"):
+        assert helper.obey(GATHER)["torn"] == [WEBUI]
+    assert Path(helper.bench.place(f"{WEBUI}-journal")).stat().st_size > 0
+    assert rows(helper, "SELECT count(*) FROM filling WHERE b = zeroblob(3000)") == [(0,)]
+
+
+@pytest.mark.parametrize(("failures", "copied"), [(1, True), (1000, False)], ids=["at last", "never"])
+def test_a_database_that_changes_at_each_look_is_tried_again(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch, failures: int, copied: bool
+) -> None:
+    site.build("delete")
+    helper = make_helper()
+    monkeypatch.setattr(gathering, "copy_under_lock", lambda *_: "it is locked")
+    left = [failures]
+    take = RawCopies.take
+
+    def change(self: RawCopies, database: Any, mark: Any, *, once: bool = False) -> None:
+        if database.name == WEBUI:
+            left[0] -= once
+            if left[0] >= 0 or not once:
+                raise SourceChangedError(WEBUI)
+        take(self, database, mark, once=once)
+
+    monkeypatch.setattr(RawCopies, "take", change)
+    assert helper.obey(GATHER)["torn"] == [WEBUI]
+    assert Path(helper.bench.place(WEBUI)).exists() == copied
+
+
+@pytest.mark.parametrize(("times", "copied"), [(4, True), (5, True), (7, True), (100, False)])
+def test_a_file_replaced_at_each_look_is_tried_again(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch, times: int, copied: bool
+) -> None:
+    """After four the fifth look is whole; later ones take what there is, and somewhere it ends."""
+    site.build("delete")
+    path = site.data / INDEX
+    helper = make_helper()
+    looks = [0]
+    opened = Fences.open
+
+    def replace(self: Fences, real: str, mark: Any, name: str) -> int:
+        if name == INDEX:
+            looks[0] += 1
+            if looks[0] <= times:
+                (site.data.parent / "new").write_bytes(b"%d" % looks[0])
+                (site.data.parent / "new").rename(path)
+        return opened(self, real, mark, name)
+
+    path.write_bytes(b"something new")
+    monkeypatch.setattr(Fences, "open", replace)
+    assert helper.obey(GATHER)["torn"] == ([] if times < 5 else [INDEX])
+    copy = Path(helper.bench.place(INDEX))
+    assert (copy.read_bytes() if copied else copy.exists()) == (b"%d" % times if copied else False)
+    assert looks[0] == min(times + 1, 10)
+
+
+@pytest.mark.parametrize("look", [1, 5])
+def test_a_file_that_is_deleted_meanwhile_is_named_and_leaves_nothing(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    site.build("delete")
+    path = site.data / INDEX
+    helper = make_helper()
+    looks = [0]
+    opened = Fences.open
+
+    def delete(self: Fences, real: str, mark: Any, name: str) -> int:
+        if name == INDEX:
+            looks[0] += 1
+            path.write_bytes(b"%d" % looks[0] * looks[0])
+            os.utime(path, ns=(looks[0], looks[0]))
+            if looks[0] == look:
+                path.unlink()
+        return opened(self, real, mark, name)
+
+    path.write_bytes(b"something new")
+    monkeypatch.setattr(Fences, "open", delete)
+    assert helper.obey(GATHER)["torn"] == [INDEX]
+    assert looks[0] == look
+    assert not Path(helper.bench.place(INDEX)).exists()
