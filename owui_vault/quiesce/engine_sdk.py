@@ -31,13 +31,13 @@ def open_engine(address: str) -> Iterator[APIClient]:
     try:
         client = docker.APIClient(base_url=address, version="auto", timeout=_HTTP_SECONDS)
     except (docker.errors.DockerException, OSError) as error:
-        raise no_answer(address, error) from error
+        raise (_refused(error) if _forbids(error.__cause__) else no_answer(address, error)) from error
     try:
         yield client
+    except docker.errors.DockerException as error:  # first: the SDK's answers with an error are RequestExceptions too
+        raise _refused(error) from error
     except RequestException as error:
         raise no_answer(address, error) from error
-    except docker.errors.DockerException as error:
-        raise QuiesceError(f"the engine refused: {error}", hint=FORBIDDEN_HINT if _forbids(error) else "") from error
     finally:
         client.close()
 
@@ -89,7 +89,12 @@ def _attempt(call: Callable[[], object]) -> str:
     return ""
 
 
-def _forbids(error: Exception) -> bool:
+def _refused(error: Exception) -> QuiesceError:
+    forbidden = _forbids(error) or _forbids(error.__cause__)
+    return QuiesceError(f"the engine refused: {error}", hint=FORBIDDEN_HINT if forbidden else "")
+
+
+def _forbids(error: BaseException | None) -> bool:
     return getattr(error, "status_code", None) == 403
 
 

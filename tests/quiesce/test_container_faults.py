@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socketserver
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from owui_vault.model import InstanceState, Quiesce
 from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.quiesce.container_rescue import ContainerRescue, Target
 from owui_vault.quiesce.container_state import parse
-from owui_vault.quiesce.engine_http import HttpEngine
+from owui_vault.quiesce.engine_http import HttpEngine, no_answer
+from owui_vault.quiesce.engine_mark import engine_mark
+from owui_vault.quiesce.rescue import main
 from owui_vault.system import procfs
 from owui_vault.testing.quiescer_suite import soon
 
@@ -23,19 +27,31 @@ EFFECTS = {"pause": "paused", "unpause": "running", "stop": "exited", "start": "
 
 
 class StandIn:
-    """One container, `box`. `broken` maps a verb to how many of its next calls fail without an effect."""
+    """A container, `box`, and others by name. `broken` maps a verb to how many of its next calls fail in vain."""
 
     def __init__(self, folder: Path) -> None:
-        self.status = "running"
+        self.statuses = {"box": "running"}
+        self.ends: dict[str, str] = {}  # how a container ends just before it would be paused: exited, removed
         self.starts = 1
         self.health = "healthy"
         self.broken: dict[str, int] = {}
+        self.silent = 0  # how many of the next deeds are done, and the connection closed without an answer
+        self.leaves = False  # once it has told about a container, it is away
+        self.version = b'{"ApiVersion": "1.41"}'
         self.answer: bytes | None = None  # instead of an inspection
         self.forbidden: set[str] = set()  # ends of paths that a proxy before it does not let through
         self.calls: list[str] = []
         self.socket = folder / "engine.sock"
         self.server: socketserver.ThreadingUnixStreamServer | None = None
         self.up()
+
+    @property
+    def status(self) -> str:
+        return self.statuses["box"]
+
+    @status.setter
+    def status(self, status: str) -> None:
+        self.statuses["box"] = status
 
     @property
     def address(self) -> str:
@@ -52,35 +68,52 @@ class StandIn:
         self.server.shutdown()
         self.server.server_close()
 
-    def inspection(self) -> bytes:
+    def inspection(self, name: str) -> bytes:
+        status = self.statuses[name]
         state = {
-            "Status": self.status,
-            "Running": self.status in ("running", "paused"),
-            "Paused": self.status == "paused",
-            "Restarting": self.status == "restarting",
+            "Status": status,
+            "Running": status in ("running", "paused"),
+            "Paused": status == "paused",
+            "Restarting": status == "restarting",
             "StartedAt": f"start {self.starts}",
             "Health": {"Status": self.health},
             "Pid": 1,  # not inside that container: a virtual machine's engine has pids of its own
         }
         check = {"Interval": 10_000_000, "Timeout": 10_000_000, "Retries": 1}
-        return json.dumps({"Id": "box", "Name": "/box", "State": state, "Config": {"Healthcheck": check}}).encode()
+        return json.dumps({"Id": name, "Name": f"/{name}", "State": state, "Config": {"Healthcheck": check}}).encode()
 
     def forbids(self, path: str) -> bool:
         return path.partition("?")[0].endswith(tuple(self.forbidden))
 
-    def answer_to(self, verb: str) -> tuple[int, bytes]:
+    def tell(self, path: str) -> tuple[int, bytes]:
+        if self.forbids(path):
+            return 403, b"<html>Forbidden</html>"
+        if "/version" in path:
+            return 200, self.version
+        name = path.split("/")[-2]
+        if self.statuses.get(name, "removed") == "removed":
+            return 404, b'{"message": "no such container"}'
+        if self.leaves:
+            self.leaves = False
+            self.down()
+        return (200, self.inspection(name)) if self.answer is None else (500, self.answer)
+
+    def answer_to(self, name: str, verb: str) -> tuple[int, bytes]:
         if verb in self.forbidden:
             return 403, b"<html>Forbidden</html>"
-        return (204, b"") if self.do(verb) else (500, b'{"message": "unable to freeze"}')
+        return (204, b"") if self.do(name, verb) else (500, b'{"message": "unable to freeze"}')
 
-    def do(self, verb: str) -> bool:
+    def do(self, name: str, verb: str) -> bool:
         self.calls.append(verb)
         left = self.broken.get(verb, 0)
         self.broken[verb] = max(0, left - 1)
         if left:
             return False
+        if verb == "pause" and name in self.ends:
+            self.statuses[name] = self.ends[name]
+            return False
         self.starts += verb == "start"
-        self.status = EFFECTS[verb]
+        self.statuses[name] = EFFECTS[verb]
         return True
 
 
@@ -99,24 +132,23 @@ def _handler(engine: StandIn) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def do_GET(self) -> None:
-            if engine.forbids(self.path):
-                self.reply(403, b"<html>Forbidden</html>")
-            elif "/version" in self.path:
-                self.reply(200, b'{"ApiVersion": "1.41"}')
-            elif self.path.endswith("/box/json"):
-                self.reply(200, engine.inspection()) if engine.answer is None else self.reply(500, engine.answer)
-            else:
-                self.reply(404, b'{"message": "no such container"}')
+            self.reply(*engine.tell(self.path))
 
         def do_POST(self) -> None:
-            verb = self.path.partition("?")[0].rpartition("/")[2]
-            self.reply(*engine.answer_to(verb))
+            name, verb = self.path.partition("?")[0].split("/")[-2:]
+            answer = engine.answer_to(name, verb)
+            if engine.silent:
+                engine.silent -= 1
+            else:
+                self.reply(*answer)
 
     return Handler
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[StandIn]:
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    # Whoever listens counts as the engine, so that engines which come and go elsewhere on the machine do not.
+    monkeypatch.setattr("owui_vault.quiesce.engine_mark._DAEMON", procfs.name_of(os.getpid()))
     stand_in = StandIn(tmp_path)
     yield stand_in
     stand_in.down()
@@ -305,3 +337,145 @@ def test_an_engine_far_away_that_may_have_ended_a_paused_container_is_told(engin
         rescue(engine).run(soon())
     assert "docker start box" in caught.value.hint
     assert engine.calls == []
+
+
+@pytest.mark.parametrize(("ending", "told"), [("exited", "stopped"), ("removed", "removed")])
+def test_a_container_that_ends_just_before_its_pause_is_told_and_not_started(engine, quiescer, ending, told):
+    engine.ends["box"] = ending
+    with pytest.raises(ResumeError, match=f"container box is {ending}") as caught:
+        quiescer.quiesce(Quiesce.PAUSE, soon())
+    assert f"was {told} while it was to be made quiet" in str(caught.value.__context__)
+    assert engine.calls == ["pause"]
+
+
+@pytest.mark.parametrize("ending", ["exited", "removed"])
+def test_a_helper_that_ends_just_before_its_pause_is_left_out(engine, ending):
+    engine.statuses["helper"] = "running"
+    engine.ends["helper"] = ending
+    quiescer = ContainerQuiescer("box", "helper", engine=engine.address)
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    quiescer.confirm(Quiesce.PAUSE, quiescer.observe())
+    quiescer.resume(Quiesce.PAUSE, soon())
+    assert engine.statuses == {"box": "running", "helper": ending}
+    assert engine.calls == ["pause", "pause", "unpause"]
+
+
+def test_one_that_was_started_anew_and_paused_again_is_not_the_one_we_paused(engine, quiescer):
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    since = quiescer.observe()
+    quiescer.confirm(Quiesce.PAUSE, since)
+    engine.starts += 1
+    with pytest.raises(QuiesceError, match="container box was started anew"):
+        quiescer.confirm(Quiesce.PAUSE, since)
+
+
+@pytest.mark.parametrize(("mode", "status"), [(Quiesce.PAUSE, "paused"), (Quiesce.STOP, "exited")])
+def test_what_an_earlier_run_left_quiet_is_brought_back_by_the_next(engine, quiescer, mode, status):
+    engine.status = status
+    quiescer.resume(mode, soon())
+    assert engine.status == "running"
+
+
+@pytest.mark.parametrize(("mode", "status"), [(Quiesce.PAUSE, "exited"), (Quiesce.STOP, "paused")])
+def test_what_is_quiet_in_another_way_is_left_as_it_is(engine, quiescer, mode, status):
+    engine.status = status
+    quiescer.resume(mode, soon())
+    assert engine.calls == []
+
+
+def test_an_engine_that_goes_away_meanwhile_still_leaves_a_rescue(engine, quiescer):
+    engine.leaves = True
+    command = quiescer.rescue_command(Quiesce.PAUSE)
+    assert "--engine-mark=" in command, "whether it was started anew since cannot be told"
+    assert "--target=box@start 1" in command
+
+
+@pytest.mark.parametrize(("anew", "status"), [(True, "running"), (False, "exited")])
+def test_an_engine_that_goes_away_is_waited_for_to_tell_whether_it_is_another(engine, anew, status):
+    """Another one took the paused container along when it died; the same one means that a person stopped it."""
+    mark = "earlier" if anew else engine_mark(engine.address)
+    engine.status, engine.leaves = "exited", True
+    timer = threading.Timer(0.1, engine.up)
+    timer.start()
+    replace(rescue(engine), mark=mark).run(soon())
+    timer.join()
+    assert engine.status == status
+
+
+def test_an_engine_that_goes_away_and_stays_away_is_told_in_time(engine):
+    engine.status, engine.leaves = "exited", True
+    with pytest.raises(ResumeError, match="no container engine answers"):
+        replace(rescue(engine), mark="earlier").run(soon(0))
+
+
+def test_a_pause_whose_answer_is_lost_is_told_and_undone(engine, quiescer):
+    engine.silent = 1
+    with pytest.raises(QuiesceError, match="no container engine answers"):
+        quiescer.quiesce(Quiesce.PAUSE, soon())
+    assert engine.status == "running"
+    assert engine.calls == ["pause", "unpause"]
+
+
+def test_a_way_back_whose_answer_is_lost_is_not_asked_for_twice(engine, quiescer):
+    quiescer.quiesce(Quiesce.STOP, soon())
+    engine.silent = 1
+    quiescer.resume(Quiesce.STOP, soon())
+    assert engine.status == "running"
+    assert engine.calls == ["stop", "start"]
+
+
+def test_a_proxy_that_forbids_looking_after_the_pause_is_named_and_the_pause_undone(engine, quiescer):
+    """The SDK asks below its version, the rest of us without one: a proxy may let one of them through."""
+    engine.forbidden = {"/v1.41/containers/box/json"}
+    with pytest.raises(QuiesceError, match="the engine refused") as caught:
+        quiescer.quiesce(Quiesce.PAUSE, soon())
+    assert "docs/docker.md" in caught.value.hint
+    assert engine.status == "running"
+    assert engine.calls == ["pause", "unpause"]
+
+
+def test_a_proxy_that_forbids_asking_for_the_version_is_named(engine, quiescer):
+    engine.forbidden = {"/version"}
+    with pytest.raises(QuiesceError, match=r"the engine refused.*Forbidden") as caught:
+        quiescer.quiesce(Quiesce.PAUSE, soon())
+    assert "docs/docker.md" in caught.value.hint
+    assert engine.calls == []
+
+
+def test_what_does_not_talk_like_an_engine_is_asked_nothing_more(engine, quiescer):
+    engine.version = b"[]"
+    with pytest.raises(QuiesceError, match="no container engine answers at unix://"):
+        quiescer.quiesce(Quiesce.PAUSE, soon())
+    assert engine.calls == []
+
+
+def test_a_socket_of_somebody_else_asks_for_the_right_to_it():
+    assert "group that owns the socket" in no_answer("unix:///x", PermissionError("denied")).hint
+    assert "Does the engine run?" in no_answer("unix:///x", FileNotFoundError("nothing there")).hint
+
+
+def down(engine: StandIn, target: str) -> int:
+    """What leading back does: the same command as a rescue, the other way round."""
+    return main(["--down", "container", "stop", f"--engine={engine.address}", f"--target={target}"])
+
+
+def test_down_stops_what_a_rescue_would_start(engine):
+    assert down(engine, "box@start 1") == 0
+    assert engine.status == "exited"
+
+
+@pytest.mark.parametrize(
+    ("status", "target"),
+    [("running", "box@start 0"), ("exited", "box@start 1"), ("running", "nobody@start 1")],
+    ids=["started since", "stopped already", "removed"],
+)
+def test_down_leaves_alone_what_is_not_as_it_was_left(engine, status, target):
+    engine.status = status
+    assert down(engine, target) == 0
+    assert engine.calls == []
+
+
+def test_down_tells_what_does_not_stop(engine, capsys):
+    engine.broken["stop"] = 1
+    assert down(engine, "box@start 1") == 1
+    assert "container box did not stop: unable to freeze" in capsys.readouterr().err
