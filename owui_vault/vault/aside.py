@@ -73,11 +73,20 @@ def demand_no_link(data_dir: Path) -> Path:
 
 
 def _described(path: Path) -> SetAside:
-    match = _NAME.fullmatch(path.name)
-    if match is None:
-        raise ValueError(path)
+    match = _demand_name(path)
     since = datetime.strptime(match["since"], _TIME).replace(tzinfo=UTC)
     return SetAside(path=path, since=since, snapshot=match["snapshot"], size_bytes=sum(_sizes(path)))
+
+
+def _demand_name(path: Path) -> re.Match[str]:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        raise RollbackError(
+            f"{path} is said to hold what was there before, and is no folder of this program's",
+            hint="Nothing was touched. Look who wrote the description beside it, then put the data together by hand"
+            " while Open WebUI is stopped.",
+        )
+    return match
 
 
 def _sizes(path: Path) -> Iterator[int]:
@@ -99,6 +108,7 @@ def newest_aside(data_dir: Path) -> SetAside:
 def finish(data_dir: Path, swap: Swap) -> SetAside:
     """An exchange is complete: its description goes to what it set aside, and the rest of the incoming tree goes."""
     folder = swap.aside.parent
+    _demand_name(folder)
     private_directory(folder)
     if swap.key:
         (swap.new.parent / KEY_NAME).rename(folder / _KEY_THAT_CAME)

@@ -59,7 +59,7 @@ class Hold:
         self._lock_fd = lock_fd
         self._clock = clock
         self._limits = limits or HoldLimits()
-        self._began: float | None = None  # set while it is quiet
+        self._began = 0.0  # of what is quiet now
         self._quiet_seconds = 0.0
         self._remarks = Remarks()
 
@@ -97,7 +97,6 @@ class Hold:
             yield _HeldByNobody(self._quiescer, seen)
             return
         with self._guarded(mode, limit_seconds) as (guardian, renew):
-            self._began = self._clock.monotonic()
             self._quiescer.quiesce(mode, self._deadline(self._becoming_quiet(mode, limit_seconds)))
             guardian.held(limit_seconds - self._already_frozen(mode))
             held = _HeldByUs(self._quiescer, mode, self._quiescer.observe(), guardian, renew)
@@ -132,6 +131,7 @@ class Hold:
             guardian.instruct(command)
 
         try:
+            self._began = self._clock.monotonic()
             yield guardian, renew
         finally:
             self._bring_back(mode, record, guardian)
@@ -157,11 +157,9 @@ class Hold:
             raise interruption
 
     def _count_quiet(self) -> None:
-        if self._began is not None:
-            took = self._clock.monotonic() - self._began
-            self._began = None
-            self._quiet_seconds += took
-            _log.info("%s runs again, quiet for %.3f s", self._quiescer.name, took)
+        took = self._clock.monotonic() - self._began
+        self._quiet_seconds += took
+        _log.info("%s runs again, quiet for %.3f s", self._quiescer.name, took)
 
     def _resume(self, mode: Quiesce) -> None:
         try:
@@ -179,9 +177,7 @@ class Hold:
 
     def _already_frozen(self, mode: Quiesce) -> float:
         """What becoming quiet has used up of the limit."""
-        if mode is Quiesce.STOP or self._began is None:
-            return 0.0
-        return self._clock.monotonic() - self._began
+        return 0.0 if mode is Quiesce.STOP else self._clock.monotonic() - self._began
 
     def _deadline(self, seconds: float) -> Deadline:
         return Deadline(self._clock.monotonic() + seconds, self._clock.monotonic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from owui_vault.errors import CancelledError, ConfigError, RepositoryExistsError, RepositoryMissingError, VaultError
+from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError, VaultError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault.notify import tell_failed
@@ -50,8 +50,6 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
 def _attempt(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
     try:
         return _initialize_one(parts, repository, request)
-    except CancelledError:
-        raise
     except VaultError as error:
         return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
 

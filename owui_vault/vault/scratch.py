@@ -10,7 +10,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.system.files import private_directory
@@ -24,15 +24,12 @@ def scratch(state_root: Path, purpose: str) -> Iterator[Path]:
     """An empty folder of ours alone, gone when the block ends; what dead runs left goes as well."""
     clear_scratch(state_root)
     base = private_directory(state_root / _FOLDER)
-    with _locked(base):  # nobody may take a folder for a dead run's before it has its lock
-        folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
-        lock = _lock(folder)
-    try:
+    with ExitStack() as held:
+        with _locked(base):  # nobody may take a folder for a dead run's before it has its lock
+            folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
+            held.enter_context(_locked(folder))
+        held.callback(remove_tree, folder)
         yield folder
-    finally:
-        remove_tree(folder)
-        if lock is not None:
-            os.close(lock)
 
 
 def clear_scratch(state_root: Path) -> tuple[str, ...]:
@@ -70,8 +67,8 @@ def _lock(folder: Path) -> int | None:
 
 
 @contextmanager
-def _locked(base: Path) -> Iterator[None]:
-    descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -56,9 +56,9 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
     receipt = _stored(parts, repository, captured, _label(manifest, repository, surveyed), watch=watch)
     changed = verify_stage(captured)
     stored = receipt.snapshot
-    if changed and stored.is_restore_point:
+    if changed and stored.label and stored.is_restore_point:
         # A link shares its bytes with the live file: somebody changed an upload that should never change.
-        stored = _made_incomplete(parts, repository, stored, watch)
+        stored = _made_incomplete(parts, repository, stored, stored.label, watch=watch)
     parts.state.remember_stored(folder, manifest.instance, manifest.id)
     took = timedelta(seconds=parts.clock.monotonic() - started)
     _log.info("stored %s in %s: %d bytes added", manifest.id, repository.name, receipt.added_bytes)
@@ -83,15 +83,13 @@ def _stored(parts: Parts, repository: Repository, captured: Captured, label: Lab
         raise
 
 
-def _made_incomplete(parts: Parts, repository: Repository, stored: Snapshot, watch: Watch) -> Snapshot:
+def _made_incomplete(parts: Parts, repository: Repository, stored: Snapshot, label: Label, *, watch: Watch) -> Snapshot:
     """Relabel what was stored as complete and is not. Where that cannot be done it is removed, and the error raised."""
     call = parts.call(repository, watch)
     engine = repository.engine
-    if stored.label is None:
-        return stored
-    label = replace(stored.label, outcome=Outcome.INCOMPLETE)
+    corrected = replace(label, outcome=Outcome.INCOMPLETE)
     try:
-        return patiently(parts, lambda: engine.relabel(stored.engine_id, label, call), watch)
+        return patiently(parts, lambda: engine.relabel(stored.engine_id, corrected, call), watch)
     except CancelledError:
         raise
     except VaultError:
@@ -123,7 +121,7 @@ def _settled(parts: Parts, repository: Repository, watch: Watch) -> list[str]:
     warnings = []
     for each in patiently(parts, lambda: repository.engine.snapshots(call), watch):
         if each.label and each.id in ids and each.is_restore_point:
-            _made_incomplete(parts, repository, each, watch)
+            _made_incomplete(parts, repository, each, each.label, watch=watch)
             warnings.append(
                 f"snapshot {each.id} in {repository.name} is INCOMPLETE: the run that stored it was killed before it"
                 " could look whether its data had stayed as they were"

@@ -10,14 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-from owui_vault.errors import QuiesceError, ResumeError
+from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Quiet
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
 from owui_vault.system.procfs import ProcessIdentity, alive
-from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.testing.fakes import FakeClock, FakeQuiescer
 from owui_vault.testing.quiescer_suite import eventually
+from owui_vault.vault.guarded import guarded_hold
 from owui_vault.vault.hold import Hold, HoldLimits, recover
 from owui_vault.vault.hold_open import hold_quiet
 from owui_vault.vault.journal import Journal
@@ -94,6 +95,15 @@ def test_a_start_of_what_was_stopped_is_noticed(hold, quiescer):
     assert state(quiescer) is InstanceState.RUNNING
 
 
+def test_there_is_nothing_to_renew_for_what_was_stopped_before(hold, quiescer, journal):
+    """Whoever begins a second stop inside the block says so, whoever made the first."""
+    quiescer.instance.set(InstanceState.STOPPED)
+    with hold(Quiesce.STOP, 5.0) as held:
+        held.renew()
+        assert journal.records() == ()
+    assert state(quiescer) is InstanceState.STOPPED
+
+
 def test_a_mode_that_is_not_offered_is_refused(tmp_path, journal):
     quiescer = FakeQuiescer(tmp_path, frozenset({Quiesce.PAUSE}))
     hold = Hold(quiescer, journal, None, SystemClock(), LIMITS)
@@ -161,6 +171,17 @@ def test_a_dead_guardian_can_be_told_nothing(hold, quiescer):
     assert state(quiescer) is InstanceState.RUNNING
 
 
+def test_without_a_guardian_nothing_is_begun(hold, quiescer, journal, monkeypatch):
+    def refuse(_task):
+        raise QuiesceError("the guardian did not start")
+
+    monkeypatch.setattr("owui_vault.vault.hold.Guardian", refuse)
+    with pytest.raises(QuiesceError, match="did not start"), hold(Quiesce.STOP, 5.0):
+        pytest.fail("the block must not run")
+    assert quiescer.instance.read().sleeps == 0
+    assert journal.records() == ()
+
+
 def test_without_its_guardian_nothing_is_believed(hold, quiescer, journal):
     with pytest.raises(QuiesceError, match="killed"), hold(Quiesce.PAUSE, 5.0) as held:
         os.kill(held.guardian.pid, signal.SIGKILL)
@@ -168,6 +189,45 @@ def test_without_its_guardian_nothing_is_believed(hold, quiescer, journal):
         held.confirm()
     assert state(quiescer) is InstanceState.RUNNING
     assert journal.records() == ()
+
+
+def test_whatever_keeps_it_from_coming_back_is_told_as_that(hold, quiescer, monkeypatch):
+    """Callers know by the type that it is down, and how to bring it back from the hint."""
+
+    def vanish(*_):
+        raise InstanceNotFoundError("the engine does not answer", hint="Start the engine.")
+
+    monkeypatch.setattr(quiescer, "resume", vanish)
+    words = "could not be brought back: the engine does not answer"
+    with pytest.raises(ResumeError, match=words) as caught, hold(Quiesce.PAUSE, 5.0):
+        pass
+    assert caught.value.hint == "Start the engine."
+    assert isinstance(caught.value.__cause__, InstanceNotFoundError)
+    assert eventually(lambda: state(quiescer) is InstanceState.RUNNING), "the guardian goes on"
+
+
+def test_a_start_between_the_look_and_the_pause_is_noticed(hold, quiescer, monkeypatch):
+    """What was looked at before says nothing of the one that is paused now."""
+    pause = quiescer.quiesce
+
+    def restarted_and_paused(mode, deadline):
+        quiescer.instance.set(InstanceState.STOPPED)
+        quiescer.instance.set(InstanceState.RUNNING)
+        pause(mode, deadline)
+
+    monkeypatch.setattr(quiescer, "quiesce", restarted_and_paused)
+    with pytest.raises(QuiesceError, match="started anew while it was being paused"), hold(Quiesce.PAUSE, 5.0):
+        pytest.fail("the block must not run")
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+def test_the_time_it_was_quiet_is_added_up(quiescer, journal):
+    clock = FakeClock()
+    hold = Hold(quiescer, journal, None, clock, LIMITS)
+    for seconds in (2, 3):
+        with hold(Quiesce.STOP, 60.0):
+            clock.sleep(seconds)
+    assert hold.quiet_seconds == 5
 
 
 def test_interrupted_while_resuming_it_is_resumed_all_the_same(quiescer, journal):
@@ -315,6 +375,18 @@ def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(parts, quiesc
     with pytest.raises(ZeroDivisionError), hold_quiet(parts, Quiesce.PAUSE, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
         raise ZeroDivisionError
+
+
+def test_a_start_during_an_exchange_is_noticed(parts, quiescer, tmp_path):
+    with (
+        pytest.raises(QuiesceError, match="did not stay quiet"),
+        directory_lock(tmp_path / "data", wait_seconds=0, clock=parts.clock, what="it") as lock,
+        guarded_hold(parts, quiescer, tmp_path / "data", lock)(Quiesce.STOP, 5.0) as held,
+    ):
+        held.confirm()
+        quiescer.instance.set(InstanceState.RUNNING)
+        held.confirm()
+    assert state(quiescer) is InstanceState.RUNNING
 
 
 def test_two_instances_of_one_name_do_not_wake_each_other(tmp_path, small_instance):

@@ -55,12 +55,31 @@ def test_records_come_oldest_first(journal):
     assert journal.records() == tuple(records)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "rescue": 3}', "null"])
+MISSHAPEN = '{"format": 1, "rescue": 3, "steps": [], "details": {}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "rescue": 3}', "null", MISSHAPEN]
+)
 def test_a_record_that_cannot_be_read_is_never_ignored(journal, text):
     record = journal.begin("pause", "a thing", FakeClock())
     journal.path(record).write_text(text)
     with pytest.raises(VaultError, match=record.id):
         journal.records()
+
+
+def test_a_record_that_is_struck_while_others_are_read_is_none(journal, monkeypatch):
+    """The guardian may strike it between our look into the directory and our look at the file."""
+    struck = journal.begin("pause", "a thing", FakeClock())
+    stays = journal.begin("stop", "another", FakeClock())
+    read = Path.read_bytes
+
+    def too_late(path):
+        journal.done(struck)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", too_late)
+    assert journal.records() == (stays,)
 
 
 def test_a_half_written_record_of_a_crash_is_no_record(journal):

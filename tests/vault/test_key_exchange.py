@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,14 @@ def test_without_a_file_nothing_is_done(tmp_path: Path) -> None:
     exchange_key("", *sides(tmp_path))
     undo_key("", *sides(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_somebody_who_is_not_root_gives_no_file_away(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "chown", refuse)
+    exchange_key(key, *sides(tmp_path))
+    assert Path(key).read_bytes() == b"then\xff"
+    assert Path(key).stat().st_mode & 0o777 == 0o640

@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 from owui_vault import (
     BorgEngine,
+    CancelledError,
     Engine,
+    EngineError,
+    Limits,
+    LockHeldError,
+    PruneReport,
     Repository,
     RepositoryDamagedError,
     RepositoryFullError,
+    RepositoryUnreachableError,
     ResticEngine,
     RetentionPolicy,
     Secret,
@@ -21,6 +27,8 @@ from owui_vault import (
 )
 from owui_vault.model import LedgerEntry, Outcome
 from owui_vault.ports import Call
+from owui_vault.system.clock import SystemClock
+from owui_vault.system.lock import directory_lock
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.engine_bench import make_label
 from owui_vault.testing.faulty_engine import FaultyEngine
@@ -40,14 +48,14 @@ class Place:
     calls: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.vault = self.vault_on(FaultyEngine(self.engine, self._fault))
+        self.vault = self.vault_on(FaultyEngine(self.engine, self.fault))
         self.vault.initialize()
 
-    def vault_on(self, engine: Engine) -> Vault:
+    def vault_on(self, engine: Engine, limits: Limits | None = None) -> Vault:
         repository = Repository("nas", engine, RetentionPolicy(last=1))
-        return Vault(None, [repository], state_dir=self.folder / "state")
+        return Vault(None, [repository], state_dir=self.folder / "state", limits=limits)
 
-    def _fault(self, operation: str, moment: str) -> None:
+    def fault(self, operation: str, moment: str) -> None:
         if moment == "before":
             self.calls.append(operation)
             if operation in self.fails:
@@ -148,6 +156,68 @@ def test_when_nothing_could_be_done_the_error_is_raised(place: Place) -> None:
     place.fails["remove"] = RepositoryFullError("no space left")
     with pytest.raises(RepositoryFullError):
         place.vault.prune(place.vault.plan_prune())
+    assert len(place.ids()) == 2
+
+
+def test_where_nobody_can_tell_what_is_gone_nothing_is_said_to_be(place: Place) -> None:
+    """The repository went away in the middle."""
+    place.store(1)
+    place.store(2)
+    remove = place.engine.remove
+
+    class Vanishing(FaultyEngine):
+        def remove(self, engine_ids, call):  # type: ignore[no-untyped-def]  # as the one behind
+            remove(engine_ids, call)
+            place.fails["snapshots"] = RepositoryUnreachableError("away")
+            raise RepositoryUnreachableError("away")
+
+    vault = place.vault_on(Vanishing(place.engine, place.fault))
+    with pytest.raises(RepositoryUnreachableError) as caught:
+        vault.prune(vault.plan_prune())
+    assert isinstance(caught.value.report, PruneReport)
+    (result,) = caught.value.report.repositories
+    assert result.removed == ()
+
+
+def test_a_server_that_says_yes_and_does_nothing_is_told(place: Place) -> None:
+    place.store(1)
+    place.store(2)
+
+    class AppendOnly(FaultyEngine):
+        def remove(self, engine_ids, call):  # type: ignore[no-untyped-def]  # as the one behind
+            """Yes."""
+
+    vault = place.vault_on(AppendOnly(place.engine))
+    with pytest.raises(EngineError, match="1 of 1 snapshots are still in repository 'nas'") as caught:
+        vault.prune(vault.plan_prune())
+    assert "append-only" in caught.value.hint
+    assert len(place.ids()) == 2
+
+
+@pytest.mark.parametrize("call", ["remove", "compact"])
+def test_it_ends_when_it_is_cancelled_and_the_next_one_goes_on(place: Place, call: str) -> None:
+    place.store(1)
+    newest = place.store(2)
+    place.fails[call] = CancelledError("ended on request")
+    with pytest.raises(CancelledError):
+        place.vault.prune(place.vault.plan_prune())
+    place.fails.clear()
+    (result,) = place.vault.prune(place.vault.plan_prune()).repositories
+    assert (result.freed_bytes or 0) > 1_000_000
+    assert place.ids() == {newest}
+
+
+def test_another_run_on_the_same_repository_is_waited_for_and_then_told(place: Place) -> None:
+    place.store(1)
+    place.store(2)
+    vault = place.vault_on(place.engine, Limits(lock_wait_seconds=0.2))
+    plan = vault.plan_prune()
+    folder = StateDirectory(place.folder / "state").repository_folder("nas", place.engine.location)
+    with (
+        directory_lock(folder, wait_seconds=0, clock=SystemClock(), what="nas"),
+        pytest.raises(LockHeldError, match="another run works on nas"),
+    ):
+        vault.prune(plan)
     assert len(place.ids()) == 2
 
 

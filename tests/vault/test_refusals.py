@@ -27,6 +27,7 @@ from owui_vault import (
     Outcome,
     Repository,
     RepositoryInfo,
+    RepositoryLockedError,
     RepositoryMissingError,
     RepositoryUnreachableError,
     RestoreError,
@@ -41,7 +42,11 @@ from owui_vault import (
 )
 from owui_vault.system.clock import SystemClock
 from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.fakes import FakeClock
+from owui_vault.testing.faulty_engine import FaultyEngine
 from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
+from owui_vault.vault.parts import Parts
+from owui_vault.vault.state import StateDirectory
 
 
 class ShiftedClock(SystemClock):
@@ -291,3 +296,63 @@ def test_a_repository_that_cannot_be_made_does_not_hide_the_others(tmp_path: Pat
         Vault(None, [far, farther], state_dir=tmp_path / "state").initialize()
     assert isinstance(caught.value.report, InitializeReport)
     assert [each.repository for each in caught.value.report.repositories] == ["far", "farther"]
+
+
+def test_two_repositories_of_one_name(tmp_path: Path) -> None:
+    """Each has its folder and its notes by its name."""
+    repositories = [Repository("nas", DirectoryEngine(tmp_path / each, Secret("x"))) for each in ("one", "two")]
+    refused(ConfigError, "the same name", lambda: Vault(None, repositories, state_dir=tmp_path / "state"))
+
+
+def test_adopting_a_series_for_an_instance_that_has_no_user(house: House) -> None:
+    """It has no fingerprint yet: whatever was started on the directory next would own the series."""
+    with closing(sqlite3.connect(house.data_dir / "webui.db")) as connection:
+        connection.execute("DELETE FROM user")
+        connection.commit()
+    error = refused(ConfigError, "nothing to adopt", lambda: house.vault.initialize(adopt=True))
+    assert "first user" in error.hint
+
+
+def test_a_repository_that_somebody_makes_in_this_moment_is_taken_as_it_is(tmp_path: Path) -> None:
+    behind = DirectoryEngine(tmp_path / "repository", Secret("x"))
+    made: list[RepositoryInfo] = []
+
+    def somebody_was_faster(operation: str, moment: str) -> None:
+        if (operation, moment) == ("initialize", "before"):
+            made.append(behind.initialize(Call(folder=tmp_path)))
+
+    vault = Vault(None, [Repository("nas", FaultyEngine(behind, somebody_was_faster))], state_dir=tmp_path / "state")
+    (result,) = vault.initialize().repositories
+    assert (result.created, result.error) == (False, None)
+    assert [result.info] == made
+    assert vault.snapshots() == ()
+
+
+def test_a_repository_that_stays_locked(house: House) -> None:
+    """Waited for as long as configured, and then said."""
+    clock = FakeClock()
+
+    def locked(operation: str, _moment: str) -> None:
+        if operation == "snapshots":
+            raise RepositoryLockedError("another program works on it")
+
+    engine = FaultyEngine(DirectoryEngine(house.repository, Secret("x")), locked)
+    vault = Vault(
+        None,
+        [Repository("nas", engine)],
+        state_dir=house.folder / "elsewhere",
+        limits=Limits(lock_wait_seconds=30),
+        clock=clock,
+    )
+    began = clock.monotonic()
+    with pytest.raises(RepositoryLockedError) as caught:
+        vault.snapshots()
+    assert caught.value.retryable
+    assert 30 <= clock.monotonic() - began <= 32
+
+
+def test_an_operation_on_the_data_needs_the_container_found_first(tmp_path: Path) -> None:
+    """Else it would work with a directory that nobody has looked for."""
+    parts = Parts(instance=Container("open-webui"), repositories=(), state=StateDirectory(tmp_path / "state"))
+    with pytest.raises(TypeError, match="located first"):
+        parts.the_instance()

@@ -89,3 +89,14 @@ def test_a_folder_that_became_a_link_is_not_emptied(house: House, victim: Path) 
     with pytest.raises(ResumeError, match="link"):
         house.vault.recover()
     assert tree(victim) == before
+
+
+def test_a_complete_exchange_with_a_folder_that_is_not_ours_is_not_finished(house: House) -> None:
+    """It would be moved into a folder that nobody finds again, neither `undo` nor `discard`."""
+    work = forged(house, old=[])
+    before = tree(work)
+    with pytest.raises(RollbackError, match="aside-x") as caught:
+        house.vault.recover()
+    assert "by hand" in caught.value.hint
+    assert tree(work) == before
+    assert house.state() == house.later

@@ -201,3 +201,92 @@ def test_waiting_for_a_locked_repository_ends_when_it_is_cancelled(house: House,
     assert time.monotonic() - started < 30
     house.faults.clear()
     assert house.vault.snapshots() == ()
+
+
+def cancelling(cancel: threading.Event, error: VaultError) -> Callable[[], None]:
+    def deed() -> None:
+        cancel.set()
+        raise error
+
+    return deed
+
+
+def test_an_engine_that_was_interrupted_may_call_it_what_it_likes(house: House) -> None:
+    """What was asked to end is no failure of the repository's."""
+    cancel = threading.Event()
+    house.on("store", "before", cancelling(cancel, RepositoryUnreachableError("the connection was closed")))
+    with pytest.raises(CancelledError, match="storing in one"):
+        house.vault.snapshot(cancel=cancel)
+    assert house.vault.snapshots() == ()
+
+
+def test_cancelled_before_it_could_be_corrected_it_is_not_believed(house: House) -> None:
+    cancel = threading.Event()
+    house.on("store", "before", house.change_upload)
+    house.on("relabel", "before", cancelling(cancel, CancelledError("ended on request")))
+    removed: list[str] = []
+    house.on("remove", "before", lambda: removed.append("one"))
+    with pytest.raises(CancelledError):
+        house.vault.snapshot(cancel=cancel)
+    assert removed == []
+    assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
+    assert house.vault.snapshots("two") == ()
+
+
+def test_what_failed_to_be_stored_while_something_changed_is_not_believed_when_it_shows_up(house: House) -> None:
+    """The answer is lost, and the data are not what the label says."""
+    house.on("store", "before", house.change_upload)
+    house.on("store", "after", raising(RepositoryUnreachableError("away")))
+    with pytest.raises(RepositoryUnreachableError):
+        house.vault.snapshot()
+    assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
+
+
+def doubtful(house: House) -> str:
+    """A snapshot that a run stored and could not look after."""
+    house.on("store", "before", house.change_upload)
+    for call in ("relabel", "remove"):
+        house.on(call, "before", raising(RepositoryUnreachableError("away")))
+    with pytest.raises(RepositoryUnreachableError):
+        house.vault.snapshot()
+    house.faults.clear()
+    return house.vault.snapshots("one")[0].id
+
+
+def test_a_repository_that_cannot_be_looked_after_now_is_looked_after_later(house: House) -> None:
+    """The snapshot of today does not wait for it, and nobody believes the other one until then."""
+    left = doubtful(house)
+    house.on("relabel", "before", raising(RepositoryUnreachableError("away")))
+    house.on("remove", "before", raising(RepositoryUnreachableError("away")))
+    report = house.vault.snapshot()
+    assert report.outcome is Outcome.COMPLETE
+    assert not any(left in text for text in report.warnings)
+    assert [each.id for each in house.complete("one")] == [report.id]
+    house.faults.clear()
+    assert any(left in text for text in house.vault.snapshot().warnings)
+
+
+def test_looking_after_what_was_left_can_be_cancelled(house: House) -> None:
+    left = doubtful(house)
+    cancel = threading.Event()
+    house.on("relabel", "before", cancelling(cancel, CancelledError("ended on request")))
+    with pytest.raises(CancelledError):
+        house.vault.snapshot(cancel=cancel)
+    house.faults.clear()
+    assert {each.id for each in house.vault.snapshots("one")} == {left}
+    assert any(left in text for text in house.vault.snapshot().warnings)
+
+
+def test_an_engine_that_says_incomplete_and_not_why_is_believed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = house.engines["one"].engine
+    store = engine.store
+
+    def doubting(*arguments: object) -> StoreReceipt:
+        receipt = store(*arguments)  # type: ignore[arg-type]
+        label = replace(receipt.snapshot.label, outcome=Outcome.INCOMPLETE)  # type: ignore[type-var]
+        return replace(receipt, snapshot=engine.relabel(receipt.snapshot.engine_id, label, arguments[2]))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine, "store", doubting)
+    report = house.vault.snapshot()
+    assert report.outcome is Outcome.INCOMPLETE
+    assert report.problems == ("one has it as incomplete, without saying why",)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault import RollbackError
+from owui_vault.vault import leading_back
 from owui_vault.vault.swap import Swap, exchange, is_complete, lead_back, read_back, undo, with_side_files, write_down
 
 PARTS = ("cache/functions", "uploads", "webui.db", "webui.db-wal")
@@ -149,6 +151,7 @@ def test_a_directory_that_has_another_path_by_then_is_led_back_all_the_same(
         "",
         "{}",
         '{"format": 2}',
+        '{"format": 2, "new": "new", "aside": "aside", "parts": [], "old": [], "key": "", "back": false}',
         '{"format": 1, "new": "../new", "aside": "aside", "parts": [], "old": [], "key": "", "back": false}',
         '{"format": 1, "new": "new", "aside": "/aside", "parts": [], "old": [], "key": "", "back": false}',
         '{"format": 1, "new": "new", "aside": "aside", "parts": ["../x"], "old": [], "key": "", "back": false}',
@@ -212,3 +215,58 @@ def test_a_link_is_moved_and_not_followed(swap: Swap, tmp_path: Path) -> None:
     assert (swap.aside / "uploads").readlink() == outside
     undo(swap)
     assert (swap.data_dir / "uploads").readlink() == outside
+
+
+def test_somebody_who_is_not_root_makes_folders_of_the_same_mode_and_gives_none_away(
+    swap: Swap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    (swap.new / "cache").chmod(0o750)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "chown", refuse)
+    exchange(swap)
+    assert is_complete(swap)
+    assert (swap.data_dir / "cache").stat().st_mode & 0o777 == 0o750
+
+
+def half_done(swap: Swap, record: Path, **changes: bool) -> None:
+    """One that was cut short on its way, there or back."""
+    exchange(swap)
+    (swap.new / "uploads").mkdir()
+    write_down(replace(swap, **changes), record)
+
+
+def test_without_a_command_nothing_is_started(swap: Swap, record: Path) -> None:
+    """As `recover` asks for it where nobody can start the instance."""
+    before = tree(swap.data_dir)
+    half_done(swap, record)
+    assert leading_back.main([str(record)]) == 0
+    assert tree(swap.data_dir) == before
+    assert not record.exists()
+
+
+def test_a_rescue_of_others_is_not_asked_to_stop_anything(swap: Swap, record: Path) -> None:
+    """Where nobody has the data open there is nothing to stop; this one would fail."""
+    before = tree(swap.data_dir)
+    half_done(swap, record, back=True)
+    program = [sys.executable, "-m", leading_back.MODULE, str(record), "/bin/echo", "started"]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    assert done.stdout == "started\n"
+    assert tree(swap.data_dir) == before
+    half_done(swap, record, back=True)
+    assert leading_back.main([str(record)]) == 0
+    assert tree(swap.data_dir) == before
+
+
+def test_nothing_is_led_back_under_what_cannot_be_stopped(
+    swap: Swap, record: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half_done(swap, record, back=True)
+    before = tree(swap.data_dir)
+    rescue = (sys.executable, "-m", "owui_vault.testing.fakes", str(swap.data_dir.parent), "no such mode")
+    assert leading_back.main([str(record), *rescue]) == 1
+    assert "could not be stopped" in capsys.readouterr().err
+    assert tree(swap.data_dir) == before
+    assert record.exists()
