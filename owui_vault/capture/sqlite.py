@@ -55,7 +55,7 @@ def copy_pinned(bench: Bench, pin: Pin, until: float, progress: Callable[[int, i
         _compare_counts(pin, place)
     except (_StopError, sqlite3.Error) as error:
         bench.forget_database(name)
-        if "full" in str(error):
+        if isinstance(error, sqlite3.Error) and "full" in str(error):
             raise NoRoomError(f"no room for a copy of {name}") from error
         raise AttemptFailedError(f"{name} could not be copied: {error}") from error
     except BaseException:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -273,3 +275,63 @@ def test_a_log_beside_a_link_is_left_alone_and_told(site: Any, tmp_path: Path) -
     assert captured.problems == ()
     assert not (captured.stage / "data" / "webui.db-wal").exists()
     assert (site.data / "webui.db-wal").read_bytes() == b"of another time"
+
+
+def test_a_raw_copy_goes_when_its_database_can_be_pinned_after_all(
+    site: Any, make_helper: Callable[..., Helper]
+) -> None:
+    """The application was started meanwhile; its log would be recovered into the copy of the pin."""
+    site.build("wal")
+    helper = make_helper()
+    assert "webui.db" in helper.raw.taken
+    site.run(rest_seconds=-1)
+    helper.obey(ATTEMPT)
+    assert "webui.db" not in helper.raw.taken
+    assert not Path(helper.job.tree, "webui.db").exists()
+    found = helper.obey(FINISH)["databases"]
+    assert isinstance(found, list)
+    assert found[0]["pinned"]
+    assert sorted(path.name for path in Path(helper.job.tree).glob("webui.db*")) == ["webui.db"]
+
+
+def test_what_comes_or_goes_at_the_top_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There no time of the directory tells: the stage may lie in it."""
+    site.build("delete")
+    (site.data / "old").write_text("x")
+    helper = make_helper()
+    with monkeypatch.context() as patch:
+        after(patch, "_take", lambda: (site.data / "new").write_text("x"))
+        with pytest.raises(SourceChangedError, match="new appeared"):
+            helper.obey(ATTEMPT)
+    with monkeypatch.context() as patch:
+        after(patch, "_take", (site.data / "old").unlink)
+        with pytest.raises(SourceChangedError, match="lost a file"):
+            helper.obey(ATTEMPT)
+    helper.obey(ATTEMPT)
+    assert Path(helper.job.tree, "new").exists()
+    assert not Path(helper.job.tree, "old").exists()
+
+
+def test_a_directory_that_stops_being_readable_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a breaking disk does it, without any change in a mark: an unseen change might be in it."""
+    site.build("delete")
+    helper = make_helper()
+    scandir = os.scandir
+    broken: list[bool] = []
+
+    def fail(path: str) -> Any:
+        if broken and str(path).startswith(str(site.data)) and str(path).endswith("/empty"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    with monkeypatch.context() as patch:
+        after(patch, "_take", lambda: broken.append(True))
+        with pytest.raises(SourceChangedError, match="changed who may read it"):
+            helper.obey(ATTEMPT)
+    helper.obey(ATTEMPT)
+    assert helper.obey(FINISH)["unreadable"] == ["cache/functions/empty"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -11,9 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from owui_vault.capture.classify import Database, classify
+from owui_vault.capture import classify as classifying
+from owui_vault.capture.classify import Database, classify, in_short_process
 from owui_vault.capture.job import Job
-from owui_vault.capture.sharing import holders_in
+from owui_vault.capture.sharing import describe, holders_in, judged
 
 OPENER = """
 import sqlite3, sys
@@ -108,3 +110,59 @@ def test_the_kernels_list_is_read():
         "5: POSIX  ADVISORY  READ 817 08:01:132 128 128\n"
     )
     assert holders_in(locks, 131, 128) == [812, 813, 814]
+
+
+def test_where_the_kernels_list_cannot_be_read_somebody_elses_lock_is_no_proof(monkeypatch):
+    """A container without /proc/locks: nothing then says that the application is among the holders."""
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    found = judged(812, 131, 128, (813,))
+    assert found == {"obstacle": "its locks are shared by process 812, but not by Open WebUI"}
+
+
+def test_a_holder_that_is_gone_or_cannot_be_named_is_still_told():
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert describe(child.pid) == f"process {child.pid}"
+    assert describe(0) == "a process of another namespace"
+    assert describe(os.getpid()).startswith(f"process {os.getpid()} (")
+
+
+def test_a_log_index_that_cannot_be_opened_forbids_the_pin(database, opener, monkeypatch):
+    opener()
+    opened = classifying.open_to_read
+
+    def refuse(path):
+        if path.endswith("-shm"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path)
+
+    monkeypatch.setattr(classifying, "open_to_read", refuse)
+    assert looked_at(database).obstacle == "its -shm cannot be opened: Permission denied"
+
+
+def test_a_log_index_that_cannot_be_written_forbids_the_pin(database, opener, monkeypatch):
+    """SQLite marks its place in it; on a mount that is read-only here a reader is not seen by the application."""
+    opener()
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path.endswith("-shm") and mode == os.W_OK))
+    assert looked_at(database).obstacle == "its -shm cannot be written by us"
+
+
+def test_a_directory_or_a_pipe_in_place_of_a_database_is_told_and_not_waited_for(tmp_path):
+    for make in (Path.mkdir, os.mkfifo):
+        make(tmp_path / "webui.db")
+        found = looked_at(tmp_path / "webui.db")
+        assert (found.mode, found.obstacle, found.pinnable) == ("none", "is not a file", False)
+        (tmp_path / "webui.db").rmdir() if make is Path.mkdir else (tmp_path / "webui.db").unlink()
+
+
+def test_a_short_process_that_fails_is_no_empty_answer():
+    def fail():
+        raise ValueError
+
+    assert in_short_process(lambda: [1, 2]) == [1, 2]
+    with pytest.raises(RuntimeError, match="could not be looked at"):
+        in_short_process(fail)

@@ -233,3 +233,58 @@ def test_an_instance_that_only_its_missing_pid_file_calls_stopped_is_never_mixed
             if program is KEEPS_OPEN and captured.proof.mode is not Proof.LIVE:
                 assert captured.proof.mode is Proof.UNPROVEN
                 assert "is not frozen and has vector_db/segment/" in captured.proof.weaker[-1]
+
+
+def test_a_look_that_fails_has_seen_nobody_and_says_so(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody seen is not nobody there."""
+
+    def fail(_: str) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(watching, "lock_holders", fail)
+    database = Database(name="webui.db", real=f"{job.data_dir}/webui.db", mode="delete")
+    assert look(job, database) == Watched(writers=(), complete=False)
+
+
+def test_who_is_not_root_has_not_seen_everybody(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with running(OPENS, tmp_path / "data" / "file", "O_RDWR") as pid:
+        watched = look(job)
+        assert not watched.complete
+        assert [each.split(" (")[0] for each in watched.writers] == [f"process {pid}"]
+
+
+def test_a_process_that_may_not_be_looked_at_is_neither_at_rest_nor_a_writer(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running("print(flush=True); input()") as pid:
+        monkeypatch.setattr(os, "listdir", hidden(f"/proc/{pid}/task"))
+        assert at_rest(pid) is None
+        watched = look(job, mappers={pid: "file"})
+        assert watched == Watched(writers=(), complete=False)
+
+
+def hidden(path: str) -> Callable[[str], list[str]]:
+    listdir = os.listdir
+
+    def refuse(folder: str) -> list[str]:
+        if folder == path:
+            raise PermissionError
+        return listdir(folder)
+
+    return refuse
+
+
+def test_a_control_group_that_is_not_seen_from_here_is_not_called_running() -> None:
+    """Inside a container the path in /proc leads nowhere below its own /sys."""
+    assert watching._frozen("0::/no/such/group") is None
+    assert watching._frozen("7:freezer:/no/such/group") is None
+    assert watching._frozen("7:cpu:/no/such/group") is False
+    assert watching._frozen("0::/") is False
+
+
+def test_a_process_that_ends_while_it_is_named_is_called_gone() -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert watching._name_of(child.pid) == "gone"
+    assert watching._name_of(os.getpid()) != "gone"

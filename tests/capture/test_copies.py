@@ -1,0 +1,190 @@
+"""Copies of databases: how far they may go, and what is done to them in the stage."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from owui_vault.capture import result
+from owui_vault.capture import sqlite as copies
+from owui_vault.capture.classify import Database
+from owui_vault.capture.errors import AttemptFailedError, NoRoomError
+from owui_vault.capture.helper import Helper, job_from
+from owui_vault.capture.pin import Pin
+from owui_vault.capture.result import read_contents
+from owui_vault.errors import CancelledError, NoSpaceError
+from owui_vault.model import NEVER
+
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
+Copy = Callable[[str, str, float], str]
+
+
+@pytest.fixture
+def pinned(site: Any) -> Iterator[Helper]:
+    """The child's deeds, in this process, with `webui.db` pinned."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    nothing: dict[str, object] = {key: [] for key in ("write_once", "links", "exclude", "include")}
+    places = {"data_dir": str(site.data), "work_dir": str(site.work), "databases": ["webui.db"]}
+    helper = Helper(job_from({"job": {**nothing, **places, "reserve_bytes": 0, "wal_growth_bytes": 1 << 30}}))
+    helper.obey({"do": "prepare", "seconds": 10})
+    helper.obey(ATTEMPT)
+    yield helper
+    if helper.instant:
+        helper.instant.release()
+
+
+def test_a_pinned_database_is_not_copied_beyond_the_time_given(pinned: Helper) -> None:
+    """The pin makes the application's log grow, so it goes too."""
+    with pytest.raises(AttemptFailedError, match=r"webui\.db could not be copied: copying webui\.db took too long"):
+        pinned.obey({"do": "finish", "seconds": -1.0})
+    assert not Path(pinned.bench.place("webui.db")).exists()
+    assert pinned.instant is not None
+    assert pinned.instant.pins == []
+
+
+def test_a_disk_that_is_full_before_its_numbers_say_so_is_no_room(
+    pinned: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a quota; SQLite itself is the one who finds out."""
+    opened = copies._open
+
+    def small(place: str, *, immutable: bool = False) -> sqlite3.Connection:
+        connection = opened(place, immutable=immutable)
+        connection.execute("PRAGMA max_page_count=5").fetchall()
+        return connection
+
+    monkeypatch.setattr(copies, "_open", small)
+    with pytest.raises(NoRoomError, match=r"no room for a copy of webui\.db"):
+        pinned.obey({"do": "finish", "seconds": 10})
+    assert not Path(pinned.bench.place("webui.db")).exists()
+
+
+def test_a_name_that_speaks_of_being_full_is_no_lack_of_room(pinned: Helper, site: Any) -> None:
+    pin = Pin(Database(name="full.db", real=str(site.data / "webui.db"), mode="wal"))
+    pin.hold()
+    with pytest.raises(AttemptFailedError, match=r"copying full\.db took too long"):
+        copies.copy_pinned(pinned.bench, pin, 0.0, lambda *_: None)
+    pin.release()
+
+
+def test_a_second_attempt_lets_the_first_pin_go(pinned: Helper, site: Any) -> None:
+    """One connection has three files open; two pins would hold the log at the older one."""
+    pinned.obey(ATTEMPT)
+    folder = Path("/proc/self/fd")
+    held = [str(each.readlink()) for each in folder.iterdir() if each.is_symlink()]
+    assert sorted(each for each in held if each.startswith(f"{site.data}/")) == [
+        str(site.data / f"webui.db{suffix}") for suffix in ("", "-shm", "-wal")
+    ]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    """A database in the old journal mode."""
+    with closing(sqlite3.connect(tmp_path / "live.db")) as connection:
+        connection.execute("CREATE TABLE t(n)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(each,) for each in range(1000)])
+        connection.commit()
+    (tmp_path / "copy.db").touch()
+    return tmp_path / "live.db"
+
+
+@pytest.fixture(params=[copies.copy_under_lock, copies._copy_under_lock], ids=["apart", "here"])
+def copy(request: pytest.FixtureRequest) -> Copy:
+    """In a short process of its own, and what that process does."""
+    found: Copy = request.param
+    return found
+
+
+def test_a_copy_in_a_read_transaction_is_whole(live: Path, tmp_path: Path, copy: Copy) -> None:
+    assert copy(str(live), str(tmp_path / "copy.db"), 2.0) == ""
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as connection:
+        assert connection.execute("SELECT count(*), sum(n) FROM t").fetchone() == (1000, 499_500)
+    assert sorted(os.listdir(tmp_path)) == ["copy.db", "live.db"]
+
+
+def test_a_copy_in_a_read_transaction_lets_the_writer_go_in_time(live: Path, tmp_path: Path, copy: Copy) -> None:
+    assert copy(str(live), str(tmp_path / "copy.db"), 0.0) == "it took too long"
+    with closing(sqlite3.connect(live, timeout=0)) as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+        connection.commit()
+
+
+def test_a_copy_in_a_read_transaction_does_not_wait_for_ever(live: Path, tmp_path: Path, copy: Copy) -> None:
+    with closing(sqlite3.connect(live, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        assert copy(str(live), str(tmp_path / "copy.db"), 0.05) == "database is locked"
+
+
+def test_a_short_process_that_dies_is_a_copy_that_failed(
+    live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_copy_under_lock", lambda *_: os._exit(9))
+    assert "could not be looked at" in copies.copy_under_lock(str(live), str(tmp_path / "copy.db"), 1.0)
+
+
+def answer(**changes: object) -> dict[str, object]:
+    """What the child tells of one raw copy of `webui.db`."""
+    database = {"name": "webui.db", "mode": "delete", "pinned": False, "holder": "", "changed_ns": 7_000_000_000}
+    nothing: dict[str, object] = {key: [] for key in ("vectors", "unreadable", "leaving", "strays", "skipped")}
+    told = {"filesystem": "ext4", "coarse": False, "copied": 0, "linked": 0}
+    return {**nothing, **told, "databases": [{**database, "attributes": [], **changes}]}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    with closing(sqlite3.connect(tmp_path / "webui.db")) as connection:
+        connection.execute("CREATE TABLE chat(n)")
+    (tmp_path / "webui.db").chmod(0o600)
+    return tmp_path
+
+
+def test_a_cancelled_capture_says_so_and_not_that_a_copy_is_damaged(tree: Path) -> None:
+    """The check is interrupted by the same event, and complains."""
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        read_contents(answer(), tree, ["webui.db"], cancel)
+
+
+def test_a_copy_that_cannot_be_recovered_is_kept_with_the_complaint(tree: Path) -> None:
+    (tree / "webui.db").write_bytes(b"nonsense" * 1000)
+    (tree / "webui.db-wal").write_bytes(b"x")
+    (record,) = read_contents(answer(), tree, ["webui.db"], NEVER).databases
+    assert record.check == "file is not a database"
+    assert (record.size_bytes, record.tables) == (8000, {})
+
+
+def test_no_room_for_recovering_a_copy_is_no_damage(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(result, "recover_copy", fail)
+    with pytest.raises(NoSpaceError, match=r"recover the copy of webui\.db"):
+        read_contents(answer(), tree, ["webui.db"], NEVER)
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_a_copy_gets_the_mode_and_from_root_the_owner_of_its_source(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, user: int
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "chown", lambda _, user, group: given.append((user, group)))
+    read_contents(answer(attributes=[0o640, 7, 8]), tree, ["webui.db"], NEVER)
+    assert stat.S_IMODE((tree / "webui.db").stat().st_mode) == 0o640
+    assert given == ([(7, 8)] if user == 0 else [])
+
+
+def test_a_copy_of_what_is_gone_by_now_stays_private(tree: Path) -> None:
+    """Nobody can tell any more who was allowed to read it."""
+    read_contents(answer(), tree, ["webui.db"], NEVER)
+    found = (tree / "webui.db").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_mtime_ns // 1_000_000_000) == (0o600, 7)
