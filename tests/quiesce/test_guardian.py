@@ -18,6 +18,7 @@ from owui_vault.model import InstanceState, Quiesce
 from owui_vault.quiesce import guardian_program
 from owui_vault.quiesce.command import RESCUE, RESCUE_ENVIRONMENT, today
 from owui_vault.quiesce.guardian import Guardian, GuardianTask
+from owui_vault.system import procfs
 from owui_vault.testing.fakes import FakeInstance, FakeQuiescer
 from owui_vault.testing.quiescer_suite import eventually
 
@@ -149,6 +150,48 @@ def test_a_rescue_that_cannot_be_run_is_tried_again(tmp_path):
     program.chmod(0o755)
     assert watched.child.wait(20) == 0
     watched.mouth.close()
+
+
+def test_a_rescue_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(guardian_program, "_PATIENCE_SECONDS", 0.2)
+    pids = tmp_path / "pids"
+    program = tmp_path / "hangs"
+    program.write_text(f"#!/bin/sh\nsleep 600 &\necho $$ $! > {pids}\nwait\n")
+    program.chmod(0o755)
+    assert guardian_program._run([str(program)], RESCUE_ENVIRONMENT) is False
+    me, child = map(int, pids.read_text().split())
+    assert procfs.identify(me) is None
+    assert eventually(lambda: procfs.identify(child) is None)
+
+
+def test_a_rescue_that_fails_later_on_leaves_the_record(tmp_path, monkeypatch):
+    """A stop that lands after our death and cannot be undone is `recover`'s: the record tells it."""
+    monkeypatch.setattr(guardian_program, "_TRY_SECONDS", 0.0)
+    monkeypatch.setattr(guardian_program, "_PAUSE_SECONDS", 0.01)
+    record = tmp_path / "record.json"
+    record.touch()
+    code = "import sys; file = open(sys.argv[1], 'a+'); file.write('.'); sys.exit(file.tell() > 1)"
+    rescue = [sys.executable, "-c", code, str(tmp_path / "counter")]
+    task = {"parent": os.getppid(), "rescue": rescue, "environment": {}, "limit": 60.0, "grace": 30.0}
+    guardian = guardian_program.Guardian(json.dumps(task | {"record": str(record), "lock": None}).encode())
+    assert guardian.parent is not None
+    os.close(guardian.parent)
+    started = time.monotonic()
+    guardian.clean_up()
+    assert time.monotonic() - started < 20, "it gave up, and did not wait for the end of its grace"
+    assert record.exists()
+
+
+def test_a_run_that_is_dead_already_cannot_be_watched():
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert guardian_program._descriptor_of(child.pid) is None
+
+
+def test_whoever_has_the_number_of_a_dead_run_is_not_watched():
+    before = set(os.listdir("/proc/self/fd"))
+    assert guardian_program._descriptor_of(os.getpid()) is None, "not our parent"
+    assert set(os.listdir("/proc/self/fd")) == before, "nothing is left open"
 
 
 def test_polite_signals_do_not_end_it(watched):

@@ -14,6 +14,7 @@ from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
 from owui_vault.quiesce import freezing
 from owui_vault.quiesce.process import ProcessQuiescer, ProcessRescue
+from owui_vault.quiesce.rescue import main
 from owui_vault.system import procfs
 from owui_vault.testing.quiescer_suite import eventually, run_rescue, soon, writes_on
 
@@ -222,6 +223,59 @@ def test_a_pid_file_that_names_nobody_any_more_means_stopped(family):
     family.stop()
     family.pid_file.write_text(text)
     assert family.quiescer().observe().state is InstanceState.STOPPED
+
+
+def test_a_pid_file_that_names_another_one_during_the_pause_is_told(family):
+    quiescer = family.quiescer()
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    since = quiescer.observe()
+    quiescer.confirm(Quiesce.PAUSE, since)
+    family.pid_file.write_text(f"{max(family.members() - {family.root}).pid}\n")
+    with pytest.raises(QuiesceError, match="not the one that was paused"):
+        quiescer.confirm(Quiesce.PAUSE, since)
+    quiescer.resume(Quiesce.PAUSE, soon())
+    assert writes_on(family)
+
+
+def test_one_started_anew_between_the_look_and_the_pause_is_told(family):
+    quiescer = family.quiescer()
+    since = quiescer.observe()
+    family.stop()
+    family.start()
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    with pytest.raises(QuiesceError, match="started anew"):
+        quiescer.confirm(Quiesce.PAUSE, since)
+    quiescer.resume(Quiesce.PAUSE, soon())
+
+
+def test_a_process_that_is_hidden_from_us_is_not_called_stopped(tmp_path, monkeypatch):
+    """As with `hidepid`: there is such a process, but /proc does not show it."""
+    pid_file = tmp_path / "pid"
+    pid_file.write_text(str(os.getppid()))
+    monkeypatch.setattr(procfs, "_PROC", tmp_path / "proc")
+    with pytest.raises(InstanceNotFoundError, match="may not be looked at") as caught:
+        ProcessQuiescer(pid_file).observe()
+    assert "as root" in caught.value.hint
+
+
+def test_a_pid_file_removed_right_after_it_was_read_named_somebody_all_the_same(family, monkeypatch):
+    identify = procfs.identify
+
+    def remove_and_identify(pid: int) -> procfs.ProcessIdentity | None:
+        family.pid_file.unlink(missing_ok=True)
+        return identify(pid)
+
+    root = family.root
+    monkeypatch.setattr(procfs, "identify", remove_and_identify)
+    seen = family.quiescer().observe()
+    assert seen.state is InstanceState.RUNNING
+    assert seen.identity.endswith(str(root))
+
+
+def test_leading_back_cannot_stop_a_process(capsys):
+    """Nobody could start it again."""
+    assert main(["--down", "process", "--root=812:1"]) == 1
+    assert "process 812 can be paused only" in capsys.readouterr().err
 
 
 def test_it_never_freezes_itself(tmp_path):
