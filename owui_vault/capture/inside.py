@@ -51,11 +51,6 @@ class Inside:
             with suppress(FileExistsError):
                 os.mkdir(self.place(part), mode=0o700)
 
-    def close(self) -> None:
-        """Let the directory go."""
-        self.forget()
-        os.close(self._root)
-
     def _open(self, folder: str) -> int:
         descriptor = os.dup(self._root)
         for part in folder.split("/") if folder else ():

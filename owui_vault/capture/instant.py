@@ -139,8 +139,11 @@ class _Run:
         return None
 
     def _pause(self) -> Taken | None:
+        quiet = self._quiet_by(Quiesce.PAUSE)
+        if quiet is None:
+            return None
         limit = self.limits.freeze_seconds
-        for number in range(self.limits.freezes if self._can(Quiesce.PAUSE) else 0):
+        for number in range(self.limits.freezes):
             if number:
                 self.clock.sleep(_BETWEEN_BROKEN_SECONDS)
             estimate = self.worker.prepare().freeze_seconds
@@ -150,26 +153,28 @@ class _Run:
                     " stop the instance for a proven instant"
                 )
                 return None
-            taken = self._conclude(self._quiet_attempt(Quiesce.PAUSE, limit, self._frozen_attempt))
+            taken = self._conclude(self._quiet_attempt(quiet, Quiesce.PAUSE, limit, self._frozen_attempt))
             if taken is not None:
                 return taken
         return None
 
     def _stop(self) -> Taken | None:
-        if not self._can(Quiesce.STOP):
+        quiet = self._quiet_by(Quiesce.STOP)
+        if quiet is None:
             return None
         limit = self.limits.stop_seconds + 2 * self.worker.prepare().freeze_seconds
-        at = self._quiet_attempt(Quiesce.STOP, limit, lambda held: self._cold_attempts(limit, held))
+        at = self._quiet_attempt(quiet, Quiesce.STOP, limit, lambda held: self._cold_attempts(limit, held))
         return self._conclude(at, last=True)
 
-    def _can(self, mode: Quiesce) -> bool:
-        possible = self.quiet is not None and mode in self.quiet.modes
-        if not possible:
-            tally = self.worker.tally
-            said = tally.latest
-            tally.note(f"this instance cannot be made quiet by {mode.value}")
-            tally.latest = f"{said}; {tally.latest}" if said else tally.latest
-        return possible
+    def _quiet_by(self, mode: Quiesce) -> Quiet | None:
+        """What makes the instance quiet in this way; None, and a note, where nothing does."""
+        if self.quiet is not None and mode in self.quiet.modes:
+            return self.quiet
+        tally = self.worker.tally
+        said = tally.latest
+        tally.note(f"this instance cannot be made quiet by {mode.value}")
+        tally.latest = f"{said}; {tally.latest}" if said else tally.latest
+        return None
 
     def _frozen_attempt(self, held: bool) -> datetime | None:
         seconds = self.limits.freeze_seconds * _SHARE_OF_FREEZE
@@ -187,15 +192,13 @@ class _Run:
         return None
 
     def _quiet_attempt(
-        self, mode: Quiesce, limit: float, attempt: Callable[[bool], datetime | None]
+        self, quiet: Quiet, mode: Quiesce, limit: float, attempt: Callable[[bool], datetime | None]
     ) -> datetime | None:
         """What `attempt` gives inside a quiet; None when the quiet could not be had or was broken."""
-        if self.quiet is None:
-            raise TypeError("nothing to make the instance quiet with")
         tally = self.worker.tally
         began = self._quiet_so_far()
         try:
-            with self.quiet(mode, limit) as held:
+            with quiet(mode, limit) as held:
                 at = attempt(not isinstance(held, NobodyHeld))
                 held.confirm()
         except QuiesceError as error:

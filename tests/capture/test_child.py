@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from owui_vault.capture import helper as helpers
+from owui_vault.capture.errors import AttemptFailedError
+from owui_vault.capture.helper import Helper
 from owui_vault.capture.session import _START, Session, interpreter
 from owui_vault.errors import CancelledError, CaptureError
 from owui_vault.model import NEVER, CaptureLimits, Findings, Proof, Quiesce, ignore_progress
@@ -172,3 +178,64 @@ def test_an_interpreter_is_found_when_a_program_embeds_python() -> None:
     program += "from owui_vault.capture.session import interpreter; print(interpreter())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).name.startswith("python")
+
+
+def test_where_there_is_no_interpreter_an_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that embeds Python is not started by mistake in its place."""
+    for name in ("executable", "exec_prefix", "base_exec_prefix"):
+        monkeypatch.setattr(sys, name, "/usr/sbin/uwsgi")
+    with pytest.raises(CaptureError, match="no Python interpreter") as raised:
+        interpreter()
+    assert f"python{sys.version_info.major}.{sys.version_info.minor}" in str(raised.value.hint)
+
+
+def test_a_child_that_does_not_answer_in_time_fails_the_attempt(site: Any) -> None:
+    """What it says later would answer another question, so it is not asked again."""
+    site.build()
+    session = Session(site.plan(), CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
+    try:
+        os.kill(session.pid, signal.SIGSTOP)
+        with pytest.raises(AttemptFailedError, match="did not get through prepare in time"):
+            session.ask("prepare", seconds=-1.4)
+        assert not session.obeys
+    finally:
+        session.end()
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "/srv/stage"), {"no_room": "/srv/stage: No space left"}),
+        (OSError(errno.EDQUOT, "Quota exceeded"), {"no_room": "the disk: Quota exceeded"}),
+        (OSError(errno.EIO, "I/O error", "/srv/stage"), {"failed": "/srv/stage: I/O error"}),
+    ],
+    ids=["full", "quota", "broken"],
+)
+def test_a_disk_that_fails_is_told_to_the_parent_and_the_child_goes_on(
+    site: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    answer: dict[str, str],
+) -> None:
+    """A full one is told apart: there the operator can help."""
+    site.build()
+
+    def obey(_: Helper, message: dict[str, object]) -> dict[str, object]:
+        if message["do"] == "seal":
+            raise error
+        return {"did": message["do"]}
+
+    alarms: list[float] = []
+    monkeypatch.setattr(Helper, "obey", obey)
+    monkeypatch.setattr(helpers, "tie_to", lambda _: None)
+    monkeypatch.setattr(helpers, "refuse_foreign_descriptors", lambda: None)
+    monkeypatch.setattr(signal, "setitimer", lambda _, seconds: alarms.append(seconds))
+    job: dict[str, object] = {key: [] for key in ("databases", "write_once", "links", "exclude", "include")}
+    job |= {"data_dir": str(site.data), "work_dir": str(site.work), "reserve_bytes": 0, "wal_growth_bytes": 0}
+    messages = [{"do": "seal", "seconds": 5, "job": job}, {"do": "finish", "seconds": 7}]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(json.dumps(each) + "\n" for each in messages)))
+    assert helpers.main(os.getppid()) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [answer, {"did": "finish"}]
+    assert alarms[::2] == [5 + 30, 7 + 30]
+    assert min(alarms[1::2]) > 3600

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from owui_vault.capture.messages import Answer
+from owui_vault.capture.worker import Worker
 from owui_vault.errors import InstanceNotFoundError, NoSpaceError, NotProvenError, QuiesceError, ResumeError
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
+from owui_vault.system.clock import SystemClock
 
 QUICK = CaptureLimits(reserve_bytes=0, live_seconds=0.4)
 
@@ -327,3 +330,60 @@ while True:
         child.kill()
     if captured.proof.mode is Proof.LIVE:
         assert captured.databases[1].check == "ok"
+
+
+class Sleepless(SystemClock):
+    """No wait between two attempts."""
+
+    def sleep(self, seconds: float) -> None:
+        """Go on at once."""
+
+
+def test_a_stop_after_which_somebody_still_writes_is_no_proof(site: Any, make_quiet: Callable[..., Any]) -> None:
+    """Within one stop it is tried three times: the last threads may outlive the first."""
+    site.build()
+    writer = site.run(rest_seconds=-1)
+    quiet = make_quiet(lambda: None, lambda: None)
+    captured = site.take(Quiesce.STOP, quiet=quiet, clock=Sleepless())
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert (captured.proof.attempts, len(quiet.held)) == (3, 1)
+    assert f"process {writer.child.pid} (" in captured.problems[0]
+
+
+def test_an_instant_whose_pinned_database_cannot_be_copied_is_tried_again(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.build()
+    finish = Worker.finish
+    failures = ["webui.db could not be copied: copying webui.db took too long"]
+
+    def fail(self: Worker) -> Answer | None:
+        if failures:
+            self.tally.note(failures.pop())
+            return None
+        return finish(self)
+
+    monkeypatch.setattr(Worker, "finish", fail)
+    captured = site.take()
+    assert (captured.proof.mode, captured.proof.attempts, captured.problems) == (Proof.LIVE, 2, ())
+    assert captured.proof.weaker == ("webui.db could not be copied: copying webui.db took too long",)
+
+
+def test_a_clock_that_was_not_waited_for_is_told(
+    site: Any, make_quiet: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a freeze with everybody in view nobody is left who could write unseen; the record says that it was so."""
+    site.build()
+    asked = Worker._ask
+
+    def ask(self: Worker, deed: str, *, seconds: float, **details: object) -> Answer:
+        answer = asked(self, deed, seconds=seconds, **details)
+        return {**answer, "unsettled": 1} if deed == "attempt" else answer
+
+    for mode in (Quiesce.PAUSE, Quiesce.STOP):
+        captured = site.take(mode, quiet=make_quiet(lambda: None, lambda: None))
+        assert captured.proof.weaker == ()
+    monkeypatch.setattr(Worker, "_ask", ask)
+    captured = site.take(Quiesce.PAUSE, quiet=make_quiet(lambda: None, lambda: None))
+    assert captured.proof.mode is Proof.PAUSE
+    assert captured.proof.weaker == ("nobody was left to write, so the file system's clock was not waited for",)

@@ -8,18 +8,21 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from owui_vault.capture import attempt as attempts
 from owui_vault.capture import files
+from owui_vault.capture import prepare as preparing
 from owui_vault.capture.classify import journal_mode
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.files import content_time_ns, unique_time_ns
 from owui_vault.capture.helper import Helper, job_from
 from owui_vault.capture.job import Selection
-from owui_vault.capture.marks import Mark, mark_of
+from owui_vault.capture.marks import Mark, Walk, mark_of
 from owui_vault.capture.messages import items, number, part, texts, whole
 from owui_vault.capture.settle import Fences, Probe, clock_offset, tick
 from owui_vault.capture.watch import Watched
@@ -414,3 +417,28 @@ def test_bytes_are_copied_whatever_the_kernel_can(tmp_path: Path) -> None:
     assert filesystem_type("/proc").startswith("0x")
     with pytest.raises(FileNotFoundError):
         filesystem_type("/nowhere")
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_the_time_of_a_look_is_measured_where_there_is_much_to_look_at(
+    helper: Helper, monkeypatch: pytest.MonkeyPatch, moving: bool
+) -> None:
+    """The limit of an attempt is stretched by it; an entry that goes meanwhile is no reason to fail."""
+    assert prepare(helper)["look_seconds"] == 0.0
+    monkeypatch.setattr(preparing, "_MANY_ENTRIES", 10)
+    walked: list[str] = []
+
+    class Slow(Walk):
+        def __iter__(self) -> Iterator[tuple[str, Mark]]:
+            walked.append("again")
+            for each in super().__iter__():
+                time.sleep(0.002)
+                yield each
+                if moving and len(walked) == 2:
+                    raise SourceChangedError(each[0])
+
+    monkeypatch.setattr(preparing, "Walk", Slow)
+    seconds = prepare(helper)["look_seconds"]
+    assert isinstance(seconds, float)
+    assert len(walked) == 2
+    assert 0.002 <= seconds < 0.02 if moving else 0.02 <= seconds < 2.0
