@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 
@@ -78,6 +78,26 @@ def family(tmp_path: Path) -> Iterator[Family]:
         yield subject
     finally:
         subject.stop()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Callable[..., procfs.ProcessIdentity]]:
+    """`sleeper()`: a process that does nothing, in a session of its own: within one, everybody may send SIGCONT.
+
+    `sleeper(user=…)` is another user's.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(user: int | None = None) -> procfs.ProcessIdentity:
+        children.append(subprocess.Popen(["sleep", "600"], user=user, start_new_session=True))
+        identity = procfs.identify(children[-1].pid)
+        assert identity is not None
+        return identity
+
+    yield start
+    for child in children:
+        child.kill()
+        child.wait()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -17,27 +16,7 @@ from owui_vault.system.procfs import ProcessIdentity
 from owui_vault.testing.quiescer_suite import eventually, soon
 
 NOBODY = 65534
-Sleeper = Callable[..., ProcessIdentity]
-
-
-@pytest.fixture
-def sleeper() -> Iterator[Sleeper]:
-    """`sleeper()`: a process that does nothing, in a session of its own: within one, everybody may send SIGCONT.
-
-    `sleeper(user=…)` is another user's.
-    """
-    children: list[subprocess.Popen[bytes]] = []
-
-    def start(user: int | None = None) -> ProcessIdentity:
-        children.append(subprocess.Popen(["sleep", "600"], user=user, start_new_session=True))
-        identity = procfs.identify(children[-1].pid)
-        assert identity is not None
-        return identity
-
-    yield start
-    for child in children:
-        child.kill()
-        child.wait()
+Sleeper = Callable[..., ProcessIdentity]  # the fixture of that name
 
 
 def stop_by_hand(*processes: ProcessIdentity) -> None:
