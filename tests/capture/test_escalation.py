@@ -132,10 +132,11 @@ def test_a_quiet_that_cannot_be_had_is_not_a_proof(site: Any, make_quiet: Callab
     captured = site.take(Quiesce.PAUSE, quiet=quiet)
     assert captured.proof.mode is Proof.UNPROVEN
     assert any("it does not stop" in reason for reason in captured.proof.weaker)
-    for asked in (None, make_quiet(refuse, lambda: None, frozenset())):
-        captured = site.take(Quiesce.STOP, quiet=asked)
-        assert captured.proof.mode is Proof.UNPROVEN
-        assert any("cannot be made quiet by stop" in reason for reason in captured.proof.weaker)
+    for mode in (Quiesce.PAUSE, Quiesce.STOP):
+        for asked in (None, make_quiet(refuse, lambda: None, frozenset())):
+            captured = site.take(mode, quiet=asked)
+            assert captured.proof.mode is Proof.UNPROVEN
+            assert any(f"cannot be made quiet by {mode.value}" in reason for reason in captured.proof.weaker)
 
 
 def test_auto_does_without_an_instance_that_cannot_be_found(restless: Any, make_quiet: Callable[..., Any]) -> None:
