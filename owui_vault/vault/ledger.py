@@ -47,9 +47,14 @@ def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) 
 
 
 def _ledger_of(parts: Parts, surveyed: Surveyed, instance: str, watch: Watch) -> tuple[LedgerEntry, ...]:
+    """The newest ledger. Where nothing is known here, one without entries may be of a run that could learn nothing."""
+    is_known = parts.state.has_ledger(instance)
     for snapshot in surveyed.series(instance)[:_MOST_TRIED]:
         try:
-            return read_manifest(parts, Found(repository=surveyed.repository, snapshot=snapshot), watch).ledger
+            ledger = read_manifest(parts, Found(repository=surveyed.repository, snapshot=snapshot), watch).ledger
         except ContentMismatchError as error:
             _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.repository.name, error.message)
+            continue
+        if ledger or is_known:
+            return ledger
     return ()

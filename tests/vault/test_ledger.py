@@ -6,8 +6,19 @@ import shutil
 from pathlib import Path
 
 import pytest
-from owui_vault import DataDirectory, Repository, RetentionPolicy, Secret, Vault
+from owui_vault import (
+    CancelledError,
+    DataDirectory,
+    Outcome,
+    Repository,
+    RepositoryUnreachableError,
+    RetentionPolicy,
+    Secret,
+    Vault,
+    VaultError,
+)
 from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.faulty_engine import FaultyEngine
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
 
 
@@ -95,3 +106,31 @@ def test_a_series_that_begins_has_nothing_to_be_learned(tmp_path: Path, monkeypa
     monkeypatch.setattr(DirectoryEngine, "fetch", lambda *given, **more: asked.append("") or fetch(*given, **more))
     vault.snapshot()
     assert not asked
+
+
+def faulty(folder: Path, state: str, error: VaultError) -> Vault:
+    """A machine that knows of no ledger, with an engine that fails to fetch."""
+
+    def fault(operation: str, _moment: str) -> None:
+        if operation == "fetch":
+            raise error
+
+    repository = Repository("nas", FaultyEngine(DirectoryEngine(folder / "repository", Secret("x")), fault))
+    return Vault(DataDirectory(folder / "data"), [repository], state_dir=folder / state)
+
+
+def test_a_ledger_that_cannot_be_had_now_does_not_cost_the_snapshot(tmp_path: Path, verified: str) -> None:
+    """It is learned by the next one."""
+    vault = faulty(tmp_path, "elsewhere", RepositoryUnreachableError("away"))
+    assert vault.snapshot().outcome is Outcome.COMPLETE
+    report = a_vault(tmp_path, "elsewhere").snapshot()
+    assert report.manifest
+    assert [each.snapshot for each in report.manifest.ledger] == [verified]
+
+
+def test_learning_it_can_be_cancelled(tmp_path: Path, verified: str) -> None:
+    before = a_vault(tmp_path).snapshots()
+    with pytest.raises(CancelledError):
+        faulty(tmp_path, "elsewhere", CancelledError("ended on request")).snapshot()
+    assert a_vault(tmp_path).snapshots() == before
+    assert verified in {each.id for each in before}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from owui_vault import (
 )
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
+from owui_vault.vault import scratch
 
 
 class House:
@@ -80,6 +82,18 @@ def test_an_id_needs_no_series(house: House, tmp_path: Path) -> None:
         assert bare.restore(id_, tmp_path / f"copy of {name}").manifest.instance == name
         assert bare.verify(id_).ok
     assert house.home.manifest(house.taken["work"]).instance == "work"
+
+
+def test_everything_is_listed_when_asked_for_what_is_not_ours_included(house: House) -> None:
+    house.home.snapshot(to="usb")
+    (mine,) = house.home.snapshots("nas")
+    (foreign,) = house.home.snapshots("usb")
+    record = house.folder / f"repository-usb/snapshots/{foreign.engine_id}.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "label": "of another program"}))
+    assert [each.id for each in house.home.snapshots()] == [mine.id]
+    everything = house.home.snapshots(everything=True)
+    assert {each.instance: each.id for each in everything if each.label} == house.taken
+    assert [each.engine_id for each in everything if not each.label] == [foreign.engine_id]
 
 
 @pytest.mark.parametrize("wanted", ["latest", "2100-01-01", "beginning"])
@@ -213,6 +227,21 @@ def test_what_a_killed_look_had_fetched_is_removed(house: House, name: str, cure
     assert done.returncode == -signal.SIGKILL
     assert len(left(house)) == 1
     getattr(house.home, cure)()
+    assert left(house) == []
+
+
+def test_what_cannot_be_removed_yet_is_removed_the_next_time(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that outlived its run may still write there."""
+
+    def refuse(_folder: Path) -> None:
+        raise OSError(39, "Directory not empty")
+
+    (house.state / "scratch/verify-dead").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(scratch, "remove_tree", refuse)
+        assert house.home.recover().actions == ()
+    assert left(house) == ["scratch/verify-dead"]
+    assert len(house.home.recover().actions) == 1
     assert left(house) == []
 
 

@@ -13,26 +13,32 @@ from pathlib import Path
 
 import pytest
 from owui_vault import (
+    Call,
     Component,
+    ContentMismatchError,
     DataDirectory,
     Deadline,
     InstanceNotFoundError,
     InstanceState,
     Quiesce,
     Repository,
+    RepositoryDamagedError,
     RestoreError,
     ResumeError,
     RollbackError,
     Secret,
     StalePlanError,
+    TargetError,
     Vault,
     WrongInstanceError,
 )
+from owui_vault.instance import surroundings
+from owui_vault.instance.processes import Holders
 from owui_vault.ports import Event, Observation
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
-from owui_vault.vault import cutover, renames
+from owui_vault.vault import cutover, renames, replacement
 from tests.vault.house import House
 
 
@@ -254,6 +260,35 @@ class TestRenames:
         with pytest.raises(RestoreError, match="is a mount point"):
             house.vault.plan_replacement("latest")
 
+    def test_what_lay_in_a_folder_that_is_gone_comes_back_with_the_folder(self, house: House) -> None:
+        functions = house.data_dir / "cache/functions"
+        functions.mkdir(parents=True)
+        (functions / "one.py").write_text("print()")
+        house.vault.snapshot()
+        shutil.rmtree(house.data_dir / "cache")
+        house.vault.replace(house.vault.plan_replacement("latest"))
+        assert (functions / "one.py").read_text() == "print()"
+        house.vault.undo()
+        assert not functions.exists()
+
+    def test_a_part_that_is_a_link_is_told_with_where_the_data_will_lie(self, house: House, tmp_path: Path) -> None:
+        elsewhere = (house.data_dir / "uploads").rename(tmp_path / "uploads elsewhere")
+        (house.data_dir / "uploads").symlink_to(elsewhere)
+        before = sorted(path.name for path in elsewhere.iterdir())
+        plan = house.vault.plan_replacement("latest")
+        (warning,) = [each for each in plan.warnings if "is a link to" in each]
+        assert f"uploads is a link to {elsewhere}" in warning
+        house.vault.replace(plan)
+        assert not (house.data_dir / "uploads").is_symlink()
+        assert house.state() == house.earlier
+        assert sorted(path.name for path in elsewhere.iterdir()) == before
+
+    def test_a_disk_without_room_for_both_is_known_before(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(replacement, "free_bytes", lambda _: 200_000_000)
+        with pytest.raises(TargetError, match="and 200 MB are free") as caught:
+            house.vault.plan_replacement("latest")
+        assert "until `discard`" in caught.value.hint
+
     def test_a_bind_mount_of_the_same_disk(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         (house.data_dir / "cache/functions").mkdir(parents=True)
         mounts = (Path("/"), house.data_dir / "cache")
@@ -263,6 +298,17 @@ class TestRenames:
 
 
 class TestWhoRuns:
+    def test_where_nobody_can_see_whether_it_runs_nothing_is_planned(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Processes of others may have the data open, and nobody here could stop them."""
+        monkeypatch.setattr(surroundings, "find_holders", lambda _: Holders(hidden=3))
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        with pytest.raises(RestoreError, match="3 processes of other users") as caught:
+            house.vault_at(house.data_dir).plan_replacement("latest")
+        assert "root" in caught.value.hint
+        assert house.vault.plan_replacement("latest").stops == "fake instance"
+
     def test_a_process_beside_a_stopped_instance_is_seen(self, house: House) -> None:
         house.quiescer.instance.set(InstanceState.STOPPED)
         plan = house.vault.plan_replacement("latest")
@@ -444,6 +490,74 @@ class TestSecretKey:
         assert plan.key_file == ""
         (warning,) = [each for each in plan.warnings if "secret key" in each]
         assert "--component secret_key" in warning
+
+    def test_a_key_that_does_not_come_back_touches_nothing(self, house: House, key_file: Path) -> None:
+        """The same snapshot, stored by somebody who left the key out."""
+        plan = house.vault.plan_replacement("latest")
+        tree = house.vault.restore("latest", house.folder / "tree", app_data_dir=str(house.data_dir)).target
+        (tree / "outside/webui_secret_key").unlink()
+        engine, call = DirectoryEngine(house.folder / "repository", Secret("x")), Call(folder=house.folder)
+        assert plan.snapshot.label
+        engine.remove([plan.snapshot.engine_id], call)
+        engine.store(tree, plan.snapshot.label, call)
+        starts = house.quiescer.instance.read().starts
+        with pytest.raises(ContentMismatchError, match="secret key does not come back"):
+            house.vault.replace(plan)
+        assert key_file.read_text() == "now"
+        assert house.state() == house.later
+        assert house.quiescer.instance.read().starts == starts
+        assert not (house.data_dir / ".owui-vault").exists()
+
+
+class TestOwners:
+    """The user of the application may have another number here than where the snapshot was taken."""
+
+    @pytest.mark.root
+    def test_what_comes_back_belongs_to_whom_todays_data_belong(self, house: House) -> None:
+        """And what was somebody else's then stays that one's."""
+        theirs = house.data_dir / "uploads/of somebody else"
+        theirs.write_text("x")
+        os.chown(theirs, 4321, 4321)
+        house.vault.snapshot()
+        for path in house.data_dir.rglob("*"):
+            os.chown(path, 1234, 1235)
+        house.vault.replace(house.vault.plan_replacement("latest"))
+        owners = {
+            str(path.relative_to(house.data_dir)): (path.stat().st_uid, path.stat().st_gid)
+            for path in (house.data_dir / "webui.db", theirs.parent, *theirs.parent.iterdir())
+        }
+        assert owners.pop("uploads/of somebody else") == (4321, 4321)
+        assert set(owners.values()) == {(1234, 1235)}
+        assert len(owners) >= 3
+
+    def test_somebody_who_is_not_root_gives_nothing_away(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        monkeypatch.setattr(os, "lchown", refuse)
+        house.vault.replace(house.vault.plan_replacement("latest"))
+        assert house.state() == house.earlier
+
+
+def test_what_was_staged_and_cannot_be_removed_hides_no_error(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing was touched; the next run removes it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    plan = house.vault.plan_replacement("latest")
+    for path in (house.folder / "repository/objects").iterdir():
+        path.write_bytes(b"damaged")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        with pytest.raises(RepositoryDamagedError):
+            house.vault.replace(plan)
+    assert "could not be removed" in caplog.text
+    assert house.state() == house.later
+    assert house.vault.recover().actions == ("removed the staged data of an in-place restore that did not come about",)
 
 
 def deeds(house: House) -> tuple[Callable[[], object], ...]:

@@ -16,9 +16,11 @@ from owui_vault import (
     Call,
     Component,
     ConfigError,
+    Container,
     ContentMismatchError,
     DataDirectory,
     Entry,
+    InstanceNotFoundError,
     NoSpaceError,
     Outcome,
     Repository,
@@ -30,6 +32,7 @@ from owui_vault import (
 )
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
+from owui_vault.vault import containers
 from owui_vault.vault.restore import paths_of
 from owui_vault.vault.target import MARKER, claimed
 
@@ -398,3 +401,43 @@ def test_of_two_restores_into_one_target_one_is_refused(house: House, monkeypatc
             raise AssertionError("claimed twice")
         assert "is running" in (house.target / MARKER).read_text()
     assert not (house.target / MARKER).exists()
+
+
+def test_a_marker_that_vanished_while_it_was_fetched_is_not_taken_for_success(house: House) -> None:
+    """Only we take it away. Who did it, and what else is missing, nobody knows."""
+    house.engine.during = lambda target: (target / MARKER).unlink()
+    with pytest.raises(ContentMismatchError, match=MARKER):
+        house.restore()
+    assert "did not succeed" in (house.target / MARKER).read_text()
+
+
+def test_where_the_reason_cannot_be_written_the_target_still_says_that_it_is_not_whole(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ended the restore is told, and not that its reason could not be noted."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    house.engine.during = fail(NoSpaceError("no space is left"))
+    monkeypatch.setattr(os, "fchmod", refuse)
+    with pytest.raises(NoSpaceError, match="no space is left"):
+        house.restore()
+    assert "is running, or was killed" in (house.target / MARKER).read_text()
+    assert not list(house.target.glob(".owui-vault-*"))
+
+
+def test_a_container_that_is_gone_keeps_nobody_from_restoring_elsewhere(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is when a restore is needed most."""
+
+    def gone(*_: object) -> None:
+        raise InstanceNotFoundError("there is no container open-webui")
+
+    monkeypatch.setattr(containers, "find_container", gone)
+    repository = Repository("nas", house.engine)
+    vault = Vault(Container("open-webui"), [repository], state_dir=house.folder / "elsewhere", environ={})
+    report = vault.restore("latest", house.target)
+    assert report.snapshot.id == house.taken.id
+    assert state_of_small_instance(report.data_dir) == state_of_small_instance(house.data_dir)

@@ -254,6 +254,19 @@ def test_reasons_say_which_rule_and_which_bucket() -> None:
     assert removed == ()
 
 
+@pytest.mark.parametrize(
+    ("within", "words"),
+    [
+        (timedelta(days=14), "within 14d"),
+        (timedelta(hours=25), "within 25h"),
+        (timedelta(minutes=90), "within 1:30:00"),
+    ],
+)
+def test_a_span_is_told_in_the_largest_unit_that_fits(within: timedelta, words: str) -> None:
+    (one,), _ = decide(RetentionPolicy(within=within), [snapshot(0)])
+    assert one.reasons == (words, "newest complete")
+
+
 def test_buckets_are_in_utc_wherever_the_instant_was_written() -> None:
     east = timezone(timedelta(hours=14))
     series = [snapshot(0, NOON), snapshot(1, (NOON + timedelta(hours=1)).astimezone(east))]

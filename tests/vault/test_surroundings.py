@@ -43,3 +43,9 @@ def test_the_state_lies_where_the_surroundings_say(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("XDG_STATE_HOME", "/of/this/process")
     vault = Vault(None, [], environ={"XDG_STATE_HOME": "/as/said"})
     assert vault._parts.state.root == Path("/as/said/owui-vault")
+
+
+def test_a_vault_says_what_it_was_given() -> None:
+    instance = Container("open-webui")
+    assert Vault(instance, [], environ={}).instance is instance
+    assert Vault(None, [], environ={}).instance is None

@@ -1,0 +1,185 @@
+"""What a snapshot says of itself: what it lacks, and what of its surroundings could not be had."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from owui_vault import Container, DataDirectory, OllamaModels, Outcome, Repository, Secret, SnapshotReport, Vault
+from owui_vault.instance.container import FoundContainer
+from owui_vault.model import ComposeService, ContainerRecord, DataMount
+from owui_vault.ports import Event, Notifier
+from owui_vault.secrets.sources import FileSource
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.testing.small_instance import make_small_instance, use_small_instance
+from owui_vault.vault import containers, ollama_part
+from owui_vault.vault import snapshot as taking
+from tests.vault.house import FakeApplication
+
+
+@dataclass
+class House:
+    """An instance, and what is told of it."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.data_dir = self.folder / "data"
+        make_small_instance(self.data_dir)
+        use_small_instance(self.data_dir, "mine")
+
+    def vault(self, instance: DataDirectory | Container | None = None, notifiers: tuple[Notifier, ...] = ()) -> Vault:
+        vault = Vault(
+            instance or DataDirectory(self.data_dir),
+            [Repository("nas", DirectoryEngine(self.folder / "repository", Secret("x")))],
+            quiescer=FakeQuiescer(self.folder),
+            application=FakeApplication(),
+            notifiers=notifiers,
+            state_dir=self.folder / "state",
+        )
+        vault.initialize()
+        return vault
+
+    def snapshot(self, instance: DataDirectory | Container | None = None) -> SnapshotReport:
+        return self.vault(instance).snapshot()
+
+    def seal(self) -> None:
+        """Two tools with settings that only the secret key opens, and one without."""
+        with closing(sqlite3.connect(self.data_dir / "webui.db")) as connection:
+            connection.execute("CREATE TABLE tool (id TEXT PRIMARY KEY, valves TEXT)")
+            rows = [("a", "gAAAAABn"), ("b", "gAAAAABo"), ("c", "{}")]
+            connection.executemany("INSERT INTO tool VALUES (?, ?)", rows)
+            connection.commit()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_what_only_the_key_opens_makes_a_snapshot_without_the_key_incomplete(house: House) -> None:
+    house.seal()
+    report = house.snapshot()
+    assert report.outcome is Outcome.INCOMPLETE
+    (problem,) = report.problems
+    assert "secret key was not found" in problem
+    assert "encrypted valves of 2 tools" in problem
+
+
+def test_with_the_key_it_is_complete(house: House) -> None:
+    house.seal()
+    key = house.folder / "key"
+    key.touch(0o600)
+    key.write_text("a secret key")
+    report = house.snapshot(DataDirectory(house.data_dir, secret_key=FileSource(key)))
+    assert (report.outcome, report.problems) == (Outcome.COMPLETE, ())
+    assert not any("secret key" in warning for warning in report.warnings)
+
+
+def test_what_is_no_file_is_left_out_and_said(house: House) -> None:
+    """It would be waited for for ever: nobody writes into the pipe."""
+    for number in range(4):
+        os.mkfifo(house.data_dir / f"pipe{number}")
+    report = house.snapshot()
+    assert report.outcome is Outcome.COMPLETE
+    assert "4 sockets, pipes or devices were skipped: pipe0, pipe1, pipe2" in report.warnings
+    assert report.manifest
+    said = {each.path: each.reason for each in report.manifest.left_out if each.path.startswith("pipe")}
+    assert said == {f"pipe{number}": "a socket, pipe or device" for number in range(4)}
+
+
+def found_container(house: House) -> FoundContainer:
+    """One that Compose made of two files."""
+    project = house.folder / "project"
+    project.mkdir()
+    (project / "compose.yaml").write_text("services: {}\n")
+    mount = DataMount(kind="bind", source=house.data_dir, destination="/app/backend/data")
+    files = (project / "compose.yaml", project / "compose.override.yaml")
+    record = ContainerRecord(
+        engine="unix:///nowhere.sock",
+        id="c" * 64,
+        name="open-webui",
+        status="running",
+        health="",
+        started="2026-11-20T03:00:00Z",
+        image="open-webui:main",
+        image_id="sha256:1",
+        digest="",
+        data_dir="/app/backend/data",
+        mount=mount,
+        restart_policy="always",
+        auto_remove=False,
+        compose=ComposeService(project="chat", service="open-webui", working_dir=project, files=files),
+    )
+    return FoundContainer(
+        record=record,
+        data_dir=house.data_dir,
+        nested=(),
+        processes=(),
+        ollama=(),
+        environment={},
+        working_dir="/app/backend",
+        key=None,
+        version="0.6.43",
+        inspected="{}",
+        held={record.id: record.started},
+        running=False,
+        warnings=(),
+    )
+
+
+def test_a_compose_file_that_cannot_be_read_here_is_said_and_the_others_are_stored(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = found_container(house)
+    monkeypatch.setattr(containers, "find_container", lambda *_: found)
+    monkeypatch.setattr(taking, "started_anew", lambda _: "")
+    vault = house.vault(Container("open-webui"))
+    report = vault.snapshot()
+    override = house.folder / "project" / "compose.override.yaml"
+    assert f"the Compose file {override} cannot be read here and is not in the snapshot" in report.warnings
+    assert report.outcome is Outcome.COMPLETE, report.problems
+    restored = vault.restore("latest", house.folder / "copy").target
+    assert sorted(path.name for path in (restored / "outside").glob("compose*")) == ["compose.yaml"]
+
+
+def test_models_of_ollama_that_may_not_be_read_make_a_snapshot_incomplete(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_place: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(ollama_part, "models_folder", refuse)
+    place = house.folder / "ollama"
+    report = house.snapshot(DataDirectory(house.data_dir, ollama=OllamaModels.MODELS, ollama_dir=place))
+    assert report.outcome is Outcome.INCOMPLETE
+    assert report.problems == (f"Ollama's models in {place} cannot be read: Permission denied",)
+
+
+class Mute:
+    """Somebody who cannot be told anything."""
+
+    def notify(self, event: Event) -> None:
+        raise RuntimeError(f"no way to say {event.kind}")
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def notify(self, event: Event) -> None:
+        self.heard.append(event.kind)
+
+
+def test_who_cannot_be_told_is_on_the_report_and_the_others_are_told(house: House) -> None:
+    """And a snapshot that is stored is no failure."""
+    listener = Listener()
+    report = house.vault(notifiers=(Mute(), listener)).snapshot()
+    assert report.outcome is Outcome.COMPLETE
+    assert "Mute could not be told: no way to say success" in report.warnings
+    assert listener.heard == ["success"]
