@@ -207,6 +207,19 @@ class TestWhatIsThere:
         only_uploads = house.vault.plan_replacement("latest", components=[Component.UPLOADS])
         assert not [each for each in only_uploads.warnings if "migrate" in each]
 
+    def test_a_plan_of_no_component_fetches_and_exchanges_nothing(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To an engine no path at all means every path."""
+        fetched: list[object] = []
+        plan = house.vault.plan_replacement("latest", components=[])
+        monkeypatch.setattr(DirectoryEngine, "fetch", lambda *given, **_: fetched.append(given))
+        assert (plan.parts, plan.needed_bytes) == ((), 256 << 20)
+        house.vault.replace(plan)
+        assert fetched == []
+        assert house.state() == house.later
+        assert house.runs()
+
 
 class TestRenames:
     """What cannot be exchanged by renames is known before anything is stopped."""
