@@ -31,7 +31,7 @@ class StandIn:
 
     def __init__(self, folder: Path) -> None:
         self.statuses = {"box": "running"}
-        self.ends: dict[str, str] = {}  # how a container ends just before it would be paused: exited, removed
+        self.ends: dict[tuple[str, str], str] = {}  # (name, verb): how it ends at that moment, exited or removed
         self.starts = 1
         self.health = "healthy"
         self.broken: dict[str, int] = {}
@@ -109,9 +109,9 @@ class StandIn:
         self.broken[verb] = max(0, left - 1)
         if left:
             return False
-        if verb == "pause" and name in self.ends:
-            self.statuses[name] = self.ends[name]
-            return False
+        if (name, verb) in self.ends:
+            self.statuses[name] = self.ends[name, verb]
+            return verb != "pause"
         self.starts += verb == "start"
         self.statuses[name] = EFFECTS[verb]
         return True
@@ -341,7 +341,7 @@ def test_an_engine_far_away_that_may_have_ended_a_paused_container_is_told(engin
 
 @pytest.mark.parametrize(("ending", "told"), [("exited", "stopped"), ("removed", "removed")])
 def test_a_container_that_ends_just_before_its_pause_is_told_and_not_started(engine, quiescer, ending, told):
-    engine.ends["box"] = ending
+    engine.ends["box", "pause"] = ending
     with pytest.raises(ResumeError, match=f"container box is {ending}") as caught:
         quiescer.quiesce(Quiesce.PAUSE, soon())
     assert f"was {told} while it was to be made quiet" in str(caught.value.__context__)
@@ -351,13 +351,31 @@ def test_a_container_that_ends_just_before_its_pause_is_told_and_not_started(eng
 @pytest.mark.parametrize("ending", ["exited", "removed"])
 def test_a_helper_that_ends_just_before_its_pause_is_left_out(engine, ending):
     engine.statuses["helper"] = "running"
-    engine.ends["helper"] = ending
+    engine.ends["helper", "pause"] = ending
     quiescer = ContainerQuiescer("box", "helper", engine=engine.address)
     quiescer.quiesce(Quiesce.PAUSE, soon())
     quiescer.confirm(Quiesce.PAUSE, quiescer.observe())
     quiescer.resume(Quiesce.PAUSE, soon())
     assert engine.statuses == {"box": "running", "helper": ending}
     assert engine.calls == ["pause", "pause", "unpause"]
+
+
+@pytest.mark.parametrize("ending", ["exited", "removed"])
+def test_a_helper_that_ends_once_it_is_woken_is_no_failure(engine, ending):
+    engine.statuses["helper"] = "running"
+    engine.ends["helper", "unpause"] = ending
+    quiescer = ContainerQuiescer("box", "helper", engine=engine.address)
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    quiescer.resume(Quiesce.PAUSE, soon())
+    assert engine.statuses == {"box": "running", "helper": ending}
+
+
+@pytest.mark.parametrize("ending", ["exited", "removed"])
+def test_the_one_that_matters_must_go_on_once_it_is_woken(engine, quiescer, ending):
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    engine.ends["box", "unpause"] = ending
+    with pytest.raises(ResumeError, match=f"container box is {ending}"):
+        quiescer.resume(Quiesce.PAUSE, soon())
 
 
 def test_one_that_was_started_anew_and_paused_again_is_not_the_one_we_paused(engine, quiescer):
