@@ -261,12 +261,15 @@ def test_a_rescue_of_others_is_not_asked_to_stop_anything(swap: Swap, record: Pa
 
 
 def test_nothing_is_led_back_under_what_cannot_be_stopped(
-    swap: Swap, record: Path, capsys: pytest.CaptureFixture[str]
+    swap: Swap, record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
     half_done(swap, record, back=True)
     before = tree(swap.data_dir)
     rescue = (sys.executable, "-m", "owui_vault.testing.fakes", str(swap.data_dir.parent), "no such mode")
     assert leading_back.main([str(record), *rescue]) == 1
     assert "could not be stopped" in capsys.readouterr().err
+    assert started == []
     assert tree(swap.data_dir) == before
     assert record.exists()
