@@ -233,9 +233,15 @@ def test_checkpoints_by_others_never_move_what_is_pinned(
     site.build(filling=1000)
     site.run(rest_seconds=0.03)
     with program(CHECKPOINTS, site.data / "webui.db", kind):
+        proven = 0
         for _ in range(soak(50)):
             captured = site.take(Quiesce.AUTO, quiet=site.quiet())
-            assert find_contradictions(site, captured) == []
+            if captured.proof.mode is Proof.UNPROVEN:  # on a machine so busy that nothing gets done within a freeze
+                assert captured.problems
+                continue
+            assert find_contradictions(site, captured) == [], captured.proof
+            proven += 1
+        assert proven
 
 
 def test_an_instance_that_starts_and_stops_is_captured_all_the_same(
