@@ -41,7 +41,7 @@ class Sampler:
             thread.join()
 
     def _run(self) -> None:
-        while not self._end.wait(0.01):
+        while not self._end.wait(0.03):  # programs live for longer than that
             for pid in _below(os.getpid()):
                 for kind in ("cmdline", "environ"):
                     with suppress(OSError):
