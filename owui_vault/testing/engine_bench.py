@@ -49,8 +49,12 @@ class Bench:
     beside: frozenset[int] = field(default_factory=lambda: frozenset(descendants(os.getpid())))
 
     def left_running(self) -> set[int]:
-        """Processes of ours that were not there before, and should not be there any more."""
-        return set(descendants(os.getpid())) - self.beside
+        """Processes of ours that were not there before, and should not be there any more.
+
+        Nor below one that was: a server starts others whenever it likes.
+        """
+        theirs = {pid for each in self.beside for pid in (each, *descendants(each))}
+        return set(descendants(os.getpid())) - theirs
 
     @property
     def repository(self) -> Path:
