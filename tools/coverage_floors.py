@@ -14,13 +14,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Per cent of lines and branches, by the first folder or module below owui_vault/.
+#: Per cent of lines and branches, by the first folder or module below owui_vault/. A whole run reaches all of the first
+#: three; what is left to the floor are lines that only some interleavings of processes come to.
 FLOORS = {
-    "vault": 95.0,
-    "capture": 92.0,
-    "quiesce": 92.0,
+    "vault": 99.0,
+    "capture": 99.0,
+    "quiesce": 99.0,
 }
-ELSEWHERE = 92.0
+ELSEWHERE = 93.0
 
 
 @dataclass
