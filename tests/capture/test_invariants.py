@@ -91,7 +91,7 @@ def test_attempts_beside_a_writer_without_rest_claim_nothing_false(
     site = make_site(base).build(*journal_modes, filling=300)
     site.run(rest_seconds=0.005 if kind != "ext4-128" else 1.5, chats=3)
     wanted = soak(1000) if kind == "ext4" else soak(100)
-    command = [sys.executable, str(ATTEMPTS), str(site.data), str(site.work), str(wanted), str(max(20, soak(300)))]
+    command = [sys.executable, str(ATTEMPTS), str(site.data), str(site.work), str(wanted), str(max(20, soak(600)))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     claimed = [line for line in lines if "failed" not in line]
