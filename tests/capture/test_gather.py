@@ -20,6 +20,8 @@ from owui_vault.capture.helper import Helper, job_from
 from owui_vault.capture.pin import Pin
 from owui_vault.capture.settle import Fences
 
+AtEachLook = Callable[[Callable[[int], object]], list[int]]
+
 WEBUI, CHROMA = "webui.db", "vector_db/chroma.sqlite3"
 INDEX = "vector_db/segment/header.bin"
 ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
@@ -196,27 +198,42 @@ def test_a_database_that_changes_at_each_look_is_tried_again(
     assert Path(helper.bench.place(WEBUI)).exists() == copied
 
 
+@pytest.fixture
+def at_each_look(monkeypatch: pytest.MonkeyPatch) -> AtEachLook:
+    """`at_each_look(deed)`: `deed` hears the number of each look at the index; what it answers counts them."""
+
+    def install(deed: Callable[[int], object]) -> list[int]:
+        looks = [0]
+        opened = Fences.open
+
+        def open_after(self: Fences, real: str, mark: Any, name: str) -> int:
+            if name == INDEX:
+                looks[0] += 1
+                deed(looks[0])
+            return opened(self, real, mark, name)
+
+        monkeypatch.setattr(Fences, "open", open_after)
+        return looks
+
+    return install
+
+
 @pytest.mark.parametrize(("times", "copied"), [(4, True), (5, True), (7, True), (100, False)])
 def test_a_file_replaced_at_each_look_is_tried_again(
-    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch, times: int, copied: bool
+    site: Any, make_helper: Callable[[], Helper], at_each_look: AtEachLook, times: int, copied: bool
 ) -> None:
     """After four the fifth look is whole; later ones take what there is, and somewhere it ends."""
     site.build("delete")
     path = site.data / INDEX
     helper = make_helper()
-    looks = [0]
-    opened = Fences.open
 
-    def replace(self: Fences, real: str, mark: Any, name: str) -> int:
-        if name == INDEX:
-            looks[0] += 1
-            if looks[0] <= times:
-                (site.data.parent / "new").write_bytes(b"%d" % looks[0])
-                (site.data.parent / "new").rename(path)
-        return opened(self, real, mark, name)
+    def replace(look: int) -> None:
+        if look <= times:
+            (site.data.parent / "new").write_bytes(b"%d" % look)
+            (site.data.parent / "new").rename(path)
 
     path.write_bytes(b"something new")
-    monkeypatch.setattr(Fences, "open", replace)
+    looks = at_each_look(replace)
     assert helper.obey(GATHER)["torn"] == ([] if times < 5 else [INDEX])
     copy = Path(helper.bench.place(INDEX))
     assert (copy.read_bytes() if copied else copy.exists()) == (b"%d" % times if copied else False)
@@ -225,25 +242,20 @@ def test_a_file_replaced_at_each_look_is_tried_again(
 
 @pytest.mark.parametrize("look", [1, 5])
 def test_a_file_that_is_deleted_meanwhile_is_named_and_leaves_nothing(
-    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch, look: int
+    site: Any, make_helper: Callable[[], Helper], at_each_look: AtEachLook, look: int
 ) -> None:
     site.build("delete")
     path = site.data / INDEX
     helper = make_helper()
-    looks = [0]
-    opened = Fences.open
 
-    def delete(self: Fences, real: str, mark: Any, name: str) -> int:
-        if name == INDEX:
-            looks[0] += 1
-            path.write_bytes(b"%d" % looks[0] * looks[0])
-            os.utime(path, ns=(looks[0], looks[0]))
-            if looks[0] == look:
-                path.unlink()
-        return opened(self, real, mark, name)
+    def delete(number: int) -> None:
+        path.write_bytes(b"%d" % number * number)
+        os.utime(path, ns=(number, number))
+        if number == look:
+            path.unlink()
 
     path.write_bytes(b"something new")
-    monkeypatch.setattr(Fences, "open", delete)
+    looks = at_each_look(delete)
     assert helper.obey(GATHER)["torn"] == [INDEX]
     assert looks[0] == look
     assert not Path(helper.bench.place(INDEX)).exists()

@@ -348,11 +348,16 @@ def test_a_container_that_ends_just_before_its_pause_is_told_and_not_started(eng
     assert engine.calls == ["pause"]
 
 
+def with_helper(engine: StandIn, verb: str, ending: str) -> ContainerQuiescer:
+    """Both run, until the helper ends as it is told `verb`."""
+    engine.statuses["helper"] = "running"
+    engine.ends["helper", verb] = ending
+    return ContainerQuiescer("box", "helper", engine=engine.address)
+
+
 @pytest.mark.parametrize("ending", ["exited", "removed"])
 def test_a_helper_that_ends_just_before_its_pause_is_left_out(engine, ending):
-    engine.statuses["helper"] = "running"
-    engine.ends["helper", "pause"] = ending
-    quiescer = ContainerQuiescer("box", "helper", engine=engine.address)
+    quiescer = with_helper(engine, "pause", ending)
     quiescer.quiesce(Quiesce.PAUSE, soon())
     quiescer.confirm(Quiesce.PAUSE, quiescer.observe())
     quiescer.resume(Quiesce.PAUSE, soon())
@@ -362,9 +367,7 @@ def test_a_helper_that_ends_just_before_its_pause_is_left_out(engine, ending):
 
 @pytest.mark.parametrize("ending", ["exited", "removed"])
 def test_a_helper_that_ends_once_it_is_woken_is_no_failure(engine, ending):
-    engine.statuses["helper"] = "running"
-    engine.ends["helper", "unpause"] = ending
-    quiescer = ContainerQuiescer("box", "helper", engine=engine.address)
+    quiescer = with_helper(engine, "unpause", ending)
     quiescer.quiesce(Quiesce.PAUSE, soon())
     quiescer.resume(Quiesce.PAUSE, soon())
     assert engine.statuses == {"box": "running", "helper": ending}

@@ -132,21 +132,27 @@ def test_what_cannot_be_relabelled_is_removed(house: House) -> None:
     assert house.vault.snapshots() == ()
 
 
-def test_what_can_neither_be_relabelled_nor_removed_is_not_believed_and_settled_later(house: House) -> None:
+def doubtful(house: House) -> Snapshot:
+    """A snapshot that a run stored and could not look after."""
     house.on("store", "before", house.change_upload)
     for call in ("relabel", "remove"):
         house.on(call, "before", raising(RepositoryUnreachableError("away")))
     with pytest.raises(RepositoryUnreachableError):
         house.vault.snapshot()
-    (doubtful,) = house.vault.snapshots("one")
-    assert doubtful.outcome is Outcome.INCOMPLETE
+    (left,) = house.vault.snapshots("one")
     house.faults.clear()
+    return left
+
+
+def test_what_can_neither_be_relabelled_nor_removed_is_not_believed_and_settled_later(house: House) -> None:
+    left = doubtful(house)
+    assert left.outcome is Outcome.INCOMPLETE
     report = house.a_vault().snapshot()
     assert report.outcome is Outcome.COMPLETE
-    assert any(doubtful.id in text and "INCOMPLETE" in text for text in report.warnings)
+    assert any(left.id in text and "INCOMPLETE" in text for text in report.warnings)
     stranger = Vault(None, house.vault.repositories, state_dir=house.folder / "elsewhere")
     assert {(each.id, each.outcome) for each in stranger.snapshots("one")} == {
-        (doubtful.id, Outcome.INCOMPLETE),
+        (left.id, Outcome.INCOMPLETE),
         (report.id, Outcome.COMPLETE),
     }
 
@@ -242,20 +248,9 @@ def test_what_failed_to_be_stored_while_something_changed_is_not_believed_when_i
     assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
 
 
-def doubtful(house: House) -> str:
-    """A snapshot that a run stored and could not look after."""
-    house.on("store", "before", house.change_upload)
-    for call in ("relabel", "remove"):
-        house.on(call, "before", raising(RepositoryUnreachableError("away")))
-    with pytest.raises(RepositoryUnreachableError):
-        house.vault.snapshot()
-    house.faults.clear()
-    return house.vault.snapshots("one")[0].id
-
-
 def test_a_repository_that_cannot_be_looked_after_now_is_looked_after_later(house: House) -> None:
     """The snapshot of today does not wait for it, and nobody believes the other one until then."""
-    left = doubtful(house)
+    left = doubtful(house).id
     house.on("relabel", "before", raising(RepositoryUnreachableError("away")))
     house.on("remove", "before", raising(RepositoryUnreachableError("away")))
     report = house.vault.snapshot()
@@ -267,7 +262,7 @@ def test_a_repository_that_cannot_be_looked_after_now_is_looked_after_later(hous
 
 
 def test_looking_after_what_was_left_can_be_cancelled(house: House) -> None:
-    left = doubtful(house)
+    left = doubtful(house).id
     cancel = threading.Event()
     house.on("relabel", "before", cancelling(cancel, CancelledError("ended on request")))
     with pytest.raises(CancelledError):
