@@ -104,7 +104,6 @@ class Request:
 
     arguments: tuple[str, ...]
     long: bool = False
-    total_seconds: float | None = None  # of a long one, beside its silence
     cwd: Path | None = None
     environment: Mapping[str, str] | None = None  # in addition
     on_stdout: LineSink | None = None
@@ -148,7 +147,7 @@ class Borg:
                     environment=self._environment(descriptor, request.environment),
                     cwd=request.cwd or self.folder,
                     pass_fds=(descriptor,),
-                    timeout_seconds=request.total_seconds if request.long else self.call.timeout_seconds,
+                    timeout_seconds=None if request.long else self.call.timeout_seconds,
                     idle_seconds=self.call.idle_seconds if request.long else None,
                 ),
                 on_stdout=request.on_stdout,

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from owui_vault.engines.borg_program import Borg, Request, archive_argument
 from owui_vault.engines.borg_survey import LAST, Survey, take_survey
 from owui_vault.engines.launching import launching
 from owui_vault.engines.rereading import done, is_due
-from owui_vault.errors import EngineError
+from owui_vault.errors import DeadlineExceededError, EngineError
 from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
 from owui_vault.ports import Call
 
@@ -46,7 +47,7 @@ def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
         survey = take_survey(tree, workplace / "paths")
         if survey.unreadable:
             label = replace(label, outcome=Outcome.INCOMPLETE)
-        job = _Job(borg=borg, tree=tree, survey=survey, label=label, until=_until(borg.call), everything=everything)
+        job = _Job(borg=borg, tree=tree, survey=survey, label=label, bound=_Bound(borg.call), everything=everything)
         attempt = _attempt(job)
         skipped = _merged(survey.unreadable, attempt.skipped)
         if attempt.created is None:
@@ -71,12 +72,34 @@ class _Job:
     tree: Path
     survey: Survey
     label: Label
-    until: float | None
+    bound: _Bound
     everything: bool
 
 
-def _until(call: Call) -> float | None:
-    return None if call.store_seconds is None else time.monotonic() + call.store_seconds
+class _Bound(threading.Event):
+    """The time of one store in all, over as soon as borg was told to write the archive down.
+
+    Ending borg while it commits would tell of a failure, and leave a complete archive. It stands where the `cancel` of
+    a program stands, because that is looked at all the time, and from the same thread.
+    """
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self._call = call
+        self._until = None if call.store_seconds is None else time.monotonic() + call.store_seconds
+
+    def lift(self) -> None:
+        """From now on only its silence is bounded."""
+        self._until = None
+
+    def is_set(self) -> bool:
+        """Whether to cancel. Raises DeadlineExceededError."""
+        if self._until is not None and time.monotonic() > self._until:
+            raise DeadlineExceededError(
+                f"borg did not end within {self._call.store_seconds:g} s",
+                hint="Look whether its disk or host answers, or raise limits.store.",
+            )
+        return self._call.cancel.is_set()
 
 
 def _chunking(label: Label) -> str:
@@ -150,6 +173,8 @@ class _Gatekeeper:
 
     def _decide(self) -> None:
         self.refused = self._repository_failed or (bool(self.troubled) and not self.lenient)
+        if not self.refused:
+            self.job.bound.lift()
         os.write(self.gate, b"-" if self.refused else borg_gate.YES)
 
     @property
@@ -174,10 +199,10 @@ def _attempt(job: _Job) -> _Attempt:
         request = Request(
             arguments=(*_arguments(job), *asking),
             long=True,
-            total_seconds=None if job.until is None else max(1.0, job.until - time.monotonic()),
             cwd=job.tree,
             environment={"BORG_FILES_CACHE_SUFFIX": f"owui-vault-{job.label.instance}"},
             on_message=keeper.take,
+            cancel=job.bound,
         )
         try:
             finished = job.borg.run(request)

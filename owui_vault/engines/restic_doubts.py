@@ -2,8 +2,9 @@
 
 restic writes the label together with the snapshot, after the last file; that one of them could not be read is known
 before, but the label can be changed only afterwards, and only when nobody else holds a lock. Whoever is killed, ended
-or kept out in between leaves a snapshot that must not be believed. So the doubt is on disk as soon as restic complains,
-every listing from here honours it, and the next run that may write settles it.
+or kept out in between leaves a snapshot that must not be believed. So the doubt is on disk before restic begins, goes
+when all it said was heard and nothing was wrong, every listing from here honours it, and the next run that may write
+settles it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,14 +91,13 @@ class Summary:
 
 
 class BackupReader:
-    """Takes the lines of `restic backup --json`. `on_skipped` is told at once that a file could not be read."""
+    """Takes the lines of `restic backup --json`."""
 
-    def __init__(self, tree: Path, call: Call, on_skipped: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, tree: Path, call: Call) -> None:
         self._tree = tree.resolve()
         self._call = call
         self.watch = Watch(call)
         self._done = 0
-        self._on_skipped = on_skipped
         self._skipped: dict[str, str] = {}
         self.summary: Summary | None = None
 
@@ -128,7 +127,6 @@ class BackupReader:
         """An unreadable file, or something for the error message."""
         document = document_of(line) or {}
         if document.get("message_type") == "error" and document.get("during") != "scan":
-            self._on_skipped()
             self._skipped[self._relative(str(document.get("item", "")))] = _reason(document.get("error"))
 
     def _relative(self, item: str) -> str:

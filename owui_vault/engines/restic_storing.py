@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC
-from functools import partial
 from pathlib import Path
 
 from owui_vault.engines.labels import label_to_tags
@@ -38,15 +37,15 @@ def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
     wanted = replace(label, engine=ENGINE, engine_version=restic.version())
     if unreadable:  # known before restic is started: then no moment exists in which it is listed as complete
         wanted = replace(wanted, outcome=Outcome.INCOMPLETE)
-    distrust = partial(doubt, restic.call.folder, wanted.id) if wanted.outcome is Outcome.COMPLETE else _nothing
-    reader = BackupReader(tree, restic.call, on_skipped=distrust)
+    if wanted.outcome is Outcome.COMPLETE:
+        # Before: whoever kills us may do so between a complaint of restic's and its being heard.
+        doubt(restic.call.folder, wanted.id)
+    reader = BackupReader(tree, restic.call)
     sinks = Sinks(stdout=reader.stdout, stderr=reader.stderr)
     bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
     everything = is_due(restic.call.folder, wanted.instance)
     command = [*_command(wanted), *(["--force"] if everything else [])]
     said = restic.run(*command, sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
-    if said.status == _NOT_EVERYTHING:
-        distrust()
     if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
         raise restic.error(said.status, said.stderr, said.argv)
     skipped = _merged((*reader.skipped, *unreadable))
@@ -113,11 +112,10 @@ def _finished(restic: Restic, summary: Summary, label: Label, *, lacking: bool) 
     calm = restic.undisturbed()
     snapshot = _stored(calm, summary, label)
     trust_tree(calm, snapshot.engine_id)
-    if not lacking or label.outcome is not Outcome.COMPLETE:
-        return snapshot
-    demoted = _demoted(calm, snapshot, label, restic.call.cancel)
+    if lacking and label.outcome is Outcome.COMPLETE:
+        snapshot = _demoted(calm, snapshot, label, restic.call.cancel)
     believe(restic.call.folder, label.id)
-    return demoted
+    return snapshot
 
 
 def _demoted(restic: Restic, snapshot: Snapshot, label: Label, cancel: threading.Event) -> Snapshot:
@@ -148,7 +146,3 @@ def _patiently(restic: Restic, change: Callable[[], Snapshot], cancel: threading
             if cancel.is_set() or time.monotonic() + _RETRY_SECONDS > until:
                 raise
             time.sleep(_RETRY_SECONDS)
-
-
-def _nothing() -> None:
-    """What is labelled INCOMPLETE from the beginning needs no doubt."""

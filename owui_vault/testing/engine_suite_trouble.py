@@ -23,7 +23,7 @@ from owui_vault.errors import (
 )
 from owui_vault.model import Progress, StoreReceipt
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, EngineBench, make_label
-from owui_vault.testing.processes import arguments_and_environment, descendants, mounted
+from owui_vault.testing.processes import arguments_and_environment, descendants, left_after, mounted
 from owui_vault.testing.trees import assert_same, look
 
 BIG = 150_000_000
@@ -111,7 +111,7 @@ class TroubleTests(EngineBench):
         self._works_as_before(bench)
 
     def _works_as_before(self, bench: Bench) -> None:
-        assert bench.left_running() == set()
+        assert left_after(bench.left_running) == set()
         assert [each for each in bench.engine.snapshots(bench.call()) if each.is_restore_point] == []
         stored = bench.engine.store(bench.tree, make_label(2), bench.call()).snapshot
         for each in bench.engine.snapshots(bench.call()):

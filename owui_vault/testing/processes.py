@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def descendants(ancestor: int) -> list[int]:
         found += children
         front = children
     return found
+
+
+def left_after(look: Callable[[], set[int]], seconds: float = 5.0) -> set[int]:
+    """Who is still there when everybody who was killed has had time to die: on a busy machine that takes a while."""
+    until = time.monotonic() + seconds
+    while (left := look()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return left
 
 
 def _living() -> Iterator[tuple[int, int]]:

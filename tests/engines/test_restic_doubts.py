@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from owui_vault.engines import restic_storing
 from owui_vault.engines.restic_doubts import believe, doubt, doubted, is_for_nothing
+from owui_vault.engines.restic_output import BackupReader
 from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Outcome
 from owui_vault.ports import Call
@@ -51,6 +52,11 @@ def outcomes(bench: Bench, folder: str = "state") -> list[tuple[str, Outcome]]:
     place = bench.folder / folder
     place.mkdir(mode=0o700, exist_ok=True)
     return [(each.id, each.outcome) for each in bench.engine.snapshots(Call(folder=place))]
+
+
+def kept_in(bench: Bench) -> list[Path]:
+    """The snapshots that are written down."""
+    return [path for path in (bench.repository / "snapshots").iterdir() if "-tmp-" not in path.name]
 
 
 @pytest.mark.slow
@@ -115,7 +121,7 @@ def test_killed_between_storing_and_marking_leaves_nothing_that_is_believed(benc
             finally:
                 os._exit(1)
         until = time.monotonic() + 60
-        while not [path for path in (bench.repository / "snapshots").iterdir() if "-tmp-" not in path.name]:
+        while not kept_in(bench):
             assert time.monotonic() < until
             time.sleep(0.001)
         os.kill(child, signal.SIGKILL)
@@ -124,3 +130,28 @@ def test_killed_between_storing_and_marking_leaves_nothing_that_is_believed(benc
     (tree / "broken").unlink()
     bench.store(2)
     assert outcomes(bench, "another machine") == [("00000001", INCOMPLETE), ("00000002", COMPLETE)]
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_killed_before_a_complaint_is_heard_leaves_nothing_that_is_believed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restic has complained and the snapshot is there, and whoever should have read a word of it dies."""
+
+    def die_when_it_is_there(_reader: object, _line: str) -> None:
+        while not kept_in(bench):
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with unreadable(bench) as tree:
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(BackupReader, "stdout", die_when_it_is_there)
+            monkeypatch.setattr(BackupReader, "stderr", die_when_it_is_there)
+            try:
+                bench.engine.store(tree, make_label(1), bench.call())
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert outcomes(bench) == [("00000001", INCOMPLETE)]

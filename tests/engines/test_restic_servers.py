@@ -28,7 +28,7 @@ from owui_vault.errors import (
 from owui_vault.model import Outcome, Progress, RepositoryInfo, Secret
 from owui_vault.ports import SecretSource
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
-from owui_vault.testing.processes import arguments_and_environment, descendants
+from owui_vault.testing.processes import arguments_and_environment, descendants, left_after
 from owui_vault.testing.trees import assert_same
 from tests.restic_keys import cheapen
 
@@ -255,7 +255,7 @@ def test_a_server_that_dies_in_mid_store_is_given_up(rest_server: Path, restic_p
         with pytest.raises((EngineError, DeadlineExceededError)):
             bench.engine.store(bench.tree, make_label(), bench.call(progress=kill, timeout=5))
         assert time.monotonic() - started < 120
-    assert [pid for pid in descendants(os.getpid()) if pid not in servers] == []
+    assert left_after(lambda: set(descendants(os.getpid())).difference(servers)) == set()
 
 
 def test_an_append_only_server_refuses_and_we_notice(rest_server: Path, restic_program: Path, tmp_path: Path) -> None:

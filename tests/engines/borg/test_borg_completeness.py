@@ -18,9 +18,11 @@ from owui_vault.engines import borg_gate
 from owui_vault.model import Label, Outcome
 from owui_vault.ports import Call
 from owui_vault.testing.engine_bench import Bench, make_label
+from owui_vault.testing.processes import left_after
 
 pytestmark = pytest.mark.slow
 
+LINGERING = 'case "$1" in create) {borg} "$@"; status=$?; sleep 9; exit $status;; esac\nexec {borg} "$@"\n'
 VANISHING = 'case "$1" in create) rm -f data/uploads/a.pdf;; esac\nexec {borg} "$@"\n'
 
 
@@ -47,7 +49,7 @@ def test_killed_at_random_moments_while_a_file_vanishes(
         os.utime(victim, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
         _store_and_die(engine.store, tree, make_label(number + 1), bench.call(), seed.uniform(0.3, 2.5))
         assert not [each for each in bench.engine.snapshots(bench.call()) if each.is_restore_point]
-    assert bench.left_running() == set()
+    assert left_after(bench.left_running) == set()
     assert bench.engine.verify(bench.call()) == ()
 
 
@@ -63,6 +65,16 @@ def _store_and_die(
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def test_an_archive_that_is_being_written_down_is_waited_for(bench: Bench) -> None:
+    """Past the bound of the whole store: ended now, it would have failed, and be there all the same."""
+    bench.build()
+    call = replace(bench.call(), store_seconds=8)
+    started = time.monotonic()
+    stored = bench.with_program(LINGERING).engine.store(bench.tree, make_label(), call)
+    assert time.monotonic() - started > call.store_seconds
+    assert [each.engine_id for each in bench.engine.snapshots(bench.call())] == [stored.snapshot.engine_id]
 
 
 def test_dying_before_the_word_is_a_no(tmp_path: Path) -> None:
