@@ -12,6 +12,8 @@ from owui_vault.system.filesystem import fence, open_to_read
 
 _FIRST_TICK_SECONDS = 0.002
 _LONGEST_TICK_SECONDS = 0.25
+_CLOSE_NS = 1_000_000
+_READINGS = 20
 
 
 class Probe:
@@ -40,9 +42,24 @@ def wall_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_REALTIME)
 
 
+def steady_ns() -> int:
+    """The kernel's clock that nobody can set."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
 def clock_offset() -> float:
-    """Wall clock minus steady clock: the same at two looks, unless somebody set the wall clock between them."""
-    return (wall_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) / 1e9
+    """Wall clock minus steady clock: the same at two looks, unless somebody set the wall clock between them.
+
+    Both are read again until they were read together: on a busy machine this process may have to wait in between, which
+    would look like a step.
+    """
+    offset_ns = 0
+    for _ in range(_READINGS):
+        before, wall, after = steady_ns(), wall_ns(), steady_ns()
+        offset_ns = wall - before
+        if after - before < _CLOSE_NS:
+            break
+    return offset_ns / 1e9
 
 
 @dataclass(slots=True)

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from owui_vault.capture import attempt as attempts
-from owui_vault.capture import files
+from owui_vault.capture import files, settle
 from owui_vault.capture import prepare as preparing
 from owui_vault.capture.classify import journal_mode
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
@@ -331,6 +332,20 @@ def test_the_probe_moves_with_every_look(tmp_path: Path) -> None:
     probe.close()
     assert clock_offset() == pytest.approx(clock_offset(), abs=0.01)
     assert [tick(each) for each in (0, 1, 20)] == [0.002, 0.004, 0.25]
+
+
+def test_having_to_wait_between_two_clocks_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = iter([0, 50_000_000, 60_000_000, 60_000_100])  # in the first pair it waited for 50 ms
+    monkeypatch.setattr(settle, "steady_ns", lambda: next(steady))
+    monkeypatch.setattr(settle, "wall_ns", iter([50_050_000_000, 50_060_000_050]).__next__)
+    assert clock_offset() == pytest.approx(50, abs=0.001)
+
+
+def test_clocks_that_are_never_read_together_are_compared_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    steady = count(0, 50_000_000)
+    monkeypatch.setattr(settle, "steady_ns", lambda: next(steady))
+    monkeypatch.setattr(settle, "wall_ns", lambda: 0)
+    assert clock_offset() < 0
 
 
 @pytest.mark.parametrize(
