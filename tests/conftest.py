@@ -16,6 +16,7 @@ from owui_vault.engines.restic import ResticEngine
 from owui_vault.model import RepositoryInfo
 from owui_vault.ports import Call
 from tests.restic_keys import cheapen
+from tests.restic_templates import Templates
 
 # The environment carries the seed to the workers of a parallel run, so that the header tells the seed of all of them.
 SEED = int(os.environ.setdefault("OWUI_VAULT_SEED", str(random.randrange(1 << 32))))
@@ -25,9 +26,11 @@ REQUIRE_ALL = os.environ.get("REQUIRE") == "all"
 NOT_ASKED = {"nothing else writes such repositories", "knows no hosts"}
 
 ROOT = Path(__file__).parent.parent
+#: There while `make tests` measures coverage: see tools/coverage_in_children.py.
 MEASURED_PYTHON = ROOT / ".cache" / "coverage-in-children" / "python3"
-if MEASURED_PYTHON.exists():  # `make tests` is measuring coverage: see tools/coverage_in_children.py
-    sys.executable = str(MEASURED_PYTHON)
+MEASURED_BUT_CAPTURES = MEASURED_PYTHON.with_name("python3-without-captures")
+if MEASURED_BUT_CAPTURES.exists():
+    sys.executable = str(MEASURED_BUT_CAPTURES)
 
 FOLDERS = [Path(folder) for folder in os.environ.get("OWUI_VAULT_ENGINES", "").split(":") if folder]
 FOLDERS += [ROOT / ".cache" / "engines", Path("/opt/engines")]
@@ -138,19 +141,29 @@ def program() -> Callable[[str, str], Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cheap_restic_keys() -> Iterator[None]:
-    """Local restic repositories that tests make have a key that is derived at once (SLOW_KEYS=1 leaves them alone)."""
+def cheap_restic_repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Local restic repositories that tests make have a key that is derived at once, and are made once for all tests.
+
+    SLOW_KEYS=1 leaves all of it to restic.
+    """
     if os.environ.get("SLOW_KEYS"):
         yield
         return
     initialize, inspect = ResticEngine.initialize, ResticEngine.inspect
+    templates = Templates(tmp_path_factory.mktemp("restic-templates"))
 
-    def and_cheapen(engine: ResticEngine, call: Call) -> RepositoryInfo:
+    def cheaply(engine: ResticEngine, call: Call) -> RepositoryInfo:
         access = engine._access
+        repository = access.location.folder
+        if repository is None or access.options:
+            return initialize(engine, call)
+        passphrase = call.secrets.of(access.passphrase)
+        if not call.cancel.is_set() and templates.copy(access.program, passphrase, repository):
+            return inspect(engine, call)
 
         def look(call: Call) -> RepositoryInfo:  # the last thing `initialize` does
-            if access.location.folder is not None:
-                cheapen(access.location.folder, call.secrets.of(access.passphrase))
+            cheapen(repository, passphrase)
+            templates.keep(access.program, passphrase, repository)
             return inspect(engine, call)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -158,7 +171,7 @@ def cheap_restic_keys() -> Iterator[None]:
             return initialize(engine, call)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ResticEngine, "initialize", and_cheapen)
+        patch.setattr(ResticEngine, "initialize", cheaply)
         yield
 
 

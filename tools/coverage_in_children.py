@@ -5,6 +5,9 @@ the virtual environment looks for a flag file instead, which only exists while `
 started without any site folder (`-S`); for their sake tests/conftest.py makes a wrapper `sys.executable`, which drops
 that option.
 
+To measure a child takes ten times the processor time of a child that does nothing, so there are two wrappers. One
+measures captures, and is for the tests of captures; the other does not, and is for everybody who takes one on the way.
+
     python tools/coverage_in_children.py on | off
 """
 
@@ -16,27 +19,32 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".cache" / "coverage-in-children"
-WRAPPER = FOLDER / "python3"
+WITH_CAPTURES, WITHOUT_CAPTURES = WRAPPERS = FOLDER / "python3", FOLDER / "python3-without-captures"
 SITE = Path(sysconfig.get_path("purelib"))
 
 WRAPPER_TEXT = f"""\
 #!/bin/sh
+case "$*" in
+    # Ten thousand of them walk the same few lines: one in eight is measured.
+    *launcher.py*) [ $(($$ % 8)) = 0 ] || exec {sys.executable} "$@" ;;
+    *owui_vault.capture.helper*) [ "$0" = {WITH_CAPTURES} ] || exec {sys.executable} "$@" ;;
+esac
 for argument; do
     shift
     if [ "$argument" = -S ] && [ -z "$seen" ]; then seen=1; else set -- "$@" "$argument"; fi
 done
-exec {sys.executable} "$@"
+MEASURED_PYTHON="$0" exec {sys.executable} "$@"
 """
 
 STARTER_TEXT = f"""\
 import os
 import sys
 
+STARTED_AS = os.environ.pop("MEASURED_PYTHON", {str(WITH_CAPTURES)!r})
+
 
 def ours():
     words = " ".join(sys.orig_argv[1:])
-    if "launcher.py" in words and os.getpid() % 8:
-        return False  # ten thousand of them walk the same few lines, and each would take ten times as long
     others = ("bin/pytest", "-m pytest", "sys.stdin.readline", "each in sys.modules", "sorted(sys.modules")
     return "owui_vault" in words and not any(other in words for other in others)
 
@@ -47,7 +55,7 @@ def measure():
 
     import coverage
 
-    sys.executable = {str(WRAPPER)!r}
+    sys.executable = STARTED_AS
     measured = coverage.Coverage(
         config_file={str(ROOT / "pyproject.toml")!r},
         data_file={str(ROOT / ".coverage")!r},
@@ -76,7 +84,7 @@ def measure():
         sys.stdout.flush = flush
 
 
-if os.path.exists({str(WRAPPER)!r}) and ours():
+if os.path.exists({str(WITH_CAPTURES)!r}) and ours():
     measure()
 """
 
@@ -87,10 +95,11 @@ def main() -> None:
         starter.write_text(STARTER_TEXT)
         pth.write_text("import coverage_in_children\n")
         FOLDER.mkdir(parents=True, exist_ok=True)
-        WRAPPER.write_text(WRAPPER_TEXT)
-        WRAPPER.chmod(0o755)
+        for wrapper in WRAPPERS:
+            wrapper.write_text(WRAPPER_TEXT)
+            wrapper.chmod(0o755)
     else:
-        for path in (WRAPPER, pth, starter):
+        for path in (*WRAPPERS, pth, starter):
             path.unlink(missing_ok=True)
 
 

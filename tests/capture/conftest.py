@@ -21,6 +21,7 @@ from owui_vault.capture import clear_stage, take_instant
 from owui_vault.errors import QuiesceError
 from owui_vault.model import Captured, CaptureLimits, CapturePlan, Findings, Quiesce
 from owui_vault.system.clock import SystemClock
+from tests.conftest import MEASURED_PYTHON
 
 #: name: how it is made; None is mounted without a device
 FILESYSTEMS: dict[str, tuple[str, ...] | None] = {
@@ -31,6 +32,13 @@ FILESYSTEMS: dict[str, tuple[str, ...] | None] = {
     "tmpfs": None,
 }
 _SIZE_BYTES = 640 << 20
+
+
+@pytest.fixture(autouse=True)
+def captures_are_measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where coverage is measured at all; but not in loops, which walk the same lines a thousand times."""
+    if MEASURED_PYTHON.exists() and "soak" not in request.fixturenames:
+        monkeypatch.setattr(sys, "executable", str(MEASURED_PYTHON))
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
