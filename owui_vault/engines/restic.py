@@ -54,12 +54,12 @@ class ResticEngine:
         return Restic(self._access, call)
 
     @contextmanager
-    def _changing(self, call: Call) -> Iterator[Restic]:
+    def _changing(self, call: Call, *, removes: Sequence[str] = ()) -> Iterator[Restic]:
         """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards."""
         restic = self._open(call)
         demand_rights(restic.location, write=True)
         clear_remains(restic)
-        restic_keeping.settle_doubts(restic)
+        restic_keeping.settle_doubts(restic, but=removes)
         try:
             yield restic
         except RepositoryUnreachableError:
@@ -110,7 +110,7 @@ class ResticEngine:
 
     def remove(self, engine_ids: Sequence[str], call: Call) -> None:
         """Forget exactly these, and look whether they are gone."""
-        with self._changing(call) as restic:
+        with self._changing(call, removes=engine_ids) as restic:
             restic_keeping.remove(restic, engine_ids)
 
     def compact(self, call: Call) -> int | None:

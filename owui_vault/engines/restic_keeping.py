@@ -56,16 +56,19 @@ def incomplete(label: Label) -> Label:
     return replace(label, outcome=Outcome.INCOMPLETE)
 
 
-def settle_doubts(restic: Restic) -> None:
+def settle_doubts(restic: Restic, *, but: Sequence[str] = ()) -> None:
     """Say in the repository what only we know so far: that some snapshots are not complete.
 
-    Keeps nobody from working: what cannot be said now will be said by a later run.
+    Keeps nobody from working: what cannot be said now will be said by a later run. `but` are about to be removed under
+    these ids, and another label would give them others.
     """
     doubts = restic_doubts.doubted(restic.call.folder)
     if not doubts:
         return
     there = [(each, each.label) for each in as_labelled(restic) if each.label and each.label.id in doubts]
     for each, label in there:
+        if each.engine_id in but:
+            continue
         try:
             if each.is_restore_point:
                 set_label(restic, each.engine_id, incomplete(label))
@@ -119,10 +122,11 @@ def remove(restic: Restic, engine_ids: Sequence[str]) -> None:
             engine=ENGINE,
             hint="Nothing was removed. Run `verify`, and restic's own `repair` commands on a copy.",
         )
-    for engine_id in engine_ids:
-        _one(there, engine_id, restic.shown)
-    if engine_ids:
+    going = [_one(there, engine_id, restic.shown) for engine_id in engine_ids]
+    if going:
         forget(restic, engine_ids)
+    for each in going:
+        restic_doubts.believe(restic.call.folder, each.id)
 
 
 def forget(restic: Restic, engine_ids: Sequence[str]) -> None:

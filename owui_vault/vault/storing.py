@@ -120,8 +120,9 @@ def _settled(parts: Parts, repository: Repository, watch: Watch) -> list[str]:
         return []
     warnings = []
     for each in patiently(parts, lambda: repository.engine.snapshots(call), watch):
-        if each.label and each.id in ids and each.is_restore_point:
-            _made_incomplete(parts, repository, each, each.label, watch=watch)
+        if each.label and each.id in ids:
+            if each.is_restore_point:
+                _made_incomplete(parts, repository, each, each.label, watch=watch)
             warnings.append(
                 f"snapshot {each.id} in {repository.name} is INCOMPLETE: the run that stored it was killed before it"
                 " could look whether its data had stayed as they were"

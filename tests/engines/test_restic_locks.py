@@ -100,7 +100,7 @@ def killed_both(bench: Bench) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         try:
-            bench.engine.store(bench.tree, make_label(), bench.call(progress=kill))
+            bench.engine.store(bench.tree, make_label(99), bench.call(progress=kill))
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
