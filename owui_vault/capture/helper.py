@@ -207,7 +207,7 @@ class Helper:
 
     def seal(self, _message: Answer) -> Answer:
         """Write down what is in the stage, and finish the directories, which may then be out of our reach."""
-        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl")
+        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.bench.links)
         self.bench.seal()
         return {}
 

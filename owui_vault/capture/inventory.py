@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from owui_vault.capture.marks import Mark
 
 if TYPE_CHECKING:
     from owui_vault.model import Captured  # the child, which writes the list, has no need of it
 
 
-def write_inventory(tree: str, target: str) -> None:
-    """Write one line per path below `tree`, sorted by path."""
+def write_inventory(tree: str, target: str, links: Mapping[str, Mark]) -> None:
+    """Write one line per path below `tree`, sorted by path. Of `links` what they were when the instant was taken."""
     with open(target, "w", encoding="ascii") as file:
         for path in sorted(_paths(tree, "")):
-            file.write(json.dumps(_entry(tree, path)) + "\n")
+            entry = _entry(tree, path)
+            mark = links.get(path)
+            if mark is not None:  # the file is the live one, which may have been changed since
+                entry |= {"size": mark.size, "mtime_ns": mark.mtime_ns, "inode": mark.inode}
+            file.write(json.dumps(entry) + "\n")
 
 
 def _paths(tree: str, folder: str) -> Iterator[str]:

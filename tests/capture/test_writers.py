@@ -154,6 +154,25 @@ def test_what_changes_while_the_engine_reads_is_named(site: Any) -> None:
     assert (captured.stage / "data" / "uploads" / "sub" / "deleted").read_text() == "sub/deleted"
 
 
+def test_an_upload_changed_between_the_instant_and_the_inventory_is_noticed(site: Any) -> None:
+    """The pinned database is copied and checked in between, which may take minutes."""
+    site.build()
+    for name in ("deleted", "in place", "rewritten"):
+        (site.data / "uploads" / name).write_bytes(b"as it was at the instant")
+
+    def while_copies_are_checked(_: Path) -> Findings:
+        (site.data / "uploads" / "deleted").unlink()
+        (site.data / "uploads" / "in place").write_bytes(b"longer than it was at the instant")
+        with (site.data / "uploads" / "rewritten").open("r+b") as file:
+            file.write(b"AS")
+        return Findings()
+
+    captured = site.take(examine=while_copies_are_checked)
+    assert captured.proof.mode is Proof.LIVE
+    assert verify_stage(captured) == ("uploads/in place", "uploads/rewritten")
+
+
+
 COMES_AND_GOES = """
 import os, sys, time
 print("ready", flush=True)
