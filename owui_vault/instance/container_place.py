@@ -103,8 +103,9 @@ def _looks_the_same(engine: Engine, told: Told, path: str, place: Path) -> bool:
 
 
 def _seconds(text: str) -> int:
+    """Since the epoch, of an engine's time, which is told in the time zone of its host."""
     with suppress(ValueError):
-        return int(datetime.fromisoformat(text.partition(".")[0].removesuffix("Z") + "+00:00").timestamp())
+        return int(datetime.fromisoformat(text).timestamp())
     return -1
 
 
