@@ -15,11 +15,12 @@ from owui_vault.instance.container_nested import Nested, nested_mounts, refuse_m
 from owui_vault.instance.container_place import data_dir_here, place_here, root_of
 from owui_vault.instance.container_told import Mount, Told, as_record, parse
 from owui_vault.instance.container_warnings import container_warnings, writes_to_data_of
-from owui_vault.instance.discovery import own_id, the_candidate
+from owui_vault.instance.discovery import the_candidate
 from owui_vault.instance.environment import settings_in
 from owui_vault.instance.processes import version_of_package_json
 from owui_vault.instance.secret_key import FILE_VARIABLE, KEY_FILE, KEY_VARIABLES, FoundKey
 from owui_vault.model import ContainerRecord, Secret
+from owui_vault.system import procfs
 
 _VERSION_LABEL = "org.opencontainers.image.version"
 _TAG_VERSION = re.compile(r":v?(\d+\.\d+\.\d+[^:@/]*)(?:@.*)?$")
@@ -68,7 +69,8 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
         refuse_mounted_databases(told)
         place = data_dir_here(engine, told)
         others = tuple(parse(each) for each in engine.containers())
-        together = [each for each in others if each.id not in (told.id, own_id()) and writes_to_data_of(each, told)]
+        ourselves = procfs.own_container()
+        together = [each for each in others if each.id not in (told.id, ourselves) and writes_to_data_of(each, told)]
         key = container_key(engine, told, from_file)
         mount = told.data_mount
         volume = engine.volume(mount.volume) if mount and mount.volume else {}

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from owui_vault.errors import InstanceError, InstanceNotFoundError, UnsupportedInstanceError
 from owui_vault.instance.container_engine import Engine
 from owui_vault.instance.container_told import Told, parse
-from owui_vault.instance.discovery import own_id
 from owui_vault.instance.names import DATABASE
+from owui_vault.system import procfs
 
 _LOOKS = 5  # a busy one may be written to between the two looks
 
@@ -47,7 +47,7 @@ def place_here(engine: Engine, told: Told, path: PurePosixPath, near: Iterable[P
 
 def _ours(engine: Engine, told: Told, path: str) -> Iterator[Path]:
     """The same part of a volume among our own mounts, when we run in a container ourselves."""
-    own = own_id()
+    own = procfs.own_container()
     if not own:
         return
     with suppress(InstanceNotFoundError):  # another engine's container
@@ -112,7 +112,8 @@ def _seconds(text: str) -> int:
 def _out_of_reach(engine: Engine, told: Told, source: Path) -> InstanceError:
     mount = told.data_mount
     what = f"volume {mount.volume}" if mount and mount.volume else str(source)
-    where = "this program runs in a container that has it not mounted" if own_id() else "nothing like it is seen here"
+    inside = procfs.own_container()
+    where = "this program runs in a container that has it not mounted" if inside else "nothing like it is seen here"
     return InstanceError(
         f"the data of container {told.name} lie in {what} on the host of {engine.address}, and {where}",
         hint="Run owui_vault on that host, or as a container that has the data and the engine's socket mounted (`-v"

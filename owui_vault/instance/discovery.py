@@ -15,12 +15,12 @@ from owui_vault.instance.container_engine import Engine, open_engine
 from owui_vault.instance.container_told import Told, parse
 from owui_vault.instance.locate import look_at
 from owui_vault.instance.names import DATABASE
+from owui_vault.system import procfs
 
 OUR_LABEL = "owui-vault.role"  # on our own sidecar and helpers
 _NAME = re.compile(r"open[-_]?webui", re.IGNORECASE)
 _IMAGE_LABELS = ("org.opencontainers.image.source", "org.opencontainers.image.title")
 _SETTINGS = ("WEBUI_SECRET_KEY", "WEBUI_NAME", "OPENWEBUI_PORT", "WEBUI_BUILD_VERSION", "DATA_DIR")
-_OWN_ID = re.compile(r"containers/([0-9a-f]{64})/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def _named(name: str, addresses: Sequence[str]) -> Candidate:
 
 
 def _candidates_of(engine: Engine) -> Iterator[Candidate]:
-    own = own_id()
+    own = procfs.own_container()
     for each in engine.containers():
         told = parse(each)
         if told.id == own or OUR_LABEL in told.labels or told.compose_label("oneoff").lower() == "true":
@@ -160,13 +160,3 @@ def _one_of_each(found: Iterable[Candidate]) -> Iterator[Candidate]:
         if place not in seen:
             seen.add(place)
             yield each
-
-
-def own_id() -> str:
-    """The id of the container we run in; empty outside of any."""
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        fields = line.split()
-        match = _OWN_ID.search(fields[3])
-        if match and fields[4] == "/etc/hostname":
-            return match[1]
-    return ""

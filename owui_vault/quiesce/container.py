@@ -230,7 +230,13 @@ def _together(states: Sequence[ContainerState]) -> Observation:
 def _refuse_unfit(running: Sequence[ContainerState], mode: Quiesce) -> None:
     if mode not in _QUIET:
         raise QuiesceError(f"a container can be paused or stopped, not quiesced by {mode.value}")
+    ourselves = procfs.own_container()
     for each in running:
+        if each.id == ourselves:
+            raise QuiesceError(
+                f"this program runs inside container {each.name}, and could not bring it back",
+                hint="Run it on the host, or as a container beside it (docs/sidecar.md). `live` works from inside too.",
+            )
         if each.status == "restarting":
             raise QuiesceError(f"container {each.name} is just being restarted", hint="Wait until it is up.")
         if mode is Quiesce.STOP and each.auto_remove:

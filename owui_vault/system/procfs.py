@@ -8,6 +8,7 @@ such, never as "nothing there".
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _PROC = Path("/proc")
 _LISTINGS = 50  # a tree that still changes after so many looks is a fork bomb
 _STOPPED = "T"
 _GONE = frozenset("ZXx")
+_OF_A_CONTAINER = re.compile(r"containers/([0-9a-f]{64})/")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -167,6 +169,16 @@ def own_ancestors() -> frozenset[int]:
         status = look(pid)
         pid = status.parent if status else 0
     return frozenset(found)
+
+
+def own_container() -> str:
+    """The id of the container we run in; empty outside of any. Its engine mounts the name of the host from there."""
+    for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        fields = line.split()
+        match = _OF_A_CONTAINER.search(fields[3])
+        if match and fields[4] == "/etc/hostname":
+            return match[1]
+    return ""
 
 
 def threads(identity: ProcessIdentity) -> tuple[ThreadMark, ...]:

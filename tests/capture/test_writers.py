@@ -172,7 +172,6 @@ def test_an_upload_changed_between_the_instant_and_the_inventory_is_noticed(site
     assert verify_stage(captured) == ("uploads/in place", "uploads/rewritten")
 
 
-
 COMES_AND_GOES = """
 import os, sys, time
 print("ready", flush=True)

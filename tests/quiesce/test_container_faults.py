@@ -242,6 +242,16 @@ def test_what_is_being_restarted_is_refused(engine, quiescer):
             quiescer.quiesce(mode, soon())
 
 
+@pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
+def test_the_container_we_run_in_is_never_made_quiet(engine, quiescer, monkeypatch, mode):
+    """The guardian would be frozen or ended with us, and nobody would be left to bring it back."""
+    monkeypatch.setattr(procfs, "own_container", lambda: "box")
+    with pytest.raises(QuiesceError, match="runs inside container box") as caught:
+        quiescer.quiesce(mode, soon())
+    assert "beside" in caught.value.hint
+    assert engine.calls == []
+
+
 def test_what_goes_down_again_after_its_start_is_told(engine, quiescer):
     quiescer.quiesce(Quiesce.STOP, soon())
     engine.health = "starting"

@@ -159,3 +159,22 @@ def test_our_own_ancestors_reach_the_first_process():
 def test_the_name_of_nobody_is_empty():
     assert procfs.name_of(4_000_000) == ""
     assert procfs.name_of(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("root", "point", "own"),
+    [
+        (f"/var/lib/docker/containers/{'ab' * 32}/hostname", "/etc/hostname", "ab" * 32),
+        (f"/storage/overlay-containers/{'cd' * 32}/userdata/hostname", "/etc/hostname", "cd" * 32),
+        (f"/var/lib/docker/containers/{'ab' * 32}/hostname", "/mnt/hostname", ""),
+        ("/etc/hostname", "/etc/hostname", ""),
+    ],
+)
+def test_the_container_we_run_in_is_known_by_its_host_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, point: str, own: str
+) -> None:
+    (tmp_path / "self").mkdir()
+    lines = (f"{number} 1 8:1 {each} rw - ext4 x rw\n" for number, each in enumerate(("/ /", f"{root} {point}")))
+    (tmp_path / "self" / "mountinfo").write_text("".join(lines))
+    monkeypatch.setattr(procfs, "_PROC", tmp_path)
+    assert procfs.own_container() == own
