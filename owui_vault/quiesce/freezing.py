@@ -75,16 +75,20 @@ def freeze(members: Members, deadline: Deadline) -> Frozen:
 def _stop(
     members: Members, theirs: frozenset[ProcessIdentity], touched: set[ProcessIdentity], until: Deadline
 ) -> dict[ProcessIdentity, tuple[ThreadMark, ...]] | None:
+    def everybody() -> frozenset[ProcessIdentity]:
+        """Also who was stopped and has left since: the child of a process that ended just then, for one."""
+        return (members() | {each for each in touched if procfs.alive(each)}) - theirs
+
     nap = _SHORTEST_NAP
     while not until.passed():
-        present = members() - theirs
+        present = everybody()
         newcomers = present - touched
         for each in sorted(newcomers):
             touched.add(each)  # before the signal: what is interrupted here is woken all the same
             _send(each, signal.SIGSTOP)
         if not newcomers and present and all(procfs.stopped(each) for each in present):
             marks = {each: procfs.threads(each) for each in present}
-            if members() - theirs == present and all(procfs.threads(each) == mark for each, mark in marks.items()):
+            if everybody() == present and all(procfs.threads(each) == mark for each, mark in marks.items()):
                 return marks
         SystemClock().sleep(min(nap, until.remaining()))
         nap = min(nap * 2, _LONGEST_NAP)

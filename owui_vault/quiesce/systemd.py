@@ -98,6 +98,7 @@ class UnitQuiescer:
             if self._frozen is None and _state(_shown(self._unit, deadline)) is InstanceState.RUNNING:
                 return
             wake(self._unit, self._frozen.theirs if self._frozen else (), deadline)
+            freezing.thaw(self._frozen.ours if self._frozen else (), deadline)  # one may have left the group since
         else:
             self._started = True
             start(self._unit, self._companions or (), deadline)

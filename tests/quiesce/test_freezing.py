@@ -63,6 +63,21 @@ def test_a_process_that_appears_at_the_last_look_is_stopped_too(sleeper: Sleeper
     assert freezing.stopped_among({first, late}) == {first, late}
 
 
+def test_one_that_leaves_the_group_once_it_was_stopped_is_woken_with_the_others(sleeper: Sleeper) -> None:
+    """The child of a process that ends just then belongs to the first process from now on, and to no tree of ours."""
+    stays, leaves = sleeper(), sleeper()
+    calls = count(1)
+
+    def members() -> frozenset[ProcessIdentity]:
+        return frozenset({stays, leaves} if next(calls) <= 2 else {stays})
+
+    frozen = freezing.freeze(members, soon())
+    assert frozen.ours == {stays, leaves}
+    freezing.check(frozen, members)
+    freezing.thaw(frozen.ours, soon())
+    assert not freezing.stopped_among({stays, leaves})
+
+
 def test_somebody_new_among_the_frozen_is_told(sleeper: Sleeper) -> None:
     first, late = sleeper(), sleeper()
     frozen = freezing.freeze(lambda: frozenset({first}), soon())

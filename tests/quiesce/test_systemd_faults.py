@@ -13,6 +13,7 @@ from owui_vault.ports import Observation
 from owui_vault.quiesce import systemctl
 from owui_vault.quiesce.command import SYSTEM_PATH
 from owui_vault.quiesce.systemd import UnitQuiescer, UnitRescue, start, wake
+from owui_vault.system import procfs
 from owui_vault.system.procfs import ProcessIdentity
 from owui_vault.testing.quiescer_suite import soon
 
@@ -180,6 +181,20 @@ def test_a_unit_that_is_not_down_after_its_stop_is_told_and_started_again(machin
     with pytest.raises(QuiesceError, match="did not stop: it is deactivating"):
         UnitQuiescer(UNIT).quiesce(Quiesce.STOP, soon())
     assert machine.calls("start") == [f"start {UNIT}"]
+
+
+def test_one_that_left_the_units_group_while_it_was_frozen_is_woken_too(
+    machine: Machine, sleeper: Callable[[], ProcessIdentity]
+) -> None:
+    machine.unit(CanFreeze="no")
+    one = sleeper()
+    machine.inhabit(one.pid)
+    quiescer = UnitQuiescer(UNIT)
+    quiescer.quiesce(Quiesce.PAUSE, soon())
+    assert procfs.stopped(one)
+    machine.inhabit()
+    quiescer.resume(Quiesce.PAUSE, soon())
+    assert not procfs.stopped(one)
 
 
 def test_the_unit_we_run_in_is_never_paused(machine):
