@@ -15,7 +15,7 @@ from pathlib import Path
 from owui_vault.capture.record import Taken, captured
 from owui_vault.capture.result import TORN, read_contents, with_torn
 from owui_vault.capture.stage import clear_stage
-from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Worker
+from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Outlook, Worker
 from owui_vault.errors import InstanceNotFoundError, NotProvenError, QuiesceError
 from owui_vault.model import (
     NEVER,
@@ -146,12 +146,9 @@ class _Run:
         for number in range(self.limits.freezes):
             if number:
                 self.clock.sleep(_BETWEEN_BROKEN_SECONDS)
-            estimate = self.worker.prepare().freeze_seconds
-            if estimate > limit:
-                self.worker.tally.note(
-                    f"a pause would last about {estimate:.0f} s, more than the limit of {limit:g} s;"
-                    " stop the instance for a proven instant"
-                )
+            obstacle = _no_pause(self.worker.prepare(), limit)
+            if obstacle:
+                self.worker.tally.note(f"{obstacle}; stop the instance for a proven instant")
                 return None
             taken = self._conclude(self._quiet_attempt(quiet, Quiesce.PAUSE, limit, self._frozen_attempt))
             if taken is not None:
@@ -162,7 +159,10 @@ class _Run:
         quiet = self._quiet_by(Quiesce.STOP)
         if quiet is None:
             return None
-        limit = self.limits.stop_seconds + 2 * self.worker.prepare().freeze_seconds
+        outlook = self.worker.prepare()
+        for each in outlook.shared:
+            self.worker.tally.note(f"not checked: whether another machine wrote meanwhile: {each}")
+        limit = self.limits.stop_seconds + 2 * outlook.freeze_seconds
         at = self._quiet_attempt(quiet, Quiesce.STOP, limit, lambda held: self._cold_attempts(limit, held))
         return self._conclude(at, last=True)
 
@@ -273,3 +273,12 @@ class _Run:
         remarks = self.quiet.remarks if isinstance(self.quiet, Candid) else Remarks()
         seconds = self.clock.monotonic() - self.began
         return captured(self.plan, taken, proof=proof, tally=self.worker.tally, seconds=seconds, remarks=remarks)
+
+
+def _no_pause(outlook: Outlook, limit_seconds: float) -> str:
+    """Why freezing the instance would not do; empty where it would."""
+    if outlook.shared:
+        return f"a pause here holds nobody on another machine who may write: {outlook.shared[0]}"
+    if outlook.freeze_seconds > limit_seconds:
+        return f"a pause would last about {outlook.freeze_seconds:.0f} s, more than the limit of {limit_seconds:g} s"
+    return ""

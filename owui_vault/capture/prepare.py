@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from owui_vault.capture.databases import RawCopies, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.files import link_file
 from owui_vault.capture.marks import Mark, Walk, mark_of
-from owui_vault.system.filesystem import filesystem_type, overlay_layers, reflink
+from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type, overlay_layers, reflink
 
 LIVE_FILESYSTEMS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})  # tests/capture/test_fence.py proves each
 _LOOKS = 20
@@ -30,6 +30,7 @@ class Surroundings:
     filesystem: str
     databases: tuple[Database, ...]
     obstacles: tuple[str, ...]  # why a live proof is not possible here
+    shared: tuple[str, ...]  # what lies where others than this kernel may write
     overlay: str  # the layer of an overlay mount that the data directory is reached through
     freeze_bytes: int  # what a freeze would have to copy
     bytes_per_second: float
@@ -53,6 +54,7 @@ def prepare(bench: Bench, raw: RawCopies, progress: Callable[[int, int], None]) 
         filesystem=filesystem_type(job.data_dir),
         databases=databases,
         obstacles=obstacles,
+        shared=tuple(_shared(bench, tree, databases)),
         overlay=overlay,
         freeze_bytes=0 if shared else _freeze_bytes(bench, tree, databases),
         bytes_per_second=bench.bytes_per_second(),
@@ -154,6 +156,17 @@ def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, .
     mapped = sorted(in_short_process(lambda: list(mappings(files).items())))
     bench.mappers = {process: name for name, process in mapped}
     return (*found, *(f"{name} is mapped by a process that can write to it without a trace" for name, _ in mapped))
+
+
+def _shared(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> Iterator[str]:
+    """One path for each file system of the data that is shared with other machines, or with another kernel."""
+    firsts = {mark.device: each.name for each in databases if (mark := mark_of(each.real)) is not None}
+    firsts |= {mark.device: name for name, mark in reversed(tree.items()) if mark.is_file or mark.is_directory}
+    for name in sorted(firsts.values()):
+        with suppress(FileNotFoundError):
+            kind = filesystem_type(bench.job.locate(name))
+            if kind in SHARED_FILESYSTEMS:
+                yield f"{name or 'the data directory'} lies on {kind}"
 
 
 def _ahead(bench: Bench, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:

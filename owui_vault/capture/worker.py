@@ -45,6 +45,7 @@ class Outlook:
 
     filesystem: str
     obstacles: tuple[str, ...]
+    shared: tuple[str, ...]  # where others than this kernel may write, so that no freeze here is a proof
     freeze_seconds: float  # estimated
     look_seconds: float
 
@@ -80,6 +81,7 @@ class Worker:
         return Outlook(
             filesystem=str(answer["filesystem"]),
             obstacles=texts(answer, "obstacles"),
+            shared=texts(answer, "shared"),
             freeze_seconds=copying + LOOKS_PER_ATTEMPT * looking,
             look_seconds=looking,
         )

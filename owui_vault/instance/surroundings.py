@@ -17,10 +17,9 @@ from owui_vault.instance.processes import Holders, application_version, as_seen_
 from owui_vault.instance.secret_key import FoundKey, find_secret_key
 from owui_vault.model import Providers
 from owui_vault.ports import SecretSource
-from owui_vault.system.filesystem import filesystem_type
+from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type
 
 _OTHER_TOOLS = "Save that database with its own tools (pg_dump, for one): this program covers webui.db only."
-_NETWORK = frozenset({"nfs", "cifs", "smb2", "9p", "fuse", "ceph", "gpfs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,10 @@ def look_around(
         unsupported=_unsupported(data_dir, elsewhere),
         container=container,
         providers=settings_module.providers(settings, elsewhere),
-        warnings=tuple(_warnings(data_dir, holders, settings, container)),
+        warnings=(
+            *_warnings(holders, settings, container),
+            *_sharing_warnings({"the data lie": data_dir, "the vectors lie": store.parent}),
+        ),
     )
 
 
@@ -146,14 +148,9 @@ def _version(data_dir: Path, holders: Holders) -> str:
     return version_in(data_dir.parent.parent) if is_inside else ""
 
 
-def _warnings(
-    data_dir: Path, holders: Holders, settings: Mapping[str, str], container: FoundContainer | None
-) -> Iterator[str]:
+def _warnings(holders: Holders, settings: Mapping[str, str], container: FoundContainer | None) -> Iterator[str]:
     yield from settings_module.not_covered(settings)
     yield from container.warnings if container else ()
-    kind = filesystem_type(data_dir)
-    if kind in _NETWORK:
-        yield f"the data lie on a network file system ({kind}): SQLite is not safe there, nothing can be proven live"
     if (
         holders.hidden and not holders.found and not container and os.geteuid() != 0
     ):  # root is kept out of a few by a sandbox at most
@@ -164,3 +161,14 @@ def _warnings(
     unreadable = [str(holder.pid) for holder in holders.found if holder.environment is None]
     if unreadable:
         yield f"the environment of process {', '.join(unreadable)} may not be read: settings are not in the snapshot"
+
+
+def _sharing_warnings(folders: Mapping[str, Path]) -> Iterator[str]:
+    for what, folder in folders.items():
+        kind = filesystem_type(folder) if folder.is_dir() else ""
+        if kind in SHARED_FILESYSTEMS:
+            yield (
+                f"{what} on a network or FUSE file system ({kind}): SQLite is not safe there, and only a stop gives a"
+                " proven instant"
+            )
+            return

@@ -37,6 +37,8 @@ _TYPES = {
     0x5346544E: "ntfs",
     0x7366746E: "ntfs3",
 }
+# Others than this kernel may write there, and nothing here tells of it.
+SHARED_FILESYSTEMS = frozenset({"nfs", "cifs", "smb2", "9p", "fuse", "ceph", "gpfs"})
 _FICLONE = 0x40049409
 _COPY_CHUNK = 64 << 20
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.ETXTBSY, errno.EPERM}

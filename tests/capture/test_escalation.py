@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from owui_vault.capture.messages import Answer
-from owui_vault.capture.worker import Worker
+from owui_vault.capture.worker import Outlook, Worker
 from owui_vault.errors import InstanceNotFoundError, NoSpaceError, NotProvenError, QuiesceError, ResumeError
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
 from owui_vault.system.clock import SystemClock
@@ -214,6 +215,27 @@ def test_a_pause_that_would_last_too_long_is_not_begun(site: Any) -> None:
     assert captured.proof.mode is Proof.UNPROVEN
     assert quiet.held == []
     assert any("stop the instance" in reason for reason in captured.proof.weaker)
+
+
+@pytest.mark.parametrize("mode", [Quiesce.AUTO, Quiesce.PAUSE, Quiesce.STOP])
+def test_only_a_stop_is_believed_where_another_machine_may_write(
+    site: Any, monkeypatch: pytest.MonkeyPatch, mode: Quiesce
+) -> None:
+    """No freeze here holds it, and no mark here need tell of it."""
+    site.build("delete")
+    look = Worker.prepare
+
+    def prepare(worker: Worker) -> Outlook:
+        where = ("vector_db lies on nfs",)
+        return replace(look(worker), obstacles=("writes on their way cannot be waited for on nfs",), shared=where)
+
+    monkeypatch.setattr(Worker, "prepare", prepare)
+    quiet = site.quiet()
+    captured = site.take(mode, quiet=quiet)
+    stopped = mode is Quiesce.STOP
+    assert captured.proof.mode is (Proof.STOP if stopped else Proof.UNPROVEN)
+    assert len(quiet.held) == stopped
+    assert any("another machine" in each and "vector_db lies on nfs" in each for each in captured.proof.weaker)
 
 
 def test_what_was_broken_by_the_moment_is_tried_again(site: Any) -> None:

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,23 @@ def test_the_steps_follow_each_other(helper: Helper) -> None:
     assert (finished["copied"], finished["linked"], finished["skipped"]) == (3, 1, [])
     helper.obey({"do": "seal", "seconds": 10})
     assert Path(helper.job.desk, "inventory.jsonl").read_text().count("\n") == 12
+
+
+def test_what_lies_where_others_may_write_is_named_once_for_each_file_system(
+    helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch, mounted: Callable[[str], Path]
+) -> None:
+    assert prepare(helper)["shared"] == ()
+    elsewhere = mounted("tmpfs") / site.data.parent.name
+    elsewhere.mkdir()
+    (elsewhere / "a.txt").write_text("a")
+    monkeypatch.setattr(preparing, "filesystem_type", lambda path: "nfs" if "uploads" in str(path) else "ext4")
+    subprocess.run(["mount", "--bind", elsewhere, site.data / "uploads"], check=True)
+    try:
+        assert prepare(helper)["shared"] == ("uploads lies on nfs",)
+    finally:
+        subprocess.run(["umount", site.data / "uploads"], check=True)
+    monkeypatch.setattr(preparing, "filesystem_type", lambda _: "fuse")
+    assert prepare(helper)["shared"] == ("the data directory lies on fuse",)
 
 
 def test_nothing_can_be_finished_that_was_not_taken(helper: Helper) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import SecretError, UnsupportedInstanceError
+from owui_vault.instance import surroundings
 from owui_vault.instance.environment import (
     database_elsewhere,
     not_covered,
@@ -321,6 +322,16 @@ def test_inspect_warns_of_what_would_be_lost(left: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.root
+@pytest.mark.parametrize(("where", "words"), [("data", "the data lie"), ("vector_db", "the vectors lie"), ("", "")])
+def test_a_network_file_system_below_a_database_is_told_once(
+    left: Path, monkeypatch: pytest.MonkeyPatch, where: str, words: str
+) -> None:
+    kinds = {"data": "nfs" if where == "data" else "ext4", "vector_db": "nfs" if where else "ext4"}
+    monkeypatch.setattr(surroundings, "filesystem_type", lambda path: kinds[path.name])
+    told = [each for each in look_around(left).warnings if "network" in each]
+    assert [each.partition(" on ")[0] for each in told] == ([words] if words else [])
+
+
 def test_without_rights_what_could_not_be_seen_is_told(left: Path, as_nobody: Callable[[str, Path], str]) -> None:
     script = (
         "import sys\nfrom pathlib import Path\nfrom owui_vault.instance.surroundings import look_around\n"
