@@ -97,6 +97,7 @@ class Hold:
             yield _HeldByNobody(self._quiescer, seen)
             return
         with self._guarded(mode, limit_seconds) as (guardian, renew):
+            self._demand_written(seen)
             self._quiescer.quiesce(mode, self._deadline(self._becoming_quiet(mode, limit_seconds)))
             guardian.held(limit_seconds - self._already_frozen(mode))
             held = _HeldByUs(self._quiescer, mode, self._quiescer.observe(), guardian, renew)
@@ -155,6 +156,11 @@ class Hold:
         guardian.done()
         if interruption is not None:
             raise interruption
+
+    def _demand_written(self, seen: Observation) -> None:
+        """The rescue that was written down leaves alone what was started anew since it was looked at."""
+        if self._quiescer.observe().identity != seen.identity:
+            raise QuiesceError(f"{self._quiescer.name} was started anew just now", hint="Try again.")
 
     def _count_quiet(self) -> None:
         took = self._clock.monotonic() - self._began

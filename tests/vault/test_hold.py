@@ -131,6 +131,27 @@ def test_somebody_else_waking_it_is_noticed(hold, quiescer):
 
 
 @MODES
+def test_what_was_started_anew_since_the_rescue_was_written_down_is_not_touched(
+    hold, quiescer, journal, monkeypatch, mode
+):
+    """That rescue would not bring it back if we were killed: it leaves alone what somebody else has started."""
+    command = quiescer.rescue_command
+
+    def then_started_anew(mode: Quiesce) -> tuple[str, ...]:
+        written = command(mode)
+        quiescer.instance.set(InstanceState.STOPPED)
+        quiescer.instance.set(InstanceState.RUNNING)
+        return written
+
+    monkeypatch.setattr(quiescer, "rescue_command", then_started_anew)
+    monkeypatch.setattr(quiescer, "quiesce", lambda *_: pytest.fail("it must not be touched"))
+    with pytest.raises(QuiesceError, match="was started anew"), hold(mode, 5.0):
+        pytest.fail("the block must not run")
+    assert state(quiescer) is InstanceState.RUNNING
+    assert journal.records() == ()
+
+
+@MODES
 def test_not_coming_back_outranks_everything_and_the_guardian_goes_on(hold, quiescer, journal, mode):
     quiescer.failures["resume"] = 9
     with pytest.raises(ResumeError) as caught, hold(mode, 5.0):
