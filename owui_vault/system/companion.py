@@ -16,6 +16,7 @@ from owui_vault.model import NEVER
 
 _POLL_SECONDS = 0.1
 _CHUNK = 1 << 16
+_TAIL = 2000
 
 
 class CompanionEndedError(Exception):
@@ -31,6 +32,8 @@ class Companion:
     """One such child. It gets exactly this environment, a session of its own, and no descriptor but its three."""
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+        # In memory: a pipe that nobody reads until the end would hold up whoever complains at length.
+        self._complaints = os.fdopen(os.memfd_create("complaints"), "rb", buffering=0)
         self._child = subprocess.Popen(
             list(argv),
             env=dict(environment),
@@ -38,7 +41,7 @@ class Companion:
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._complaints,
             start_new_session=True,
         )
         self._rest = b""
@@ -77,9 +80,8 @@ class Companion:
         with suppress(ProcessLookupError):
             self._child.kill()
         self._child.wait()
-        for stream in (self._child.stdin, self._child.stdout, self._child.stderr):
-            if stream is not None:
-                stream.close()
+        for stream in (_stream(self._child.stdin), _stream(self._child.stdout), self._complaints):
+            stream.close()
 
     def _read(self) -> bytes:
         data = os.read(_stream(self._child.stdout).fileno(), _CHUNK)
@@ -90,11 +92,12 @@ class Companion:
     def _ended(self) -> CompanionEndedError:
         self._child.kill()
         status = self._child.wait()
-        complaint = _stream(self._child.stderr).read() or b""
-        return CompanionEndedError(status, complaint.decode(errors="replace")[-2000:])
+        self._complaints.seek(max(0, self._complaints.seek(0, os.SEEK_END) - _TAIL))
+        complaint = self._complaints.read()
+        return CompanionEndedError(status, complaint.decode(errors="replace"))
 
 
 def _stream(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
-        raise TypeError("all three streams are pipes")
+        raise TypeError("both streams are pipes")
     return stream
