@@ -14,6 +14,8 @@ from owui_vault.system.filesystem import open_to_read
 OWN_DIRECTORY = ".owui-vault"
 _SHARED_MEMORY = "-shm"
 _MAGIC = b"SQLite format 3\0"
+_DEEPEST = 100  # folders below each other, and
+_LONGEST = 3000  # bytes of a name: what lies deeper could not be copied, stored and restored below any other folder
 _FAR_FUTURE_NS = 24 * 3600 * 1_000_000_000
 
 
@@ -87,8 +89,8 @@ def mark_of(path: str) -> Mark | None:
 class Walk:
     """Everything that belongs to the snapshot but the databases, first listed, then looked at.
 
-    What cannot be listed or looked at is gathered in `unreadable`. An entry that vanishes meanwhile raises
-    SourceChangedError, or is left out when the walk is `tolerant`.
+    What cannot be listed or looked at, or lies too deep, is gathered in `unreadable`. An entry that vanishes meanwhile
+    raises SourceChangedError, or is left out when the walk is `tolerant`.
     """
 
     def __init__(self, job: Job, *, tolerant: bool = False) -> None:
@@ -117,6 +119,9 @@ class Walk:
                 continue
             if entry.endswith(_SHARED_MEMORY) and is_database(real.removesuffix(_SHARED_MEMORY)):
                 continue  # mapped by whoever has the database open, and made anew from its log
+            if _is_too_deep(name):
+                self.unreadable.add(name)
+                continue
             try:
                 mark = mark_of(real)
             except OSError as error:
@@ -166,6 +171,10 @@ class Walk:
         if not cannot_be_read(error):
             raise error
         self.unreadable.add(name)
+
+
+def _is_too_deep(name: str) -> bool:
+    return name.count("/") > _DEEPEST or len(os.fsencode(name)) > _LONGEST
 
 
 def is_database(path: str) -> bool:

@@ -30,7 +30,7 @@ class _Sum:
 def left_out(plan: CapturePlan) -> tuple[LeftOut, ...]:
     """One entry per pattern that leaves something out. Only folders in which something can be left out are walked."""
     sums: dict[str, _Sum] = {}
-    for relative, size in _walk(plan, "", plan.data_dir):
+    for relative, size in _walk(plan):
         pattern = next((each for each in plan.exclude if matches(each, relative)), "")
         reason = _REASONS.get(component_of(relative), _EXCLUDED)
         entry = sums.setdefault(pattern, _Sum(reason))
@@ -42,22 +42,25 @@ def left_out(plan: CapturePlan) -> tuple[LeftOut, ...]:
     )
 
 
-def _walk(plan: CapturePlan, relative: str, folder: Path) -> Iterator[tuple[str, int]]:
+def _walk(plan: CapturePlan) -> Iterator[tuple[str, int]]:
     """Every file that is left out, links not followed but for components."""
     links = dict(plan.links)
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        name = f"{relative}/{entry.name}" if relative else entry.name
-        if name == WORK_DIR:
+    waiting = [("", plan.data_dir)]  # not by calls of itself: what is excluded may be as deep as it likes
+    while waiting:
+        prefix, folder = waiting.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
             continue
-        if name in links or entry.is_dir(follow_symlinks=False):
-            if _may_lose(plan, name):
-                yield from _walk(plan, name, links.get(name, Path(entry.path)))
-        elif not takes(plan, name):
-            yield name, _size(entry)
+        for entry in entries:
+            name = prefix + entry.name
+            if name == WORK_DIR:
+                continue
+            if name in links or entry.is_dir(follow_symlinks=False):
+                if _may_lose(plan, name):
+                    waiting.append((f"{name}/", links.get(name, Path(entry.path))))
+            elif not takes(plan, name):
+                yield name, _size(entry)
 
 
 def _may_lose(plan: CapturePlan, folder: str) -> bool:

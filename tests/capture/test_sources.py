@@ -30,6 +30,14 @@ connection.execute("UPDATE filling SET b = zeroblob(3000)")
 os.kill(os.getpid(), 9)
 """
 
+GOES_DOWN = """
+import os, sys
+os.chdir(sys.argv[1])
+for _ in range(int(sys.argv[3])):
+    os.mkdir(sys.argv[2])
+    os.chdir(sys.argv[2])
+"""
+
 
 def names(captured: Captured) -> set[str]:
     tree = captured.stage / "data"
@@ -128,6 +136,23 @@ def test_any_name_is_captured(site: Any) -> None:
     tree = os.fsencode(captured.stage / "data" / "uploads")
     assert {name for name in os.listdir(tree) if name != b"0.txt"} == set(strange)
     assert verify_stage(captured) == ()
+
+
+@pytest.mark.parametrize(("name", "levels"), [("d", 700), ("d" * 200, 30)], ids=["deep", "long"])
+def test_directories_without_end_are_named_and_the_rest_is_captured(site: Any, name: str, levels: int) -> None:
+    """Whoever may write to the data could otherwise see to it that there are no snapshots any more."""
+    site.build()
+    subprocess.run([sys.executable, "-c", GOES_DOWN, site.data / "uploads", name, str(levels)], check=True)
+    try:
+        captured = site.take(Quiesce.AUTO)
+        assert captured.proof.mode is Proof.LIVE
+        (problem,) = captured.problems
+        assert problem.startswith(f"uploads/{name}/{name}/")
+        assert problem.endswith("cannot be read")
+        assert (captured.stage / "data" / "uploads" / "0.txt").exists()
+        assert verify_stage(captured) == ()
+    finally:
+        subprocess.run(["rm", "-rf", site.data / "uploads" / name], check=True)
 
 
 def test_what_is_excluded_is_not_there_and_what_is_included_again_is(site: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,20 @@ def test_include_brings_a_cache_back(at_rest: Path, tmp_path: Path) -> None:
     assert takes(plan, "cache/audio/speech/x.mp3")
     assert takes(plan, "audit.log")
     assert left_out(plan) == ()
+
+
+def test_what_is_left_out_may_be_as_deep_as_it_likes(at_rest: Path, tmp_path: Path) -> None:
+    folder = at_rest / "cache" / "whisper"
+    folder.mkdir(parents=True, exist_ok=True)
+    goes_down = (
+        "import os, sys; os.chdir(sys.argv[1])\nfor _ in range(1200): os.mkdir('d'); os.chdir('d')\nopen('f', 'w')"
+    )
+    subprocess.run([sys.executable, "-c", goes_down, folder], check=True)
+    try:
+        found = {each.path: each.files for each in left_out(capture_plan(at_rest, tmp_path))}
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=True)
+    assert found["cache/whisper"] == 1
 
 
 def test_the_operator_may_exclude_what_is_kept_of_the_cache(at_rest: Path, tmp_path: Path) -> None:
