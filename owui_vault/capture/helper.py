@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import signal
+import sqlite3
 import stat
 import sys
 import time
@@ -54,6 +55,8 @@ def main(parent: int) -> int:
             answer = {"failed": str(failed)}
         except NoRoomError as full:
             answer = {"no_room": str(full)}
+        except sqlite3.Error as error:  # a database that went away between the look at it and its opening
+            answer = {"failed": str(error)}
         except OSError as error:
             answer = {"no_room" if is_full(error) else "failed": f"{error.filename or 'the disk'}: {error.strerror}"}
         say(answer)

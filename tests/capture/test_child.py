@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -210,14 +211,15 @@ def test_a_child_that_does_not_answer_in_time_fails_the_attempt(site: Any) -> No
         (OSError(errno.ENOSPC, "No space left", "/srv/stage"), {"no_room": "/srv/stage: No space left"}),
         (OSError(errno.EDQUOT, "Quota exceeded"), {"no_room": "the disk: Quota exceeded"}),
         (OSError(errno.EIO, "I/O error", "/srv/stage"), {"failed": "/srv/stage: I/O error"}),
+        (sqlite3.OperationalError("unable to open database file"), {"failed": "unable to open database file"}),
     ],
-    ids=["full", "quota", "broken"],
+    ids=["full", "quota", "broken", "gone"],
 )
 def test_a_disk_that_fails_is_told_to_the_parent_and_the_child_goes_on(
     site: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    error: OSError,
+    error: Exception,
     answer: dict[str, str],
 ) -> None:
     """A full one is told apart: there the operator can help."""
