@@ -118,7 +118,11 @@ def not_covered(settings: Mapping[str, str]) -> Iterator[str]:
     elif store == "milvus" and "://" in settings.get("MILVUS_URI", ""):
         yield f"vectors lie in a Milvus server (MILVUS_URI) and are NOT covered: {_OWN_TOOLS}"
     elif store == "milvus":
-        yield "vectors lie in a Milvus Lite file: it is copied like any other file, its content is not checked"
+        place = settings.get("MILVUS_URI") or "vector_db/milvus.db"
+        yield (
+            f"vectors lie in a Milvus Lite file ({place}): only in the data directory is it copied, as any other file"
+            " is, and its content is not checked"
+        )
     elif settings.get("CHROMA_HTTP_HOST"):
         yield "vectors lie in a Chroma server (CHROMA_HTTP_HOST) and are NOT covered: save its directory there"
     elif store not in ("", "chroma"):
