@@ -99,12 +99,13 @@ def say(answer: Answer) -> None:
 
 def job_from(message: Answer) -> Job:
     """The job in the first message."""
-    job: Answer = {"mounted": [], "processes": [], **part(message["job"])}
+    job: Answer = {"mounted": [], "processes": [], "rewritten": [], **part(message["job"])}
     return Job(
         data_dir=str(job["data_dir"]),
         work_dir=str(job["work_dir"]),
         databases=texts(job, "databases"),
         write_once=texts(job, "write_once"),
+        rewritten=frozenset(texts(job, "rewritten")),
         links=tuple((str(link["name"]), str(link["real"])) for link in parts(job, "links")),
         mounted=texts(job, "mounted"),
         processes=tuple(int(each) for each in texts(job, "processes")),

@@ -58,6 +58,7 @@ class Session:
             "work_dir": as_text(plan.work_dir),
             "databases": plan.databases,
             "write_once": plan.write_once,
+            "rewritten": plan.rewritten,
             "links": [{"name": link, "real": as_text(real)} for link, real in plan.links],
             "mounted": plan.mounted,
             "processes": plan.processes,

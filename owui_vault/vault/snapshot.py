@@ -96,6 +96,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
             demand_fingerprint(parts, _fingerprint(manifest), surveyed)
             results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
+            _learn(parts, results)
         finally:
             clear_stage(work_dir)
     took = timedelta(seconds=parts.clock.monotonic() - started)
@@ -152,7 +153,15 @@ def _plan(parts: Parts, data_dir: Path, work_dir: Path, around: Surroundings) ->
     mounted = parts.container.mounted if parts.container else ()
     plan = capture_plan(data_dir, work_dir, include=instance.include, exclude=instance.exclude, mounted=mounted)
     own = own_processes(around)
-    return replace(plan, processes=own.pids, unchecked=own.unchecked)
+    rewritten = parts.state.instance_memory(instance.name).rewritten
+    return replace(plan, rewritten=rewritten, processes=own.pids, unchecked=own.unchecked)
+
+
+def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> None:
+    """Whoever changed an upload in place once may do so again: it is not linked any more."""
+    changed = sorted({name for each in results for name in each.changed})
+    if changed:
+        parts.state.remember_rewritten(parts.the_instance().name, changed)
 
 
 def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: int) -> Captured:
@@ -266,7 +275,10 @@ def _late_problems(manifest: Manifest, results: Sequence[RepositoryResult]) -> I
         if unread:
             yield f"could not be read while it was stored in {each.repository}: {names(unread)}"
         if each.changed:
-            yield f"changed while it was stored in {each.repository}: {names(each.changed)}"
+            yield (
+                f"changed while it was stored in {each.repository}, and copied instead of linked from now on:"
+                f" {names(each.changed)}"
+            )
         told = unread or each.changed
         if each.snapshot and each.snapshot.outcome is not manifest.outcome and not told:
             yield f"{each.repository} has it as {each.snapshot.outcome.value}, without saying why"

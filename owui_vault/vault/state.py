@@ -22,6 +22,7 @@ from owui_vault.system.files import private_directory, read_json, write_durably
 from owui_vault.system.lock import file_lock
 
 LEDGER_LENGTH = 100
+REWRITTEN_LENGTH = 1000  # a tool that touches all uploads once must not have all of them copied for ever
 _MEMORY = "memory.json"
 _LEDGER = "ledger.json"
 
@@ -54,10 +55,15 @@ class RepositoryMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceMemory:
-    """What is known of one series. `adopted` is a fingerprint that `init --adopt` allowed to go on with it."""
+    """What is known of one series.
+
+    `adopted` is a fingerprint that `init --adopt` allowed to go on with it, `rewritten` are uploads that somebody
+    changed in place, though nobody should.
+    """
 
     sequence: int = 0
     adopted: str = ""
+    rewritten: tuple[str, ...] = ()
 
 
 class StateDirectory:
@@ -146,9 +152,11 @@ class StateDirectory:
         """What was noted about a series."""
         with self._usable():
             known = read_json(self.root / "instances" / instance / _MEMORY)
-        sequence = known.get("sequence")
+        sequence, rewritten = known.get("sequence"), known.get("rewritten")
         return InstanceMemory(
-            sequence=sequence if isinstance(sequence, int) else 0, adopted=str(known.get("adopted", ""))
+            sequence=sequence if isinstance(sequence, int) else 0,
+            adopted=str(known.get("adopted", "")),
+            rewritten=tuple(str(each) for each in rewritten) if isinstance(rewritten, list) else (),
         )
 
     def next_sequence(self, instance: str, known: int) -> int:
@@ -163,6 +171,13 @@ class StateDirectory:
         """Note that the instance with this fingerprint goes on with the series."""
         with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY):
             self._remember_instance(instance, replace(self.instance_memory(instance), adopted=fingerprint))
+
+    def remember_rewritten(self, instance: str, names: Sequence[str]) -> None:
+        """Note uploads that were changed in place; of very many the last ones."""
+        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY):
+            memory = self.instance_memory(instance)
+            known = tuple(dict.fromkeys((*memory.rewritten, *names)))[-REWRITTEN_LENGTH:]
+            self._remember_instance(instance, replace(memory, rewritten=known))
 
     def _remember_instance(self, instance: str, memory: InstanceMemory) -> None:
         write_durably(self.instance_folder(instance) / _MEMORY, dumps(memory).encode())

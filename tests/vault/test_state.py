@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import NoSpaceError
 from owui_vault.model import LedgerEntry
-from owui_vault.vault.state import LEDGER_LENGTH, InstanceMemory, RepositoryMemory, StateDirectory
+from owui_vault.vault.state import LEDGER_LENGTH, REWRITTEN_LENGTH, InstanceMemory, RepositoryMemory, StateDirectory
 
 
 def entry(number: int) -> LedgerEntry:
@@ -37,6 +37,8 @@ def test_what_was_noted_is_known_again(tmp_path: Path) -> None:
     state.remember_stored(folder, "other", "bbbb0001")
     assert [state.next_sequence("open-webui", known) for known in (0, 6, 3)] == [1, 7, 8]
     state.adopt("open-webui", "f")
+    state.remember_rewritten("open-webui", ["uploads/\udcff", "uploads/a"])
+    state.remember_rewritten("open-webui", ["uploads/b", "uploads/a"])
     again = StateDirectory(tmp_path)
     memory = again.repository_memory(folder)
     assert (memory.id, memory.last_of("open-webui"), memory.last_of("other"), memory.last_of("x")) == (
@@ -45,7 +47,11 @@ def test_what_was_noted_is_known_again(tmp_path: Path) -> None:
         "bbbb0001",
         "",
     )
-    assert again.instance_memory("open-webui") == InstanceMemory(sequence=8, adopted="f")
+    assert again.instance_memory("open-webui") == InstanceMemory(
+        sequence=8, adopted="f", rewritten=("uploads/\udcff", "uploads/a", "uploads/b")
+    )
+    state.remember_rewritten("open-webui", [f"uploads/{number}" for number in range(REWRITTEN_LENGTH)])
+    assert state.instance_memory("open-webui").rewritten[:2] == ("uploads/0", "uploads/1")
 
 
 def test_a_repository_that_moved_is_another_one(tmp_path: Path) -> None:
@@ -63,7 +69,7 @@ def test_the_ledger_forgets_its_oldest_entries(tmp_path: Path) -> None:
     assert ledger[-1] == entry(LEDGER_LENGTH + 2)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"sequence": "x", "entries": [1, {"snapshot": 1}]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"sequence": "x", "entries": [1, {"snapshot": 1}], "rewritten": 1}'])
 def test_a_damaged_note_is_forgotten_and_not_fatal(tmp_path: Path, text: str) -> None:
     state = StateDirectory(tmp_path)
     folder = state.instance_folder("open-webui")

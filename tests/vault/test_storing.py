@@ -91,6 +91,24 @@ def test_an_upload_that_changes_while_it_is_stored_is_named(house: House) -> Non
     assert house.complete("one") == house.complete("two") == []
 
 
+def test_an_upload_that_was_changed_in_place_once_is_copied_from_then_on(house: House) -> None:
+    """A link would show the engine bytes of another moment each time."""
+
+    def touch() -> None:
+        with house.upload.open("r+b") as file:
+            file.write(house.upload.read_bytes()[:1])
+
+    house.on("store", "before", touch)
+    report = house.vault.snapshot()
+    assert report.outcome is Outcome.INCOMPLETE
+    assert any("copied instead of linked from now on" in each for each in report.problems)
+    other = house.data_dir / "uploads" / "other"
+    other.write_text("never changed")
+    again = house.a_vault().snapshot()
+    assert (again.outcome, again.problems) == (Outcome.COMPLETE, ())
+    assert again.proof.linked_files == 1
+
+
 def test_what_the_engine_could_not_read_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = house.engines["one"].engine
     store = engine.store
