@@ -24,7 +24,6 @@ from owui_vault.model import (
     InstanceReport,
     LeftOut,
     OllamaModel,
-    SecretKeyRecord,
 )
 from owui_vault.ports import SecretSource
 from owui_vault.system.patterns import takes
@@ -76,7 +75,7 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         components=tuple(_sizes(plan)),
         left_out=missing,
         collections=sight.store.collections if sight.store else (),
-        secret_key=key_record(around, facts),
+        secret_key=around.key_record(facts),
         filesystem=around.filesystem,
         stage=request.work_dir / "stage",
         running=around.running,
@@ -96,13 +95,6 @@ def _ollama(place: Path | None) -> tuple[OllamaModel, ...]:
     except OSError:
         return ()
     return tuple(each.record(stored=False) for each in find_models(folder)) if folder else ()
-
-
-def key_record(around: Surroundings, facts: DatabaseFacts) -> SecretKeyRecord:
-    """Where the key is and what hangs on it, for a manifest or a report."""
-    return SecretKeyRecord(
-        found=around.key is not None, source=around.key.source if around.key else "", needed_because=facts.sealed
-    )
 
 
 def _sizes(plan: CapturePlan) -> Iterator[ComponentSize]:

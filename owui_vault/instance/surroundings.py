@@ -11,11 +11,12 @@ from pathlib import Path
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance import environment as settings_module
 from owui_vault.instance.container import FoundContainer
+from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
 from owui_vault.instance.processes import Holders, application_version, as_seen_by, find_holders, version_in
 from owui_vault.instance.secret_key import FoundKey, find_secret_key
-from owui_vault.model import Providers
+from owui_vault.model import Providers, SecretKeyRecord
 from owui_vault.ports import SecretSource
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type
 
@@ -41,6 +42,12 @@ class Surroundings:
     def running(self) -> bool:
         """Whether its engine says so, or a process was seen that has a database open."""
         return bool(self.holders.found) or (self.container is not None and self.container.running)
+
+    def key_record(self, facts: DatabaseFacts) -> SecretKeyRecord:
+        """Where the key is and what hangs on it, for a manifest or a report."""
+        return SecretKeyRecord(
+            found=self.key is not None, source=self.key.source if self.key else "", needed_because=facts.sealed
+        )
 
     def demand_supported(self) -> None:
         """Raise UnsupportedInstanceError when the main database lies elsewhere."""

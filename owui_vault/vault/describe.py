@@ -61,7 +61,7 @@ class Naming:
 def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surroundings, naming: Naming) -> Manifest:
     """Complete the tree in the stage and answer its manifest. The outcome is decided here, before any engine runs."""
     facts = read_stage(captured.stage / "data")
-    key = _key_record(around, facts)
+    key = around.key_record(facts.database)
     write_outside(parts, captured.stage, around)
     ollama = keep_ollama(parts, captured.stage / OUTSIDE)
     problems = (
@@ -96,14 +96,6 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
     write_durably(captured.stage / RESTORE_TEXT_NAME, restore_text(manifest).encode(), mode=0o644)
     write_durably(captured.stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
     return manifest
-
-
-def _key_record(around: Surroundings, facts: StageFacts) -> SecretKeyRecord:
-    return SecretKeyRecord(
-        found=around.key is not None,
-        source=around.key.source if around.key else "",
-        needed_because=facts.database.sealed,
-    )
 
 
 def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:
