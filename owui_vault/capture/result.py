@@ -14,7 +14,7 @@ from pathlib import Path
 from owui_vault.capture.files import content_time_ns
 from owui_vault.capture.messages import Answer, items, parts, texts, whole
 from owui_vault.capture.sqlite import check_copy, count_rows, recover_copy, sha256_of
-from owui_vault.errors import CancelledError, NoSpaceError
+from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import DatabaseRecord, FileRecord
 
 OK = "ok"
@@ -136,10 +136,21 @@ def _recover(place: str) -> str:
 
 
 def _give_attributes(place: str, found: Answer, mtime_ns: int) -> None:
-    os.utime(place, ns=(mtime_ns, mtime_ns))
-    if items(found, "attributes"):
-        mode, user, group = (int(str(each)) for each in items(found, "attributes"))
-        os.chmod(place, mode)
-        if os.geteuid() == 0:
-            with suppress(PermissionError):
-                os.chown(place, user, group)
+    """By a descriptor: what a link leads to, which somebody has put there meanwhile, is not ours to give away."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise CaptureError(
+            f"the copy of {found['name']} was replaced in the stage",
+            hint="Somebody who may write to the data interferes: look at what runs there.",
+        ) from error
+    try:
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        if items(found, "attributes"):
+            mode, user, group = (int(str(each)) for each in items(found, "attributes"))
+            os.fchmod(descriptor, mode)
+            if os.geteuid() == 0:
+                with suppress(PermissionError):
+                    os.fchown(descriptor, user, group)
+    finally:
+        os.close(descriptor)

@@ -19,7 +19,7 @@ from owui_vault.capture.errors import AttemptFailedError, NoRoomError
 from owui_vault.capture.helper import Helper, job_from
 from owui_vault.capture.pin import Pin
 from owui_vault.capture.result import read_contents
-from owui_vault.errors import CancelledError, NoSpaceError
+from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import NEVER
 
 ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
@@ -177,10 +177,33 @@ def test_a_copy_gets_the_mode_and_from_root_the_owner_of_its_source(
 ) -> None:
     given: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    monkeypatch.setattr(os, "chown", lambda _, user, group: given.append((user, group)))
+    monkeypatch.setattr(os, "fchown", lambda _, user, group: given.append((user, group)))
     read_contents(answer(attributes=[0o640, 7, 8]), tree, ["webui.db"], NEVER)
     assert stat.S_IMODE((tree / "webui.db").stat().st_mode) == 0o640
     assert given == ([(7, 8)] if user == 0 else [])
+
+
+def test_a_link_put_in_place_of_a_copy_while_it_is_checked_gives_nothing_away(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage may lie in a directory that the application can write to; we are root, and it need not be."""
+    foreign = tmp_path / "shadow"
+    foreign.write_bytes((tree / "webui.db").read_bytes())
+    foreign.chmod(0o600)
+    before = foreign.stat()
+    check = result.check_copy
+
+    def check_and_be_robbed(place: str, cancel: threading.Event) -> str:
+        said = check(place, cancel)
+        (tmp_path / "link").symlink_to(foreign)
+        (tmp_path / "link").rename(place)
+        return said
+
+    monkeypatch.setattr(result, "check_copy", check_and_be_robbed)
+    with pytest.raises(CaptureError, match=r"webui\.db was replaced"):
+        read_contents(answer(attributes=[0o666, 65534, 65534]), tree, ["webui.db"], NEVER)
+    after = foreign.stat()
+    assert (after.st_mode, after.st_uid, after.st_mtime_ns) == (before.st_mode, before.st_uid, before.st_mtime_ns)
 
 
 def test_a_copy_of_what_is_gone_by_now_stays_private(tree: Path) -> None:
