@@ -136,6 +136,47 @@ def test_what_moves_between_the_marks_fails_the_attempt(
     helper.obey(asked)
 
 
+def write_and_set_back(path: Path) -> None:
+    """Other bytes of the same size and, as some tools do it, with the same time of modification."""
+    status = path.stat()
+    path.write_bytes(b"\xff" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def test_a_change_that_only_the_inode_tells_of_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is forgiven to what we link ourselves, and to nothing else."""
+    site.build("delete")
+    helper = make_helper()
+    with monkeypatch.context() as patch:
+        after(patch, "_take", lambda: write_and_set_back(site.data / INDEX))
+        with pytest.raises(SourceChangedError, match=INDEX):
+            helper.obey(ATTEMPT)
+    helper.obey(ATTEMPT)
+
+
+def test_a_component_that_is_led_elsewhere_meanwhile_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The marks are those of the place it led to: nothing moved there."""
+    site.build("delete")
+    places = [site.data.parent / name for name in ("here", "there")]
+    (site.data / "vector_db").rename(places[0])
+    shutil.copytree(*places)
+    (site.data / "vector_db").symlink_to(places[0])
+    helper = make_helper(links=[{"name": "vector_db", "real": str(places[0])}])
+
+    def lead_elsewhere() -> None:
+        (site.data / "vector_db").unlink()
+        (site.data / "vector_db").symlink_to(places[1])
+
+    with monkeypatch.context() as patch:
+        after(patch, "_take", lead_elsewhere)
+        with pytest.raises(AttemptFailedError, match="vector_db leads elsewhere"):
+            helper.obey(ATTEMPT)
+
+
 def test_an_index_that_is_made_at_the_instant_fails_the_attempt(
     site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
