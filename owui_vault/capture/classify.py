@@ -136,7 +136,8 @@ def _look(name: str, real: str, processes: tuple[int, ...]) -> dict[str, Any]:
     if mode == "wal":
         answer.update(_pinning(real, status, processes))
     else:
-        answer["left_journal"] = _lock_holder(descriptor, _RESERVED_BYTE) is None
+        there = mark_of(f"{real}-journal") is not None  # before the lock: one that comes later is of a writer
+        answer["left_journal"] = there and _lock_holder(descriptor, _RESERVED_BYTE) is None
     return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -18,11 +19,11 @@ import pytest
 from owui_vault.capture import attempt as attempts
 from owui_vault.capture import files, settle
 from owui_vault.capture import prepare as preparing
-from owui_vault.capture.classify import journal_mode
+from owui_vault.capture.classify import Database, journal_mode
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.files import content_time_ns, unique_time_ns
 from owui_vault.capture.helper import Helper, job_from
-from owui_vault.capture.job import Selection
+from owui_vault.capture.job import Job, Selection
 from owui_vault.capture.marks import Mark, Walk, mark_of
 from owui_vault.capture.messages import items, number, part, texts, whole
 from owui_vault.capture.settle import Fences, Probe, clock_offset, tick
@@ -181,6 +182,31 @@ def test_a_transaction_of_somebody_we_do_not_hold_is_waited_for(helper: Helper, 
             with pytest.raises(AttemptFailedError, match="is in a transaction"):
                 helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True, "held": False})
             helper.obey({**ATTEMPT, "frozen": True})
+        finally:
+            child.kill()
+
+
+def test_a_transaction_that_begins_after_the_databases_were_classified_is_waited_for(
+    helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a journal that was there then, with nobody at work, is one that a crash has left."""
+    prepare(helper)
+    classify = attempts.classify
+    command = [sys.executable, "-c", BEGINS, str(site.data / "webui.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        os.kill(child.pid, signal.SIGSTOP)
+
+        def then_begin(job: Job) -> tuple[Database, ...]:
+            found = classify(job)
+            os.kill(child.pid, signal.SIGCONT)
+            assert child.stdout is not None
+            child.stdout.readline()
+            return found
+
+        monkeypatch.setattr(attempts, "classify", then_begin)
+        try:
+            with pytest.raises(AttemptFailedError, match=r"webui\.db is in a transaction"):
+                helper.obey({**ATTEMPT, "seconds": 0.5})
         finally:
             child.kill()
 
