@@ -111,7 +111,7 @@ class Hold:
     @contextmanager
     def _guarded(self, mode: Quiesce, limit_seconds: float) -> Iterator[tuple[Guardian, Callable[[], None]]]:
         rescue = self._quiescer.rescue_command(mode)
-        record = self._journal.begin(mode.value, self._quiescer.name, self._clock, rescue=rescue)
+        record = self._written_down(mode, rescue)
         stopping = mode is Quiesce.STOP
         task = GuardianTask(
             rescue=rescue,
@@ -136,6 +136,15 @@ class Hold:
             yield guardian, renew
         finally:
             self._bring_back(mode, record, guardian)
+
+    def _written_down(self, mode: Quiesce, rescue: tuple[str, ...]) -> Record:
+        try:
+            return self._journal.begin(mode.value, self._quiescer.name, self._clock, rescue=rescue)
+        except OSError as error:
+            raise QuiesceError(
+                f"a {mode.value} of {self._quiescer.name} cannot be written down: {error.strerror}",
+                hint="Nothing was touched. Look at the state directory: is its disk full, or read-only?",
+            ) from error
 
     def _bring_back(self, mode: Quiesce, record: Record, guardian: Guardian) -> None:
         """Resume; a second time when the first was interrupted (Ctrl-C, the exception of a signal handler)."""

@@ -113,6 +113,17 @@ def test_a_mode_that_is_not_offered_is_refused(tmp_path, journal):
 
 
 @MODES
+def test_what_cannot_be_written_down_is_not_done(quiescer, tmp_path, monkeypatch, mode):
+    """A full disk under the state directory is a reason to go on without a pause, not to end as a mistake."""
+    (tmp_path / "file").write_text("no directory")
+    monkeypatch.setattr(quiescer, "quiesce", lambda *_: pytest.fail("it must not be touched"))
+    hold = Hold(quiescer, Journal(tmp_path / "file" / "journal"), None, SystemClock(), LIMITS)
+    with pytest.raises(QuiesceError, match="cannot be written down: Not a directory"), hold(mode, 5.0):
+        pytest.fail("the block must not run")
+    assert state(quiescer) is InstanceState.RUNNING
+
+
+@MODES
 def test_failing_to_become_quiet_leaves_it_running(hold, quiescer, journal, mode):
     quiescer.failures["quiesce"] = 1
     with pytest.raises(QuiesceError), hold(mode, 5.0):
