@@ -24,8 +24,10 @@ from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError, SourceChangedError
 from owui_vault.capture.files import link_file
 from owui_vault.capture.helper import Helper, job_from
+from owui_vault.capture.marks import Mark
 from owui_vault.capture.pin import Pin, hold_all
 from owui_vault.capture.prepare import _bytes_needed
+from owui_vault.capture.settle import Fences
 from owui_vault.capture.watch import Watched
 from owui_vault.model import Proof
 
@@ -118,6 +120,29 @@ def test_an_instant_is_never_taken_inside_a_large_write(
                 assert copy.count(bytes([value])) == size
     assert caught, "no attempt began inside a write, so nothing was proven"
     assert rested, "no attempt came to rest"
+
+
+def test_databases_are_waited_for_with_all_that_lies_beside_them(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that keeps no journal, or its journal in memory, is in the middle of a write without any other sign."""
+    site.build("delete")
+    beside = [site.data / f"webui.db{suffix}" for suffix in ("-wal", "-journal")]
+    for path in beside:
+        path.write_bytes(bytes(100))
+    helper = make_helper()
+    waited: list[str] = []
+    wait = Fences.wait
+
+    def noted(self: Fences, path: str, mark: Mark, name: str) -> None:
+        waited.append(path)
+        wait(self, path, mark, name)
+
+    monkeypatch.setattr(Fences, "wait", noted)
+    helper.obey(ATTEMPT)
+    assert {str(path) for path in (*beside, site.data / "webui.db", site.data / "vector_db/chroma.sqlite3")} <= {
+        *waited
+    }
 
 
 @pytest.mark.parametrize("asked", [ATTEMPT, FROZEN], ids=["live", "frozen"])
