@@ -24,6 +24,7 @@ from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError, SourceChangedError
 from owui_vault.capture.files import link_file
 from owui_vault.capture.helper import Helper, job_from
+from owui_vault.capture.job import Job
 from owui_vault.capture.marks import Mark
 from owui_vault.capture.pin import Pin, hold_all
 from owui_vault.capture.prepare import _bytes_needed
@@ -199,6 +200,55 @@ def test_a_component_that_is_led_elsewhere_meanwhile_fails_the_attempt(
     with monkeypatch.context() as patch:
         after(patch, "_take", lead_elsewhere)
         with pytest.raises(AttemptFailedError, match="vector_db leads elsewhere"):
+            helper.obey(ATTEMPT)
+
+
+def test_a_second_name_that_a_database_gets_before_its_pin_is_never_opened(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be closed again, and with any descriptor of a database all locks of the process on it go."""
+    site.build()
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+
+    def then_link(job: Job) -> tuple[Database, ...]:
+        found = classify(job)
+        (site.data / "uploads" / "second").unlink(missing_ok=True)
+        (site.data / "uploads" / "second").hardlink_to(site.data / "webui.db")
+        return found
+
+    monkeypatch.setattr(attempts, "classify", then_link)
+    with pytest.raises(AttemptFailedError, match="second is another name of a pinned database"):
+        helper.obey({**ATTEMPT, "seconds": 0.3})
+
+
+def test_a_store_into_a_mapped_database_is_told_by_its_header(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first one into a page moves a time: SQLite's change counter moves with each transaction."""
+    site.build("delete")
+    helper = make_helper()
+    with (site.data / "webui.db").open("r+b") as file, mmap.mmap(file.fileno(), 4096) as view:
+        view[27] = 7
+
+        def commit() -> None:
+            view[27] = 8
+
+        with monkeypatch.context() as patch:
+            after(patch, "_take", commit)
+            with pytest.raises(SourceChangedError, match=r"webui\.db"):
+                helper.obey(ATTEMPT)
+
+
+def test_a_database_that_somebody_opens_meanwhile_fails_the_attempt(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that nobody had open is copied raw; whoever opens it makes its shared memory first."""
+    site.build("wal")
+    helper = make_helper()
+    with monkeypatch.context() as patch:
+        after(patch, "_take", (site.data / "webui.db-shm").touch)
+        with pytest.raises(SourceChangedError, match=r"webui\.db"):
             helper.obey(ATTEMPT)
 
 

@@ -104,6 +104,26 @@ def test_a_pin_does_not_outlive_a_gathering_that_failed(site: Any, make_helper: 
     assert held_here(site.data / WEBUI) == []
 
 
+def test_what_is_pinned_is_never_opened_while_the_rest_is_gathered(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second name that it got after it was classified is left alone, and named."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+    second = site.data / "uploads" / "second"
+    hold = Pin.hold
+
+    def then_link(pin: Pin) -> None:
+        hold(pin)
+        second.hardlink_to(pin.database.real)
+
+    monkeypatch.setattr(Pin, "hold", then_link)
+    assert helper.obey(GATHER)["torn"] == ["uploads/second"]
+    assert not Path(helper.bench.place("uploads/second")).exists()
+    assert helper.obey(FINISH)["databases"][0]["pinned"]
+
+
 def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
     site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
