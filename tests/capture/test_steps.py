@@ -91,11 +91,28 @@ def test_what_lies_where_others_may_write_is_named_once_for_each_file_system(
     monkeypatch.setattr(preparing, "filesystem_type", lambda path: "nfs" if "uploads" in str(path) else "ext4")
     subprocess.run(["mount", "--bind", elsewhere, site.data / "uploads"], check=True)
     try:
-        assert prepare(helper)["shared"] == ("uploads lies on nfs",)
+        found = prepare(helper)
+        assert found["shared"] == ("uploads lies on nfs",)
+        assert found["obstacles"] == ("uploads lies on another file system than the stage",)
     finally:
         subprocess.run(["umount", site.data / "uploads"], check=True)
     monkeypatch.setattr(preparing, "filesystem_type", lambda _: "fuse")
-    assert prepare(helper)["shared"] == ("the data directory lies on fuse",)
+    found = prepare(helper)
+    assert found["shared"] == ("the data directory lies on fuse",)
+    assert found["obstacles"] == ("writes on their way cannot be waited for on fuse",)
+
+
+def test_a_database_on_another_file_system_than_the_stage_is_no_live_one(
+    site: Any, mounted: Callable[[str], Path]
+) -> None:
+    """Its times come from another clock than the one that is asked."""
+    site.build("delete")
+    elsewhere = mounted("tmpfs") / f"{site.data.parent.name}.db"
+    shutil.move(site.data / "webui.db", elsewhere)
+    (site.data / "webui.db").symlink_to(elsewhere)
+    links = [{"name": "webui.db", "real": str(elsewhere)}]
+    helper = Helper(job_from({"job": description(site, links=links)}))
+    assert prepare(helper)["obstacles"] == ("webui.db lies on another file system than the stage",)
 
 
 def test_nothing_can_be_finished_that_was_not_taken(helper: Helper) -> None:
