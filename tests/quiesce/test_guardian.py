@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -102,7 +103,21 @@ def test_a_request_that_lands_after_the_death_is_undone_too(tmp_path):
     assert watched.runs()
 
 
-def test_past_the_limit_it_speaks_first_and_then_wakes(watched):
+def test_it_speaks_before_it_wakes(tmp_path):
+    """Whoever read of it only after the way back had taken long would believe what was copied meanwhile."""
+    go = tmp_path / "go"
+    watched = Watched(tmp_path, rescue=["/bin/sh", "-c", f"until test -e {go}; do sleep 0.01; done"])
+    watched.say("held 0.05")
+    try:
+        assert select.select([watched.mouth], [], [], 20)[0]
+        assert watched.mouth.readline() == b"overrun\n"
+    finally:
+        go.touch()
+        watched.say("done")
+        assert watched.close() == 0
+
+
+def test_past_the_limit_it_wakes(watched):
     watched.instance.set(InstanceState.PAUSED)
     watched.say("held 0.05")
     assert watched.mouth.readline() == b"overrun\n"
