@@ -54,12 +54,16 @@ class ResticEngine:
         return Restic(self._access, call)
 
     @contextmanager
-    def _changing(self, call: Call, *, removes: Sequence[str] = ()) -> Iterator[Restic]:
-        """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards."""
+    def _changing(self, call: Call, *, named: bool = False) -> Iterator[Restic]:
+        """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards.
+
+        Doubts wait where a snapshot was `named`: settling one gives it another id.
+        """
         restic = self._open(call)
         demand_rights(restic.location, write=True)
         clear_remains(restic)
-        restic_keeping.settle_doubts(restic, but=removes)
+        if not named:
+            restic_keeping.settle_doubts(restic)
         try:
             yield restic
         except RepositoryUnreachableError:
@@ -105,12 +109,12 @@ class ResticEngine:
 
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
         """Set all tags anew; restic writes another snapshot with another id and drops the first."""
-        with self._changing(call) as restic:
+        with self._changing(call, named=True) as restic:
             return restic_keeping.relabel(restic, engine_id, label)
 
     def remove(self, engine_ids: Sequence[str], call: Call) -> None:
         """Forget exactly these, and look whether they are gone."""
-        with self._changing(call, removes=engine_ids) as restic:
+        with self._changing(call, named=True) as restic:
             restic_keeping.remove(restic, engine_ids)
 
     def compact(self, call: Call) -> int | None:

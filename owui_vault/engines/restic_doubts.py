@@ -4,11 +4,14 @@ restic writes the label together with the snapshot, after the last file; that on
 before, but the label can be changed only afterwards, and only when nobody else holds a lock. Whoever is killed, ended
 or kept out in between leaves a snapshot that must not be believed. So the doubt is on disk before restic begins, goes
 when all it said was heard and nothing was wrong, every listing from here honours it, and the next run that may write
-settles it.
+settles it, unless whoever raised it is still at work and may believe it in the end.
 """
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from owui_vault.engines.environment import private_folder
@@ -23,6 +26,27 @@ def doubt(folder: Path, snapshot_id: str) -> None:
     path = private_folder(folder, "doubts") / snapshot_id
     if not path.exists():
         write_durably(path, b"")
+
+
+@contextmanager
+def doubting(folder: Path, snapshot_id: str) -> Iterator[None]:
+    """Doubt a snapshot, and let others know for the length of the block that somebody is at work on it."""
+    doubt(folder, snapshot_id)
+    with (folder / "doubts" / snapshot_id).open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_at_work(folder: Path, snapshot_id: str) -> bool:
+    """Whether the run that raised this doubt may still settle it itself."""
+    try:
+        with (folder / "doubts" / snapshot_id).open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def doubted(folder: Path) -> frozenset[str]:

@@ -56,28 +56,26 @@ def incomplete(label: Label) -> Label:
     return replace(label, outcome=Outcome.INCOMPLETE)
 
 
-def settle_doubts(restic: Restic, *, but: Sequence[str] = ()) -> None:
+def settle_doubts(restic: Restic) -> None:
     """Say in the repository what only we know so far: that some snapshots are not complete.
 
-    Keeps nobody from working: what cannot be said now will be said by a later run. `but` are about to be removed under
-    these ids, and another label would give them others.
+    Keeps nobody from working: what cannot be said now will be said by a later run.
     """
-    doubts = restic_doubts.doubted(restic.call.folder)
+    folder = restic.call.folder
+    doubts = {each for each in restic_doubts.doubted(folder) if not restic_doubts.is_at_work(folder, each)}
     if not doubts:
         return
     there = [(each, each.label) for each in as_labelled(restic) if each.label and each.label.id in doubts]
     for each, label in there:
-        if each.engine_id in but:
-            continue
         try:
             if each.is_restore_point:
                 set_label(restic, each.engine_id, incomplete(label))
-            restic_doubts.believe(restic.call.folder, label.id)
+            restic_doubts.believe(folder, label.id)
         except EngineError as error:
             logger.warning("snapshot %s in %s is still listed as complete: %s", label.id, restic.shown, error.message)
     for missing in doubts - {label.id for _, label in there}:
-        if restic_doubts.is_for_nothing(restic.call.folder, missing):
-            restic_doubts.believe(restic.call.folder, missing)
+        if restic_doubts.is_for_nothing(folder, missing):
+            restic_doubts.believe(folder, missing)
 
 
 def _one(snapshots: Iterable[Snapshot], engine_id: str, shown: str) -> Snapshot:

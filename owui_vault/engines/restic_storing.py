@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
@@ -16,7 +16,7 @@ from owui_vault.engines.labels import label_to_tags
 from owui_vault.engines.readable import demand_something, unreadable_below
 from owui_vault.engines.rereading import done, is_due
 from owui_vault.engines.restic_checking import trust_tree
-from owui_vault.engines.restic_doubts import believe, doubt
+from owui_vault.engines.restic_doubts import believe, doubting
 from owui_vault.engines.restic_errors import ENGINE
 from owui_vault.engines.restic_keeping import as_labelled, forget, incomplete, set_label
 from owui_vault.engines.restic_output import BackupReader, Summary
@@ -37,22 +37,26 @@ def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
     wanted = replace(label, engine=ENGINE, engine_version=restic.version())
     if unreadable:  # known before restic is started: then no moment exists in which it is listed as complete
         wanted = replace(wanted, outcome=Outcome.INCOMPLETE)
-    if wanted.outcome is Outcome.COMPLETE:
-        # Before: whoever kills us may do so between a complaint of restic's and its being heard.
-        doubt(restic.call.folder, wanted.id)
+    # Before: whoever kills us may do so between a complaint of restic's and its being heard.
+    doubts = doubting(restic.call.folder, wanted.id) if wanted.outcome is Outcome.COMPLETE else nullcontext()
+    with doubts:
+        return _backed_up(restic, tree, wanted, unreadable)
+
+
+def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[SkippedFile, ...]) -> StoreReceipt:
     reader = BackupReader(tree, restic.call)
     sinks = Sinks(stdout=reader.stdout, stderr=reader.stderr)
     bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
-    everything = is_due(restic.call.folder, wanted.instance)
-    command = [*_command(wanted), *(["--force"] if everything else [])]
+    everything = is_due(restic.call.folder, label.instance)
+    command = [*_command(label), *(["--force"] if everything else [])]
     said = restic.run(*command, sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
     if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
         raise restic.error(said.status, said.stderr, said.argv)
     skipped = _merged((*reader.skipped, *unreadable))
     lacking = bool(skipped) or said.status == _NOT_EVERYTHING
-    snapshot = _finished(restic, reader.summary, wanted, lacking=lacking)
+    snapshot = _finished(restic, reader.summary, label, lacking=lacking)
     if everything:
-        done(restic.call.folder, wanted.instance)
+        done(restic.call.folder, label.instance)
     return StoreReceipt(
         snapshot=snapshot,
         files=reader.summary.files,

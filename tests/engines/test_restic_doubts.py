@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines import restic_storing
-from owui_vault.engines.restic_doubts import believe, doubt, doubted, is_for_nothing
+from owui_vault.engines.restic_doubts import believe, doubt, doubted, doubting, is_at_work, is_for_nothing
 from owui_vault.engines.restic_output import BackupReader
 from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Outcome
@@ -36,6 +36,14 @@ def test_a_doubt_lasts_until_it_is_settled(tmp_path: Path) -> None:
     believe(tmp_path, "00000001")
     assert doubted(tmp_path) == frozenset()
     assert not is_for_nothing(tmp_path, "00000001")
+
+
+def test_a_doubt_tells_whether_somebody_is_at_work_on_it(tmp_path: Path) -> None:
+    with doubting(tmp_path, "00000001"):
+        assert is_at_work(tmp_path, "00000001")
+    assert not is_at_work(tmp_path, "00000001")
+    assert doubted(tmp_path) == {"00000001"}
+    assert not is_at_work(tmp_path, "00000002")
 
 
 @contextmanager
@@ -155,3 +163,31 @@ def test_killed_before_a_complaint_is_heard_leaves_nothing_that_is_believed(
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert outcomes(bench) == [("00000001", INCOMPLETE)]
+
+
+@pytest.mark.slow
+def test_another_run_leaves_a_doubt_to_the_run_that_stores(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there and still doubted: whoever demoted it now would make a lie of the receipt."""
+
+    def prune(*_arguments: object) -> None:
+        another = threading.Thread(target=bench.engine.compact, args=(bench.call(),))
+        another.start()
+        another.join()
+
+    monkeypatch.setattr(restic_storing, "trust_tree", prune)
+    stored = bench.store(1).snapshot
+    assert bench.engine.snapshots(bench.call())[0].engine_id == stored.engine_id
+    assert outcomes(bench, "another machine") == [("00000001", COMPLETE)]
+
+
+@pytest.mark.slow
+def test_what_is_doubted_can_be_named_as_it_was_listed(bench: Bench) -> None:
+    """Settling the doubt first would give it another id."""
+    bench.store(1)
+    doubt(bench.folder / "state", "00000001")
+    (listed,) = bench.engine.snapshots(bench.call())
+    assert listed.label is not None
+    changed = bench.engine.relabel(listed.engine_id, listed.label, bench.call())
+    assert outcomes(bench, "another machine") == [("00000001", INCOMPLETE)]
+    bench.engine.remove([changed.engine_id], bench.call())
+    assert outcomes(bench) == []

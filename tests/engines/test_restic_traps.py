@@ -219,7 +219,7 @@ def test_a_cancelled_store_is_asked_to_end_before_it_is_made_to(bench: Bench, re
 
 
 def test_a_store_that_ends_well_though_it_was_cancelled_is_not_believed(bench: Bench, restic_program: Path) -> None:
-    """The signal comes too late: all of it is there, and nobody heard whether restic complained."""
+    """The signal comes too late. All is there, but nobody heard whether restic complained."""
     script = bench.folder / "late-restic"
     script.write_text(
         f'#!/bin/sh\ncase "$*" in *" backup "*) ;; *) exec {restic_program} "$@";; esac\n'
@@ -234,4 +234,4 @@ def test_a_store_that_ends_well_though_it_was_cancelled_is_not_believed(bench: B
     (stored,) = bench.engine.snapshots(bench.call())
     assert stored.outcome is Outcome.INCOMPLETE
     assert_same(bench.tree, bench.fetch(stored))
-    bench.engine.remove([stored.engine_id], bench.call())  # under the id by which it was listed
+    bench.engine.remove([stored.engine_id], bench.call())
