@@ -21,7 +21,7 @@ from owui_vault.engines import launcher
 from owui_vault.engines.borg_errors import CANNOT_BE_LOCKED, ENGINE, Circumstances, classify
 from owui_vault.engines.borg_locks import clear_remains
 from owui_vault.engines.borg_output import Message, Transcript
-from owui_vault.engines.environment import engine_environment, private_folder, redact
+from owui_vault.engines.environment import engine_environment, private_folder, redact, ssh_command
 from owui_vault.engines.launching import launching
 from owui_vault.engines.runs import new_record
 from owui_vault.errors import EngineError, ProgramMissingError, VaultError
@@ -38,9 +38,6 @@ _WARNINGS = range(100, 126)
 _NOT_EXECUTABLE = 126  # what a shell script answers whose program may not be run
 _INSTALL = "Install borg 1.2 or newer (`apt install borgbackup`), or the extra `owui-vault[borg]`."
 _FLAGS = ("--log-json",)
-#: ssh asks nobody, and gives up on a host that falls silent.
-_SSH = "ssh -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
-_LONGEST_CONNECT_SECONDS = 20
 _ELSEWHERE = re.compile(r"[^/]*:")  # told from paths as borg does it
 _KEPT = ("BORG_KEYS_DIR",)  # where the user's key files lie; without it borg looks below HOME
 
@@ -245,9 +242,8 @@ class Borg:
         return f"{path} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
 
     def _environment(self, descriptor: int | None, more: Mapping[str, str] | None) -> dict[str, str]:
-        seconds = max(1, min(_LONGEST_CONNECT_SECONDS, int(self.call.timeout_seconds)))
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        extra = {"BORG_RSH": _SSH.format(seconds=seconds)} | kept | dict(self._setting.environment)
+        extra = {"BORG_RSH": ssh_command(self.call.timeout_seconds)} | kept | dict(self._setting.environment)
         ours = {
             "BORG_REPO": self._setting.location,
             "BORG_EXIT_CODES": "modern",

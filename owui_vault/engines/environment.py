@@ -21,6 +21,10 @@ _KEPT = (
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_SSH = "ssh -o BatchMode=yes -o ConnectTimeout={seconds} -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+_LONGEST_CONNECT_SECONDS = 20
+_SHARE_FOR_CONNECTING = 0.75  # of the time of a call, so that the answer is `unreachable` and not `too slow`
+
 # What this package tells the programs itself. A passphrase in the environment would be readable in /proc.
 _OURS = re.compile(
     r"RESTIC_(PASSWORD|PASSWORD_FILE|PASSWORD_COMMAND|REPOSITORY|REPOSITORY_FILE|CACHE_DIR|PROGRESS_FPS)"
@@ -60,6 +64,12 @@ def engine_environment(
     found = os.environ if inherited is None else inherited
     kept = {name: found[name] for name in _KEPT if found.get(name)}
     return {"PATH": _PATH, **kept, **extra, **ours, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+
+
+def ssh_command(timeout_seconds: float) -> str:
+    """An ssh that asks nobody, and gives up on a host that is silent or falls silent: by itself it waits for ever."""
+    seconds = min(_LONGEST_CONNECT_SECONDS, int(timeout_seconds * _SHARE_FOR_CONNECTING))
+    return _SSH.format(seconds=max(1, seconds))
 
 
 def private_folder(parent: Path, name: str) -> Path:

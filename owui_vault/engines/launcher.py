@@ -151,7 +151,7 @@ class Asked:
                 number, patience = next(stages)
                 _signal_group(child, number)
                 until = time.monotonic() + patience
-        _signal_group(child, signal.SIGKILL)  # whatever it had started; by now its own zombie keeps the number ours
+        _kill_session(child)  # whatever it had started; by now its own zombie keeps the number ours
         return stderr + _rest(reader), why
 
 
@@ -162,6 +162,14 @@ def _has_ended(child: int) -> bool:
 def _signal_group(child: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):  # not yet a group, or nobody left
         os.killpg(child, number)
+
+
+def _kill_session(leader: int) -> None:
+    """Restic 0.19 gives its ssh a group of its own, and leaves it behind when the host is silent."""
+    for name in os.listdir("/proc"):
+        with suppress(ValueError, ProcessLookupError, PermissionError):
+            if int(name) != leader and os.getsid(int(name)) == leader:
+                os.kill(int(name), signal.SIGKILL)
 
 
 def _rest(reader: int) -> bytes:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from owui_vault.engines.environment import without_credentials
 from owui_vault.errors import ConfigError, RepositoryUnreachableError
@@ -17,6 +17,8 @@ _ELSEWHERE = re.compile(rf"({'|'.join(_SCHEMES)}):")
 _ANY_SCHEME = re.compile(r"([^/]*):")
 _AUTHORITY = re.compile(r"://(?P<authority>[^/]*)(?P<rest>.*)", re.DOTALL)
 _HTTP = re.compile(r"(?:rest|s3):(?P<url>https?://.+)")
+_SFTP_URL = re.compile(r"sftp://(?:(?P<user>[^@/:]*)(?::[^@/]*)?@)?(?P<host>\[[^\]/]+\]|[^:/]+)(?::(?P<port>\d+))?/.*")
+_SFTP = re.compile(r"sftp:(?!//)(?:(?P<user>[^:/]+)@)?(?P<host>[^:@/]+)(?P<port>):.*")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _USER, _PASSWORD = "RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD"
 
@@ -77,6 +79,16 @@ def with_credentials(location: str, environment: dict[str, str]) -> str:
         return location
     del environment[_USER], environment[_PASSWORD]
     return location.replace("://", f"://{quote(user, safe='')}:{quote(password, safe='')}@", 1)
+
+
+def ssh_words(location: str) -> list[str]:
+    """What restic hands to ssh for an SFTP repository; nothing for any other."""
+    found = _SFTP_URL.fullmatch(location) or _SFTP.fullmatch(location)
+    if not found:
+        return []
+    port = ["-p", found["port"]] if found["port"] else []
+    user = ["-l", unquote(found["user"])] if found["user"] else []
+    return [found["host"].strip("[]"), *port, *user, "-s", "sftp"]
 
 
 def password_in(location: str) -> str:

@@ -65,7 +65,7 @@ def clear_remains(restic: Restic) -> bool:
     dead = list(dead_runs(restic.call.folder))
     if not dead:
         return False
-    bounds = Call(folder=restic.call.folder, timeout_seconds=_BOUNDS_SECONDS)
+    bounds = Call(folder=restic.call.folder, timeout_seconds=min(_BOUNDS_SECONDS, restic.call.timeout_seconds))
     looked = time.time()
     locks = list(_locks(restic, bounds))
     ours = [lock for lock in locks if any(belongs_to(lock, run, looked) for run in dead)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import shutil
 import threading
 from collections import deque
@@ -17,11 +18,11 @@ from typing import TypeVar
 
 from owui_vault.engines import launcher
 from owui_vault.engines import restic_questions as questions
-from owui_vault.engines.environment import engine_environment, private_folder, redact, reveal_all
+from owui_vault.engines.environment import engine_environment, private_folder, redact, reveal_all, ssh_command
 from owui_vault.engines.launching import launching
 from owui_vault.engines.restic_calls import Question, ask_restic
 from owui_vault.engines.restic_errors import ENGINE, error_for, message_of
-from owui_vault.engines.restic_location import Location, password_in, probe, with_credentials
+from owui_vault.engines.restic_location import Location, password_in, probe, ssh_words, with_credentials
 from owui_vault.engines.restic_watching import LineWatch, Watch
 from owui_vault.engines.runs import new_record
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
@@ -96,7 +97,8 @@ class Restic:
         self._secrets = (self._passphrase, password_in(self._told), *values)
         self._environment = engine_environment(self._ours(), self._extra)
         self._program = self._find(access.program)
-        self._options = tuple(word for option in access.options for word in ("-o", option))
+        options = (*access.options, *self._patient(access))
+        self._options = tuple(word for option in options for word in ("-o", option))
         probe(access.location, self._environment, seconds=min(_PROBE_SECONDS, call.timeout_seconds))
 
     def _ours(self) -> dict[str, str]:
@@ -112,6 +114,13 @@ class Restic:
                 f"{program} is not installed", hint="Install restic 0.14 or newer, or name its full path."
             )
         return str(Path(found).absolute())  # restic is run in the stage, from where a relative path leads elsewhere
+
+    def _patient(self, access: Access) -> tuple[str, ...]:
+        """How restic is to start ssh, where nobody has said it: its own waits for a silent host for ever."""
+        words = ssh_words(access.location.text)
+        if not words or any(option.startswith(("sftp.command=", "sftp.args=")) for option in access.options):
+            return ()
+        return (f"sftp.command={ssh_command(self.call.timeout_seconds)} {shlex.join(words)}",)
 
     def _base(self, passphrase: int, location: int) -> list[str]:
         files = ("--password-file", f"/dev/fd/{passphrase}", "--repository-file", f"/dev/fd/{location}")

@@ -4,12 +4,13 @@ resticpy starts its own, through a command prefix we give it.
 
 Argument lists, never a shell; stdin closed or given; exactly the environment that was asked for; output read line by
 line; every program bounded by a total time, an idle time or both; ended by SIGINT, then SIGTERM, then SIGKILL, with
-its whole process group.
+its whole session.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import os
 import selectors
 import signal
@@ -228,25 +229,41 @@ def _check_bounds(command: Command, started: float, last: float) -> None:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """End a program and everything in its process group: ask, insist, kill."""
+    """End a program and everything in its session: ask, insist, kill."""
     for number, patience in (
         (signal.SIGINT, _INTERRUPT_SECONDS),
         (signal.SIGTERM, _TERMINATE_SECONDS),
-        (signal.SIGKILL, None),
+        (signal.SIGKILL, math.inf),
     ):
         if child.poll() is not None:
             break
         _signal_group(child, number)
-        try:
-            child.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            continue
-    _signal_group(child, signal.SIGKILL)
+        _wait(child, patience)
+    _kill_session(child.pid)
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for its end, and drop what it says meanwhile: with a full pipe it would wait for us, and never end."""
+    until = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for stream in (child.stdout, child.stderr):
+            if stream and not stream.closed:
+                selector.register(stream, selectors.EVENT_READ, len)
+        while child.poll() is None and time.monotonic() < until:
+            _transfer(selector)
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
+
+
+def _kill_session(leader: int) -> None:
+    """Kill what is left of a program. restic 0.19 gives its ssh a group of its own, and leaves it when it ends."""
+    for name in os.listdir("/proc"):
+        with suppress(ValueError, ProcessLookupError, PermissionError):
+            if os.getsid(int(name)) == leader:
+                os.kill(int(name), signal.SIGKILL)
 
 
 def run_attached(argv: Sequence[str], *, stdout_to_stderr: bool = False) -> int:

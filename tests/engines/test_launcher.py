@@ -193,6 +193,15 @@ def test_the_time_is_bounded_and_the_program_asked_before_it_is_told(tmp_path: P
     assert (tmp_path / "asked").read_text() == "asked\n"
 
 
+def test_whatever_took_a_group_of_its_own_ends_as_well(tmp_path: Path) -> None:
+    """restic 0.19 does that to its ssh, which waits for a silent host for ever."""
+    pid = tmp_path / "pid"
+    aloof = "import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True); time.sleep(60)"
+    with pytest.raises(DeadlineExceededError):
+        ask(tmp_path, "sh", "-c", f"{sys.executable} -c '{aloof}' > {pid} & wait", timeout=1).result_or(failure)
+    wait_until_gone(int(pid.read_text()))
+
+
 def test_cancel_ends_it(tmp_path: Path) -> None:
     cancel = threading.Event()
     threading.Timer(0.3, cancel.set).start()

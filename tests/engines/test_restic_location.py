@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from owui_vault import ResticEngine, Secret
-from owui_vault.engines.restic_location import parse_location, password_in
-from owui_vault.errors import ConfigError
+from owui_vault.engines.restic_location import parse_location, password_in, ssh_words
+from owui_vault.errors import ConfigError, EngineError
+from owui_vault.ports import Call
 
 
 @pytest.mark.parametrize("location", ["stfp:user@host:/backup", "S3:host/bucket", "http://host/", "user@host:repo"])
@@ -70,3 +71,31 @@ def test_what_is_meant_is_taken_as_it_is(location: str) -> None:
 def test_the_password_reaches_to_the_last_separator() -> None:
     assert password_in("rest:http://a:b@c@host/x@y") == "b@c"
     assert password_in("rest:http://host:8000/x@y") == ""
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("sftp:nas:/backup", "nas -s sftp"),
+        ("sftp:me@NAS:backup", "NAS -l me -s sftp"),
+        ("sftp://NAS/backup", "NAS -s sftp"),
+        ("sftp://a%40b:pw@nas:2222//backup", "nas -p 2222 -l a@b -s sftp"),
+        ("sftp://me@[fe80::1]:22/backup", "fe80::1 -p 22 -l me -s sftp"),
+        ("rest:http://nas/backup", ""),
+        ("local:/sftp:nas:/x", ""),
+    ],
+)
+def test_ssh_gets_the_words_that_restic_would_give_it(location: str, words: str) -> None:
+    assert " ".join(ssh_words(location)) == words
+
+
+@pytest.mark.parametrize("option", ["sftp.command=ssh nas -s sftp", "sftp.args=-p 22"])
+def test_what_somebody_says_about_ssh_stands(tmp_path: Path, option: str) -> None:
+    program = tmp_path / "restic"
+    program.write_text(f'#!/bin/sh\nfor word; do echo "$word" >> {tmp_path}/words; done\nexit 1\n')
+    program.chmod(0o755)
+    engine = ResticEngine("sftp:nas:/backup", Secret("x"), program=str(program), options=[option])
+    with pytest.raises(EngineError):
+        engine.snapshots(Call(folder=tmp_path / "state"))
+    said = (tmp_path / "words").read_text().splitlines()
+    assert [word for word in said if word.startswith("sftp.")] == [option]

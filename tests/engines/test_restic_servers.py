@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
 
@@ -131,11 +132,20 @@ def sftp(folder: Path, program: Path) -> Iterator[Place]:
         f"PidFile {folder}/pid\n"
     )
     user = os.environ.get("USER") or "root"
-    ssh = f"ssh -i {folder}/user -o IdentitiesOnly=yes -o BatchMode=yes -o UserKnownHostsFile={folder}/known"
-    ssh += f" -o StrictHostKeyChecking=accept-new -p {port} {user}@127.0.0.1 -s sftp"
     with serving([str(program), "-D", "-e", "-f", str(folder / "sshd_config")], port, folder):
-        where = f"sftp:{user}@127.0.0.1:{folder}"
-        yield Place(location=f"{where}/repository", missing=f"{where}/no", options=(f"sftp.command={ssh}",))
+        where = f"sftp://{user}@127.0.0.1:{port}/{folder}"
+        path = {"PATH": f"{configured_ssh(folder)}:{os.environ['PATH']}"}
+        yield Place(location=f"{where}/repository", missing=f"{where}/no", environment=dict(path))
+
+
+def configured_ssh(folder: Path) -> Path:
+    """Where an ssh lies that knows key and host of this server, as a user's own would from its configuration."""
+    ssh = folder / "bin/ssh"
+    ssh.parent.mkdir()
+    known = f"-o UserKnownHostsFile={folder}/known -o StrictHostKeyChecking=accept-new"
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -i {folder}/user -o IdentitiesOnly=yes {known} "$@"\n')
+    ssh.chmod(0o755)
+    return ssh.parent
 
 
 @contextmanager
@@ -235,6 +245,54 @@ def test_a_server_that_goes_away_is_given_up(rest_server: Path, restic_program: 
         with pytest.raises((RepositoryUnreachableError, DeadlineExceededError)):
             ask()
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("scheme", ["rest:http", "s3:http", "sftp"])
+def test_a_host_that_takes_the_connection_and_is_silent_is_given_up(
+    restic_program: Path, tmp_path: Path, scheme: str
+) -> None:
+    """restic's ssh would wait for ever, and 0.19 left it behind at every run."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        location = f"{scheme}://127.0.0.1:{deaf.getsockname()[1]}/bucket/repository"
+        keys: dict[str, SecretSource | str] = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": Secret(PASSWORD)}
+        engine = ResticEngine(location, Secret(PASSPHRASE), program=str(restic_program), environment=keys)
+        bench = Bench(engine=engine, folder=tmp_path)
+        bench.build()
+        call = replace(bench.call(timeout=2), idle_seconds=2)
+        for ask in (
+            lambda: engine.inspect(call),
+            lambda: engine.store(bench.tree, make_label(), call),
+            lambda: engine.verify(call),
+        ):
+            started = time.monotonic()
+            with pytest.raises((RepositoryUnreachableError, DeadlineExceededError)) as caught:
+                ask()
+            assert time.monotonic() - started < 15
+            assert re.search("host .*answers", caught.value.hint)
+        assert left_after(bench.left_running) == set()
+
+
+def test_a_silent_host_is_given_up_also_by_the_ssh_of_a_run_that_was_killed(
+    restic_program: Path, tmp_path: Path
+) -> None:
+    """It would hold the record of that run, which then never counts as dead, and its lock stays."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        location = f"sftp://127.0.0.1:{deaf.getsockname()[1]}//repository"
+        bench = Bench(engine=ResticEngine(location, Secret(PASSPHRASE), program=str(restic_program)), folder=tmp_path)
+        bench.build()
+        child = os.fork()
+        if child == 0:
+            try:
+                bench.engine.store(bench.tree, make_label(), bench.call(timeout=2))
+            finally:
+                os._exit(1)
+        connection, _ = deaf.accept()
+        left = descendants(child)
+        assert [pid for pid in left if b"ssh" in arguments_and_environment(pid)[0]]
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with connection:
+            assert left_after(lambda: set(left) & set(descendants(1)), 20) == set()
 
 
 def test_a_server_that_dies_in_mid_store_is_given_up(rest_server: Path, restic_program: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from owui_vault.errors import CancelledError, DeadlineExceededError, ProgramMiss
 from owui_vault.system.process import Command, run, secret_descriptor
 
 PATH = {"PATH": os.environ["PATH"]}
+ALOOF = "import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True); time.sleep(60)"
 
 
 def shell(script: str, **more: object) -> Command:
@@ -68,10 +70,47 @@ def test_cancelling_ends_the_program_and_its_children(tmp_path: Path) -> None:
     threading.Timer(0.5, cancel.set).start()
     with pytest.raises(CancelledError):
         run(shell(f"sleep 60 & echo $! $$ > {pids}; wait"), cancel=cancel)
+    wait_until_gone(map(int, pids.read_text().split()))
+
+
+def wait_until_gone(pids: Iterable[int]) -> None:
     until = time.monotonic() + 5
-    while any(running(int(pid)) for pid in pids.read_text().split()):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    for pid in pids:
+        while running(pid):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def test_whatever_took_a_group_of_its_own_ends_as_well() -> None:
+    """restic 0.19 does that to its ssh, which waits for a silent host for ever."""
+    pids: list[int] = []
+    cancel = threading.Event()
+
+    def hear(line: str) -> None:
+        pids.append(int(line))
+        cancel.set()
+
+    with pytest.raises(CancelledError):
+        run(shell(f"{sys.executable} -c '{ALOOF}' & wait"), on_stdout=hear, cancel=cancel)
+    assert len(pids) == 1
+    wait_until_gone(pids)
+
+
+def test_a_program_that_is_in_the_midst_of_saying_much_ends_at_once() -> None:
+    """Nobody listens any more; it must not wait for that, and then be killed with its locks."""
+    script = (
+        "import signal, sys\ndef end(*_): raise KeyboardInterrupt\nsignal.signal(signal.SIGINT, end)\n"
+        "try:\n    while True: print('x' * 9999)\nexcept KeyboardInterrupt:\n    print('x' * 999999, flush=True)\n"
+    )
+    command = Command(argv=(sys.executable, "-c", script), environment=PATH)
+
+    def refuse(_line: str) -> None:
+        raise ValueError
+
+    started = time.monotonic()
+    with pytest.raises(ValueError):  # noqa: PT011  # it is the one above
+        run(command, on_stdout=refuse)
+    assert time.monotonic() - started < 8
 
 
 def running(pid: int) -> bool:
