@@ -8,6 +8,7 @@ but its death releases.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import shutil
@@ -55,13 +56,22 @@ def belongs_to(lock: Lock, run: Run, now: float) -> bool:
     Host name and process number are the same in every container made from one file; so the lock must have been written
     just after our run began, or not have been refreshed as a living one is.
     """
-    if (lock.pid, lock.host, lock.user) != (run.pid, run.host, run.user) or lock.time < run.started - 1:
+    if not may_belong_to(lock, run):
         return False
     return lock.time - run.started < _BEFORE_LOCKING_SECONDS or now - lock.time > _REFRESH_SECONDS
 
 
+def may_belong_to(lock: Lock, run: Run) -> bool:
+    """Whether this lock can be that dead run's, and somebody else's as well."""
+    same = (lock.pid, lock.host, lock.user) == (run.pid, run.host, run.user)
+    return same and lock.time >= run.started - 1
+
+
 def clear_remains(restic: Restic) -> bool:
-    """Remove what dead runs of ours left in the repository. Answers whether a lock was removed."""
+    """Remove what dead runs of ours left in the repository. Answers whether a lock was removed.
+
+    A run is remembered for as long as a lock is there that may turn out to be its own.
+    """
     dead = list(dead_runs(restic.call.folder))
     if not dead:
         return False
@@ -70,11 +80,12 @@ def clear_remains(restic: Restic) -> bool:
     locks = list(_locks(restic, bounds))
     ours = [lock for lock in locks if any(belongs_to(lock, run, looked) for run in dead)]
     removed = bool(ours) and _remove(restic, ours, locks, bounds)
-    if removed or not ours:
-        if len(ours) == len(locks):
-            _remove_half_written(restic, before=looked)
-        _remove_left_folders(restic.call.folder)
-        for run in dead:
+    left = [lock for lock in locks if not removed or lock not in ours]
+    if not left:
+        _remove_half_written(restic, before=looked)
+    _remove_left_folders(restic.call.folder)
+    for run in dead:
+        if not any(may_belong_to(lock, run) for lock in left):
             run.record.unlink(missing_ok=True)
     return removed
 
@@ -84,8 +95,15 @@ def _locks(restic: Restic, bounds: Call) -> Iterator[Lock]:
     if folder is not None and not any((folder / "locks").glob("*")):
         return  # spares opening the repository
     for name in restic.ask(lock_ids, "--no-lock", bounds=bounds):
-        with suppress(VaultError, KeyError, ValueError, TypeError):  # gone meanwhile, or not restic's
-            yield _lock_of(name, restic.ask(partial(lock_details, lock=name), "--no-lock", bounds=bounds))
+        yield _lock_named(restic, name, bounds)
+
+
+def _lock_named(restic: Restic, name: str, bounds: Call) -> Lock:
+    try:
+        return _lock_of(name, restic.ask(partial(lock_details, lock=name), "--no-lock", bounds=bounds))
+    except (VaultError, KeyError, ValueError, TypeError):
+        # Gone meanwhile, perhaps for another one: restic writes its lock anew. Or not restic's. Certainly not ours.
+        return Lock(id=name, pid=0, host="", user=0, time=math.inf)
 
 
 def _lock_of(name: str, document: Mapping[str, Any]) -> Lock:

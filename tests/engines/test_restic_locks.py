@@ -9,13 +9,16 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from owui_vault.engines import restic_locks
 from owui_vault.engines.restic_locks import Lock, belongs_to
 from owui_vault.engines.runs import Run, dead_runs
 from owui_vault.errors import EngineError, RepositoryLockedError
@@ -115,6 +118,24 @@ def test_the_next_run_clears_what_a_killed_one_left(bench: Bench) -> None:
     assert len(locks(bench)) == 1
     (kept,) = bench.engine.snapshots(bench.call())
     bench.engine.remove([kept.engine_id], bench.call())  # needs the repository for itself
+    assert locks(bench) == []
+    assert half_written(bench) == []
+    assert list((bench.folder / "state/runs").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_lock_that_was_written_anew_is_removed_once_it_is_old(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At first it may be a living run's in another container. The dead run is remembered until that is known."""
+    bench.big(BIG)
+    killed_both(bench)
+    (record,) = (bench.folder / "state/runs").iterdir()
+    run = json.loads(record.read_text())
+    record.write_text(json.dumps(run | {"started": run["started"] - 3600}))
+    stored = bench.store(2).snapshot
+    assert len(locks(bench)) == 1
+    later = time.time() + 400
+    monkeypatch.setattr(restic_locks, "time", SimpleNamespace(time=lambda: later))
+    bench.engine.remove([stored.engine_id], bench.call())
     assert locks(bench) == []
     assert half_written(bench) == []
     assert list((bench.folder / "state/runs").iterdir()) == []
