@@ -124,6 +124,13 @@ class Borg:
         Raises what the table in `borg_errors` says, ProgramMissingError, DeadlineExceededError, CancelledError.
         """
         try:
+            return self._with_or_without_lock(request)
+        except BaseException:
+            self.clear_locks()  # of a borg that was killed: on another machine its lock would stand until our next run
+            raise
+
+    def _with_or_without_lock(self, request: Request) -> Finished:
+        try:
             return self._once(request)
         except EngineError as error:
             if not (request.reads and self._cannot_lock(error)):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from owui_vault.engines.borg_locks import Holder, belongs_to, clear_remains
 from owui_vault.engines.runs import Run, dead_runs, new_record
-from owui_vault.errors import RepositoryLockedError
+from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Progress
 from owui_vault.testing.engine_bench import Bench, make_label
 from owui_vault.testing.processes import descendants
@@ -82,6 +82,23 @@ def test_a_number_that_is_somebodys_now_is_left_to_borg(tmp_path: Path) -> None:
     a_dead_run(tmp_path, os.uname().nodename, os.getpid())
     clear_remains(tmp_path, [place])
     assert (place / "lock.roster").read_text() == text
+
+
+@pytest.mark.slow
+def test_a_borg_that_was_killed_leaves_nothing_even_while_we_live(bench: Bench) -> None:
+    """Another machine, on a share, cannot know that it is dead, and would wait for it until our next run."""
+    bench.big(100_000_000)
+
+    def kill(event: Progress) -> None:
+        if event.done_bytes:
+            for pid in bench.left_running():
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(EngineError):
+        bench.engine.store(bench.tree, make_label(), bench.call(progress=kill))
+    assert list(bench.folder.rglob("lock.exclusive")) == []
+    assert [json.loads(roster.read_text()) for roster in bench.folder.rglob("lock.roster")] == [{"exclusive": []}] * 2
+    assert list((bench.folder / "state/runs").iterdir()) == []
 
 
 def killed_in_a_container(bench: Bench, *, forget: bool = False) -> None:
