@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 
 CANNOT_RUN = 127
 PARENT_GONE = 126
+NO_RECORD = 200  # no program's own: 1 is a warning of borg's
 _SET_PARENT_DEATH_SIGNAL = 1
 _LONGEST_STDERR = 1 << 18
 _TICK_SECONDS = 0.1
@@ -48,10 +49,13 @@ def main(arguments: list[str]) -> int:
 
 def become(parent: int, record: str, argv: list[str]) -> NoReturn:
     """Turn into the program."""
-    die_with(parent, signal.SIGINT)  # restic and borg leave no lock behind on it, SIGTERM is not caught by restic 0.14
-    if record:
-        write_record(record)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job has it ignored, and would hand that down
+    die_with(parent, signal.SIGINT)  # restic and borg leave no lock behind on it, SIGTERM is not caught by restic 0.14
+    try:
+        write_record(record)
+    except OSError as error:
+        sys.stderr.write(f"cannot note this run in {record}: {error.strerror}\n")
+        os._exit(NO_RECORD)
     try:
         os.execvp(argv[0], argv)  # noqa: S606  # no shell is what we want
     except OSError as error:
@@ -67,7 +71,9 @@ def die_with(parent: int, number: int) -> None:
 
 
 def write_record(path: str) -> None:
-    """Say who we are in a file that stays locked until we are dead."""
+    """Say who we are in a file that stays locked until we are dead. Nothing is said without a path."""
+    if not path:
+        return
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     record = {"pid": os.getpid(), "host": os.uname().nodename, "user": os.geteuid(), "started": time.time()}
@@ -84,8 +90,13 @@ class Asked:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._interrupt)
         die_with(parent, signal.SIGTERM)
-        self._request = os.open(request, os.O_RDONLY)
-        self._answer = os.open(answer, os.O_WRONLY)
+        try:  # without waiting: if the parent is dead by now, nobody will ever open the other ends
+            self._request = os.open(request, os.O_RDONLY | os.O_NONBLOCK)
+            self._answer = os.open(answer, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            os._exit(PARENT_GONE)
+        for descriptor in (self._request, self._answer):
+            os.set_blocking(descriptor, True)
         self._wanted: dict[str, Any] = json.loads(self._line())
         self._deadline = time.monotonic() + self._wanted["timeout_seconds"]
 

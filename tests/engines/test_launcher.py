@@ -55,6 +55,47 @@ def test_run_starts_nothing_for_a_parent_that_is_gone() -> None:
     assert run("echo", "started", parent=1).returncode == launcher.PARENT_GONE
 
 
+def test_run_that_cannot_be_noted_does_not_begin(tmp_path: Path) -> None:
+    """And ends with a status that no program has: 1, Python's own, is a mere warning of borg's."""
+    done = run("echo", "begun", record=str(tmp_path / "no/record"))
+    assert (done.returncode, done.stdout) == (launcher.NO_RECORD, "")
+    assert f"cannot note this run in {tmp_path}/no/record: No such file" in done.stderr
+
+
+def test_a_parent_that_dies_before_the_program_begins_is_noticed_by_those_who_ignore_interrupts(tmp_path: Path) -> None:
+    """A shell's background job: the signal that tells of the death was ignored until just before the program began."""
+    record, begun = tmp_path / "record", tmp_path / "begun"
+    command = [*launching(), "run", "PARENT", str(record), "--", "touch", str(begun)]
+    script = (
+        "import os, signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"argv = [str(os.getpid()) if word == 'PARENT' else word for word in {command!r}]\n"
+        "child = subprocess.Popen(argv); print(child.pid, flush=True); child.wait()"
+    )
+    with record.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the launcher waits for it, between asking for the signal and the program
+        parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        until = time.monotonic() + PATIENCE
+        while f"-> FLOCK  ADVISORY  WRITE {pid} " not in Path("/proc/locks").read_text():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+        time.sleep(0.2)
+    wait_until_gone(pid)
+    assert not begun.exists()
+
+
+def test_a_parent_that_dies_before_it_is_spoken_to_is_not_waited_for(tmp_path: Path) -> None:
+    pipes = [tmp_path / "request", tmp_path / "answer"]
+    for pipe in pipes:
+        os.mkfifo(pipe)  # whose other ends nobody holds any more
+    command = [*launching(), "ask", str(os.getpid()), *map(str, pipes), "--", "true"]
+    assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == launcher.PARENT_GONE
+
+
 def test_run_does_not_hand_down_an_ignored_interrupt() -> None:
     script = "import os,signal,sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     command = [*launching(), "run", str(os.getpid()), "", "--", "sh", "-c", "kill -INT $$; echo survived"]
