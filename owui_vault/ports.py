@@ -100,8 +100,9 @@ class Call:
 class Engine(Protocol):
     """An encrypted, deduplicating repository. Stateless: no call depends on an earlier one.
 
-    Every call raises EngineError or one of its kinds, DeadlineExceededError, CancelledError, SecretError or
-    ProgramMissingError. After an error no lock of ours is left, and nothing is listed as complete that is not.
+    Every call raises EngineError or one of its kinds, DeadlineExceededError, CancelledError, SecretError,
+    ProgramMissingError, or NoSpaceError for a file system that is full and not the repository's. After an error no lock
+    of ours is left, and nothing is listed as complete that is not.
     """
 
     @property

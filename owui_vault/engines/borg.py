@@ -7,6 +7,7 @@ Program: a name with a slash is that very program; `borg` is the one of this Pyt
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +19,8 @@ from owui_vault.engines.borg_output import encode_comment
 from owui_vault.engines.borg_program import Borg, Request, Setting, archive_argument, find_program, local_folder
 from owui_vault.engines.borg_store import store
 from owui_vault.engines.environment import check_extra, reveal_all, without_credentials
-from owui_vault.errors import CancelledError, ConfigError, EngineError
+from owui_vault.engines.room import room_in
+from owui_vault.errors import CancelledError, ConfigError, EngineError, SecretError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, SecretSource
 
@@ -64,92 +66,101 @@ class BorgEngine:
 
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository."""
-        borg = self._borg(call)
-        borg.version()
-        borg.run(Request(arguments=("init", "--encryption", self._encryption)))
-        return self._info(borg)
+        with self._open(call) as borg:
+            borg.version()
+            borg.run(Request(arguments=("init", "--encryption", self._encryption)))
+            return self._info(borg)
 
     def inspect(self, call: Call) -> RepositoryInfo:
         """Prove that it can be reached, opened, and read by nobody without the passphrase."""
-        return self._info(self._borg(call))
+        with self._open(call) as borg:
+            return self._info(borg)
 
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         """Make one archive of everything below `tree`."""
-        borg = self._borg(call)
-        if not borg.known_encrypted():
-            read_listing(borg, "--last", "1")
-        return store(borg, tree, label)
+        with self._open(call) as borg:
+            if not borg.known_encrypted():
+                read_listing(borg, "--last", "1")
+            return store(borg, tree, label)
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
         """Everything in the repository, oldest first."""
-        borg = self._borg(call)
-        borg.version()
-        return tuple(each.snapshot() for each in archives(borg))
+        with self._open(call) as borg:
+            borg.version()
+            return tuple(each.snapshot() for each in archives(borg))
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one archive, streamed."""
-        borg = self._borg(call)
-        yield from entries(borg, find(archives(borg), engine_id))
+        with self._open(call) as borg:
+            yield from entries(borg, find(archives(borg), engine_id))
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Write an archive, or parts of it, into `target`."""
-        borg = self._borg(call)
-        fetch(borg, find(archives(borg), engine_id), target, paths)
+        with self._open(call) as borg:
+            fetch(borg, find(archives(borg), engine_id), target, paths)
 
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
         """Replace the comment: borg makes a new archive of the same chunks, with the same name and another id."""
-        borg = self._borg(call)
-        name = find(archives(borg), engine_id).name
-        comment = encode_comment(label)
-        remove_archives(borg, [each for each in leftovers(borg) if each == f"{name}.recreate"])
-        borg.run(Request(arguments=("recreate", "--progress", "--comment", comment, archive_argument(name)), long=True))
-        changed = next((each for each in archives(borg) if each.name == name), None)
-        if changed is None or changed.label != label:
-            raise EngineError(f"the label of {name} is not what it was set to", engine=ENGINE)
-        return changed.snapshot()
+        with self._open(call) as borg:
+            name = find(archives(borg), engine_id).name
+            comment = encode_comment(label)
+            remove_archives(borg, [each for each in leftovers(borg) if each == f"{name}.recreate"])
+            borg.run(
+                Request(arguments=("recreate", "--progress", "--comment", comment, archive_argument(name)), long=True)
+            )
+            changed = next((each for each in archives(borg) if each.name == name), None)
+            if changed is None or changed.label != label:
+                raise EngineError(f"the label of {name} is not what it was set to", engine=ENGINE)
+            return changed.snapshot()
 
     def remove(self, engine_ids: Sequence[str], call: Call) -> None:
         """Delete exactly these archives, and look whether they are gone."""
-        borg = self._borg(call)
-        known = archives(borg) if engine_ids else ()
-        doomed = [find(known, engine_id) for engine_id in engine_ids]
-        if not doomed:
-            return
-        remove_archives(borg, [each.name for each in doomed])
-        left = {each.id for each in archives(borg)} & set(engine_ids)
-        if left:  # borg 1.2 ends with 0 whether there was such an archive or not
-            raise EngineError(f"borg did not remove {', '.join(sorted(left))}", engine=ENGINE)
+        with self._open(call) as borg:
+            known = archives(borg) if engine_ids else ()
+            doomed = [find(known, engine_id) for engine_id in engine_ids]
+            if not doomed:
+                return
+            remove_archives(borg, [each.name for each in doomed])
+            left = {each.id for each in archives(borg)} & set(engine_ids)
+            if left:  # borg 1.2 ends with 0 whether there was such an archive or not
+                raise EngineError(f"borg did not remove {', '.join(sorted(left))}", engine=ENGINE)
 
     def compact(self, call: Call) -> int | None:
         """Free what no archive uses. An append-only repository, where borg silently does nothing, is named."""
-        return compact(self._borg(call), local_folder(self._location))
+        with self._open(call) as borg:
+            return compact(borg, local_folder(self._location))
 
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
         """Check the repository."""
-        borg = self._borg(call)
-        if not borg.known_encrypted():
-            read_listing(borg, "--last", "1")
-        return verify(borg, read_data)
+        with self._open(call) as borg:
+            if not borg.known_encrypted():
+                read_listing(borg, "--last", "1")
+            return verify(borg, read_data)
 
     def _info(self, borg: Borg) -> RepositoryInfo:
         version = borg.version()
         found = read_listing(borg, "--last", "1")
         return RepositoryInfo(id=found.repository_id, location=self.location, engine=ENGINE, engine_version=version)
 
-    def _borg(self, call: Call) -> Borg:
+    @contextmanager
+    def _open(self, call: Call) -> Iterator[Borg]:
         if call.cancel.is_set():
             raise CancelledError("cancelled before borg was started")
+        passphrase = call.secrets.of(self._passphrase)
+        if not passphrase.strip():
+            raise SecretError(f"the passphrase of {self.location} is empty")  # borg takes it, and protects nothing
         setting = Setting(
             argv=find_program(self._program),
             location=self._location,
             shown_location=self.location,
-            passphrase=call.secrets.of(self._passphrase),
+            passphrase=passphrase,
             environment=reveal_all(self._environment, call.secrets),
             remote_path=self._remote_path,
         )
-        borg = Borg(setting, call)
-        borg.clear_locks()
-        return borg
+        with room_in(call.folder):
+            borg = Borg(setting, call)
+            borg.clear_locks()
+            yield borg
 
 
 def _absolute(location: str) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from owui_vault.engines.room import tells_full_disk
 from owui_vault.errors import (
     EngineError,
     RepositoryDamagedError,
@@ -25,7 +26,6 @@ from owui_vault.errors import (
 ENGINE = "borg"
 CANNOT_BE_LOCKED = "cannot be locked"
 _BROKEN = re.compile(r"Errno 32\]|Errno 104\]")
-_FULL = re.compile(r"Errno 28|No space left on device|Errno 122|Disk quota exceeded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +219,7 @@ BY_TEXT = {
     # The connection broke while borg was writing.
     r"BrokenPipeError|ConnectionResetError|Errno 32\]|Errno 104\]": _SILENT,
     r"storage quota .* has been exceeded": BY_MSGID["Repository.StorageQuotaExceeded"],
-    _FULL.pattern: _IS_FULL,
+    r"Errno 28|No space left on device|Errno 122|Disk quota exceeded": _IS_FULL,
     r"(?s)borg/(?:repository|locking)\.py.*PermissionError": _FORBIDDEN,
     r"Errno 30\]": Meaning(EngineError, "{location} lies on a file system that is read-only", "Mount it writable."),
     r"(?s)ObjectNotFound|Data integrity error|configparser|Errno 5\]"
@@ -242,11 +242,6 @@ def classify(status: int, msgids: Sequence[str], texts: Sequence[str], where: Ci
         stderr_tail=where.stderr_tail,
         hint=meaning.hint.format(location=where.location, folder=where.folder),
     )
-
-
-def tells_full_disk(text: str) -> bool:
-    """Whether a warning of borg is about a file system that is full."""
-    return bool(_FULL.search(text))
 
 
 def blames_the_repository(text: str) -> bool:

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from owui_vault.engines.borg_errors import ENGINE, tells_full_disk
+from owui_vault.engines.borg_errors import ENGINE
 from owui_vault.engines.borg_listing import items
 from owui_vault.engines.borg_output import Archive, Item, Message
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
+from owui_vault.engines.room import tells_full_disk
 from owui_vault.errors import EngineError, NoSpaceError, RepositoryDamagedError, RepositoryFullError
 from owui_vault.model import Progress, Step
 

@@ -23,6 +23,7 @@ from owui_vault.engines.borg_locks import clear_remains
 from owui_vault.engines.borg_output import Message, Transcript
 from owui_vault.engines.environment import engine_environment, private_folder, redact, ssh_command
 from owui_vault.engines.launching import launching
+from owui_vault.engines.room import elsewhere
 from owui_vault.engines.runs import new_record
 from owui_vault.errors import EngineError, ProgramMissingError, VaultError
 from owui_vault.ports import Call
@@ -178,6 +179,8 @@ class Borg:
             return ProgramMissingError(f"cannot run {program}", hint=_INSTALL)
         secrets = (self._setting.passphrase, *self._setting.environment.values())
         texts = tuple(redact(text, secrets) for text in transcript.texts)
+        if found := elsewhere("\n".join(texts), self.call.folder):
+            return found
         where = Circumstances(
             location=self._setting.shown_location,
             folder=str(self.folder),

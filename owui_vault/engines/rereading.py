@@ -6,6 +6,7 @@ and mtime would never be noticed; so now and then nothing is passed over.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from owui_vault.engines.environment import private_folder
@@ -24,5 +25,6 @@ def is_due(folder: Path, instance: str) -> bool:
 
 
 def done(folder: Path, instance: str) -> None:
-    """Everything was read, and is stored."""
-    (private_folder(folder, "full-readings") / instance).touch(mode=0o600)
+    """Everything was read, and is stored. Where that cannot be noted it is read again the next time."""
+    with suppress(OSError):
+        (private_folder(folder, "full-readings") / instance).touch(mode=0o600)

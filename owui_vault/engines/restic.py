@@ -13,6 +13,7 @@ from owui_vault.engines.restic_location import parse_location
 from owui_vault.engines.restic_locks import clear_remains
 from owui_vault.engines.restic_program import Access, Restic
 from owui_vault.engines.restic_rights import demand_rights
+from owui_vault.engines.room import room_in
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, SecretSource
@@ -47,11 +48,13 @@ class ResticEngine:
         """Where the repository lies, credentials removed."""
         return self._access.location.shown
 
-    def _open(self, call: Call) -> Restic:
+    @contextmanager
+    def _open(self, call: Call) -> Iterator[Restic]:
         if call.cancel.is_set():
             raise CancelledError("restic was not even started")
         demand_rights(self._access.location)
-        return Restic(self._access, call)
+        with room_in(call.folder):
+            yield Restic(self._access, call)
 
     @contextmanager
     def _changing(self, call: Call, *, named: bool = False) -> Iterator[Restic]:
@@ -59,33 +62,33 @@ class ResticEngine:
 
         Doubts wait where a snapshot was `named`: settling one gives it another id.
         """
-        restic = self._open(call)
-        demand_rights(restic.location, write=True)
-        clear_remains(restic)
-        if not named:
-            restic_keeping.settle_doubts(restic)
-        try:
-            yield restic
-        except RepositoryUnreachableError:
-            raise
-        except BaseException:
-            with suppress(VaultError):
-                clear_remains(restic)
-            raise
+        with self._open(call) as restic:
+            demand_rights(restic.location, write=True)
+            clear_remains(restic)
+            if not named:
+                restic_keeping.settle_doubts(restic)
+            try:
+                yield restic
+            except RepositoryUnreachableError:
+                raise
+            except BaseException:
+                with suppress(VaultError, OSError):
+                    clear_remains(restic)
+                raise
 
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. restic looks for an existing one first, and leaves that alone."""
-        restic = self._open(call)
-        demand_rights(restic.location, write=True)
-        restic.version()
-        restic.ask(restic_questions.init)
+        with self._open(call) as restic:
+            demand_rights(restic.location, write=True)
+            restic.version()
+            restic.ask(restic_questions.init)
         return self.inspect(call)
 
     def inspect(self, call: Call) -> RepositoryInfo:
         """Prove that it is reachable, the passphrase fits and restic is new enough."""
-        restic = self._open(call)
-        version = restic.version()
-        config = restic.ask(restic_questions.config, "--no-lock")
+        with self._open(call) as restic:
+            version = restic.version()
+            config = restic.ask(restic_questions.config, "--no-lock")
         return RepositoryInfo(id=str(config["id"]), location=self.location, engine=self.name, engine_version=version)
 
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
@@ -95,17 +98,19 @@ class ResticEngine:
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
         """Everything in the repository, oldest first."""
-        restic = self._open(call)
-        restic.version()
-        return restic_keeping.listed(restic)
+        with self._open(call) as restic:
+            restic.version()
+            return restic_keeping.listed(restic)
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one snapshot."""
-        return restic_fetching.contents(self._open(call), engine_id)
+        with self._open(call) as restic:
+            return restic_fetching.contents(restic, engine_id)
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Restore into `target`."""
-        restic_fetching.fetch(self._open(call), engine_id, target, paths)
+        with self._open(call) as restic:
+            restic_fetching.fetch(restic, engine_id, target, paths)
 
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
         """Set all tags anew; restic writes another snapshot with another id and drops the first."""

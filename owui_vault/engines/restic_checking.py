@@ -7,6 +7,7 @@ what the link points to, wherever that is. Names with `..` or `/` are refused by
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,8 +98,9 @@ def _holds_links(target: Path) -> bool:
 
 
 def trust_tree(restic: Restic, engine_id: str) -> None:
-    """Remember that this snapshot was stored from here."""
-    _mark(restic, engine_id).touch()
+    """Remember that this snapshot was stored from here. Without room for that it is stored all the same."""
+    with suppress(OSError):
+        _mark(restic, engine_id).touch()
 
 
 def _mark(restic: Restic, engine_id: str) -> Path:

@@ -24,6 +24,7 @@ from owui_vault.engines.restic_calls import Question, ask_restic
 from owui_vault.engines.restic_errors import ENGINE, error_for, message_of
 from owui_vault.engines.restic_location import Location, password_in, probe, ssh_words, with_credentials
 from owui_vault.engines.restic_watching import LineWatch, Watch
+from owui_vault.engines.room import elsewhere
 from owui_vault.engines.runs import new_record
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
 from owui_vault.model import NEVER
@@ -128,8 +129,9 @@ class Restic:
 
     def error(self, status: int | None, stderr: Sequence[str], argv: Sequence[str]) -> VaultError:
         """What to raise for a failure."""
-        shown = self.location.shown
-        return error_for(status, "\n".join(stderr), location=shown, argv=argv, secrets=self._secrets)
+        text = "\n".join(stderr)
+        found = elsewhere(redact(text, self._secrets), self.call.folder)
+        return found or error_for(status, text, location=self.location.shown, argv=argv, secrets=self._secrets)
 
     def run(
         self,

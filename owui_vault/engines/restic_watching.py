@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 
 from owui_vault.engines.restic_errors import message_of
+from owui_vault.engines.room import elsewhere
 from owui_vault.errors import DeadlineExceededError, RepositoryUnreachableError
 from owui_vault.model import Progress, Step
 from owui_vault.ports import Call
@@ -62,7 +63,7 @@ class Watch:
         if self._complaining_since is None:  # one hiccup says nothing, however long it was still before
             self._complaining_since = now
         elif now - self._complaining_since > self._call.timeout_seconds:
-            raise RepositoryUnreachableError(
+            raise elsewhere(line, self._call.folder) or RepositoryUnreachableError(
                 f"the repository does not answer: {message_of(line)[:300]}",
                 engine="restic",
                 hint="Look whether its host answers.",

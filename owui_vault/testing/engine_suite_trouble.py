@@ -17,6 +17,7 @@ from owui_vault.errors import (
     CancelledError,
     DeadlineExceededError,
     EngineError,
+    NoSpaceError,
     RepositoryFullError,
     RepositoryLockedError,
     RepositoryUnreachableError,
@@ -158,6 +159,30 @@ class TroubleTests(EngineBench):
         target = bench.fetch(first)
         assert_same(bench.tree, target)
 
+    @pytest.mark.root
+    @pytest.mark.parametrize("left", [0, 45_000])
+    def test_a_full_folder_of_ours_is_no_full_repository_and_no_damage(self, bench: Bench, left: int) -> None:
+        """Caches and notes find no room: their place is named, or they are done without."""
+        state = bench.call().folder
+        with mounted("tmpfs", Path("tmpfs"), state, "size=8m"):
+            first = bench.store(1).snapshot
+            for number in range(1000):
+                (bench.tree / f"{number}").write_text(f"{number}")
+            _fill(state, left)
+            for ask in (
+                lambda: bench.engine.inspect(bench.call()),
+                lambda: bench.engine.verify(bench.call(timeout=5), read_data=1.0),
+                lambda: bench.engine.compact(bench.call()),
+                lambda: bench.store(2),
+            ):
+                try:
+                    ask()
+                except NoSpaceError as error:
+                    assert str(state) in error.message  # noqa: PT017  # or nothing is raised
+            assert left_after(bench.left_running) == set()
+        assert first.id in bench.listed()
+        assert (bench.fetch(first) / "data/webui.db").read_bytes() == (bench.tree / "data/webui.db").read_bytes()
+
     def test_a_dead_host_is_given_up_in_bounded_time(self, folder: Path) -> None:
         """For every call, the long ones too."""
         engine = self.on_dead_host(folder)
@@ -198,6 +223,16 @@ class TroubleTests(EngineBench):
             watcher.join()
         assert not [text for text in seen if PASSPHRASE.encode() in text]
         assert not [path for path in (bench.folder / "state").rglob("*") if _holds(path, PASSPHRASE)]
+
+
+def _fill(folder: Path, left: int) -> None:
+    filler = folder / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        os.truncate(filler, filler.stat().st_size - left)
 
 
 def _holds(path: Path, secret: str) -> bool:

@@ -83,6 +83,20 @@ def test_a_full_target_is_a_failed_fetch_whatever_the_summary_says(bench: Bench)
         bench.engine.fetch(stored.engine_id, target, bench.call())
 
 
+@pytest.mark.root
+def test_a_full_place_for_temporary_files_is_no_full_repository(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """restic gathers what it will send there."""
+    bench.big(10_000_000)
+    place = bench.folder / "tmp"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    with mounted("tmpfs", Path("tmpfs"), place, "size=1m"), pytest.raises(NoSpaceError, match="temporary") as caught:
+        bench.engine.store(bench.tree, make_label(), bench.call())
+    assert str(place) in caught.value.message
+    assert "TMPDIR" in caught.value.hint
+    assert bench.engine.snapshots(bench.call()) == ()
+
+
 def test_the_instant_is_utc_wherever_we_are(
     bench: Bench, restic_program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

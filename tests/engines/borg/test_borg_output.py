@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from owui_vault.engines.borg_errors import Circumstances, blames_the_repository, classify, tells_full_disk
+from owui_vault.engines.borg_errors import Circumstances, blames_the_repository, classify
 from owui_vault.engines.borg_output import (
     Transcript,
     decode_comment,
@@ -19,6 +19,7 @@ from owui_vault.engines.borg_output import (
     parse_listing,
     parse_message,
 )
+from owui_vault.engines.room import tells_full_disk
 from owui_vault.errors import (
     EngineError,
     EngineOutputError,

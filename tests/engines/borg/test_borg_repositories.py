@@ -26,6 +26,7 @@ from owui_vault.errors import (
     RepositoryExistsError,
     RepositoryLockedError,
     RepositoryMissingError,
+    SecretError,
 )
 from owui_vault.model import Progress, Secret
 from owui_vault.ports import Call
@@ -79,6 +80,14 @@ def test_what_is_not_encrypted_is_refused(empty: Bench, mode: str) -> None:
 def test_no_encryption_cannot_even_be_asked_for() -> None:
     with pytest.raises(ConfigError, match="no encryption"):
         BorgEngine("/x", Secret("x"), encryption="none")
+
+
+@pytest.mark.parametrize("passphrase", ["", " \n"])
+def test_an_empty_passphrase_is_refused(empty: Bench, passphrase: str) -> None:
+    """borg takes it: encrypted, and open to everybody."""
+    with pytest.raises(SecretError, match="empty"):
+        empty.other(Secret(passphrase)).initialize(empty.call())
+    assert not empty.repository.exists()
 
 
 def test_a_passphrase_in_the_environment_is_refused() -> None:

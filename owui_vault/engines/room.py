@@ -1,0 +1,56 @@
+"""A file system that is full, and is not the repository's: that of our own folder, or of temporary files."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from owui_vault.errors import NoSpaceError
+
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b", re.IGNORECASE)
+_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
+_FRAME = re.compile(r'borg/(\w+)\.py"')
+_OF_THE_REPOSITORY = {"repository", "remote"}
+
+
+def tells_full_disk(text: str) -> bool:
+    """Whether a program speaks of a file system that is full."""
+    return bool(_FULL.search(text))
+
+
+def no_room(folder: Path) -> NoSpaceError:
+    """The error for a full file system under our folder for a repository."""
+    return NoSpaceError(
+        f"no space is left at {folder}, where caches and notes for the repository lie",
+        hint="Make room there, or name another state_dir. Its caches may be removed, at the price of time only.",
+    )
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Raise NoSpaceError for what we ourselves cannot write there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NUMBERS:
+            raise
+        raise no_room(folder) from error
+
+
+def elsewhere(text: str, folder: Path) -> NoSpaceError | None:
+    """The error for what a program said, if it is about a file system that is full and not the repository's."""
+    for line in filter(tells_full_disk, text.splitlines()):
+        if str(folder) in line:
+            return no_room(folder)
+        if "/restic-temp-" in line:
+            return NoSpaceError(
+                f"no space is left for restic's temporary files: {line.strip()[-300:]}",
+                hint="Make room there, or let TMPDIR name another place.",
+            )
+    frames = set(_FRAME.findall(text))  # of the traceback that borg leaves
+    if tells_full_disk(text) and "cache" in frames and not frames & _OF_THE_REPOSITORY:
+        return no_room(folder)
+    return None
