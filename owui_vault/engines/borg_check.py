@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from owui_vault.engines.borg_errors import ENGINE
-from owui_vault.engines.borg_listing import archives, entries, leftovers
+from owui_vault.engines.borg_listing import archives, entries, leftovers, read_listing
 from owui_vault.engines.borg_output import Archive, Message
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
 from owui_vault.errors import RepositoryAppendOnlyError, RepositoryDamagedError
@@ -37,7 +37,7 @@ def verify(borg: Borg, read_data: float) -> tuple[str, ...]:
     without `--verify-data` is to decrypt: a share means that random files of random archives, together about that share
     of an archive's bytes, are read as a restore would read them.
     """
-    problems = _checked(borg, *(("--verify-data",) if read_data >= 1 else ()))
+    problems = _checked(borg, *(("--verify-data",) if read_data >= 1 else ())) or _older(borg)
     if not problems and 0 < read_data < 1:
         problems = _sampled(borg, read_data)
     return problems
@@ -51,6 +51,15 @@ def _checked(borg: Borg, *options: str) -> tuple[str, ...]:
     if done.status == 0:  # warnings then are about an index that was made anew and the like
         return ()
     return (_DAMAGED, *_problems(done.complaints))
+
+
+def _older(borg: Borg) -> tuple[str, ...]:
+    """What only somebody who was here before can tell: without its last commit a repository is whole, and older."""
+    try:
+        read_listing(borg, "--last", "1")
+    except RepositoryDamagedError as error:
+        return (error.message, error.hint)
+    return ()
 
 
 def _listener(borg: Borg) -> Callable[[Message], None]:

@@ -114,8 +114,8 @@ BY_MSGID = {
     "Cache.RepositoryReplay": Meaning(
         RepositoryDamagedError,
         "{location} is older than when it was last used from this machine",
-        "Somebody put an older copy of the repository back, or attacks it. "
-        "If you did, remove the folder {folder} and try again: it holds caches and this memory only.",
+        "Its disk lost what was written last (a power cut), or somebody put an older copy back, or attacks it. "
+        "If you know, remove the folder {folder} and try again: it holds caches and this memory only.",
     ),
     "Cache.CacheInitAbortedError": Meaning(
         EngineError,

@@ -159,6 +159,20 @@ def test_each_kind_of_damage_is_named(bench: Bench) -> None:
     assert set(bench.listed()) == {stored.id}
 
 
+@pytest.mark.parametrize("which", ["largest", "last"])
+def test_a_segment_that_lost_its_end_is_found_and_explained(bench: Bench, which: str) -> None:
+    """A disk that lies, and a power cut. Without its last commit a repository is whole to borg, and older."""
+    bench.store(1)
+    bench.store(2)
+    segments = sorted((path for path in (bench.repository / "data/0").iterdir()), key=lambda path: int(path.name))
+    victim = segments[-1] if which == "last" else max(segments, key=lambda path: path.stat().st_size)
+    os.truncate(victim, victim.stat().st_size // 2)
+    for read_data in (0.0, 1.0):
+        problems = bench.engine.verify(bench.call(), read_data=read_data)
+        assert "older than when it was last used" in problems[0] if which == "last" else "damaged" in problems[0]
+        assert "power cut" in problems[1] if which == "last" else "segment" in problems[1]
+
+
 def test_a_share_of_the_data_is_really_read(bench: Bench) -> None:
     """`check` alone believes a checksum that somebody made fit; decrypting does not. So something is read."""
     bench.store()
