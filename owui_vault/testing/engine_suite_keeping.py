@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
+import time
 from dataclasses import replace
 
 import pytest
 
 from owui_vault.errors import RepositoryDamagedError, SnapshotMissingError
-from owui_vault.model import Outcome
+from owui_vault.model import Outcome, Snapshot
 from owui_vault.testing.engine_bench import Bench, EngineBench, make_label
+from owui_vault.testing.processes import left_after
 from owui_vault.testing.trees import assert_same, size_of
+
+_PATIENCE = 60.0
 
 
 class KeepingTests(EngineBench):
@@ -116,3 +122,44 @@ class KeepingTests(EngineBench):
         bench.engine.compact(bench.call())
         assert [each.engine_id for each in bench.engine.snapshots(bench.call())] == [foreign.engine_id]
         assert bench.engine.verify(bench.call(), read_data=1.0) == ()
+
+    def test_killed_while_tidying_up_harms_nothing_and_is_in_nobodys_way(self, bench: Bench) -> None:
+        """SIGKILL of our process at some moment of each: nothing else is lost, and no lock is left."""
+        moments = random.Random(os.environ.get("OWUI_VAULT_SEED"))
+        os.utime(bench.build(), (1, 1))
+        kept = bench.store(1).snapshot
+        for number, operation in enumerate(("remove", "compact", "verify", "relabel"), 2):
+            passing = bench.tree / "passing"
+            passing.write_bytes(os.urandom(3_000_000))
+            stored = bench.store(number).snapshot
+            passing.unlink()
+            os.utime(bench.tree, (1, 1))
+            _begin_and_be_killed(bench, operation, stored, moments.uniform(0.1, 1.0))
+            assert left_after(bench.left_running, _PATIENCE) == set()
+            assert kept.id in bench.listed()
+        others = [each.engine_id for each in bench.engine.snapshots(bench.call()) if each.id != kept.id]
+        bench.engine.remove(others, bench.call())
+        bench.engine.compact(bench.call())
+        assert bench.engine.verify(bench.call(), read_data=1.0) == ()
+        assert set(bench.listed()) == {kept.id}
+        assert_same(bench.tree, bench.fetch(kept))
+
+
+def _begin_and_be_killed(bench: Bench, operation: str, snapshot: Snapshot, after: float) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            match operation:
+                case "remove":
+                    bench.engine.remove([snapshot.engine_id], bench.call())
+                case "compact":
+                    bench.engine.compact(bench.call())
+                case "verify":
+                    bench.engine.verify(bench.call(), read_data=1.0)
+                case "relabel":
+                    bench.engine.relabel(snapshot.engine_id, make_label(9, id=snapshot.id), bench.call())
+        finally:
+            os._exit(0)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
