@@ -37,6 +37,11 @@ def parse_location(location: str) -> Location:
 
     Raises ConfigError for what restic would take for something else than was meant.
     """
+    if location != location.strip():
+        raise ConfigError(  # restic cuts them off, and a backup would lie where nobody looks for it
+            f"the location {without_credentials(location)!r} begins or ends with a blank",
+            hint="restic takes no such path: rename the folder.",
+        )
     if _ELSEWHERE.match(location):
         _demand_quoted(location)
         return Location(text=location, shown=without_credentials(location), folder=None)

@@ -294,7 +294,7 @@ def secret_descriptor(text: str) -> Iterator[int]:
     try:
         os.set_blocking(writer, False)  # a secret longer than the pipe is a mistake, not a wait
         with os.fdopen(writer, "wb") as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="surrogateescape"))  # a location is a path, of any bytes
         yield reader
     finally:
         os.close(reader)

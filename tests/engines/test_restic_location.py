@@ -73,6 +73,12 @@ def test_the_password_reaches_to_the_last_separator() -> None:
     assert password_in("rest:http://host:8000/x@y") == ""
 
 
+@pytest.mark.parametrize("location", ["/mnt/backup ", " /mnt/backup", "/mnt/backup\n", "sftp:nas:/backup "])
+def test_a_blank_that_restic_would_cut_off_is_refused(location: str) -> None:
+    with pytest.raises(ConfigError, match="blank"):
+        parse_location(location)
+
+
 @pytest.mark.parametrize(
     ("location", "words"),
     [

@@ -157,6 +157,12 @@ def test_a_secret_travels_by_descriptor() -> None:
     assert done.stdout == "tr0ub4dor\n"
 
 
+def test_a_path_of_any_bytes_travels_by_descriptor() -> None:
+    with secret_descriptor("a\udcff") as descriptor:
+        done = run(shell(f"cat /dev/fd/{descriptor}", pass_fds=(descriptor,)))
+    assert done.stdout == "a\udcff\n"
+
+
 def test_the_tail_of_stderr_is_kept_beside_a_sink() -> None:
     lines: list[str] = []
     done = run(shell("for i in $(seq 2000); do echo line $i >&2; done"), on_stderr=lines.append)
