@@ -115,7 +115,7 @@ BY_MSGID = {
         RepositoryDamagedError,
         "{location} is older than when it was last used from this machine",
         "Its disk lost what was written last (a power cut), or somebody put an older copy back, or attacks it. "
-        "If you know, remove the folder {folder} and try again: it holds caches and this memory only.",
+        "Once you know which, remove the folder {folder} and try again: it holds caches and this memory only.",
     ),
     "Cache.CacheInitAbortedError": Meaning(
         EngineError,

@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,7 +128,8 @@ class Borg:
         try:
             return self._with_or_without_lock(request)
         except BaseException:
-            self.clear_locks()  # of a borg that was killed: on another machine its lock would stand until our next run
+            with suppress(OSError):  # to another machine the lock of a killed borg would stand until our next run
+                self.clear_locks()
             raise
 
     def _with_or_without_lock(self, request: Request) -> Finished:
