@@ -25,9 +25,9 @@ def learn_ledger(parts: Parts, surveyed: Surveyed, watch: Watch) -> bool:
 
 
 def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) -> None:
-    """The same, where this machine knows of no ledger at all. A snapshot does not fail for it."""
+    """The same, where this machine has never learned one. A snapshot does not fail for it."""
     series = parts.series()
-    if parts.state.has_ledger(series):
+    if parts.state.has_learned_ledger(series):
         return
     everywhere = len(surveyed) == len(parts.repositories)
     if everywhere and not any(each.error or each.series(series) for each in surveyed):
@@ -47,14 +47,17 @@ def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) 
 
 
 def _ledger_of(parts: Parts, surveyed: Surveyed, instance: str, watch: Watch) -> tuple[LedgerEntry, ...]:
-    """The newest ledger. Where nothing is known here, one without entries may be of a run that could learn nothing."""
-    is_known = parts.state.has_ledger(instance)
+    """The newest ledger. Where none was learned here, one that tells nothing new may be of a run that could not learn.
+
+    Such a run may have been this machine's, with what was verified since: that is known here already.
+    """
+    is_learned, known = parts.state.has_learned_ledger(instance), set(parts.state.ledger(instance))
     for snapshot in surveyed.series(instance)[:_MOST_TRIED]:
         try:
             ledger = read_manifest(parts, Found(repository=surveyed.repository, snapshot=snapshot), watch).ledger
         except ContentMismatchError as error:
             _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.repository.name, error.message)
             continue
-        if ledger or is_known:
+        if is_learned or not known.issuperset(ledger):
             return ledger
     return ()

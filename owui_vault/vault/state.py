@@ -189,10 +189,13 @@ class StateDirectory:
         entries = known if isinstance(known, list) else []
         return tuple(entry for each in entries if (entry := _ledger_entry(each)) is not None)
 
-    def has_ledger(self, instance: str) -> bool:
-        """Whether anything was ever noted, be it that there was nothing to note."""
+    def has_learned_ledger(self, instance: str) -> bool:
+        """Whether it was ever learned from the repositories, be it that there was nothing to learn.
+
+        What was only noted here is no sign of that: a verification may be the first thing after the state was lost.
+        """
         with self._usable():
-            return (self.root / "instances" / instance / _LEDGER).exists()
+            return read_json(self.root / "instances" / instance / _LEDGER).get("learned") is True
 
     def add_to_ledger(self, instance: str, entry: LedgerEntry) -> None:
         """Note a verification; the oldest entries are forgotten."""
@@ -206,14 +209,21 @@ class StateDirectory:
             new.extend(entry for entry in found if entry not in known)
             return sorted([*new, *known], key=lambda entry: entry.at) if new else known
 
-        self._change_ledger(instance, change)
+        self._change_ledger(instance, change, learned=True)
         return bool(new)
 
-    def _change_ledger(self, instance: str, change: Callable[[tuple[LedgerEntry, ...]], Sequence[LedgerEntry]]) -> None:
+    def _change_ledger(
+        self,
+        instance: str,
+        change: Callable[[tuple[LedgerEntry, ...]], Sequence[LedgerEntry]],
+        *,
+        learned: bool = False,
+    ) -> None:
         path = self.instance_folder(instance) / _LEDGER
         with self._usable(), file_lock(path):
             entries = change(self.ledger(instance))[-LEDGER_LENGTH:]
-            write_durably(path, dumps({"entries": entries}).encode())
+            known = {"entries": entries, "learned": learned or self.has_learned_ledger(instance)}
+            write_durably(path, dumps(known).encode())
 
 
 def _pairs(known: object) -> tuple[tuple[str, str], ...]:

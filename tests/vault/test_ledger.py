@@ -128,6 +128,26 @@ def test_a_ledger_that_cannot_be_had_now_does_not_cost_the_snapshot(tmp_path: Pa
     assert [each.snapshot for each in report.manifest.ledger] == [verified]
 
 
+def test_a_verification_in_between_does_not_pass_for_the_whole_ledger(tmp_path: Path, verified: str) -> None:
+    """The run after the state was lost could learn nothing, and what is noted next is noted here."""
+    faulty(tmp_path, "elsewhere", RepositoryUnreachableError("away")).snapshot()
+    vault = a_vault(tmp_path, "elsewhere")
+    newest = vault.snapshots()[0].id
+    assert vault.verify(newest).ok
+    report = vault.snapshot()
+    assert report.manifest
+    assert [each.snapshot for each in report.manifest.ledger] == [verified, newest]
+
+
+def test_a_prune_looks_behind_what_was_verified_in_between(tmp_path: Path, verified: str) -> None:
+    faulty(tmp_path, "elsewhere", RepositoryUnreachableError("away")).snapshot()
+    vault = a_vault(tmp_path, "elsewhere")
+    assert vault.verify().ok
+    faulty(tmp_path, "elsewhere", RepositoryUnreachableError("away")).snapshot()
+    kept(vault)
+    assert verified in {each.id for each in vault.snapshots() if each.verified_at}
+
+
 def test_learning_it_can_be_cancelled(tmp_path: Path, verified: str) -> None:
     before = a_vault(tmp_path).snapshots()
     with pytest.raises(CancelledError):
