@@ -13,6 +13,7 @@ import typer
 from owui_vault.cli import arguments_live, requests
 from owui_vault.cli.requests import Invocation
 from owui_vault.cli.shared import PARTS, From, Repositories, Series, SnapshotText, app, invocation
+from owui_vault.cli.words import before_the_rest
 from owui_vault.errors import ConfigError
 from owui_vault.model import Component, Quiesce
 
@@ -27,11 +28,11 @@ _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)%?")
 
 def parse(arguments: Sequence[str]) -> Invocation | int:
     """What was asked for, or the exit code where help was printed. Raises ConfigError for what cannot be understood."""
-    words = _with_percent(list(arguments))
+    words = _with_percent(arguments)
     try:
         answer = app(args=words or ["--help"], prog_name="owui-vault", standalone_mode=False)
     except _UsageError as error:
-        raise ConfigError(_message(error), hint=_hint(words)) from None
+        raise ConfigError(_message(error), hint=_hint(before_the_rest(words))) from None
     if isinstance(answer, Invocation):
         return answer
     return int(answer or 0) if words else 2
@@ -191,12 +192,14 @@ def recover(context: typer.Context) -> Invocation:
 arguments_live.register(app)
 
 
-def _with_percent(words: list[str]) -> list[str]:
+def _with_percent(words: Sequence[str]) -> list[str]:
     """`--read-data` may stand alone, which typer does not know: then it means everything."""
-    return [
+    ours = before_the_rest(words)
+    told = [
         "--read-data=100" if word == "--read-data" and not _PERCENT.fullmatch(following) else word
-        for word, following in zip_longest(words, words[1:], fillvalue="")
+        for word, following in zip_longest(ours, ours[1:], fillvalue="")
     ]
+    return [*told, *words[len(ours) :]]
 
 
 def _share(text: str) -> float:

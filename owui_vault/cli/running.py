@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from owui_vault.cli.interruption import Interrupted, Interruption
 from owui_vault.cli.screen import Screen, close_stdout, prepare_streams, print_error, print_json
+from owui_vault.cli.words import before_the_rest
 from owui_vault.errors import CancelledError, VaultError
 
 
@@ -54,7 +55,7 @@ def _run(words: Sequence[str], interruption: Interruption) -> int:
 
 
 def _tell(error: VaultError, exit_code: int, words: Sequence[str]) -> None:
-    as_json = "--json" in words
+    as_json = "--json" in before_the_rest(words)
     with suppress(BrokenPipeError):
         if error.report and not as_json:
             from owui_vault.cli.commands import show_report_of  # noqa: PLC0415  it was imported to get here
@@ -68,7 +69,8 @@ def _unexpected(error: Exception, words: Sequence[str]) -> VaultError:
     told = f"unexpected {type(error).__name__}"
     if isinstance(error, OSError) and error.strerror:
         told += f": {error.strerror}" + (f": {error.filename}" if error.filename else "")
-    verbose = any(word == "--verbose" or (word.startswith("-v") and set(word[1:]) == {"v"}) for word in words)
+    ours = before_the_rest(words)
+    verbose = any(word == "--verbose" or (word.startswith("-v") and set(word[1:]) == {"v"}) for word in ours)
     if not verbose:
         return VaultError(told, hint="Say -v before the command to see where it happened, and report it.")
     frames = traceback.extract_tb(error.__traceback__)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from owui_vault.cli.arguments import app, parse
 from owui_vault.cli.requests import (
     GlobalOptions,
+    Hold,
     Initialize,
     Inspect,
     Invocation,
@@ -64,6 +66,17 @@ from owui_vault.model import Component, Quiesce
 )
 def test_each_command_is_understood(words: str, request_: Request) -> None:
     assert parse(words.split()) == Invocation(options=GlobalOptions(), request=request_)
+
+
+def test_the_words_of_a_held_command_are_its_own() -> None:
+    command = ("restic", "check", "--read-data", "--json")
+    held = parse(["hold", "--limit", "5m", "--", *command])
+    assert isinstance(held, Invocation)
+    assert held.request == Hold(command=command, quiesce=Quiesce.PAUSE, limit=timedelta(minutes=5))
+    assert not held.options.json
+    with pytest.raises(ConfigError) as caught:
+        parse(["hold", "--limitt", "5m", "--", *command])
+    assert caught.value.hint == "See owui-vault hold --help."
 
 
 def test_global_options_stand_before_the_command() -> None:

@@ -71,6 +71,12 @@ def test_what_makes_no_sense_is_refused_with_a_hint(vault: Program, words: tuple
     assert "owui-vault: " in done.stderr
 
 
+def test_an_error_is_text_whatever_the_held_command_was_told(vault: Program) -> None:
+    done = vault.run("hold", "--", "true", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "owui-vault: the instance cannot be held" in done.stderr
+
+
 def test_the_question_is_asked_on_a_terminal_and_no_means_no(vault: Program) -> None:
     ours, theirs = pty.openpty()
     child = subprocess.Popen(

@@ -1,0 +1,11 @@
+"""Which words of a command line are options of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+
+def before_the_rest(words: Sequence[str]) -> list[str]:
+    """The words before `--`: behind it stands what `hold` runs, with options of its own."""
+    return list(takewhile(lambda word: word != "--", words))
