@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -43,12 +44,15 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    _remove_abandoned(path, before=written - _ABANDONED_SECONDS)
+    remove_unfinished(path, before=written - _ABANDONED_SECONDS)
     sync_directory(path.parent)
 
 
-def _remove_abandoned(path: Path, before: float) -> None:
-    """Remove what killed writers of this file left. Their age is told by the file system's own clock."""
+def remove_unfinished(path: Path, *, before: float = math.inf) -> None:
+    """Remove what killed writers of this file left `before` a time of the file system's own clock.
+
+    Without one all of it, for a caller who knows that nobody else writes this file.
+    """
     with os.scandir(path.parent) as entries:
         for entry in entries:
             if entry.name.startswith(f".{path.name}.") and entry.name.endswith(_UNFINISHED):

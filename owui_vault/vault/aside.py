@@ -23,7 +23,7 @@ from pathlib import Path
 from owui_vault.errors import RestoreError, RollbackError
 from owui_vault.instance.names import WORK_DIR
 from owui_vault.model import SetAside
-from owui_vault.system.files import private_directory, sync_directory
+from owui_vault.system.files import private_directory, remove_unfinished, sync_directory
 from owui_vault.vault.key_exchange import KEY_NAME
 from owui_vault.vault.swap import INCOMING, RECORD, Swap, is_complete, lead_back, read_back, remove_emptied
 
@@ -106,11 +106,14 @@ def newest_aside(data_dir: Path) -> SetAside:
 
 
 def finish(data_dir: Path, swap: Swap) -> SetAside:
-    """An exchange is complete: its description goes to what it set aside, and the rest of the incoming tree goes."""
+    """An exchange is complete: its description goes to what it set aside, and the rest of the incoming tree goes.
+
+    Calling it again goes on where it was, as long as the description has not gone there.
+    """
     folder = swap.aside.parent
     _demand_name(folder)
     private_directory(folder)
-    if swap.key:
+    if swap.key and (swap.new.parent / KEY_NAME).exists():
         (swap.new.parent / KEY_NAME).rename(folder / _KEY_THAT_CAME)
     running_swap(data_dir).rename(folder / RECORD)
     sync_directory(folder)
@@ -127,6 +130,13 @@ def drop_emptied(aside: SetAside, *, key_is_back: bool) -> None:
     for name in (RECORD, KEY_NAME, _KEY_THAT_CAME):
         (aside.path / name).unlink(missing_ok=True)
     remove_emptied(aside.path)
+
+
+def drop(aside: SetAside) -> None:
+    """Remove what was set aside. The description goes first: what is half removed must never be put back."""
+    (aside.path / RECORD).unlink(missing_ok=True)
+    sync_directory(aside.path)
+    shutil.rmtree(aside.path)
 
 
 def key_to_put_back(aside: SetAside, file: str) -> str:
@@ -148,6 +158,8 @@ def recover_swap(data_dir: Path) -> tuple[str, ...]:
     Nobody may have the data open. Raises RollbackError when its description cannot be understood.
     """
     path = running_swap(data_dir)
+    if path.parent.is_dir():  # killed while the description was written
+        remove_unfinished(path)
     if path.exists():
         swap = read_back(path)
         if is_complete(swap):
@@ -173,7 +185,8 @@ def swap_of(aside: SetAside) -> Swap:
     except (FileNotFoundError, RollbackError) as error:
         raise RestoreError(
             f"{aside.path} does not say how it came there",
-            hint="Its folder `parts` holds the data as they were; move them back by hand while Open WebUI is stopped.",
+            hint="Its folder `parts` holds the data as they were, unless a `discard` was cut short. Look at them, and"
+            " move them back by hand while Open WebUI is stopped.",
         ) from error
     swap = replace(swap, aside=aside.path / "parts")
     missing = sorted(name for name in swap.old if not os.path.lexists(swap.aside / name))

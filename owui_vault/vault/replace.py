@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -123,7 +122,7 @@ def discard_all(parts: Parts) -> DiscardReport:
     with recovered(parts) as (data_dir, _lock):
         kept = aside.kept_aside(data_dir)
         for each in kept:
-            shutil.rmtree(each.path)
+            aside.drop(each)
         aside.remove_empty_folder(data_dir)
     return DiscardReport(discarded=kept)
 

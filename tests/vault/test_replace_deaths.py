@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from owui_vault import InstanceState, Quiesce, RestoreError, ResumeError, RetentionPolicy, RollbackError, Vault
 from owui_vault.quiesce.guardian import Guardian
 from owui_vault.testing.small_instance import state_of_small_instance, use_small_instance
-from owui_vault.vault import cutover, replace, swap
+from owui_vault.vault import aside, cutover, replace, swap
+from owui_vault.vault.swap import RECORD
 from tests.vault.deaths import at_rename, dies, nobody_works_on
 from tests.vault.house import House
 
@@ -132,6 +134,67 @@ def test_undo_keeps_what_it_did_not_put_back(house: House) -> None:
     house.vault.undo()
     assert house.state() == house.later
     assert (report.aside.path / "parts/somebody's").read_text() == "put there by hand"
+
+
+def test_a_death_when_the_exchange_is_complete_is_finished_with_its_secret_key(house: House) -> None:
+    """Between the two renames that put key and description where `undo` looks for them."""
+    key = house.folder / ".webui_secret_key"
+    key.write_text("then")
+    house.vault.snapshot()
+    key.write_text("now")
+    plan = house.vault.plan_replacement("latest")
+    assert dies(lambda: house.vault.replace(plan), at_description(complete=True))
+    (action,) = house.vault.recover().actions
+    assert action.startswith("finished the in-place restore")
+    assert key.read_text() == "then"
+    house.vault.undo()
+    assert key.read_text() == "now"
+
+
+def test_a_death_while_the_exchange_is_written_down_leaves_nothing(house: House) -> None:
+    plan = house.vault.plan_replacement("latest")
+    assert dies(lambda: house.vault.replace(plan), at_description(complete=False))
+    nobody_works_on(house.data_dir)
+    assert list((house.data_dir / ".owui-vault").glob(".*.new"))
+    house.vault.recover()
+    assert left_behind(house.data_dir) == set()
+    assert house.state() == house.later
+
+
+def at_description(*, complete: bool) -> Callable[[], None]:
+    """Die before the description of an exchange has its name, or before that of a complete one goes aside."""
+
+    def arrange() -> None:
+        rename = Path.rename
+
+        def renamed(path: Path, target: Path) -> Path:
+            if target.name == RECORD and (path.name == RECORD) is complete:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rename(path, target)
+
+        Path.rename = renamed  # type: ignore[method-assign, assignment]
+
+    return arrange
+
+
+def test_what_a_discard_began_to_drop_is_never_put_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = house.vault.replace(house.vault.plan_replacement("latest"))
+
+    def interrupted(path: Path) -> None:
+        shutil.rmtree(path / "parts/uploads")
+        (path / "parts/uploads").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aside, "shutil", SimpleNamespace(rmtree=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        house.vault.discard()
+    monkeypatch.undo()
+    with pytest.raises(RestoreError, match="does not say how it came there") as caught:
+        house.vault.undo()
+    assert "`discard`" in caught.value.hint
+    assert house.state() == house.earlier
+    assert [each.path for each in house.vault.discard().discarded] == [report.aside.path]
+    assert not report.aside.path.exists()
 
 
 def test_an_instance_that_runs_on_half_exchanged_data_is_stopped_before_they_are_led_back(house: House) -> None:
