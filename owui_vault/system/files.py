@@ -13,6 +13,7 @@ from pathlib import Path
 from owui_vault.errors import NoSpaceError
 
 _UNFINISHED = ".new"
+_SMALL_BYTES = 1 << 16
 _ABANDONED_SECONDS = 3600.0  # nobody takes that long to write one of these files
 
 
@@ -68,6 +69,13 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def try_to_write(folder: Path) -> None:
+    """Raise OSError where a small file cannot be written: no right, a read-only or a full disk. Nothing is left."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_SMALL_BYTES))
+        file.flush()
 
 
 def read_json(path: Path) -> dict[str, object]:

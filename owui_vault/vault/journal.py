@@ -20,6 +20,7 @@ from owui_vault.model.codec import iso
 from owui_vault.ports import Clock
 from owui_vault.system import procfs
 from owui_vault.system.files import private_directory, sync_directory, write_durably
+from owui_vault.vault.state import usable
 
 _SUFFIX = ".json"
 _FORMAT = 1
@@ -58,7 +59,10 @@ class Journal:
         rescue: tuple[str, ...] = (),
         details: Mapping[str, str] | None = None,
     ) -> Record:
-        """Write a new record down. When this returns it survives a power cut."""
+        """Write a new record down. When this returns it survives a power cut.
+
+        Raises ConfigError or NoSpaceError where it cannot be written: then nothing may be done.
+        """
         record = Record(
             id=uuid.uuid4().hex[:12],
             action=action,
@@ -69,9 +73,10 @@ class Journal:
             began=clock.now(),
             details=dict(details or {}),
         )
-        private_directory(self._directory)
-        sync_directory(self._directory.parent)
-        self._write(record)
+        with usable(self._directory):
+            private_directory(self._directory)
+            sync_directory(self._directory.parent)
+            self._write(record)
         return record
 
     def step(self, record: Record, step: str) -> Record:

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from owui_vault.errors import ConfigError, NoSpaceError
 from owui_vault.model import LedgerEntry
 from owui_vault.model.codec import dumps
-from owui_vault.system.files import private_directory, read_json, write_durably
+from owui_vault.system.files import private_directory, read_json, try_to_write, write_durably
 from owui_vault.system.lock import file_lock
 
 LEDGER_LENGTH = 100
@@ -30,6 +30,21 @@ _LEDGER = "ledger.json"
 def short_name(data_dir: Path) -> str:
     """A name for a data directory that no other one has: eight hex digits."""
     return hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:8]
+
+
+@contextmanager
+def usable(folder: Path) -> Iterator[None]:
+    """Raise ConfigError, or NoSpaceError, where the state cannot be kept in `folder` as it should be."""
+    try:
+        yield
+    except OSError as error:
+        what = f"the state directory {folder} cannot be used: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceError(what, hint="Free some space there, or set state_dir to another place.") from error
+        raise ConfigError(
+            f"{what}: {error.filename}" if error.filename else what,
+            hint="Run as the user it belongs to, or give this one its own by state_dir (or $XDG_STATE_HOME).",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +88,15 @@ class StateDirectory:
         self.root = root
 
     def repository_folder(self, name: str, location: str) -> Path:
-        """The engine's private folder. A repository that moved is another one here: its caches would not fit."""
+        """The engine's private folder. A repository that moved is another one here: its caches would not fit.
+
+        It is tried out: an engine that cannot write to it says that of the repository, or nothing that can be read.
+        """
         place = hashlib.sha256(location.encode(errors="surrogateescape")).hexdigest()[:8]
         with self._usable():
-            return private_directory(self.root / "repositories" / f"{name}-{place}")
+            folder = private_directory(self.root / "repositories" / f"{name}-{place}")
+            try_to_write(folder)
+        return folder
 
     def instance_folder(self, instance: str) -> Path:
         """Where the journal and, if it lies on the same file system as the data, the stage of a series are."""
@@ -88,19 +108,8 @@ class StateDirectory:
         with self._usable():
             return private_directory(self.instance_folder(instance) / "journal" / short_name(data_dir))
 
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
-        """Raise ConfigError, or NoSpaceError, where the state cannot be kept as it should be."""
-        try:
-            yield
-        except OSError as error:
-            what = f"the state directory {self.root} cannot be used: {error.strerror}"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoSpaceError(what, hint="Free some space there, or set state_dir to another place.") from error
-            raise ConfigError(
-                f"{what}: {error.filename}" if error.filename else what,
-                hint="Run as the user it belongs to, or give this one its own by state_dir (or $XDG_STATE_HOME).",
-            ) from error
+    def _usable(self) -> AbstractContextManager[None]:
+        return usable(self.root)
 
     def repository_memory(self, folder: Path) -> RepositoryMemory:
         """What was noted in a repository's folder."""

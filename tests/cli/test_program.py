@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,28 @@ def test_a_state_directory_that_cannot_be_used_is_told(vault: Program) -> None:
         assert error["type"] == "ConfigError"
         assert "state directory" in error["message"]
         assert "state_dir" in error["hint"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("code", "kind"), [(1, "NoSpaceError"), (2, "ConfigError")])
+def test_a_state_directory_that_is_full_or_read_only_is_not_taken_for_the_repository(
+    vault: Program, code: int, kind: str
+) -> None:
+    state = vault.folder / "state"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(state)], check=True)
+    try:
+        vault.json("snapshots")
+        if kind == "NoSpaceError":
+            with suppress(OSError):
+                (state / "full").write_bytes(bytes(16_000_000))
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
+        for command in (["snapshots"], ["snapshot"], ["init"], ["restore", "latest", "--target", "copy"]):
+            error = vault.json(*command, code=code)["error"]
+            assert error["type"] == kind
+            assert f"the state directory {state} cannot be used" in error["message"]
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
 
 
 @pytest.mark.root
