@@ -5,13 +5,15 @@ Afterwards the stage is the whole tree of a snapshot, and what the snapshot is w
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from owui_vault.errors import CaptureError, NoSpaceError
 from owui_vault.instance.container_nested import missed_mounts
 from owui_vault.instance.inventory import component_records, from_inventory
 from owui_vault.instance.left_out import left_out
@@ -96,6 +98,18 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
     write_durably(captured.stage / RESTORE_TEXT_NAME, restore_text(manifest).encode(), mode=0o644)
     write_durably(captured.stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
     return manifest
+
+
+@contextmanager
+def written(stage: Path) -> Iterator[None]:
+    """Raise NoSpaceError, or CaptureError, where the stage cannot be completed."""
+    try:
+        yield
+    except OSError as error:
+        told = f"the snapshot could not be described in {stage}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpaceError(told, hint="Free some space there, then try again.") from error
+        raise CaptureError(told, hint="Nothing was stored. Look at that disk.") from error
 
 
 def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:

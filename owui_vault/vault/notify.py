@@ -21,8 +21,10 @@ def failures_told(parts: Parts, operation: str) -> Iterator[None]:
         yield
     except CancelledError:
         raise
-    except VaultError as error:
-        tell(parts, operation, "failure", error.message)
+    except Exception as error:
+        # The text of what nobody foresaw may hold anything.
+        told = error.message if isinstance(error, VaultError) else f"unexpected {type(error).__name__}"
+        tell(parts, operation, "failure", told)
         raise
 
 

@@ -47,7 +47,7 @@ from owui_vault.model import (
     SnapshotReport,
     Step,
 )
-from owui_vault.vault.describe import Naming, describe
+from owui_vault.vault.describe import Naming, describe, written
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import hold_over
 from owui_vault.vault.ledger import learn_lost_ledger
@@ -93,7 +93,8 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             plan = _plan(parts, data_dir, work_dir, around)
             captured = _capture(parts, request, plan, lock)
             _demand_same_container(parts, captured)
-            manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
+            with written(captured.stage):
+                manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
             demand_fingerprint(parts, _fingerprint(manifest), surveyed)
             results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
             _learn(parts, results)

@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from owui_vault import Container, DataDirectory, OllamaModels, Outcome, Repository, Secret, SnapshotReport, Vault
+from owui_vault import (
+    CaptureError,
+    Container,
+    DataDirectory,
+    NoSpaceError,
+    OllamaModels,
+    Outcome,
+    Repository,
+    Secret,
+    SnapshotReport,
+    Vault,
+    VaultError,
+)
 from owui_vault.instance.container import FoundContainer
 from owui_vault.model import ComposeService, ContainerRecord, DataMount
 from owui_vault.ports import Event, Notifier
@@ -174,6 +186,20 @@ class Listener:
 
     def notify(self, event: Event) -> None:
         self.heard.append(event.kind)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(28, NoSpaceError), (5, CaptureError)])
+def test_a_disk_that_fails_while_the_manifest_is_written_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[VaultError]
+) -> None:
+    def fails(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), os.fspath(path))
+
+    monkeypatch.setattr("owui_vault.vault.describe.write_durably", fails)
+    with pytest.raises(kind, match=os.strerror(number)) as caught:
+        house.snapshot()
+    assert caught.value.hint
+    assert not list(house.folder.glob("**/stage"))
 
 
 def test_who_cannot_be_told_is_on_the_report_and_the_others_are_told(house: House) -> None:

@@ -169,6 +169,19 @@ def test_every_operation_that_fails_is_told_once(house: House) -> None:
         assert house.listener.heard() == [(operation, "failure")]
 
 
+def test_what_nobody_foresaw_is_told_without_its_text(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold anything, a secret for one."""
+
+    def fails(*_: object) -> None:
+        raise ValueError("correct horse")
+
+    monkeypatch.setattr("owui_vault.vault.vault.snapshot", fails)
+    with pytest.raises(ValueError, match="horse"):
+        house.vault.snapshot()
+    ((operation, kind, detail),) = [(each.operation, each.kind, each.detail) for each in house.listener.events]
+    assert (operation, kind, detail) == ("snapshot", "failure", "unexpected ValueError")
+
+
 def test_looking_and_cancelling_are_no_news(house: House) -> None:
     cancel = threading.Event()
     cancel.set()
