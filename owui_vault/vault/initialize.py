@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError, VaultError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.system.lock import directory_lock
+from owui_vault.vault.apart import demand_apart
 from owui_vault.vault.notify import tell_failed
 from owui_vault.vault.parts import Parts, Repository
 from owui_vault.vault.state import RepositoryMemory
@@ -34,9 +35,9 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
             "there is nothing to adopt the series for: this instance has no user yet, or its database cannot be read",
             hint="Create the first user, then run `init --adopt`.",
         )
-    report = InitializeReport(
-        repositories=tuple(_attempt(parts, each, request) for each in parts.select(request.names))
-    )
+    repositories = parts.select(request.names)
+    demand_apart(parts, repositories)
+    report = InitializeReport(repositories=tuple(_attempt(parts, each, request) for each in repositories))
     errors = [result.error for result in report.repositories if result.error]
     if len(errors) == len(report.repositories):
         errors[0].report = report

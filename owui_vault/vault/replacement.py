@@ -17,6 +17,7 @@ from owui_vault.model import Component, InstanceState, Manifest, Quiesce, Replac
 from owui_vault.ports import Application
 from owui_vault.system.files import free_bytes
 from owui_vault.system.patterns import matches
+from owui_vault.vault.apart import demand_apart
 from owui_vault.vault.aside import demand_no_link, running_swap
 from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.reading import find, read_manifest
@@ -47,6 +48,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     The database may be missing or ruined, the directory empty: that is what snapshots are for. What an earlier one left
     half exchanged is led back first.
     """
+    demand_apart(parts, parts.repositories)
     data_dir = _place(parts)
     around = parts.look_around()
     sight = _look(data_dir)

@@ -47,6 +47,7 @@ from owui_vault.model import (
     SnapshotReport,
     Step,
 )
+from owui_vault.vault.apart import demand_apart
 from owui_vault.vault.describe import Naming, describe, written
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import hold_over
@@ -84,6 +85,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     watch = request.watch
     repositories = parts.select(request.to)
     _demand_tags(request.tags)
+    demand_apart(parts, repositories)
     with recovered(parts, watch.cancel) as (data_dir, lock):
         settled = settle(parts, repositories, watch)
         surveyed, around = _look(parts, data_dir, repositories, watch)

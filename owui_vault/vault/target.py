@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from owui_vault.errors import ContentMismatchError, InstanceError, TargetError, VaultError
-from owui_vault.instance.layout import components_elsewhere
+from owui_vault.errors import ContentMismatchError, TargetError, VaultError
 from owui_vault.system.files import is_within
 from owui_vault.system.filesystem import remove_tree
-from owui_vault.vault.containers import located
-from owui_vault.vault.parts import DataDirectory, Parts
+from owui_vault.vault.apart import live_folders, place_of
+from owui_vault.vault.parts import Parts
 
 MARKER = "RESTORE-INCOMPLETE"
 _NEW_OR_EMPTY = "Give a directory that is new or empty: nothing is ever overwritten."
@@ -41,32 +40,19 @@ def usable_target(parts: Parts, wanted: Path) -> Path:
 
 
 def _demand_elsewhere(parts: Parts, target: Path) -> None:
-    for folder in _live_folders(parts):
+    for folder in live_folders(parts):
         if is_within(target, folder):
             raise TargetError(
                 f"{target} lies inside the data directory of the instance",
                 hint="Choose a directory elsewhere; the live data are never written by a restore like this one.",
             )
     for repository in parts.repositories:
-        place = Path(repository.engine.location.removeprefix("local:"))
-        if place.is_dir() and is_within(target, place):
+        place = place_of(repository)
+        if place and is_within(target, place):
             raise TargetError(
                 f"{target} lies inside the repository {repository.name!r}",
                 hint="Choose a directory elsewhere; what lies in a repository is its engine's alone.",
             )
-
-
-def _live_folders(parts: Parts) -> Iterator[Path]:
-    """The data directory, what its links lead to and its mounts, where there is one that can be seen from here."""
-    try:
-        here = located(parts)
-    except InstanceError:  # restoring elsewhere needs none
-        return
-    instance = here.instance
-    yield from (place for _, place in here.container.mounted) if here.container else ()
-    if isinstance(instance, DataDirectory) and instance.path.exists():
-        yield instance.path
-        yield from components_elsewhere(instance.path)
 
 
 def _demand_new_or_empty(target: Path) -> None:

@@ -95,6 +95,27 @@ def test_a_repository_that_was_there_and_is_not(house: House) -> None:
     assert house.vault.initialize(again=True).repositories[0].created
 
 
+@pytest.mark.parametrize("place", ["data/backups/nas", "data/uploads/nas", "linked/nas"])
+def test_a_repository_among_the_live_data(house: House, place: str) -> None:
+    """It would be stored into itself, and a restore in place would set it aside."""
+    (house.folder / "linked").mkdir()
+    (house.data_dir / "cache").symlink_to(house.folder / "linked")
+    house.vault.snapshot()
+    (house.folder / place).parent.mkdir(exist_ok=True)
+    house.repository = house.repository.rename(house.folder / place)
+    vault = house.a_vault(state="other")
+    for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
+        error = refused(ConfigError, "'nas'.* lies inside the data directory", call)  # type: ignore[arg-type]
+        assert error.exit_code == 2
+    assert vault.restore("latest", house.folder / "copy").data_dir.is_dir()
+
+
+def test_a_state_directory_among_the_live_data(house: House) -> None:
+    vault = house.a_vault(state="data/state")
+    for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
+        refused(ConfigError, "the state directory .* lies inside", call)  # type: ignore[arg-type]
+
+
 def test_another_repository_where_the_known_one_was(house: House) -> None:
     house.vault.snapshot()
     shutil.rmtree(house.repository)
