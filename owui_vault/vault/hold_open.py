@@ -22,14 +22,20 @@ def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[He
     Raises QuiesceError at its end when the instance was woken or started meanwhile: whatever was done in the block was
     done to data in motion. An instance that was stopped before counts too.
     """
+    quiescer = demand_quiescer(parts, mode)
+    with recovered(parts) as (_data_dir, lock), hold_over(parts, quiescer, lock)(mode, limit_seconds) as held:
+        yield held
+        held.confirm()
+
+
+def demand_quiescer(parts: Parts, mode: Quiesce) -> Quiescer:
+    """Who can make the instance quiet in this way. Raises ConfigError where nobody can."""
     if parts.quiescer is None or mode not in parts.quiescer.modes:
         raise ConfigError(
             f"the instance cannot be held by {mode.value}",
             hint="Set instance.container or instance.systemd_unit (pause, stop), or instance.pid_file (pause).",
         )
-    with recovered(parts) as (_data_dir, lock), hold_over(parts, parts.quiescer, lock)(mode, limit_seconds) as held:
-        yield held
-        held.confirm()
+    return parts.quiescer
 
 
 def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:

@@ -50,7 +50,7 @@ from owui_vault.model import (
 from owui_vault.vault.apart import demand_apart
 from owui_vault.vault.describe import Naming, describe, written
 from owui_vault.vault.hold import Hold
-from owui_vault.vault.hold_open import hold_over
+from owui_vault.vault.hold_open import demand_quiescer, hold_over
 from owui_vault.vault.ledger import learn_lost_ledger
 from owui_vault.vault.notify import tell, tell_failed
 from owui_vault.vault.parts import Parts, Repository, Watch
@@ -85,6 +85,8 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     watch = request.watch
     repositories = parts.select(request.to)
     _demand_tags(request.tags)
+    if _mode(parts, request) in (Quiesce.PAUSE, Quiesce.STOP):
+        demand_quiescer(parts, _mode(parts, request))
     demand_apart(parts, repositories)
     with recovered(parts, watch.cancel) as (data_dir, lock):
         settled = settle(parts, repositories, watch)
@@ -105,6 +107,10 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     took = timedelta(seconds=parts.clock.monotonic() - started)
     warnings = (*settled, *manifest.warnings, *_clock_warnings(manifest, surveyed))
     return _report(request, manifest, warnings, results, took)
+
+
+def _mode(parts: Parts, request: SnapshotRequest) -> Quiesce:
+    return request.quiesce or parts.the_instance().quiesce
 
 
 def _look(
@@ -169,7 +175,7 @@ def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> None:
 
 def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, lock: int) -> Captured:
     instance = parts.the_instance()
-    mode = request.quiesce or instance.quiesce
+    mode = _mode(parts, request)
     request.watch.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
     warnings = _quiet_warnings(parts, mode)
     captured = take_instant(

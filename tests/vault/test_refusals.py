@@ -25,6 +25,7 @@ from owui_vault import (
     LockHeldError,
     NoSpaceError,
     Outcome,
+    Quiesce,
     Repository,
     RepositoryInfo,
     RepositoryLockedError,
@@ -256,6 +257,8 @@ def test_what_is_not_configured(house: House) -> None:
     idle = Vault(None, [Repository("nas", engine)], state_dir=house.folder / "bare")
     refused(ConfigError, "no retention policy", idle.plan_prune)
     refused(ConfigError, "cannot be held", lambda: house.vault.hold().__enter__())
+    for mode in (Quiesce.PAUSE, Quiesce.STOP):
+        refused(ConfigError, f"cannot be held by {mode.value}", lambda mode=mode: house.vault.snapshot(quiesce=mode))  # type: ignore[misc]
     refused(RestoreError, "nothing was set aside", house.vault.undo)
 
 
