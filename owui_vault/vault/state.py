@@ -207,7 +207,7 @@ class StateDirectory:
             return read_json(self.root / "instances" / instance / _LEDGER).get("learned") is True
 
     def add_to_ledger(self, instance: str, entry: LedgerEntry) -> None:
-        """Note a verification; the oldest entries are forgotten."""
+        """Note a verification; the oldest entries are forgotten, but for what still protects a snapshot."""
         self._change_ledger(instance, lambda known: (*known, entry))
 
     def learn_ledger(self, instance: str, found: Sequence[LedgerEntry]) -> bool:
@@ -230,9 +230,17 @@ class StateDirectory:
     ) -> None:
         path = self.instance_folder(instance) / _LEDGER
         with self._usable(), file_lock(path):
-            entries = change(self.ledger(instance))[-LEDGER_LENGTH:]
+            entries = _shortened(change(self.ledger(instance)))
             known = {"entries": entries, "learned": learned or self.has_learned_ledger(instance)}
             write_durably(path, dumps(known).encode())
+
+
+def _shortened(entries: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """The newest entries, and of each repository the last that was right and was not found wrong since."""
+    last = {(each.repository, each.snapshot): each for each in entries}
+    right = {each.repository: each for each in entries if each.ok and last[each.repository, each.snapshot] is each}
+    kept = set(right.values())
+    return (*(each for each in entries[:-LEDGER_LENGTH] if each in kept), *entries[-LEDGER_LENGTH:])
 
 
 def _pairs(known: object) -> tuple[tuple[str, str], ...]:

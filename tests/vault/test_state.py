@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from errno import ENOSPC
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_the_ledger_forgets_its_oldest_entries(tmp_path: Path) -> None:
     ledger = state.ledger("open-webui")
     assert len(ledger) == LEDGER_LENGTH
     assert ledger[-1] == entry(LEDGER_LENGTH + 2)
+
+
+def test_the_last_that_was_right_in_each_repository_is_not_forgotten(tmp_path: Path) -> None:
+    """A hundred verifications that found something wrong must not cost the last good snapshot its protection."""
+    state = StateDirectory(tmp_path)
+    last = {name: replace(entry(2 * number), repository=name) for number, name in enumerate(("nas", "far"))}
+    wrong = replace(last["far"], snapshot="ffffffff")
+    for each in (entry(10), wrong, *last.values(), replace(wrong, ok=False)):
+        state.add_to_ledger("open-webui", each)
+    for number in range(LEDGER_LENGTH + 3):
+        state.add_to_ledger("open-webui", entry(2 * number + 101))
+    ledger = state.ledger("open-webui")
+    assert [each for each in ledger if each.ok] == list(last.values())
+    assert len(ledger) == LEDGER_LENGTH + 2
+    assert ledger[-1] == entry(2 * LEDGER_LENGTH + 105)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sequence": "x", "entries": [1, {"snapshot": 1}], "rewritten": 1}'])
