@@ -15,7 +15,8 @@ from owui_vault.model import Manifest, Outcome, Snapshot
 def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
     """A table, newest first."""
     if not snapshots:
-        screen.line("no snapshots yet; take one with the command snapshot")
+        where = "" if everything else " of this series (--all lists every one)"
+        screen.line(f"no snapshots{where} yet; take one with the command snapshot")
         return
     several = len({each.repository for each in snapshots}) > 1
     series = everything or len({each.instance for each in snapshots}) > 1

@@ -144,7 +144,11 @@ def test_several_repositories_are_named(screen: Screen, paper: io.StringIO, stor
 
 def test_an_empty_list_says_what_to_do(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
     tell_snapshots.listed(screen, [], stored.time, everything=False)
-    assert "no snapshots yet" in paper.getvalue()
+    tell_snapshots.listed(screen, [], stored.time, everything=True)
+    assert paper.getvalue().splitlines() == [
+        "no snapshots of this series (--all lists every one) yet; take one with the command snapshot",
+        "no snapshots yet; take one with the command snapshot",
+    ]
 
 
 def test_a_manifest_is_told_whole(screen: Screen, paper: io.StringIO, manifest: Manifest) -> None:
