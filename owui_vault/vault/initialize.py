@@ -9,6 +9,7 @@ from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMiss
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault.apart import demand_apart
+from owui_vault.vault.kind import demand_kind
 from owui_vault.vault.notify import tell_failed
 from owui_vault.vault.parts import Parts, Repository
 from owui_vault.vault.state import RepositoryMemory
@@ -60,6 +61,7 @@ def _source(repository: Repository) -> str:
 
 
 def _initialize_one(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
+    demand_kind(repository)
     call = parts.call(repository)
     with directory_lock(
         call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name

@@ -16,6 +16,7 @@ from owui_vault.errors import (
     WrongInstanceError,
 )
 from owui_vault.model import NEVER, Label, Outcome, RepositoryInfo, Snapshot
+from owui_vault.vault.kind import demand_kind
 from owui_vault.vault.locate import newest_first
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.state import RepositoryMemory
@@ -65,6 +66,7 @@ def listed(parts: Parts, repository: Repository, watch: Watch | None = None) -> 
 
     Raises RepositoryMissingError when another one, or none, lies where a known one was.
     """
+    demand_kind(repository)
     call = parts.call(repository, watch)
     memory = parts.state.repository_memory(call.folder)
     try:

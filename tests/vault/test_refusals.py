@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import pytest
 from owui_vault import (
+    BorgEngine,
     Call,
     Component,
     ConfigError,
     Container,
     DataDirectory,
+    Engine,
     InitializeReport,
     InstanceNotFoundError,
     Limits,
@@ -31,6 +34,7 @@ from owui_vault import (
     RepositoryLockedError,
     RepositoryMissingError,
     RepositoryUnreachableError,
+    ResticEngine,
     RestoreError,
     RetentionPolicy,
     Secret,
@@ -109,6 +113,23 @@ def test_a_repository_among_the_live_data(house: House, place: str) -> None:
         error = refused(ConfigError, "'nas'.* lies inside the data directory", call)  # type: ignore[arg-type]
         assert error.exit_code == 2
     assert vault.restore("latest", house.folder / "copy").data_dir.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["restic", "borg"])
+def test_a_repository_of_the_other_engine(house: House, kind: str) -> None:
+    """Said before the engine is asked, which would call it damaged, or the passphrase wrong."""
+    other = house.folder / "other"
+    for folder in ("keys", "snapshots"):
+        (other / folder).mkdir(parents=True)
+    (other / "config").write_bytes(b"[repository]\nversion = 1\n" if kind == "borg" else os.urandom(32))
+    engines: dict[str, Engine] = {
+        "borg": ResticEngine(f"local:{other}", Secret("x"), program="/none"),
+        "restic": BorgEngine(str(other), Secret("x"), program="/none"),
+    }
+    vault = Vault(DataDirectory(house.data_dir), [Repository("x", engines[kind])], state_dir=house.folder / "state")
+    for call in (vault.snapshots, vault.snapshot, vault.initialize):
+        error = refused(ConfigError, f"is one of {kind}, and was to be used as", call)  # type: ignore[arg-type]
+        assert f"--engine {kind}" in error.hint
 
 
 def test_a_state_directory_among_the_live_data(house: House) -> None:
