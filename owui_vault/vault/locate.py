@@ -29,7 +29,7 @@ def choose(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     `latest` and a date choose among COMPLETE ones only. Raises SnapshotMissingError and SnapshotAmbiguousError.
     """
     if wanted == "latest":
-        return _demand(newest_restore_point(snapshots), "there is no complete snapshot", snapshots)
+        return _demand_complete(newest_restore_point(snapshots), "there is no complete snapshot", snapshots)
     named = exactly(snapshots, wanted)
     if named:
         return named
@@ -62,7 +62,7 @@ def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
 def _looks_like_date(wanted: str) -> bool:
     try:
         _moment(wanted)
-    except ValueError:
+    except (ValueError, OverflowError):  # the end of the year 9999 is in the next one elsewhere
         return False
     return "-" in wanted
 
@@ -80,7 +80,7 @@ def _moment(wanted: str) -> datetime:
 def _at_or_before(snapshots: Sequence[Snapshot], moment: datetime, wanted: str) -> Snapshot:
     candidates = [each for each in snapshots if each.is_restore_point and each.instant <= moment]
     newest = max(candidates, key=lambda each: (each.instant, age_order(each)), default=None)
-    return _demand(newest, f"there is no complete snapshot at or before {wanted}", snapshots)
+    return _demand_complete(newest, f"there is no complete snapshot at or before {wanted}", snapshots)
 
 
 def _demand(found: Snapshot | None, message: str, snapshots: Sequence[Snapshot]) -> Snapshot:
@@ -88,6 +88,15 @@ def _demand(found: Snapshot | None, message: str, snapshots: Sequence[Snapshot])
         known = f"Known: {_some(newest_first(snapshots))}." if snapshots else "The series is empty here."
         raise SnapshotMissingError(message, hint=known)
     return found
+
+
+def _demand_complete(found: Snapshot | None, message: str, snapshots: Sequence[Snapshot]) -> Snapshot:
+    try:
+        return _demand(found, message, snapshots)
+    except SnapshotMissingError as error:
+        if not all(each.is_restore_point for each in snapshots):
+            error.hint += " An INCOMPLETE one is taken when its id is given."
+        raise
 
 
 def _some(snapshots: Sequence[Snapshot], count: int = 3) -> str:

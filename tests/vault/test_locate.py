@@ -49,6 +49,10 @@ def test_latest_of_an_empty_series_is_an_error_with_what_is_known() -> None:
     with pytest.raises(SnapshotMissingError) as caught:
         choose((HALF,), "latest")
     assert "bbbb0003" in caught.value.hint
+    assert "INCOMPLETE one is taken when its id is given" in caught.value.hint
+    with pytest.raises(SnapshotMissingError) as caught:
+        choose((), "latest")
+    assert caught.value.hint == "The series is empty here."
 
 
 @pytest.mark.parametrize("wanted", ["bbbb0003", "bbbb", HALF.engine_id, HALF.name, HALF.engine_id[:6]])
@@ -63,7 +67,7 @@ def test_a_beginning_that_fits_two_is_refused_with_both() -> None:
     assert "aaaa0002" in caught.value.hint
 
 
-@pytest.mark.parametrize("wanted", ["zzzz", "latest2", "2020-01-01"])
+@pytest.mark.parametrize("wanted", ["zzzz", "latest2", "2020-01-01", "9999-12-31T23:59-12:00"])
 def test_what_fits_nothing_is_an_error(wanted: str) -> None:
     with pytest.raises(SnapshotMissingError, match="there is no"):
         choose((ONE, TWO, HALF), wanted)
