@@ -22,10 +22,20 @@ def nightly(vault: Vault) -> int:
     failed = [result for result in report.repositories if result.error]
     if failed or report.outcome is Outcome.INCOMPLETE:
         return 1  # never prune after a night that did not go well
-    pruned = vault.prune(vault.plan_prune())
+    return tidied(vault)
+
+
+def tidied(vault: Vault) -> int:
+    """Drop what is no longer kept. Like a snapshot, a prune may fail in one repository and succeed in another."""
+    try:
+        pruned = vault.prune(vault.plan_prune())
+    except VaultError as error:
+        print(f"not pruned: {error}. {error.hint}")
+        return error.exit_code
     for result in pruned.repositories:
-        print(f"{result.repository}: {len(result.removed)} old snapshots removed")
-    return 0
+        failed = f", then: {result.error}" if result.error else ""
+        print(f"{result.repository}: {len(result.removed)} old snapshots removed{failed}")
+    return 1 if any(result.error for result in pruned.repositories) else 0
 
 
 def trace(event: Progress) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from owui_vault import DataDirectory, Repository, RepositoryUnreachableError, RetentionPolicy, Secret, Vault
 from owui_vault.config import load_settings
+from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.faulty_engine import FaultyEngine
+from owui_vault.testing.small_instance import make_small_instance
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -58,6 +63,31 @@ def test_the_nightly_job_runs_every_night_and_what_it_stores_can_be_looked_into(
     seen = example("restore_and_inspect.py", configuration)
     assert "Admin: " in seen
     assert "chats" in seen
+
+
+def test_the_nightly_job_does_not_hide_a_prune_that_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(operation: str, _moment: str) -> None:
+        if operation == "remove":
+            raise RepositoryUnreachableError("the NAS is off")
+
+    make_small_instance(tmp_path / "data")
+    engine = DirectoryEngine(tmp_path / "near", Secret("x"))
+    far = FaultyEngine(DirectoryEngine(tmp_path / "far", Secret("x")), fails)
+    repositories = [
+        Repository("near", engine, RetentionPolicy(last=1)),
+        Repository("far", far, RetentionPolicy(last=1)),
+    ]
+    vault = Vault(DataDirectory(tmp_path / "data"), repositories, state_dir=tmp_path / "state")
+    vault.initialize()
+    nightly: Callable[[Vault], int] = runpy.run_path(str(EXAMPLES / "nightly_job.py"))["nightly"]
+    assert [nightly(vault) for _ in range(2)] == [0, 1]
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "near: 1 old snapshots removed",
+        "far: 0 old snapshots removed, then: the NAS is off",
+    ]
+    keeps_all = Vault(vault.instance, [Repository("near", engine)], state_dir=tmp_path / "state")
+    assert nightly(keeps_all) == 2
+    assert "not pruned: repository 'near' has no retention policy. Set " in capsys.readouterr().out
 
 
 @pytest.mark.slow

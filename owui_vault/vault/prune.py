@@ -65,7 +65,8 @@ def _plan_one(
     if policy.is_empty:
         raise ConfigError(
             f"repository {repository.name!r} has no retention policy",
-            hint=f"Set repositories.{repository.name}.keep, for example `keep: {{last: 3, daily: 7, weekly: 4}}`.",
+            hint=f"Set repositories.{repository.name}.keep, for example `keep: {{last: 3, daily: 7, weekly: 4}}`, or"
+            " name those that are to be pruned.",
         )
     surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository))
     demand_fingerprint(parts, fingerprint, [surveyed])
