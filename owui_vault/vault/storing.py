@@ -21,7 +21,7 @@ from owui_vault.model import (
     StoreReceipt,
 )
 from owui_vault.vault.parts import Parts, Repository, Watch
-from owui_vault.vault.survey import Surveyed, patiently
+from owui_vault.vault.survey import Surveyed, demand_same, patiently
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ def _settled(parts: Parts, repository: Repository, watch: Watch) -> list[str]:
     ids = parts.state.repository_memory(call.folder).unverified_of(parts.series())
     if not ids:
         return []
+    demand_same(parts, repository, watch)  # in another one they are not, and would be forgotten
     warnings = []
     for each in patiently(parts, lambda: repository.engine.snapshots(call), watch):
         if each.label and each.id in ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from owui_vault import (
     Outcome,
     Repository,
     RepositoryLockedError,
+    RepositoryMissingError,
     RepositoryUnreachableError,
     RetentionPolicy,
     Secret,
@@ -277,6 +279,20 @@ def test_a_repository_that_cannot_be_looked_after_now_is_looked_after_later(hous
     assert [each.id for each in house.complete("one")] == [report.id]
     house.faults.clear()
     assert any(left in text for text in house.vault.snapshot().warnings)
+
+
+def test_another_repository_in_its_place_settles_nothing(house: House) -> None:
+    """Two disks that take turns at one mount point: what lies on the other one says nothing of this one."""
+    left = doubtful(house)
+    (house.folder / "one").rename(house.folder / "on the other disk")
+    stranger = Vault(None, house.vault.repositories[:1], state_dir=house.folder / "elsewhere")
+    stranger.initialize()
+    report = house.vault.snapshot()
+    assert [type(each.error) for each in report.repositories] == [RepositoryMissingError, type(None)]
+    shutil.rmtree(house.folder / "one")
+    (house.folder / "on the other disk").rename(house.folder / "one")
+    assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
+    assert any(left.id in text for text in house.vault.snapshot().warnings)
 
 
 def test_looking_after_what_was_left_can_be_cancelled(house: House) -> None:
