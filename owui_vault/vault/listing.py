@@ -20,6 +20,9 @@ def list_snapshots(
     surveyed = survey(parts, parts.select(repository))
     failure: VaultError | None = next((each.error for each in surveyed if each.error), None)
     if failure:
+        answered = ", ".join(each.repository.name for each in surveyed if not each.error)
+        if answered:
+            failure.hint = f"{failure.hint} {answered} answered: name one with --from.".strip()
         raise failure
     found = [each for repository_found in surveyed for each in repository_found.snapshots]
     if everything:

@@ -96,6 +96,16 @@ def test_everything_is_listed_when_asked_for_what_is_not_ours_included(house: Ho
     assert [each.engine_id for each in everything if not each.label] == [foreign.engine_id]
 
 
+def test_a_list_that_is_not_whole_is_refused_and_names_whom_to_ask(house: House) -> None:
+    (house.folder / "repository-usb").rename(house.folder / "unplugged")
+    with pytest.raises(RepositoryMissingError) as caught:
+        house.home.snapshots()
+    assert "nas answered: name one with --from." in caught.value.hint
+    with pytest.raises(RepositoryMissingError) as caught:
+        house.home.snapshots("usb")
+    assert "--from" not in caught.value.hint
+
+
 @pytest.mark.parametrize("wanted", ["latest", "2100-01-01", "beginning"])
 def test_whatever_else_needs_one_where_there_are_several(house: House, wanted: str) -> None:
     bare = house.bare()
