@@ -50,8 +50,11 @@ class Files:
     names: frozenset[str]
 
 
-def find_holders(databases: Iterable[Path]) -> Holders:
-    """Who has one of these databases, or a file SQLite keeps beside them, open. Ourselves left out."""
+def find_holders(databases: Iterable[Path], *, writing: bool = False) -> Holders:
+    """Who has one of these databases, or a file SQLite keeps beside them, open. Ourselves left out.
+
+    `writing`: only those who may write to it.
+    """
     files = _files(databases)
     found, hidden = [], 0
     for status in procfs.processes():
@@ -61,7 +64,7 @@ def find_holders(databases: Iterable[Path]) -> Holders:
         opened = procfs.open_files(pid)
         if not opened.readable and not opened.paths:
             hidden += 1
-        elif _holds(pid, opened, files):
+        elif _holds(pid, opened, files, writing=writing):
             found.append(Holder(pid=pid, name=procfs.name_of(pid), environment=environment_of(pid)))
     return Holders(found=tuple(sorted(found, key=lambda holder: holder.pid)), hidden=hidden)
 
@@ -80,14 +83,15 @@ def _files(databases: Iterable[Path]) -> Files:
     return Files(identities=frozenset(identities), names=frozenset(names))
 
 
-def _holds(pid: int, opened: procfs.OpenFiles, files: Files) -> bool:
+def _holds(pid: int, opened: procfs.OpenFiles, files: Files, *, writing: bool) -> bool:
     for descriptor, path in opened.paths:
         if path.name in files.names:
+            link = _PROC / str(pid) / "fd" / str(descriptor)
             try:
-                status = (_PROC / str(pid) / "fd" / str(descriptor)).stat()
+                status, mode = link.stat(), link.lstat().st_mode
             except OSError:
                 continue
-            if (status.st_dev, status.st_ino) in files.identities:
+            if (status.st_dev, status.st_ino) in files.identities and (mode & stat.S_IWUSR or not writing):
                 return True
     return False
 

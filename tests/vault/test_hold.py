@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -401,6 +403,21 @@ def test_quiet_that_was_asked_for_and_lasted_is_no_error(parts, quiescer, mode):
     with hold_quiet(parts, mode, 5.0):
         assert state(quiescer) is not InstanceState.RUNNING
     assert state(quiescer) is InstanceState.RUNNING
+
+
+@pytest.mark.parametrize(("mode", "asleep", "fits"), [("r+b", False, False), ("r+b", True, True), ("rb", False, True)])
+def test_whoever_works_on_the_data_and_is_not_held_breaks_the_quiet(parts, tmp_path, mode, asleep, fits):
+    """As with a stale pid file: nobody that it names runs, and the instance goes on writing."""
+    with (tmp_path / "data/webui.db").open(mode) as opened, subprocess.Popen(["sleep", "60"], stdin=opened) as other:
+        try:
+            if asleep:
+                other.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)
+            told = pytest.raises(QuiesceError, match=rf"sleep \({other.pid}\) works on the data")
+            with nullcontext() if fits else told, hold_quiet(parts, Quiesce.PAUSE, 5.0):
+                pass
+        finally:
+            other.kill()
 
 
 def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(parts, quiescer):
