@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from owui_vault.instance.chroma import read_store
 from owui_vault.instance.facts import file_rows
@@ -23,6 +24,7 @@ from owui_vault.instance.sqlite_files import connect
 from owui_vault.instance.uploads import HashOf, UploadFindings, check_uploads, names, printable, sha256_of
 from owui_vault.model import NEVER, Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
 
+_Difference: TypeAlias = tuple[ComponentRecord, ComponentRecord]  # of a list: in the manifest, and here
 _HASHES_AT_ONCE = 2  # the two large ones are the databases; hashing lets other threads run
 
 
@@ -62,7 +64,7 @@ def compare_with_manifest(
         if listing is None:
             outside = _outside_tree(data_dir.parent / OUTSIDE)
         content = [*_contents(data_dir, manifest, fetched, hash_of)]
-        lists = list(_lists(files, manifest, listed))
+        lists, veiled = _told_apart(files, _lists(files, manifest, listed), is_told=listing is not None)
         vectors = _vectors(data_dir, manifest) if content and Component.VECTORS in fetched else ()
         of_uploads = hash_of if Component.UPLOADS in fetched else None
         uploads = _uploads(data_dir, manifest, files, of_uploads) if Component.UPLOADS in listed else UploadFindings()
@@ -71,12 +73,12 @@ def compare_with_manifest(
         problems=(
             *(text for _path, text in content),
             *vectors,
-            *(text for component, text in lists if component not in told),
+            *(_list_text(record, here) for record, here in lists if record.name not in told),
             *_outside_problems(outside, manifest, listed),
             *(_blob_problems(data_dir.parent / OUTSIDE / OLLAMA, hash_of) if Component.OLLAMA in fetched else ()),
-            *(_upload_problems(uploads) if Component.UPLOADS in {component for component, _text in lists} else ()),
+            *(_upload_problems(uploads) if Component.UPLOADS in {record.name for record, _here in lists} else ()),
         ),
-        doubtful=_doubtful(uploads),
+        doubtful=(*_doubtful(uploads), *(_veiled_text(record) for record in veiled)),
     )
 
 
@@ -140,14 +142,36 @@ def _vectors(data_dir: Path, manifest: Manifest) -> tuple[str, ...]:
     return tuple(flaws)
 
 
-def _lists(files: FileList, manifest: Manifest, listed: set[Component]) -> Iterator[tuple[Component, str]]:
+def _lists(files: FileList, manifest: Manifest, listed: set[Component]) -> Iterator[_Difference]:
+    """What the manifest says and what is there, for each list that differs."""
     found = {record.name: record for record in files.records()}
     for record in manifest.components:
         if record.name not in listed or record.name in OUTSIDE_COMPONENTS:
             continue
         here = found.get(record.name) or ComponentRecord(name=record.name, files=0, size_bytes=0, digest="")
         if here.digest != record.digest and record.files:
-            yield record.name, _list_text(record, here)
+            yield record, here
+
+
+def _told_apart(
+    files: FileList, lists: Iterable[_Difference], *, is_told: bool
+) -> tuple[list[_Difference], list[ComponentRecord]]:
+    """What differs, and what may only be told differently: as many files and bytes, and a `?` in one of the names."""
+    differ, veiled = [], []
+    for record, here in lists:
+        same = (record.files, record.size_bytes) == (here.files, here.size_bytes)
+        if is_told and same and files.has_veiled(record.name):
+            veiled.append(record)
+        else:
+            differ.append((record, here))
+    return differ, veiled
+
+
+def _veiled_text(record: ComponentRecord) -> str:
+    return (
+        f"{record.name.value}: number and size of the files are right, but names that are not UTF-8 cannot be compared"
+        " by list; `verify --read-data` fetches and compares them"
+    )
 
 
 def _list_text(record: ComponentRecord, here: ComponentRecord) -> str:

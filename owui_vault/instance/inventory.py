@@ -116,6 +116,11 @@ class FileList:
         ).fetchone()
         return None if row is None else int(row[0])
 
+    def has_veiled(self, component: Component) -> bool:
+        """Whether a name in it may not be told in full: borg lists a `?` for each byte that is no UTF-8."""
+        query = "SELECT 1 FROM file WHERE component = ? AND instr(line, x'3f') LIMIT 1"
+        return self._connection.execute(query, (component.value,)).fetchone() is not None
+
     def _record(self, component: Component) -> ComponentRecord:
         digest, files, total = hashlib.sha256(), 0, 0
         query = "SELECT line, size FROM file WHERE component = ? ORDER BY line"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import CancelledError
-from owui_vault.instance.compare import compare_with_manifest
+from owui_vault.instance.compare import Comparison, compare_with_manifest
 from owui_vault.model import Component, ComponentRecord, Entry, Manifest
 
 Describe = Callable[[Path], Manifest]
@@ -126,6 +126,22 @@ def test_an_upload_with_a_flipped_byte_is_doubtful(newest: Path, manifest_of: De
     found = compare_with_manifest(newest, manifest)
     assert found.problems == ()
     assert f"1 uploads are not what the application received (SHA-256): {path.name}" in found.doubtful
+
+
+def test_names_that_an_engine_cannot_list_are_no_problem(
+    at_rest: Path, manifest_of: Describe, entries_of: List
+) -> None:
+    """borg lists a `?` for each byte that is no UTF-8. What is more or less than was stored is one all the same."""
+    (at_rest / "uploads/not-\udcff\udcfe-utf8").write_bytes(b"xx")
+    manifest, entries = manifest_of(at_rest), entries_of(at_rest)
+    veiled = [replace(each, path=each.path.replace("\udcff", "?").replace("\udcfe", "?")) for each in entries]
+    assert compare_with_manifest(at_rest, manifest, listing=entries) == Comparison()
+    found = compare_with_manifest(at_rest, manifest, listing=veiled)
+    assert found.problems == ()
+    assert [text.partition(":")[0] for text in found.doubtful] == ["uploads"]
+    assert "verify --read-data" in found.doubtful[0]
+    shorter = [each for each in veiled if not each.path.endswith("document-s-1.txt")]
+    assert "uploads: 8 files" in "".join(compare_with_manifest(at_rest, manifest, listing=shorter).problems)
 
 
 def test_only_what_was_fetched_is_asked_for(
