@@ -1,4 +1,7 @@
-"""Names of series and repositories: they become names of folders and stand in labels, whoever gives them."""
+"""Names of series and repositories: they become names of folders and stand in labels, whoever gives them.
+
+And their places: whoever names one twice has one copy where two were meant.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,20 @@ from owui_vault.vault.parts import Container, DataDirectory, Repository
 def demand_names(
     instance: DataDirectory | Container | None, series: str | None, repositories: Sequence[Repository]
 ) -> None:
-    """Raise ConfigError for a name that could not be written down, or that two repositories share."""
+    """Raise ConfigError for a name that could not be written down, or a name or place that two repositories share."""
     names = [repository.name for repository in repositories]
     for name in names:
         _demand(name, "a repository")
     if len(set(names)) < len(names):
         raise ConfigError("two repositories have the same name", hint="Give each a name of its own.")
+    places: dict[str, str] = {}
+    for repository in repositories:
+        before = places.setdefault(repository.engine.location, repository.name)
+        if before != repository.name:
+            raise ConfigError(
+                f"the repositories {before!r} and {repository.name!r} lie at the same place",
+                hint="Give each a location of its own: what is stored there twice is stored once.",
+            )
     for named in (instance.name if instance else None, series):
         if named is not None:
             _demand(named, "an instance")

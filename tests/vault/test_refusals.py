@@ -343,6 +343,12 @@ def test_two_repositories_of_one_name(tmp_path: Path) -> None:
     refused(ConfigError, "the same name", lambda: Vault(None, repositories, state_dir=tmp_path / "state"))
 
 
+def test_two_repositories_in_one_place(tmp_path: Path) -> None:
+    """Whoever copied a part of the configuration and forgot to change it would believe to have two copies."""
+    repositories = [Repository(each, DirectoryEngine(tmp_path / "one", Secret("x"))) for each in ("nas", "far")]
+    refused(ConfigError, "'nas' and 'far' lie at the same place", lambda: Vault(None, repositories))
+
+
 def test_adopting_a_series_for_an_instance_that_has_no_user(house: House) -> None:
     """It has no fingerprint yet: whatever was started on the directory next would own the series."""
     with closing(sqlite3.connect(house.data_dir / "webui.db")) as connection:
