@@ -20,7 +20,7 @@ _WORDS = {
     Step.INSPECT: "looking at the instance",
     Step.QUIESCE: "making the instance quiet",
     Step.CAPTURE: "capturing one instant",
-    Step.CHECK: "checking what was captured",
+    Step.CHECK: "checking what came back",
     Step.STORE: "storing",
     Step.FETCH: "fetching",
     Step.REMOVE: "removing",
