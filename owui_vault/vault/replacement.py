@@ -48,7 +48,6 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     The database may be missing or ruined, the directory empty: that is what snapshots are for. What an earlier one left
     half exchanged is led back first.
     """
-    demand_apart(parts, parts.repositories)
     data_dir = _place(parts)
     around = parts.look_around()
     sight = _look(data_dir)
@@ -87,6 +86,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
 
 def _place(parts: Parts) -> Path:
     data_dir = restorable_at(parts.the_instance().path)
+    demand_apart(parts, parts.repositories)
     demand_no_link(data_dir)
     if running_swap(data_dir).exists():
         recover_first(parts)
