@@ -45,11 +45,11 @@ def prepare(bench: Bench, raw: RawCopies, progress: Callable[[int, int], None]) 
     tree = _first_look(bench)
     shared = can_reflink(job.desk)
     bench.require_room(_bytes_needed(bench, tree, databases, shared))
-    obstacles = _obstacles(bench, tree, databases)
     _ahead(bench, tree, progress)
     for database in databases:
         if not database.pinnable:
             _database_ahead(bench, raw, database)
+    obstacles = _obstacles(bench, tree, databases)  # last: the copies may have taken minutes
     return Surroundings(
         filesystem=filesystem_type(job.data_dir),
         databases=databases,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 import signal
@@ -113,6 +114,24 @@ def test_a_database_on_another_file_system_than_the_stage_is_no_live_one(
     links = [{"name": "webui.db", "real": str(elsewhere)}]
     helper = Helper(job_from({"job": description(site, links=links)}))
     assert prepare(helper)["obstacles"] == ("webui.db lies on another file system than the stage",)
+
+
+def test_who_maps_a_file_while_copies_are_made_ahead_is_seen(
+    helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may take minutes, and what is stored into a mapping then leaves no trace."""
+    ahead = preparing._ahead
+    views: list[mmap.mmap] = []
+
+    def then_map(*arguments: Any) -> None:
+        ahead(*arguments)
+        with (site.data / "vector_db" / "segment" / "header.bin").open("r+b") as file:
+            views.append(mmap.mmap(file.fileno(), 4096))
+
+    monkeypatch.setattr(preparing, "_ahead", then_map)
+    (obstacle,) = prepare(helper)["obstacles"]
+    assert obstacle.startswith("vector_db/segment/header.bin is mapped by a process")
+    views[0].close()
 
 
 def test_nothing_can_be_finished_that_was_not_taken(helper: Helper) -> None:
