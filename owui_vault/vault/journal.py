@@ -20,7 +20,6 @@ from owui_vault.model.codec import iso
 from owui_vault.ports import Clock
 from owui_vault.system import procfs
 from owui_vault.system.files import private_directory, sync_directory, write_durably
-from owui_vault.vault.state import usable
 
 _SUFFIX = ".json"
 _FORMAT = 1
@@ -59,10 +58,7 @@ class Journal:
         rescue: tuple[str, ...] = (),
         details: Mapping[str, str] | None = None,
     ) -> Record:
-        """Write a new record down. When this returns it survives a power cut.
-
-        Raises ConfigError or NoSpaceError where it cannot be written: then nothing may be done.
-        """
+        """Write a new record down. When this returns it survives a power cut; when it raises, nothing may be done."""
         record = Record(
             id=uuid.uuid4().hex[:12],
             action=action,
@@ -73,10 +69,9 @@ class Journal:
             began=clock.now(),
             details=dict(details or {}),
         )
-        with usable(self._directory):
-            private_directory(self._directory)
-            sync_directory(self._directory.parent)
-            self._write(record)
+        private_directory(self._directory)
+        sync_directory(self._directory.parent)
+        self._write(record)
         return record
 
     def step(self, record: Record, step: str) -> Record:

@@ -1,4 +1,4 @@
-"""Names of series and repositories: they become names of folders and stand in labels, whoever gives them.
+"""Names of series and repositories, and tags: they become names of folders and stand in labels, whoever gives them.
 
 And their places: whoever names one twice has one copy where two were meant.
 """
@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from owui_vault.errors import ConfigError
-from owui_vault.model import NAME_PATTERN
+from owui_vault.model import NAME_PATTERN, TAG_PATTERN
 from owui_vault.vault.parts import Container, DataDirectory, Repository
 
 
@@ -41,3 +41,12 @@ def _demand(name: str, what: str) -> None:
             f"{name!r} cannot be the name of {what}",
             hint="Use at most 63 of a-z 0-9 . _ -, beginning with a letter or digit.",
         )
+
+
+def demand_tags(tags: Sequence[str]) -> None:
+    """Raise ConfigError for what cannot be a tag of a snapshot."""
+    for tag in tags:
+        if not re.fullmatch(TAG_PATTERN, tag):
+            raise ConfigError(
+                f"{tag!r} is not a tag", hint="A tag has 1 to 64 letters, digits, dots, underscores and dashes."
+            )

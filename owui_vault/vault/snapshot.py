@@ -13,7 +13,6 @@ clear     the stage
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from pathlib import Path
 
 from owui_vault.capture.instant import take_instant
 from owui_vault.capture.stage import clear_stage
-from owui_vault.errors import ConfigError, QuiesceError, VaultError
+from owui_vault.errors import QuiesceError, VaultError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
@@ -34,7 +33,6 @@ from owui_vault.instance.own_processes import own_processes
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.instance.uploads import names
 from owui_vault.model import (
-    TAG_PATTERN,
     Captured,
     CapturePlan,
     Manifest,
@@ -52,13 +50,12 @@ from owui_vault.vault.describe import Naming, describe, written
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import demand_quiescer, hold_over
 from owui_vault.vault.ledger import learn_lost_ledger
+from owui_vault.vault.naming import demand_tags
 from owui_vault.vault.notify import tell, tell_failed
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.recover import recovered, work_folder
 from owui_vault.vault.storing import settle, store_everywhere
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, survey
-
-_TAG = re.compile(TAG_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +81,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     started = parts.clock.monotonic()
     watch = request.watch
     repositories = parts.select(request.to)
-    _demand_tags(request.tags)
+    demand_tags(request.tags)
     if _mode(parts, request) in (Quiesce.PAUSE, Quiesce.STOP):
         demand_quiescer(parts, _mode(parts, request))
     demand_apart(parts, repositories)
@@ -126,14 +123,6 @@ def _look(
     _demand_one(parts, surveyed)
     demand_fingerprint(parts, sight.facts.fingerprint if sight.facts else None, surveyed)
     return surveyed, around
-
-
-def _demand_tags(tags: Sequence[str]) -> None:
-    for tag in tags:
-        if not _TAG.fullmatch(tag):
-            raise ConfigError(
-                f"{tag!r} is not a tag", hint="A tag has 1 to 64 letters, digits, dots, underscores and dashes."
-            )
 
 
 def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import os
 import random
 import signal
 import sqlite3
@@ -31,7 +32,8 @@ def main() -> None:
     print("ready", flush=True)
     stamps = array.array("d")
     pause = 1 / arguments.rate if arguments.rate else 0.0
-    while running:
+    parent = os.getppid()
+    while running and os.getppid() == parent:  # whoever was to end us may have been killed
         begun = time.monotonic()
         commit()
         ended = time.monotonic()

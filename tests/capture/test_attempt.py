@@ -219,7 +219,7 @@ def test_a_second_name_that_a_database_gets_before_its_pin_is_never_opened(
 
     monkeypatch.setattr(attempts, "classify", then_link)
     with pytest.raises(AttemptFailedError, match="second is another name of a pinned database"):
-        helper.obey({**ATTEMPT, "seconds": 0.3})
+        helper.obey({**ATTEMPT, "seconds": 10.0})
 
 
 def test_a_store_into_a_mapped_database_is_told_by_its_header(

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from owui_vault.errors import ConfigError, VaultError
+from owui_vault.errors import VaultError
 from owui_vault.system import procfs
 from owui_vault.testing.fakes import FakeClock
 from owui_vault.vault.journal import Journal
@@ -37,13 +37,6 @@ def test_records_are_private(journal):
     path = journal.path(record)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_what_cannot_be_written_down_is_not_begun(journal, tmp_path):
-    (tmp_path / "state").write_text("a file where a folder belongs")
-    with pytest.raises(ConfigError, match="cannot be used") as caught:
-        journal.begin("pause", "a thing", FakeClock())
-    assert "state_dir" in caught.value.hint
 
 
 def test_done_removes_it_and_may_be_said_twice(journal):
