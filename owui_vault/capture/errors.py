@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 
 _UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA, errno.ENOKEY}
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class AttemptFailedError(Exception):
@@ -31,8 +30,3 @@ class UnreadableError(Exception):
 def cannot_be_read(error: OSError) -> bool:
     """Whether this says that something there is out of reach, whoever asks how often."""
     return error.errno in _UNREADABLE
-
-
-def is_full(error: OSError) -> bool:
-    """Whether a file system has no room left for us."""
-    return error.errno in _FULL

@@ -15,11 +15,10 @@ from owui_vault.capture.errors import (
     SourceChangedError,
     UnreadableError,
     cannot_be_read,
-    is_full,
 )
 from owui_vault.capture.marks import Mark, mark_of
 from owui_vault.capture.settle import wall_ns
-from owui_vault.system.filesystem import copy_bytes, reflink
+from owui_vault.system.filesystem import copy_bytes, is_full, reflink
 
 _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from owui_vault.capture.attempt import Attempt, Instant
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.databases import RawCopies
-from owui_vault.capture.errors import AttemptFailedError, NoRoomError, is_full
+from owui_vault.capture.errors import AttemptFailedError, NoRoomError
 from owui_vault.capture.files import content_time_ns
 from owui_vault.capture.gather import gather
 from owui_vault.capture.inventory import write_inventory
@@ -31,7 +31,7 @@ from owui_vault.capture.messages import Answer, number, part, parts, texts, whol
 from owui_vault.capture.prepare import Surroundings, prepare
 from owui_vault.capture.settle import Probe
 from owui_vault.capture.sqlite import copy_pinned, sha256_of
-from owui_vault.system.filesystem import filesystem_type
+from owui_vault.system.filesystem import filesystem_type, is_full
 
 _PR_SET_PDEATHSIG = 1
 _SLACK_SECONDS = 30.0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from owui_vault.errors import NoSpaceError
+from owui_vault.system.filesystem import is_full
 
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b", re.IGNORECASE)
-_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 _FRAME = re.compile(r'borg/(\w+)\.py"')
 _OF_THE_REPOSITORY = {"repository", "remote"}
 
@@ -35,7 +34,7 @@ def room_in(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NUMBERS:
+        if not is_full(error):
             raise
         raise no_room(folder) from error
 

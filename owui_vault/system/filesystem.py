@@ -93,12 +93,17 @@ def open_to_read(path: str) -> int:
         return os.open(path, flags)  # O_NOATIME is for the owner and for root
 
 
+def is_full(error: OSError) -> bool:
+    """Whether a file system has no room left for us."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def reflink(source: int, target: int) -> bool:
     """Let `target` share all blocks of `source`, if the file system can."""
     try:
         fcntl.ioctl(target, _FICLONE, source)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+        if is_full(error) or error.errno == errno.EIO:
             raise
         return False
     return True

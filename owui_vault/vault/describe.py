@@ -5,7 +5,6 @@ Afterwards the stage is the whole tree of a snapshot, and what the snapshot is w
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from owui_vault.model import (
     SecretKeyRecord,
 )
 from owui_vault.system.files import private_directory, write_durably
+from owui_vault.system.filesystem import is_full
 from owui_vault.vault.documents import (
     COMPOSE_NAME,
     CONFIG_NAME,
@@ -107,7 +107,7 @@ def written(stage: Path) -> Iterator[None]:
         yield
     except OSError as error:
         told = f"the snapshot could not be described in {stage}: {error.strerror}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise NoSpaceError(told, hint="Free some space there, then try again.") from error
         raise CaptureError(told, hint="Nothing was stored. Look at that disk.") from error
 

@@ -6,7 +6,6 @@ another repository lies where the known one was.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,6 +18,7 @@ from owui_vault.errors import ConfigError, NoSpaceError
 from owui_vault.model import LedgerEntry
 from owui_vault.model.codec import dumps
 from owui_vault.system.files import private_directory, read_json, try_to_write, write_durably
+from owui_vault.system.filesystem import is_full
 from owui_vault.system.lock import file_lock
 
 LEDGER_LENGTH = 100
@@ -39,7 +39,7 @@ def usable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         what = f"the state directory {folder} cannot be used: {error.strerror}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise NoSpaceError(what, hint="Free some space there, or set state_dir to another place.") from error
         raise ConfigError(
             f"{what}: {error.filename}" if error.filename else what,
