@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from owui_vault.capture.bench import Bench
-from owui_vault.capture.classify import Database, classify
+from owui_vault.capture.classify import Database
 from owui_vault.capture.databases import RawCopies, RawMark, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, UnreadableError
 from owui_vault.capture.marks import Mark, Walk, demand_layout
-from owui_vault.capture.pin import Pin, hold_all
+from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.settle import clock_offset, tick, wall_ns
+from owui_vault.capture.wal import Commit
 from owui_vault.capture.watch import watch
 
 _CLOCK_STEP_SECONDS = 0.010
@@ -47,30 +48,28 @@ def _has_times(mark: Mark) -> bool:
 
 @dataclass(slots=True)
 class Instant:
-    """A proven (or at least taken) moment; the pins hold their databases until they are released."""
+    """A proven (or at least taken) moment, and the last commit of each pinned database then."""
 
     at_ns: int
     databases: tuple[Database, ...]
-    pins: list[Pin]
+    commits: dict[str, Commit]
     look: Look
     unsettled: set[str] = field(default_factory=set)
-
-    def release(self) -> None:
-        """Let the pinned databases go."""
-        while self.pins:
-            self.pins.pop().release()
 
 
 @dataclass(slots=True)
 class Attempt:
     """The circumstances of one attempt.
 
+    `pin`: what can be pinned was pinned and copied ahead; otherwise databases are nothing but files.
     `frozen`: nobody is believed to run who could write; who does all the same is named, and the attempt fails. `held`:
     that is so because we froze or stopped them.
     """
 
     bench: Bench
     raw: RawCopies
+    pinned: PinnedCopies
+    pin: bool
     frozen: bool
     held: bool
     patience_seconds: float  # how long settling is waited for when everybody is seen to be frozen
@@ -82,24 +81,25 @@ class Attempt:
     def run(self) -> Instant:
         """Steps 4 to 12 of the procedure. Raises AttemptFailedError, NoRoomError."""
         offset = clock_offset()
-        databases = self.databases = classify(self.bench.job)
+        databases = self.pinned.classify()
+        if not self.pin:
+            databases = tuple(replace(database, obstacle="not pinned") for database in databases)
+        self.databases = databases
         apart = [database for database in databases if not database.pinnable]
-        pins: list[Pin] = []
+        pinned = [database for database in databases if database.pinnable]
+        self.pinned.demand(pinned)
         try:
-            pins.extend(Pin(database) for database in databases if database.pinnable)
-            self.bench.fences.forbidden = {inode for pin in pins for inode in pin.inodes()}
             look, unsettled = self._rest(apart)
-            at_ns = hold_all(pins) if pins else wall_ns()
+            at_ns, commits = self.pinned.at_one_moment(pinned) if pinned else (wall_ns(), {})
             self._take(apart, look, unsettled)
             self._compare(apart, look)
             if abs(clock_offset() - offset) > _CLOCK_STEP_SECONDS:
                 raise AttemptFailedError("the clock of this machine was set meanwhile")
             self.raw.examine(apart)
-        except BaseException:
-            for pin in pins:
-                pin.release()
+        except AttemptFailedError:
+            self.pinned.dismiss()
             raise
-        return Instant(at_ns, databases, pins, look, unsettled)
+        return Instant(at_ns, databases, commits, look, unsettled)
 
     def _rest(self, apart: Sequence[Database]) -> tuple[Look, set[str]]:
         """Marks that can be trusted: settled by the file system's clock, no journal at work, fenced."""
@@ -135,7 +135,8 @@ class Attempt:
         """Look once who else has the data open for writing. Where somebody may be unseen, only settled marks count."""
         if not self.frozen or self._all_seen is not None:
             return
-        watched = watch(self.bench.job, look.files(), self.databases, self.bench.mappers)
+        files, pinner = look.files(), self.pinned.process()
+        watched = watch(self.bench.job, files, self.databases, self.bench.mappers, pinner=pinner)
         if watched.writers:
             raise AttemptFailedError("; ".join(watched.writers))
         self._all_seen = watched.complete

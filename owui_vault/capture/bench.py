@@ -187,7 +187,7 @@ class Bench:
     def _make_directory(self, name: str, mark: Mark) -> None:
         known = self.others.get(name)
         if known is None or not known.is_directory:
-            if name:
+            if name and not self.inside.has_folder(name):  # that of a database may have been made for its copy
                 self.forget(name)
             self._make_folder(name)
         self.others[name] = mark

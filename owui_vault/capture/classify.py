@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from owui_vault.capture.job import Job
 from owui_vault.capture.marks import mark_of
-from owui_vault.capture.sharing import judged
+from owui_vault.capture.sharing import judged, other_holders
 from owui_vault.system.filesystem import open_to_read
 
 _SHM_DMS_BYTE = 128  # held shared by every connection that has the WAL index open
@@ -50,12 +50,13 @@ class Database:
         return self.mode == "wal" and not self.obstacle
 
 
-def classify(job: Job) -> tuple[Database, ...]:
-    """Look at all databases of the plan, from a short process of its own."""
-    return tuple(
-        Database(**each)
-        for each in in_short_process(lambda: [_look(name, job.locate(name), job.processes) for name in job.databases])
-    )
+def classify(job: Job, *, but: frozenset[str] = frozenset()) -> tuple[Database, ...]:
+    """Look at all databases of the plan, `but` for these, from a short process of its own."""
+    names = [name for name in job.databases if name not in but]
+    if not names:
+        return ()
+    looks = in_short_process(lambda: [_look(name, job.locate(name), job.processes) for name in names])
+    return tuple(Database(**each) for each in looks)
 
 
 def mappings(files: Mapping[tuple[int, int], str]) -> dict[str, int]:
@@ -84,16 +85,21 @@ def mappings(files: Mapping[tuple[int, int], str]) -> dict[str, int]:
     return found
 
 
-def lock_holders(real: str) -> list[int]:
-    """Processes that hold a lock of SQLite's on a database, as far as the kernel names them: one for each file."""
-    found = []
+def lock_holders(real: str, us: frozenset[int]) -> list[int]:
+    """Processes but `us` that hold a lock of SQLite's on a database, as far as the kernel names them.
+
+    It names one for each file; where that one is ours, those in its list of all locks.
+    """
+    found: list[int] = []
     for path, offset, length in ((real, _PENDING_BYTE, _LOCK_BYTES), (f"{real}-shm", _SHM_DMS_BYTE, 1)):
         try:
             descriptor = open_to_read(path)
         except OSError:
             continue
         holder = _lock_holder(descriptor, offset, length)
-        if holder:
+        if holder in us:
+            found += (each for each in other_holders(os.fstat(descriptor).st_ino, offset) if each not in us)
+        elif holder:
             found.append(holder)
     return found
 

@@ -7,55 +7,54 @@ import time
 
 from owui_vault.capture.attempt import Instant, Look
 from owui_vault.capture.bench import Bench
-from owui_vault.capture.classify import Database, classify
+from owui_vault.capture.classify import Database
 from owui_vault.capture.databases import RawCopies, RawMark, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.marks import Mark, Walk, demand_layout, mark_of
-from owui_vault.capture.pin import Pin
+from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.settle import tick, wall_ns
 from owui_vault.capture.sqlite import copy_under_lock
+from owui_vault.capture.wal import Commit
 
 _TRIES_PER_FILE = 5
 _TRIES_PER_DATABASE = 200  # a small one changes faster than it is looked at
 _LONGEST_LOCK_SECONDS = 2.0  # well below the time after which the application gives up a commit
 
 
-def gather(bench: Bench, raw: RawCopies, until: float) -> tuple[Instant, list[str]]:
+def gather(bench: Bench, raw: RawCopies, pinned: PinnedCopies, until: float) -> tuple[Instant, list[str]]:
     """Databases first, then vectors, then the rest: a file without a row is harmless, a row without a file is not.
 
     Answers names that could not be copied whole besides.
     """
-    databases = classify(bench.job)
-    bench.fences.forbidden = set()  # those of an earlier attempt are pinned no more
+    databases = pinned.classify()
     torn: list[str] = []
-    pins: list[Pin] = []
-    try:
-        for number, database in enumerate(databases):
-            now = time.monotonic()
-            share = now + (until - now) / (len(databases) - number)  # the first must not use up the time of all
-            if not (database.pinnable and _pin(database, pins, bench)) and not _whole(bench, raw, database, share):
-                torn.append(database.name)
-        at_ns = wall_ns()
-        tree, strays, moved = _files(bench)
-    except BaseException:
-        for pin in pins:
-            pin.release()
-        raise
-    pinned = {pin.database.name for pin in pins}
-    looks = {name: mark for name, mark in raw.taken.items() if name not in pinned}
-    return Instant(at_ns, databases, pins, Look(tree, looks, set(), strays)), torn + moved
+    commits: dict[str, Commit] = {}
+    for number, database in enumerate(databases):
+        now = time.monotonic()
+        share = now + (until - now) / (len(databases) - number)  # the first must not use up the time of all
+        if database.pinnable and _pin(database, pinned, commits, share):
+            raw.taken.pop(database.name, None)
+        elif not _whole(bench, raw, database, share):
+            torn.append(database.name)
+    at_ns = wall_ns()
+    tree, strays, moved = _files(bench)
+    return Instant(at_ns, databases, commits, Look(tree, dict(raw.taken), set(), strays)), torn + moved
 
 
-def _pin(database: Database, pins: list[Pin], bench: Bench) -> bool:
-    pin = Pin(database)
+def _pin(database: Database, pinned: PinnedCopies, commits: dict[str, Commit], until: float) -> bool:
+    """Each for itself: nobody asks here whether all are of one moment."""
     try:
-        pin.hold()
+        pinned.begin(database, until, ignore)
+        commits |= pinned.at_one_moment([database])[1]
     except AttemptFailedError:
-        pin.release()
+        if database.name in pinned.ahead:
+            pinned.forget(database.name)
         return False
-    bench.fences.forbidden |= pin.inodes()
-    pins.append(pin)
     return True
+
+
+def ignore(_done: int, _total: int) -> None:
+    """Nobody asks how far this is."""
 
 
 def _whole(bench: Bench, raw: RawCopies, database: Database, until: float) -> bool:

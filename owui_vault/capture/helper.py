@@ -6,7 +6,6 @@ ends, when its input ends, or when its own alarm rings. Its locks end with it, a
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -28,12 +27,13 @@ from owui_vault.capture.inventory import write_inventory
 from owui_vault.capture.job import Job
 from owui_vault.capture.marks import mark_of
 from owui_vault.capture.messages import Answer, number, part, parts, texts, whole
+from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.prepare import Surroundings, prepare
 from owui_vault.capture.settle import Probe
-from owui_vault.capture.sqlite import copy_pinned, sha256_of
+from owui_vault.capture.sqlite import sha256_of
+from owui_vault.capture.ties import tie_to
 from owui_vault.system.filesystem import filesystem_type, is_full
 
-_PR_SET_PDEATHSIG = 1
 _SLACK_SECONDS = 30.0
 _IDLE_SECONDS = 24 * 3600
 _PROGRESS_EVERY_SECONDS = 0.5
@@ -64,16 +64,8 @@ def main(parent: int) -> int:
     return 0
 
 
-def tie_to(parent: int) -> None:
-    """Die with the process that started us."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)  # it was gone before the tie was made
-
-
 def refuse_foreign_descriptors() -> None:
-    """Closing an inherited descriptor of a database would drop our pins, so there must be none."""
+    """What is inherited might keep somebody else's file open for as long as we run."""
     listing = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
     names = os.listdir(listing)
     os.close(listing)
@@ -138,6 +130,7 @@ class Helper:
         os.makedirs(job.tree, mode=0o700, exist_ok=True)
         self.bench = Bench(job, Probe(f"{job.desk}/probe"))
         self.raw = RawCopies(self.bench)
+        self.pinned = PinnedCopies(self.bench)
         self.instant: Instant | None = None
         self.progress = _Progress()
 
@@ -152,19 +145,22 @@ class Helper:
         }
         return deeds[str(message["do"])](message)
 
-    def prepare(self, _message: Answer) -> Answer:
-        """Look around and copy ahead."""
-        found: Surroundings = prepare(self.bench, self.raw, self.progress)
+    def prepare(self, message: Answer) -> Answer:
+        """Look around and copy ahead; what can be pinned is held from here to `finish`, unless nothing may be."""
+        until = time.monotonic() + number(message, "copy_seconds") if message["pin"] else None
+        found: Surroundings = prepare(self.bench, self.raw, self.pinned, until, self.progress)
         return asdict(found)
 
     def attempt(self, message: Answer) -> Answer:
-        """Try to take an instant; it stays pinned until `finish` or the next attempt."""
-        self._release()
+        """Try to take an instant."""
+        self.instant = None
         until = time.monotonic() + number(message, "seconds")
         patience = number(message, "patience_seconds")
         attempt = Attempt(
             bench=self.bench,
             raw=self.raw,
+            pinned=self.pinned,
+            pin=bool(message["pin"]),
             frozen=bool(message["frozen"]),
             held=bool(message["held"]),
             patience_seconds=patience,
@@ -181,21 +177,21 @@ class Helper:
 
     def gather(self, message: Answer) -> Answer:
         """Take what can be had without any proof."""
-        self._release()
-        self.instant, torn = gather(self.bench, self.raw, time.monotonic() + number(message, "seconds"))
+        self.instant = None
+        self.instant, torn = gather(self.bench, self.raw, self.pinned, time.monotonic() + number(message, "seconds"))
         return {"at_ns": self.instant.at_ns, "torn": torn}
 
     def finish(self, message: Answer) -> Answer:
-        """Copy the pinned databases, let them go, hash what is hashed whole, tell what is in the stage."""
+        """Bring the pinned databases to the instant, let them go, hash what is hashed whole, tell what there is."""
         instant = self._taken()
         until = time.monotonic() + number(message, "seconds")
         changed = {}
         try:
-            for pin in instant.pins:
-                changed[pin.database.name] = pin.changed_ns()
-                copy_pinned(self.bench, pin, until, self.progress)
+            for name, commit in instant.commits.items():
+                changed[name] = self.pinned.changed_ns(name)
+                self.pinned.complete(name, commit, until)
         finally:
-            instant.release()
+            self.pinned.end()
         return {
             "filesystem": filesystem_type(self.job.data_dir),
             "databases": [self._database(each.name, each.mode, each.holder, changed) for each in instant.databases],
@@ -258,10 +254,3 @@ class Helper:
         if self.instant is None:
             raise AttemptFailedError("nothing was taken")
         return self.instant
-
-    def _release(self) -> None:
-        if self.instant is not None:
-            for pin in self.instant.pins:
-                self.bench.forget_database(pin.database.name)
-            self.instant.release()
-            self.instant = None

@@ -7,6 +7,8 @@ import shutil
 import stat
 from contextlib import suppress
 
+from owui_vault.system.filesystem import remove_file
+
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -41,7 +43,14 @@ class Inside:
                 shutil.rmtree(place)
                 self.forget()
             else:
-                os.unlink(place)
+                remove_file(place)
+
+    def has_folder(self, name: str) -> bool:
+        """Whether a directory stands there, and no link to one."""
+        try:
+            return stat.S_ISDIR(os.lstat(self.place(name)).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def make_folder(self, name: str) -> None:
         """Make a private directory, and those above it. Raises NotADirectoryError where a link is in the way."""

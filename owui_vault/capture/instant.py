@@ -119,15 +119,17 @@ class _Run:
         return self._captured(self._without_proof(), Proof.UNPROVEN)
 
     def _live(self) -> Taken | None:
-        outlook = self.worker.prepare()
-        if outlook.obstacles:
-            self.worker.tally.note(f"not live: {outlook.obstacles[0]}")
-            return None
-        # The limit is meant for a writer that never rests, not for a hundred thousand uploads.
-        left = self.limits.live_seconds + LOOKS_PER_ATTEMPT * outlook.look_seconds
+        left = self.limits.live_seconds
         for number in range(self.limits.live_attempts):
             if number:
                 self.clock.sleep(random.uniform(0.02, 0.1))  # noqa: S311 (only keeps us out of step with the writer)
+            outlook = self.worker.prepare()
+            if outlook.obstacles:
+                self.worker.tally.note(f"not live: {outlook.obstacles[0]}")
+                return None
+            if not number:
+                # The limit is meant for a writer that never rests, not for a hundred thousand uploads.
+                left += LOOKS_PER_ATTEMPT * outlook.look_seconds
             began = self.clock.monotonic()
             at = self.worker.attempt(frozen=False, seconds=max(left, 0.1))
             left -= self.clock.monotonic() - began
@@ -159,7 +161,7 @@ class _Run:
         quiet = self._quiet_by(Quiesce.STOP)
         if quiet is None:
             return None
-        outlook = self.worker.prepare()
+        outlook = self.worker.prepare(pin=False)  # whoever closes a database last must be the application
         for each in outlook.shared:
             self.worker.tally.note(f"not checked: whether another machine wrote meanwhile: {each}")
         limit = self.limits.stop_seconds + 2 * outlook.freeze_seconds

@@ -1,121 +1,162 @@
-"""Read transactions that hold WAL databases at one moment, and watchers that tell whether another process committed.
+"""Read transactions on WAL databases, in a process that opens nothing but these (`pinner`).
 
-Only here does the child touch live databases, and only through SQLite.
+As long as one of them is open SQLite never begins the log anew, so whatever was changed since the first of them is in
+it. One that stays open for long would also keep the application from bringing its log into the database, and make it do
+all of that in one commit afterwards; so each is followed by a later one before it ends.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import quote
 
-from owui_vault.capture.classify import Database
-from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
-from owui_vault.capture.marks import Mark, mark_of
+from owui_vault.capture.errors import AttemptFailedError
 from owui_vault.capture.settle import wall_ns
+from owui_vault.capture.statements import answer, count_statement, newest_statement, tables
+from owui_vault.capture.wal import Commit, last_commit
+from owui_vault.system.filesystem import open_to_read
 
 _BUSY_SECONDS = 0.05
+_FRAMES_PER_TURN = 1000  # after as many SQLite's own checkpoints come, unless the application chose otherwise
+_COUNT_IN_PIN_BYTES = 32 << 20
 
 
 class Pin:
-    """One database. `hold` begins a read transaction; `version` is read beside it, on a connection without one."""
+    """One database, held from its making to `release`. Raises AttemptFailedError where that is not possible."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.marks = self._look()
-        self._holder = _connect(database.real)
-        self._watcher: sqlite3.Connection | None = None
+    def __init__(self, name: str, real: str, growth_bytes: int) -> None:
+        self.name = name
+        self.lost = ""
+        self._growth_bytes = growth_bytes
+        self._index = open_to_read(f"{real}-shm")  # to close it drops the locks of this process
+        self._holding, self._spare, self._witness = (_connect(real) for _ in range(3))
+        try:
+            self._begin(self._holding)
+            self._first = self._seen = self.commit()
+        except AttemptFailedError:
+            self.release()
+            raise
+        self._salt = ""
 
-    def inodes(self) -> set[tuple[int, int]]:
-        """The files that this process must never open by itself."""
-        return {(mark.device, mark.inode) for mark in self.marks if mark is not None}
+    def commit(self) -> Commit:
+        """The last commit. Raises AttemptFailedError."""
+        until = time.monotonic() + _BUSY_SECONDS
+        while (found := last_commit(self._index)) is None:
+            if time.monotonic() > until:
+                raise AttemptFailedError(f"{self.name} cannot be pinned: the index of its log cannot be read")
+            time.sleep(0.0005)
+        return found
 
-    def version(self) -> int:
-        """Moves with every commit of somebody else; on a connection of its own, since an open statement freezes it."""
-        if self._watcher is None:
-            self._watcher = _connect(self.database.real)
-        answer = _one(self._watcher, "PRAGMA data_version", self.database.name)
-        if self._watcher.in_transaction:
-            raise AssertionError("a watcher must never hold a transaction")
-        return answer
+    def take_turns(self) -> None:
+        """Hold it at a later commit, once there were many; the log's growth has its limit.
 
-    def hold(self) -> None:
-        """Begin the read transaction; nothing that is committed after the return of this call is seen."""
-        _run(self._holder, "BEGIN", self.database.name)
-        _one(self._holder, "SELECT count(*) FROM sqlite_master", self.database.name)
+        A transaction may only follow one of an earlier commit: SQLite lets one begin that does not hold the log when
+        all of the log is in the database, and that cannot be while another holds it at an earlier commit.
+        """
+        now = last_commit(self._index)
+        if now is None or self.lost:
+            return
+        same = now.salt == self._seen.salt
+        before = self._first.log_bytes if now.salt == self._first.salt else 0
+        if now.log_bytes - before > self._growth_bytes:
+            self._lose(f"the log of {self.name} grew beyond the limit while it was copied")
+        elif now.frames - (self._seen.frames if same else 0) >= _FRAMES_PER_TURN:
+            with suppress(AttemptFailedError):  # somebody is in the way: at the next look
+                self._follow()
 
-    def still_the_same_files(self) -> None:
-        """Raise SourceChangedError if the paths lead to other files than the ones that were opened."""
-        for before, after in zip(self.marks, self._look(), strict=True):
-            if before is None or after is None or (before.device, before.inode) != (after.device, after.inode):
-                raise SourceChangedError(self.database.name, "was replaced")
+    def _follow(self) -> None:
+        self._begin(self._spare)
+        try:
+            now = self.commit()
+        except AttemptFailedError:
+            self._spare.rollback()
+            raise
+        self.refuse_another_log(now)
+        self._holding.rollback()
+        self._holding, self._spare = self._spare, self._holding
+        self._salt, self._seen = now.salt, now
 
-    def connection(self) -> sqlite3.Connection:
-        """The connection with the read transaction."""
-        return self._holder
+    def refuse_another_log(self, now: Commit) -> None:
+        # Before the first turn it may be begun anew once, when all of it was in the database as the pin was made:
+        # nothing can be brought in from the new one then until that turn.
+        if self._salt not in ("", now.salt):
+            self._lose(f"the log of {self.name} was begun anew while it was held")
 
-    def wal_bytes(self) -> int:
-        """How large the write-ahead log is by now."""
-        mark = mark_of(f"{self.database.real}-wal")
-        return mark.size if mark else 0
+    def demand(self) -> None:
+        """Raise AttemptFailedError if it is not held any more."""
+        if self.lost:
+            raise AttemptFailedError(self.lost)
 
-    def changed_ns(self) -> int:
-        """The last time the database or its log was written to."""
-        return max((mark.mtime_ns for mark in self._look()[:2] if mark), default=0)
+    def witness(self) -> None:
+        """Begin the transaction that says what the database held at the moment."""
+        self._begin(self._witness)
+
+    def dismiss(self) -> None:
+        """End that transaction."""
+        self._witness.rollback()
+
+    def testimony(self) -> dict[str, str]:
+        """Statements, and what they answer at the moment. In small databases all rows are counted."""
+        statements = ["PRAGMA page_count", "PRAGMA freelist_count"]
+        (pages,), (size,) = (self._witness.execute(f"PRAGMA {each}").fetchone() for each in ("page_count", "page_size"))
+        count = count_statement if pages * size <= _COUNT_IN_PIN_BYTES else newest_statement
+        statements += [count(table) for table in tables(self._witness)]
+        return {statement: answer(self._witness, statement) for statement in statements}
 
     def release(self) -> None:
-        """End the transaction and close; whoever waits for it goes on."""
-        with suppress(sqlite3.Error):
-            self._holder.rollback()
-        for each in (self._watcher, self._holder):
-            if each is not None:
-                each.close()
+        """Let it go for good."""
+        for each in (self._holding, self._spare, self._witness):
+            with suppress(sqlite3.Error):
+                each.rollback()
+            each.close()
+        os.close(self._index)
 
-    def _look(self) -> tuple[Mark | None, ...]:
-        real = self.database.real
-        return tuple(mark_of(path) for path in (real, f"{real}-wal", f"{real}-shm"))
+    def _lose(self, reason: str) -> None:
+        self.lost = reason
+        for each in (self._holding, self._spare, self._witness):
+            each.rollback()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("BEGIN").close()
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        except sqlite3.DatabaseError as error:
+            with suppress(sqlite3.Error):
+                connection.rollback()
+            raise AttemptFailedError(f"{self.name} cannot be pinned: {error}") from error
 
 
-def hold_all(pins: Sequence[Pin]) -> int:
-    """Pin all of them at one moment; answers that moment on the wall clock, in nanoseconds.
+def at_one_moment(pins: Sequence[Pin]) -> tuple[int, list[Commit]]:
+    """The last commit of each at one moment, with a witness each, and that moment in nanoseconds of the wall clock.
 
-    The last one is held without a look at its version: its own pin is the moment. The others must not have been
-    committed to between their pins and that one.
+    Whoever commits between the two looks at all of them moves one. Raises AttemptFailedError.
     """
-    earlier = pins[:-1]
-    versions = [pin.version() for pin in earlier]
-    for pin in pins:
-        pin.hold()
-    instant_ns = wall_ns()
-    for pin, version in zip(earlier, versions, strict=True):
-        if pin.version() != version:
-            raise AttemptFailedError(f"{pin.database.name} was written to between two pins")
-    for pin in pins:
-        pin.still_the_same_files()
-    return instant_ns
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        for pin in pins:
+            pin.dismiss()
+            pin.demand()
+        before = [pin.commit() for pin in pins]
+        for pin in pins:
+            pin.witness()
+        instant_ns = wall_ns()
+        after = [pin.commit() for pin in pins]
+        if before == after:
+            break
+        if time.monotonic() > until:
+            moved = next(pin.name for pin, one, other in zip(pins, before, after, strict=True) if one != other)
+            raise AttemptFailedError(f"{moved} was written to between two pins")
+    for pin, commit in zip(pins, after, strict=True):
+        pin.refuse_another_log(commit)
+        pin.demand()
+    return instant_ns, after
 
 
 def _connect(real: str) -> sqlite3.Connection:
     # isolation_level None: no transaction but the one that is asked for.
     uri = f"file:{quote(os.fsencode(real))}?mode=ro"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, cached_statements=0)
-
-
-def _run(connection: sqlite3.Connection, statement: str, name: str) -> None:
-    try:
-        connection.execute(statement).close()
-    except sqlite3.DatabaseError as error:
-        raise AttemptFailedError(f"{name} cannot be pinned: {error}") from error
-
-
-def _one(connection: sqlite3.Connection, statement: str, name: str) -> int:
-    """One number. The cursor is read to its end and closed: an open one would freeze what this connection sees."""
-    try:
-        cursor = connection.execute(statement)
-        rows = cursor.fetchall()
-        cursor.close()
-    except sqlite3.DatabaseError as error:
-        raise AttemptFailedError(f"{name} cannot be pinned: {error}") from error
-    return int(rows[0][0])

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.capture.bench import Bench
-from owui_vault.capture.classify import Database, classify, in_short_process, mappings
+from owui_vault.capture.classify import Database, in_short_process, mappings
 from owui_vault.capture.databases import RawCopies, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.files import link_file
 from owui_vault.capture.marks import Mark, Walk, mark_of
+from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type, overlay_layers, reflink
 
 LIVE_FILESYSTEMS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})  # tests/capture/test_fence.py proves each
@@ -37,19 +38,26 @@ class Surroundings:
     look_seconds: float  # what one look at everything takes, where there is very much of it
 
 
-def prepare(bench: Bench, raw: RawCopies, progress: Callable[[int, int], None]) -> Surroundings:
-    """Look around, then link and copy ahead what is at rest. Raises NoRoomError."""
+def prepare(
+    bench: Bench, raw: RawCopies, pinned: PinnedCopies, until: float | None, progress: Callable[[int, int], None]
+) -> Surroundings:
+    """Look around, then link and copy ahead what is at rest, and, `until` then, what can be pinned; None: nothing is.
+
+    Raises AttemptFailedError, NoRoomError.
+    """
     job = bench.job
     overlay = _overlay_layer(job.data_dir)
-    databases = classify(job)
+    databases = pinned.classify()
     tree = _first_look(bench)
     shared = can_reflink(job.desk)
-    bench.require_room(_bytes_needed(bench, tree, databases, shared))
+    missing = tuple(each for each in databases if each.name not in pinned.ahead)
+    bench.require_room(_bytes_needed(bench, tree, missing, shared))
     _ahead(bench, tree, progress)
     for database in databases:
         if not database.pinnable:
             _database_ahead(bench, raw, database)
-    obstacles = _obstacles(bench, tree, databases)  # last: the copies may have taken minutes
+    held_up = _pin_and_copy(raw, pinned, databases, until, progress) if until is not None else []
+    obstacles = (*_obstacles(bench, tree, databases), *held_up)  # last: the copies may have taken minutes
     return Surroundings(
         filesystem=filesystem_type(job.data_dir),
         databases=databases,
@@ -184,6 +192,25 @@ def _ahead(bench: Bench, tree: dict[str, Mark], progress: Callable[[int, int], N
         if mark.is_file and not bench.job.is_write_once(name):
             done += mark.size
             progress(done, total)
+
+
+def _pin_and_copy(
+    raw: RawCopies,
+    pinned: PinnedCopies,
+    databases: tuple[Database, ...],
+    until: float,
+    progress: Callable[[int, int], None],
+) -> list[str]:
+    """Last of the copies, since the log grows from here on. Answers why what could not be had."""
+    held_up = []
+    for database in databases:
+        if database.pinnable:
+            raw.taken.pop(database.name, None)
+            try:
+                pinned.begin(database, until, progress)
+            except AttemptFailedError as failed:
+                held_up.append(str(failed))
+    return held_up
 
 
 def _database_ahead(bench: Bench, raw: RawCopies, database: Database) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from owui_vault.capture.errors import SourceChangedError, UnreadableError, cannot_be_read
 from owui_vault.capture.marks import Mark, mark_from, mark_of
@@ -64,18 +64,12 @@ def clock_offset() -> float:
 
 @dataclass(slots=True)
 class Fences:
-    """Waits for writes on their way, and knows which inodes must never be opened here.
+    """Opens what was marked, and waits for writes on their way."""
 
-    Opening and closing a database that this process has pinned would drop the pin: POSIX locks belong to the process.
-    """
-
-    forbidden: set[tuple[int, int]] = field(default_factory=set)
     seconds: float = 0.0
 
     def open(self, path: str, mark: Mark, name: str) -> int:
         """A descriptor of exactly the file that was marked. Raises SourceChangedError, UnreadableError."""
-        if (mark.device, mark.inode) in self.forbidden:
-            raise SourceChangedError(name, "is another name of a pinned database")
         try:
             descriptor = open_to_read(path)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -86,8 +80,7 @@ class Fences:
             raise SourceChangedError(name, f"cannot be opened ({error.strerror})") from error
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != (mark.device, mark.inode):
-            if (status.st_dev, status.st_ino) not in self.forbidden:
-                os.close(descriptor)  # a forbidden one stays open until this process ends
+            os.close(descriptor)
             raise SourceChangedError(name, "was replaced")
         return descriptor
 

@@ -26,7 +26,7 @@ def judged(holder: int | None, inode: int, byte: int, processes: Collection[int]
         return {"obstacle": "nobody is seen to share its locks"}
     if not processes or holder in processes:
         return {"holder": describe(holder)}
-    own = next((each for each in holders_in(_locks(), inode, byte) if each in processes), None)
+    own = next((each for each in other_holders(inode, byte) if each in processes), None)
     if own is None:
         return {"obstacle": f"its locks are shared by {describe(holder)}, but not by Open WebUI"}
     return {"holder": describe(own)}
@@ -39,6 +39,11 @@ def holders_in(locks: str, inode: int, byte: int) -> list[int]:
         for match in _LOCK.finditer(locks)
         if int(match["inode"]) == inode and _covers(match["first"], match["last"], byte)
     ]
+
+
+def other_holders(inode: int, byte: int) -> list[int]:
+    """All processes that hold a lock on this byte of a file, as far as the kernel lists them."""
+    return holders_in(_locks(), inode, byte)
 
 
 def describe(process: int) -> str:

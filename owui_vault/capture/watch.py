@@ -28,10 +28,18 @@ class Watched:
 
 
 def watch(
-    job: Job, files: Mapping[tuple[int, int], str], databases: Sequence[Database], mappers: Mapping[int, str]
+    job: Job,
+    files: Mapping[tuple[int, int], str],
+    databases: Sequence[Database],
+    mappers: Mapping[int, str],
+    *,
+    pinner: int | None = None,
 ) -> Watched:
-    """Look at every process. `files` are those of the instance, `mappers` were seen with one of them mapped."""
-    us = frozenset({os.getpid()})
+    """Look at every process. `files` are those of the instance, `mappers` were seen with one of them mapped.
+
+    `pinner` is ours as well, and holds locks.
+    """
+    us = frozenset({os.getpid()} if pinner is None else {os.getpid(), pinner})
     try:
         found = in_short_process(lambda: list(_look(job=job, files=files, databases=databases, mappers=mappers, us=us)))
     except RuntimeError:
@@ -52,7 +60,7 @@ def _look(
         yield ""
     suspects = {pid: f"has {name} mapped" for pid, name in mappers.items()}
     for database in databases:
-        for pid in lock_holders(database.real):
+        for pid in lock_holders(database.real, us):
             suspects[pid] = f"holds a lock on {database.name}"
     names = frozenset(os.path.basename(name) for name in files.values())
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):

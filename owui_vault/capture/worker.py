@@ -15,6 +15,7 @@ from owui_vault.model import CaptureLimits, CapturePlan, ProgressSink
 
 _PREPARE_SECONDS = 24 * 3600.0  # copying ahead keeps nobody waiting and is bounded by the caller's `cancel`
 _GATHER_SECONDS = 8.0
+_FINISH_SECONDS = 3600.0
 _SEAL_SECONDS = 3600.0
 LOOKS_PER_ATTEMPT = 4  # before, after, and twice as much for comparing them with the stage
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,10 +67,15 @@ class Worker:
         self._progress = progress
         self._cancel = cancel
         self._session: Session | None = None
+        self._pin = True
 
-    def prepare(self) -> Outlook:
-        """Look around and copy ahead. Raises UnsupportedInstanceError, NoSpaceError, CancelledError."""
-        answer = self._demand("prepare", seconds=_PREPARE_SECONDS)
+    def prepare(self, *, pin: bool = True) -> Outlook:
+        """Look around and copy ahead; with `pin` what can be pinned is held from here on, for all attempts to come.
+
+        Raises UnsupportedInstanceError, NoSpaceError, CancelledError.
+        """
+        self._pin = pin
+        answer = self._demand("prepare", seconds=_PREPARE_SECONDS, pin=pin, copy_seconds=self._limits.copy_seconds)
         if answer["overlay"]:
             raise UnsupportedInstanceError(
                 f"{self._plan.data_dir} is a layer of a container's file system:"
@@ -93,7 +99,7 @@ class Worker:
         self.tally.attempts += 1
         try:
             self._require_prepared()
-            details = {"frozen": frozen, "held": held, "patience_seconds": patience_seconds}
+            details = {"frozen": frozen, "held": held, "patience_seconds": patience_seconds, "pin": self._pin}
             answer = self._ask("attempt", seconds=seconds, **details)
         except AttemptFailedError as failed:
             self.tally.note(str(failed))
@@ -111,9 +117,9 @@ class Worker:
         return _moment(answer), texts(answer, "torn")
 
     def finish(self) -> Answer | None:
-        """Copy what is pinned. None: that failed, and the reason is noted."""
+        """Bring what is pinned to the instant. None: that failed, and the reason is noted."""
         try:
-            return self._ask("finish", seconds=self._limits.copy_seconds)
+            return self._ask("finish", seconds=_FINISH_SECONDS)
         except AttemptFailedError as failed:
             self.tally.note(str(failed))
             return None
@@ -130,11 +136,11 @@ class Worker:
 
     def _require_prepared(self) -> None:
         if self._session is None:
-            self.prepare()
+            self.prepare(pin=self._pin)
 
-    def _demand(self, deed: str, *, seconds: float) -> Answer:
+    def _demand(self, deed: str, *, seconds: float, **details: object) -> Answer:
         try:
-            return self._ask(deed, seconds=seconds)
+            return self._ask(deed, seconds=seconds, **details)
         except AttemptFailedError as failed:
             raise CaptureError(
                 f"{self._plan.data_dir} could not be captured: {failed}",

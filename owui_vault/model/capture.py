@@ -40,7 +40,7 @@ class CaptureLimits:
     freezes: int = 3
     freeze_seconds: float = 10.0
     stop_seconds: float = 60.0
-    copy_seconds: float = 3600.0  # copying a pinned database out of its transaction
+    copy_seconds: float = 3600.0  # copying a database ahead while it is pinned
     wal_growth_bytes: int = 4 << 30
     reserve_bytes: int = 1 << 30
 

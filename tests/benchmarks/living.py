@@ -131,9 +131,7 @@ def effect(place: Place, times: int) -> Table:
     table = begin(
         "What a live capture costs the application",
         "Commits per second and the slowest commit while a capture runs, beside equally long spans without one, "
-        "taking turns in one run of the same writer. While a database is copied out of a read transaction its log only "
-        "grows; the first commit afterwards brings all of that into the database. So the slowest one grows with what "
-        "is written meanwhile: with the rate, and with how long the copy takes.",
+        "taking turns in one run of the same writer.",
         *("writer", "without us", "during live", "ratio", "slowest without", "slowest during live", "target"),
     )
     for rate in (200.0, 0.0):

@@ -9,37 +9,38 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from owui_vault.capture import attempt as attempts
-from owui_vault.capture import sqlite as copies
+from owui_vault.capture import pinned as pinning
 from owui_vault.capture.attempt import Attempt
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError, SourceChangedError
 from owui_vault.capture.files import link_file
 from owui_vault.capture.helper import Helper, job_from
-from owui_vault.capture.job import Job
 from owui_vault.capture.marks import Mark
-from owui_vault.capture.pin import Pin, hold_all
+from owui_vault.capture.pinned import PinnedCopies
+from owui_vault.capture.pinner import Pinner
 from owui_vault.capture.prepare import _bytes_needed
 from owui_vault.capture.settle import Fences
 from owui_vault.capture.watch import Watched
 from owui_vault.model import Proof
 
-ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
+PREPARE = {"do": "prepare", "seconds": 10, "pin": True, "copy_seconds": 10}
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
 FROZEN = {**ATTEMPT, "frozen": True}
 FINISH = {"do": "finish", "seconds": 10}
 INDEX = "vector_db/segment/level0.bin"
 
 
 @pytest.fixture
-def make_helper(site: Any) -> Callable[..., Helper]:
+def make_helper(site: Any) -> Iterator[Callable[..., Helper]]:
     def make(**changes: object) -> Helper:
         job: dict[str, object] = {
             "data_dir": str(site.data),
@@ -51,10 +52,12 @@ def make_helper(site: Any) -> Callable[..., Helper]:
         }
         empty: dict[str, object] = {key: [] for key in ("links", "mounted", "exclude", "include", "processes")}
         helper = Helper(job_from({"job": {**empty, **job, **changes}}))
-        helper.obey({"do": "prepare", "seconds": 10})
+        made.callback(helper.pinned.end)
+        helper.obey(PREPARE)
         return helper
 
-    return make
+    with ExitStack() as made:
+        yield make
 
 
 def after(monkeypatch: pytest.MonkeyPatch, step: str, deed: Callable[[], object]) -> None:
@@ -153,7 +156,7 @@ def test_what_moves_between_the_marks_fails_the_attempt(
     """In a freeze as well, and also when everybody was seen to be frozen."""
     site.build("delete")
     helper = make_helper()
-    monkeypatch.setattr(attempts, "watch", lambda *_: Watched(writers=(), complete=True))
+    monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=True))
     for name in (INDEX, "vector_db/chroma.sqlite3", "uploads/0.txt"):
         with monkeypatch.context() as patch:
             after(patch, "_take", lambda name=name: append_to(site.data / name))
@@ -203,23 +206,18 @@ def test_a_component_that_is_led_elsewhere_meanwhile_fails_the_attempt(
             helper.obey(ATTEMPT)
 
 
-def test_a_second_name_that_a_database_gets_before_its_pin_is_never_opened(
-    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+def test_a_second_name_that_a_database_gets_before_its_pin_costs_no_lock(
+    site: Any, make_helper: Callable[..., Helper]
 ) -> None:
-    """It would be closed again, and with any descriptor of a database all locks of the process on it go."""
+    """With any descriptor of a database that is closed all locks of the process on it go: another process holds them."""
     site.build()
     site.run(rest_seconds=-1)
     helper = make_helper()
-
-    def then_link(job: Job) -> tuple[Database, ...]:
-        found = classify(job)
-        (site.data / "uploads" / "second").unlink(missing_ok=True)
-        (site.data / "uploads" / "second").hardlink_to(site.data / "webui.db")
-        return found
-
-    monkeypatch.setattr(attempts, "classify", then_link)
-    with pytest.raises(AttemptFailedError, match="second is another name of a pinned database"):
-        helper.obey({**ATTEMPT, "seconds": 10.0})
+    (site.data / "uploads" / "second").hardlink_to(site.data / "webui.db")
+    helper.obey({**ATTEMPT, "seconds": 10.0})
+    with closing(sqlite3.connect(site.data / "webui.db", timeout=0, isolation_level=None)) as application:
+        application.execute("UPDATE counter SET n = 77")
+        assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 1  # somebody reads
 
 
 def test_a_store_into_a_mapped_database_is_told_by_its_header(
@@ -290,31 +288,43 @@ def test_another_journal_mode_than_was_classified_fails_the_attempt(
     site.build("delete")
     helper = make_helper()
 
-    def otherwise(job: Any) -> tuple[Database, ...]:
-        webui, chroma = classify(job)
+    def otherwise(job: Any, *, but: frozenset[str]) -> tuple[Database, ...]:
+        webui, chroma = classify(job, but=but)
         return replace(webui, mode="wal", obstacle="for this test"), chroma
 
     with monkeypatch.context() as patch:
-        patch.setattr(attempts, "classify", otherwise)
+        patch.setattr(pinning, "classify", otherwise)
         with pytest.raises(AttemptFailedError, match=r"webui\.db changed its journal mode"):
             helper.obey(ATTEMPT)
     helper.obey(ATTEMPT)
 
 
-def test_a_pinned_database_that_was_replaced_by_another_file_is_noticed(site: Any) -> None:
+def test_a_pinned_database_that_was_replaced_by_another_file_is_noticed(
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The transaction would go on with the old one, or be of the new one beside marks of the old."""
     site.build("wal")
     site.run(rest_seconds=-1)
-    database = Database(name="webui.db", real=str(site.data / "webui.db"), mode="wal")
-    pin = Pin(database)
-    assert hold_all([pin]) > 0
-    pin.release()
-    pin = Pin(database)
-    shutil.copy(site.data / "webui.db", site.data / "new")
-    (site.data / "new").rename(site.data / "webui.db")
-    with pytest.raises(SourceChangedError, match="was replaced"):
-        hold_all([pin])
-    pin.release()
+    helper = make_helper()
+
+    def replace() -> None:
+        shutil.copy(site.data / "webui.db", site.data.parent / "new")
+        (site.data.parent / "new").rename(site.data / "webui.db")
+
+    moment = Pinner.at_one_moment
+
+    def then_replace(self: Pinner, names: list[str]) -> Any:
+        found = moment(self, names)
+        replace()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pinner, "at_one_moment", then_replace)
+        with pytest.raises(SourceChangedError, match="webui.db was replaced"):
+            helper.obey(ATTEMPT)
+    with pytest.raises(AttemptFailedError, match="was written to|is not what was copied ahead"):
+        helper.obey({**ATTEMPT, "seconds": 0.2})
+    assert helper.pinned.ahead == {}
 
 
 @pytest.mark.parametrize("place", ["stage", "data"])
@@ -325,40 +335,40 @@ def test_room_is_looked_after_while_a_pinned_database_is_copied(
     site.build("wal")
     site.run(rest_seconds=-1)
     helper = make_helper()
-    helper.obey(ATTEMPT)
+    helper.pinned.forget("webui.db")
     require = Bench.require_room
 
     def full(self: Bench, size_bytes: int, where: str = "") -> None:
-        if (where == "") == (place == "stage"):
+        if size_bytes == 0 and (where == "") == (place == "stage"):
             raise NoRoomError("full")
         require(self, size_bytes, where)
 
     monkeypatch.setattr(Bench, "require_room", full)
     with pytest.raises(NoRoomError):
-        helper.obey(FINISH)
+        helper.obey(PREPARE)
     assert not Path(helper.job.tree, "webui.db").exists()
+    assert helper.pinned.ahead == {}
 
 
-@pytest.mark.parametrize("counted_bytes", [1 << 40, 0], ids=["small", "large"])
 def test_a_copy_with_other_rows_than_the_pin_is_refused(
-    site: Any, monkeypatch: pytest.MonkeyPatch, counted_bytes: int
+    site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whatever went wrong: what SQLite itself said at the moment decides."""
     site.build("wal")
     site.run(rest_seconds=-1)
-    monkeypatch.setattr(copies, "_COUNT_IN_PIN_BYTES", counted_bytes)
-    pin = Pin(Database(name="webui.db", real=str(site.data / "webui.db"), mode="wal"))
-    pin.hold()
-    copy = str(site.data.parent / "copy.db")
-    with closing(sqlite3.connect(copy)) as target:
-        pin.connection().backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")
-    copies._compare_counts(pin, copy)
-    with closing(sqlite3.connect(copy)) as target:
-        target.execute("INSERT INTO chat VALUES (7)")
-        target.commit()
-    with pytest.raises(AttemptFailedError, match="differs from what was pinned"):
-        copies._compare_counts(pin, copy)
-    pin.release()
+    helper = make_helper()
+    helper.obey(ATTEMPT)
+
+    def lose_a_row(*_: object) -> None:
+        with closing(sqlite3.connect(helper.bench.place("webui.db"))) as copy:
+            copy.execute("PRAGMA journal_mode=DELETE")
+            copy.execute("DELETE FROM filling WHERE rowid = (SELECT max(rowid) FROM filling)")
+            copy.commit()
+
+    monkeypatch.setattr(PinnedCopies, "_bring_in", lose_a_row)
+    with pytest.raises(AttemptFailedError, match=r"webui\.db could not be copied: .* differs from what was pinned"):
+        helper.obey(FINISH)
+    assert not Path(helper.job.tree, "webui.db").exists()
 
 
 def test_uploads_that_cannot_be_linked_need_room(
@@ -401,9 +411,11 @@ def test_a_raw_copy_goes_when_its_database_can_be_pinned_after_all(
     helper = make_helper()
     assert "webui.db" in helper.raw.taken
     site.run(rest_seconds=-1)
-    helper.obey(ATTEMPT)
+    with pytest.raises(AttemptFailedError, match=r"webui\.db is not what was copied ahead any more"):
+        helper.obey(ATTEMPT)
+    helper.obey(PREPARE)
     assert "webui.db" not in helper.raw.taken
-    assert not Path(helper.job.tree, "webui.db").exists()
+    helper.obey(ATTEMPT)
     found = helper.obey(FINISH)["databases"]
     assert isinstance(found, list)
     assert found[0]["pinned"]

@@ -30,33 +30,49 @@ def open_files(process: int) -> list[str]:
     return [str(each.readlink()) for each in Path(f"/proc/{process}/fd").iterdir()]
 
 
-def test_the_child_with_the_pin_has_no_descriptor_but_those_of_sqlite(site: Any) -> None:
+def children(process: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def test_the_process_with_the_pin_has_no_descriptor_but_those_of_sqlite(site: Any) -> None:
     """A raw descriptor of a pinned database, opened and closed, would drop the pin without a word."""
     site.build()
     application = site.run(rest_seconds=-1)
     session = Session(site.plan(), CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
     try:
-        session.ask("prepare", seconds=10)
+        session.ask("prepare", seconds=10, pin=True, copy_seconds=10)
+        (pinner,) = children(session.pid)
+        held = open_files(pinner)
+        # Three connections: one that holds, one to follow it, and a witness; and the index once more.
+        database, index, log = (str(site.data / f"webui.db{suffix}") for suffix in ("", "-shm", "-wal"))
+        ours = sorted(name for name in held if name.startswith(str(site.data)))
+        assert ours == sorted([*3 * [database], *2 * [index], log])
+        strangers = [each for each in held if not each.startswith((str(site.data), "/dev/null", "socket:"))]
+        assert [each for each in strangers if not each.startswith("/memfd:complaints")] == []
+        assert len(strangers) <= 1
+        session.ask("attempt", seconds=5, frozen=False, held=False, patience_seconds=0.0, pin=True)
+        assert sorted(open_files(pinner)) == sorted([*held, log])  # the witness opened it when it was asked
         assert not [name for name in open_files(session.pid) if name.startswith(str(site.data))]
-        session.ask("attempt", seconds=5, frozen=False, held=False, patience_seconds=0.0)
-        held = sorted(name for name in open_files(session.pid) if name.startswith(str(site.data)))
-        # One connection holds, and there is no watcher: with one database in WAL mode none is needed.
-        assert held == [str(site.data / f"webui.db{suffix}") for suffix in ("", "-shm", "-wal")]
-        others = [name for name in open_files(session.pid) if not name.startswith(str(site.data))]
-        tree = f"{site.work}/stage/data"  # itself, and the folder in it that was written to last
-        assert {f"{site.work}/capture/probe", tree} <= set(others)
-        strangers = [
-            each
-            for each in others
-            if not each.startswith(("pipe:", "/memfd:complaints", f"{tree}/", f"{site.work}/capture/probe"))
-        ]
-        assert strangers == [tree]
-        assert len(others) <= 6
         session.ask("finish", seconds=60)
-        assert not [name for name in open_files(session.pid) if name.startswith(str(site.data))]
+        assert children(session.pid) == []
     finally:
         session.end()
     assert application.child.poll() is None
+
+
+def test_the_child_has_no_descriptor_but_its_own(site: Any) -> None:
+    site.build()
+    site.run(rest_seconds=-1)
+    session = Session(site.plan(), CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
+    try:
+        session.ask("prepare", seconds=10, pin=True, copy_seconds=10)
+        session.ask("attempt", seconds=5, frozen=False, held=False, patience_seconds=0.0, pin=True)
+        tree = f"{site.work}/stage/data"  # itself, and the folder in it that was written to last
+        expected = ("pipe:", "socket:", "/memfd:complaints", tree, f"{site.work}/capture/probe")
+        assert [each for each in open_files(session.pid) if not each.startswith(expected)] == []
+        assert len(open_files(session.pid)) <= 7
+    finally:
+        session.end()
 
 
 def test_the_pin_is_seen_by_a_checkpoint_of_the_application(site: Any) -> None:
@@ -70,8 +86,8 @@ def test_the_pin_is_seen_by_a_checkpoint_of_the_application(site: Any) -> None:
     )
     command = [sys.executable, "-c", checkpoint, str(site.data / "webui.db")]
     try:
-        session.ask("prepare", seconds=10)
-        session.ask("attempt", seconds=5, frozen=False, held=False, patience_seconds=0.0)
+        session.ask("prepare", seconds=10, pin=True, copy_seconds=10)
+        session.ask("attempt", seconds=5, frozen=False, held=False, patience_seconds=0.0, pin=True)
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
         session.ask("finish", seconds=60)
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
@@ -199,7 +215,7 @@ def test_a_child_that_does_not_answer_in_time_fails_the_attempt(site: Any) -> No
     try:
         os.kill(session.pid, signal.SIGSTOP)
         with pytest.raises(AttemptFailedError, match="did not get through prepare in time"):
-            session.ask("prepare", seconds=-1.4)
+            session.ask("prepare", seconds=-1.4, pin=True, copy_seconds=10)
         assert not session.obeys
     finally:
         session.end()

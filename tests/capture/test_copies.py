@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from owui_vault.capture import pinned as pinning
 from owui_vault.capture import result
 from owui_vault.capture import sqlite as copies
 from owui_vault.capture.classify import Database
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError
 from owui_vault.capture.helper import Helper, job_from
-from owui_vault.capture.pin import Pin
 from owui_vault.capture.result import read_contents
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import NEVER
 
-ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
+PREPARE = {"do": "prepare", "seconds": 10, "pin": True, "copy_seconds": 10}
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
 Copy = Callable[[str, str, float], str]
 
 
@@ -34,55 +38,82 @@ def pinned(site: Any) -> Iterator[Helper]:
     nothing: dict[str, object] = {key: [] for key in ("write_once", "links", "exclude", "include")}
     places = {"data_dir": str(site.data), "work_dir": str(site.work), "databases": ["webui.db"]}
     helper = Helper(job_from({"job": {**nothing, **places, "reserve_bytes": 0, "wal_growth_bytes": 1 << 30}}))
-    helper.obey({"do": "prepare", "seconds": 10})
-    helper.obey(ATTEMPT)
     yield helper
-    if helper.instant:
-        helper.instant.release()
+    helper.pinned.end()
 
 
 def test_a_pinned_database_is_not_copied_beyond_the_time_given(pinned: Helper) -> None:
     """The pin makes the application's log grow, so it goes too."""
-    with pytest.raises(AttemptFailedError, match=r"webui\.db could not be copied: copying webui\.db took too long"):
+    assert pinned.obey({**PREPARE, "copy_seconds": -1.0})["obstacles"] == (
+        "webui.db could not be copied: it took too long",
+    )
+    assert not Path(pinned.bench.place("webui.db")).exists()
+    assert pinned.pinned.ahead == {}
+    with pytest.raises(AttemptFailedError, match=r"webui\.db is not what was copied ahead any more"):
+        pinned.obey(ATTEMPT)
+
+
+def test_a_log_is_not_brought_in_beyond_the_time_given(pinned: Helper) -> None:
+    pinned.obey(PREPARE)
+    pinned.obey(ATTEMPT)
+    with pytest.raises(AttemptFailedError, match=r"webui\.db could not be copied: it took too long"):
         pinned.obey({"do": "finish", "seconds": -1.0})
     assert not Path(pinned.bench.place("webui.db")).exists()
-    assert pinned.instant is not None
-    assert pinned.instant.pins == []
+    assert pinned.pinned.process() is None
 
 
-def test_a_disk_that_is_full_before_its_numbers_say_so_is_no_room(
-    pinned: Helper, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "error"), [(errno.EDQUOT, NoRoomError), (errno.EIO, AttemptFailedError)])
+def test_what_the_disk_says_while_a_database_is_copied_ahead(
+    pinned: Helper, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
-    """As with a quota; SQLite itself is the one who finds out."""
-    opened = copies._open
+    """A quota may be used up before the file system's numbers say so."""
+    with monkeypatch.context() as patched:
+        patched.setattr(pinning, "copy_beside_others", failing(number))
+        if error is NoRoomError:
+            with pytest.raises(NoRoomError, match=r"no room for a copy of webui\.db"):
+                pinned.obey(PREPARE)
+        else:
+            obstacles = pinned.obey(PREPARE)["obstacles"]
+            assert obstacles == ("webui.db could not be copied: Input/output error",)
+    assert not Path(pinned.bench.place("webui.db")).exists()
+    assert pinned.pinned.ahead == {}
 
-    def small(place: str, *, immutable: bool = False) -> sqlite3.Connection:
-        connection = opened(place, immutable=immutable)
-        connection.execute("PRAGMA max_page_count=5").fetchall()
-        return connection
 
-    monkeypatch.setattr(copies, "_open", small)
-    with pytest.raises(NoRoomError, match=r"no room for a copy of webui\.db"):
+@pytest.mark.parametrize(("number", "error"), [(errno.EDQUOT, NoRoomError), (errno.EIO, OSError)])
+def test_what_the_disk_says_while_a_log_is_brought_in(
+    pinned: Helper, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    pinned.obey(PREPARE)
+    pinned.obey(ATTEMPT)
+    monkeypatch.setattr(pinning, "bring_in", failing(number))
+    with pytest.raises(error):
         pinned.obey({"do": "finish", "seconds": 10})
     assert not Path(pinned.bench.place("webui.db")).exists()
 
 
-def test_a_name_that_speaks_of_being_full_is_no_lack_of_room(pinned: Helper, site: Any) -> None:
-    pin = Pin(Database(name="full.db", real=str(site.data / "webui.db"), mode="wal"))
-    pin.hold()
-    with pytest.raises(AttemptFailedError, match=r"copying full\.db took too long"):
-        copies.copy_pinned(pinned.bench, pin, 0.0, lambda *_: None)
-    pin.release()
+def failing(number: int) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
-def test_a_second_attempt_lets_the_first_pin_go(pinned: Helper, site: Any) -> None:
-    """One connection has three files open; two pins would hold the log at the older one."""
-    pinned.obey(ATTEMPT)
-    folder = Path("/proc/self/fd")
-    held = [str(each.readlink()) for each in folder.iterdir() if each.is_symlink()]
-    assert sorted(each for each in held if each.startswith(f"{site.data}/")) == [
-        str(site.data / f"webui.db{suffix}") for suffix in ("", "-shm", "-wal")
-    ]
+def test_a_pinned_database_that_vanished_is_not_copied(pinned: Helper, site: Any) -> None:
+    database = Database(name="gone.db", real=str(site.data / "gone.db"), mode="wal")
+    with pytest.raises(AttemptFailedError):
+        pinned.pinned.begin(database, time.monotonic() + 10, lambda *_: None)
+    assert pinned.pinned.ahead == {}
+
+
+def test_a_process_with_the_pins_that_is_gone_ends_the_capture(pinned: Helper) -> None:
+    """Nothing is known of the log any more."""
+    pinned.obey(PREPARE)
+    pinner = pinned.pinned.process()
+    assert pinner is not None
+    os.kill(pinner, signal.SIGKILL)
+    with pytest.raises((RuntimeError, OSError)):
+        pinned.obey(ATTEMPT)
+    pinned.pinned.ahead.clear()
 
 
 @pytest.fixture

@@ -225,9 +225,9 @@ def test_only_a_stop_is_believed_where_another_machine_may_write(
     site.build("delete")
     look = Worker.prepare
 
-    def prepare(worker: Worker) -> Outlook:
+    def prepare(worker: Worker, *, pin: bool = True) -> Outlook:
         where = ("vector_db lies on nfs",)
-        return replace(look(worker), obstacles=("writes on their way cannot be waited for on nfs",), shared=where)
+        return replace(look(worker, pin=pin), obstacles=("writes on their way cannot be waited for on nfs",), shared=where)
 
     monkeypatch.setattr(Worker, "prepare", prepare)
     quiet = site.quiet()
@@ -291,9 +291,13 @@ def test_a_log_that_grows_beyond_the_limit_ends_the_pin(site: Any) -> None:
     """The application must not pay for our copy with its disk."""
     site.build(filling=20_000)
     site.run(rest_seconds=0.2, chats=40)
+    limits = CaptureLimits(reserve_bytes=0, wal_growth_bytes=-1)
     with pytest.raises(NotProvenError, match="grew beyond the limit"):
-        site.take(limits=CaptureLimits(reserve_bytes=0, wal_growth_bytes=-1))
+        site.take(limits=limits, unproven=False)
     assert list(site.work.iterdir()) == []
+    captured = site.take(limits=limits)
+    assert captured.proof.mode is Proof.UNPROVEN
+    assert any("the log of webui.db grew beyond the limit" in reason for reason in captured.proof.weaker)
 
 
 def test_a_stage_on_another_file_system_allows_no_live_proof(site: Any, make_site: Callable[[Path], Any]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ from owui_vault.capture import gather as gathering
 from owui_vault.capture.databases import RawCopies
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.helper import Helper, job_from
-from owui_vault.capture.pin import Pin
+from owui_vault.capture.pinner import Pinner
 from owui_vault.capture.settle import Fences
 
 AtEachLook = Callable[[Callable[[int], object]], list[int]]
 
 WEBUI, CHROMA = "webui.db", "vector_db/chroma.sqlite3"
 INDEX = "vector_db/segment/header.bin"
-ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
 GATHER = {"do": "gather", "seconds": 0.0}
 FINISH = {"do": "finish", "seconds": 10}
 HOLDS = """
@@ -39,7 +38,7 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def make_helper(site: Any) -> Callable[[], Helper]:
+def make_helper(site: Any) -> Iterator[Callable[[], Helper]]:
     """`make_helper()`: the child's deeds on this site, prepared, in this process."""
 
     def make() -> Helper:
@@ -47,10 +46,12 @@ def make_helper(site: Any) -> Callable[[], Helper]:
         places = {"data_dir": str(site.data), "work_dir": str(site.work), "databases": [WEBUI, CHROMA]}
         limits = {"write_once": ["uploads"], "reserve_bytes": 0, "wal_growth_bytes": 1 << 30}
         helper = Helper(job_from({"job": {**nothing, **places, **limits}}))
-        helper.obey({"do": "prepare", "seconds": 10})
+        made.callback(helper.pinned.end)
+        helper.obey({"do": "prepare", "seconds": 10, "pin": True, "copy_seconds": 10})
         return helper
 
-    return make
+    with ExitStack() as made:
+        yield make
 
 
 @contextmanager
@@ -71,11 +72,11 @@ def rows(helper: Helper, statement: str) -> list[Any]:
         return connection.execute(statement).fetchall()
 
 
-def held_here(path: Path) -> list[str]:
-    """Which descriptors of a database and its companions this process has."""
-    folder = Path("/proc/self/fd")
-    links = [str(each.readlink()) for each in folder.iterdir() if each.is_symlink()]
-    return sorted(link for link in links if link.startswith(str(path)))
+def held(helper: Helper) -> list[str]:
+    """Which files of the live data the process with the pins has open."""
+    pinner = helper.pinned.process()
+    links = [str(each.readlink()) for each in Path(f"/proc/{pinner}/fd").iterdir()] if pinner else []
+    return sorted({link for link in links if link.startswith(f"{helper.job.data_dir}/")})
 
 
 def never_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,38 +91,27 @@ def never_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RawCopies, "take", refuse)
 
 
-def test_a_pin_does_not_outlive_a_gathering_that_failed(site: Any, make_helper: Callable[[], Helper]) -> None:
-    """The log of the application would grow for as long as it is held."""
+def test_what_is_pinned_is_held_until_it_is_copied(site: Any, make_helper: Callable[[], Helper]) -> None:
     site.build("wal")
     site.run(rest_seconds=-1)
     helper = make_helper()
     helper.obey(GATHER)
-    assert held_here(site.data / WEBUI) != []
-    shutil.rmtree(site.data / "vector_db")
-    (site.data / "vector_db").write_text("no directory any more")
-    with pytest.raises(AttemptFailedError, match="vector_db is not a directory any more"):
-        helper.obey(GATHER)
-    assert held_here(site.data / WEBUI) == []
+    assert held(helper) == [str(site.data / f"{WEBUI}{suffix}") for suffix in ("", "-shm", "-wal")]
+    assert helper.obey(FINISH)["databases"][0]["pinned"]
+    assert held(helper) == []
 
 
-def test_what_is_pinned_is_never_opened_while_the_rest_is_gathered(
+def test_a_second_name_of_a_pinned_database_is_a_file_like_any_other(
     site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second name that it got after it was classified is left alone, and named."""
+    """Whoever reads it has no locks to lose."""
     site.build("wal")
     site.run(rest_seconds=-1)
     helper = make_helper()
-    second = site.data / "uploads" / "second"
-    hold = Pin.hold
-
-    def then_link(pin: Pin) -> None:
-        hold(pin)
-        second.hardlink_to(pin.database.real)
-
-    monkeypatch.setattr(Pin, "hold", then_link)
-    assert helper.obey(GATHER)["torn"] == ["uploads/second"]
-    assert not Path(helper.bench.place("uploads/second")).exists()
+    (site.data / "uploads" / "second").hardlink_to(site.data / WEBUI)
+    assert helper.obey(GATHER)["torn"] == []
     assert helper.obey(FINISH)["databases"][0]["pinned"]
+    assert (Path(helper.bench.place("uploads/second"))).stat().st_size == (site.data / WEBUI).stat().st_size
 
 
 def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
@@ -129,23 +119,38 @@ def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
 ) -> None:
     site.build("wal")
     site.run(rest_seconds=-1)
-    helper = make_helper()
 
-    def fail(_: Pin) -> None:
+    def fail(*_: object) -> None:
         raise AttemptFailedError("webui.db cannot be pinned: database disk image is malformed")
 
-    monkeypatch.setattr(Pin, "hold", fail)
+    monkeypatch.setattr(Pinner, "pin", fail)
+    helper = make_helper()
     assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
-    assert held_here(site.data / WEBUI) == []
+    assert held(helper) == []
     assert not helper.obey(FINISH)["databases"][0]["pinned"]
     assert Path(helper.bench.place(f"{WEBUI}-wal")).stat().st_size > 0
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
 
 
-def test_a_database_that_was_pinned_before_is_copied_when_its_application_is_gone(
-    site: Any, make_helper: Callable[[], Helper]
+def test_a_database_of_no_known_moment_is_let_go_and_copied(
+    site: Any, make_helper: Callable[[], Helper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between an attempt and the gathering; nothing forbids to open it then."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+
+    def fail(*_: object) -> None:
+        raise AttemptFailedError("webui.db was written to between two pins")
+
+    monkeypatch.setattr(Pinner, "at_one_moment", fail)
+    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert held(helper) == []
+    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert rows(helper, "SELECT n FROM counter") == [(1,)]
+
+
+def test_a_database_stays_pinned_when_its_application_is_gone(site: Any, make_helper: Callable[[], Helper]) -> None:
+    """Between an attempt and the gathering: it is as exact as before."""
     site.build("wal")
     site.run(rest_seconds=-1)
     helper = make_helper()
@@ -153,8 +158,24 @@ def test_a_database_that_was_pinned_before_is_copied_when_its_application_is_gon
     for writer in site.writers:
         writer.end()
     assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
-    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert helper.obey(FINISH)["databases"][0]["pinned"]
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
+
+
+def test_a_database_that_was_replaced_is_copied_anew(site: Any, make_helper: Callable[[], Helper]) -> None:
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = make_helper()
+    for writer in site.writers:
+        writer.end()
+    with closing(sqlite3.connect(site.data.parent / "new")) as other:
+        other.executescript("CREATE TABLE counter(n); INSERT INTO counter VALUES (77)")
+    (site.data.parent / "new").rename(site.data / WEBUI)
+    for suffix in ("-wal", "-shm"):
+        (site.data / f"{WEBUI}{suffix}").unlink()
+    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert rows(helper, "SELECT n FROM counter") == [(77,)]
 
 
 def test_what_never_rests_is_copied_in_one_read_transaction(

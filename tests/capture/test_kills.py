@@ -20,8 +20,8 @@ from owui_vault.model import NEVER, CaptureLimits, ignore_progress
 PARENT = Path(__file__).parent / "programs" / "parent.py"
 STEPS = ("prepare", "attempt", "finish", "seal")
 INSIDE = (
-    *("classify", "look", "settle", "fence", "pin", "pinned", "take", "link", "copy", "compare", "examine"),
-    *("backup", "count", "vectors", "inventory", "gather"),
+    *("classify", "pin", "ahead", "look", "settle", "fence", "moment", "take", "link", "copy", "compare", "examine"),
+    *("log", "count", "vectors", "inventory", "gather"),
 )
 
 
@@ -100,7 +100,7 @@ def test_the_child_ends_with_its_input(site: Any) -> None:
     """Whoever drops the pipe without killing anybody has ended it too."""
     site.build()
     session = Session(site.plan(), CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
-    session.ask("prepare", seconds=10)
+    session.ask("prepare", seconds=10, pin=True, copy_seconds=10)
     stdin = session._child._child.stdin
     assert stdin is not None
     stdin.close()

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from owui_vault.capture import attempt as attempts
 from owui_vault.capture import files, settle
+from owui_vault.capture import pinned as pinning
 from owui_vault.capture import prepare as preparing
 from owui_vault.capture.classify import Database, journal_mode
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
@@ -31,13 +32,15 @@ from owui_vault.capture.settle import Fences, Probe, clock_offset, tick
 from owui_vault.capture.watch import Watched
 from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers, remove_tree
 
-ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0}
+ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
 
 
 @pytest.fixture
-def helper(site: Any) -> Helper:
+def helper(site: Any) -> Iterator[Helper]:
     site.build("delete")
-    return Helper(job_from({"job": description(site)}))
+    made = Helper(job_from({"job": description(site)}))
+    yield made
+    made.pinned.end()
 
 
 def description(site: Any, **changes: object) -> dict[str, object]:
@@ -67,7 +70,7 @@ sys.stdin.read()
 
 
 def prepare(helper: Helper) -> dict[str, object]:
-    return helper.obey({"do": "prepare", "seconds": 10})
+    return helper.obey({"do": "prepare", "seconds": 10, "pin": True, "copy_seconds": 10})
 
 
 def test_the_steps_follow_each_other(helper: Helper) -> None:
@@ -179,7 +182,7 @@ def test_what_came_and_went_since_the_preparation_is_followed(helper: Helper, si
 @pytest.fixture
 def all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel tells of every process, which it does not do everywhere that tests run."""
-    monkeypatch.setattr(attempts, "watch", lambda *_: Watched(writers=(), complete=True))
+    monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=True))
 
 
 @pytest.mark.parametrize("change", [{"held": False}, {"frozen": False}])
@@ -199,7 +202,7 @@ def test_marks_must_settle_where_somebody_may_be_unseen(
     helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(helper)
-    monkeypatch.setattr(attempts, "watch", lambda *_: Watched(writers=(), complete=False))
+    monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=False))
     path = site.data / "uploads" / "late.txt"
     path.write_text("late")
     soon = helper.bench.probe.now_ns() + 3_000_000_000
@@ -227,19 +230,19 @@ def test_a_transaction_that_begins_after_the_databases_were_classified_is_waited
 ) -> None:
     """Only a journal that was there then, with nobody at work, is one that a crash has left."""
     prepare(helper)
-    classify = attempts.classify
+    classify = pinning.classify
     command = [sys.executable, "-c", BEGINS, str(site.data / "webui.db")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         os.kill(child.pid, signal.SIGSTOP)
 
-        def then_begin(job: Job) -> tuple[Database, ...]:
-            found = classify(job)
+        def then_begin(job: Job, *, but: frozenset[str]) -> tuple[Database, ...]:
+            found = classify(job, but=but)
             os.kill(child.pid, signal.SIGCONT)
             assert child.stdout is not None
             child.stdout.readline()
             return found
 
-        monkeypatch.setattr(attempts, "classify", then_begin)
+        monkeypatch.setattr(pinning, "classify", then_begin)
         try:
             with pytest.raises(AttemptFailedError, match=r"webui\.db is in a transaction"):
                 helper.obey({**ATTEMPT, "seconds": 0.5})
@@ -377,14 +380,11 @@ def test_what_never_holds_still_is_taken_as_it_is_met(
     assert {each["name"]: each["size"] for each in vectors}["vector_db/segment/header.bin"] == 500
 
 
-def test_a_pinned_file_is_never_opened_under_any_name(helper: Helper, site: Any) -> None:
+def test_only_what_was_marked_is_opened(helper: Helper, site: Any) -> None:
     prepare(helper)
     path = site.data / "uploads" / "0.txt"
     mark = mark_of(str(path))
     assert mark is not None
-    fences = Fences(forbidden={(mark.device, mark.inode)})
-    with pytest.raises(SourceChangedError, match="another name"):
-        fences.open(str(path), mark, "uploads/0.txt")
     with pytest.raises(SourceChangedError, match="replaced"):
         Fences().open(str(path), mark._replace(inode=1), "uploads/0.txt")
     with pytest.raises(SourceChangedError, match="vanished"):

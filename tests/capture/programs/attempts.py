@@ -1,7 +1,8 @@
 """Attempts at an instant one after the other in one process, as the child makes them: many more than whole captures.
 
-For each claimed instant it prints what it holds; for each failed one, why. It may read live data no other way than the
-child does: the pinned database is asked through its pin, everything else is looked at in the stage. With `unseen` the
+For each claimed instant it prints what it holds; for each failed one, why. It reads live data no other way than the
+child does, and looks at what is in the stage. A database stays pinned for many instants, so that its copy, made once,
+is brought to later and later ones while the application goes on; then it is pinned and copied anew. With `unseen` the
 attempts are made as in a freeze that the writer is not in, by somebody who cannot see it.
 """
 
@@ -20,9 +21,11 @@ from owui_vault.capture.bench import Bench
 from owui_vault.capture.databases import RawCopies
 from owui_vault.capture.errors import AttemptFailedError
 from owui_vault.capture.job import Job
+from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.settle import Probe
 from owui_vault.capture.watch import Watched
 
+INSTANTS_PER_PIN = 20
 DATABASES = {
     "webui.db": "SELECT n FROM counter",
     "vector_db/chroma.sqlite3": "SELECT first.n, second.n FROM first, second",
@@ -43,13 +46,13 @@ def job(data: str, work: str) -> Job:
     )
 
 
-def contents(bench: Bench, instant: Instant) -> dict[str, object]:
-    pins = {pin.database.name: pin.connection() for pin in instant.pins}
+def contents(bench: Bench, pinned: PinnedCopies, instant: Instant) -> dict[str, object]:
+    for name, commit in instant.commits.items():
+        told = pinned._process().testimony(name)
+        pinned._bring_in(name, commit, time.monotonic() + 60)
+        pinned._compare(name, told)
     numbers = []
     for name, statement in DATABASES.items():
-        if name in pins:
-            numbers.append(pins[name].execute(statement).fetchone())
-            continue
         copy = sqlite3.connect(f"file:{bench.place(name)}?mode=ro&immutable=1", uri=True)
         numbers.append(copy.execute(statement).fetchone())
         copy.close()
@@ -67,20 +70,26 @@ def main(data: str, work: str, claims: int, seconds: float, unseen: bool) -> Non
     Path(plan.desk).mkdir()
     bench = Bench(plan, Probe(f"{plan.desk}/probe"))
     raw = RawCopies(bench)
+    pinned = PinnedCopies(bench)
     if unseen:
-        attempts.watch = lambda *_: Watched(writers=(), complete=False)
+        attempts.watch = lambda *_, **__: Watched(writers=(), complete=False)
     until = time.monotonic() + seconds
     while claims and time.monotonic() < until:
         deadline = time.monotonic() + 3
-        attempt = Attempt(bench, raw, frozen=unseen, held=unseen, patience_seconds=0, until=deadline)
+        attempt = Attempt(bench, raw, pinned, pin=True, frozen=unseen, held=unseen, patience_seconds=0, until=deadline)
         try:
+            for database in pinned.classify():
+                if database.pinnable:
+                    pinned.begin(database, deadline, lambda *_: None)
             instant = attempt.run()
         except AttemptFailedError as failed:
             print(json.dumps({"failed": str(failed)}))
             continue
-        print(json.dumps(contents(bench, instant)))
+        print(json.dumps(contents(bench, pinned, instant)))
         claims -= 1
-        instant.release()
+        if claims % INSTANTS_PER_PIN == 0:
+            for name in instant.commits:
+                pinned.forget(name)
 
 
 if __name__ == "__main__":

@@ -6,22 +6,31 @@ import json
 import sys
 import time
 
-from owui_vault.capture.classify import Database
 from owui_vault.capture.errors import AttemptFailedError
-from owui_vault.capture.pin import Pin, hold_all
+from owui_vault.capture.pin import Pin, at_one_moment
 
 
 def main(first: str, second: str, seconds: float) -> None:
     until = time.monotonic() + seconds
+    looks = 0
+    witness = Pin.witness
+
+    def counted(pin: Pin) -> None:
+        nonlocal looks
+        looks += 1
+        witness(pin)
+
+    Pin.witness = counted  # type: ignore[method-assign]
     while time.monotonic() < until:
-        pins = [Pin(Database(name=path, real=path, mode="wal")) for path in (first, second)]
+        pins = [Pin(path, path, 1 << 30) for path in (first, second)]
         try:
-            hold_all(pins)
-            print(json.dumps([pin.connection().execute("SELECT n FROM counter").fetchone()[0] for pin in pins]))
+            at_one_moment(pins)
+            print(json.dumps([pin._witness.execute("SELECT n FROM counter").fetchone()[0] for pin in pins]))
         except AttemptFailedError as failed:
             print(json.dumps(str(failed)))
         for pin in pins:
             pin.release()
+    print(json.dumps({"looks": looks}))
 
 
 if __name__ == "__main__":
