@@ -148,7 +148,7 @@ class Helper:
     def prepare(self, message: Answer) -> Answer:
         """Look around and copy ahead; what can be pinned is held from here to `finish`, unless nothing may be."""
         until = time.monotonic() + number(message, "copy_seconds") if message["pin"] else None
-        found: Surroundings = prepare(self.bench, self.raw, self.pinned, until, self.progress)
+        found: Surroundings = prepare(self.bench, self.raw, self.pinned, until=until, progress=self.progress)
         return asdict(found)
 
     def attempt(self, message: Answer) -> Answer:

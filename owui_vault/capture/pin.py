@@ -81,6 +81,7 @@ class Pin:
         self._salt, self._seen = now.salt, now
 
     def refuse_another_log(self, now: Commit) -> None:
+        """Let it go if the log was begun anew since the first turn."""
         # Before the first turn it may be begun anew once, when all of it was in the database as the pin was made:
         # nothing can be brought in from the new one then until that turn.
         if self._salt not in ("", now.salt):

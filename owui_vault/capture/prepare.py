@@ -39,7 +39,7 @@ class Surroundings:
 
 
 def prepare(
-    bench: Bench, raw: RawCopies, pinned: PinnedCopies, until: float | None, progress: Callable[[int, int], None]
+    bench: Bench, raw: RawCopies, pinned: PinnedCopies, *, until: float | None, progress: Callable[[int, int], None]
 ) -> Surroundings:
     """Look around, then link and copy ahead what is at rest, and, `until` then, what can be pinned; None: nothing is.
 
@@ -56,7 +56,7 @@ def prepare(
     for database in databases:
         if not database.pinnable:
             _database_ahead(bench, raw, database)
-    held_up = _pin_and_copy(raw, pinned, databases, until, progress) if until is not None else []
+    held_up = _pin_and_copy(raw, pinned, databases, until=until, progress=progress) if until is not None else []
     obstacles = (*_obstacles(bench, tree, databases), *held_up)  # last: the copies may have taken minutes
     return Surroundings(
         filesystem=filesystem_type(job.data_dir),
@@ -198,6 +198,7 @@ def _pin_and_copy(
     raw: RawCopies,
     pinned: PinnedCopies,
     databases: tuple[Database, ...],
+    *,
     until: float,
     progress: Callable[[int, int], None],
 ) -> list[str]:

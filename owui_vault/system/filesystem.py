@@ -237,10 +237,11 @@ def remove_tree(path: Path) -> None:
 
 def remove_file(path: str) -> None:
     """Remove a file of ours, a large one bit by bit: see `_shrink`."""
-    status = os.lstat(path)
+    place = Path(path)
+    status = place.lstat()
     if stat.S_ISREG(status.st_mode) and status.st_size > _SHRINK_BYTES:
         _shrink(path)
-    os.unlink(path)
+    place.unlink()
 
 
 def _large_files(folder: str) -> Iterator[str]:

@@ -209,7 +209,7 @@ def test_a_component_that_is_led_elsewhere_meanwhile_fails_the_attempt(
 def test_a_second_name_that_a_database_gets_before_its_pin_costs_no_lock(
     site: Any, make_helper: Callable[..., Helper]
 ) -> None:
-    """With any descriptor of a database that is closed all locks of the process on it go: another process holds them."""
+    """With any descriptor of a database all locks of a process on it are closed, so another process holds them."""
     site.build()
     site.run(rest_seconds=-1)
     helper = make_helper()
@@ -320,9 +320,9 @@ def test_a_pinned_database_that_was_replaced_by_another_file_is_noticed(
 
     with monkeypatch.context() as patched:
         patched.setattr(Pinner, "at_one_moment", then_replace)
-        with pytest.raises(SourceChangedError, match="webui.db was replaced"):
+        with pytest.raises(SourceChangedError, match=r"webui\.db was replaced"):
             helper.obey(ATTEMPT)
-    with pytest.raises(AttemptFailedError, match="was written to|is not what was copied ahead"):
+    with pytest.raises(AttemptFailedError, match=r"was written to|is not what was copied ahead"):
         helper.obey({**ATTEMPT, "seconds": 0.2})
     assert helper.pinned.ahead == {}
 

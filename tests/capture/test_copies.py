@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from owui_vault.capture.helper import Helper, job_from
 from owui_vault.capture.result import read_contents
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import NEVER
+from owui_vault.system.filesystem import copy_beside_others
 
 PREPARE = {"do": "prepare", "seconds": 10, "pin": True, "copy_seconds": 10}
 ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
@@ -114,6 +116,23 @@ def test_a_process_with_the_pins_that_is_gone_ends_the_capture(pinned: Helper) -
     with pytest.raises((RuntimeError, OSError)):
         pinned.obey(ATTEMPT)
     pinned.pinned.ahead.clear()
+
+
+@pytest.mark.root
+def test_a_copy_shares_no_blocks_with_a_database_that_is_written_to(mounted: Callable[[str], Path]) -> None:
+    """The writer would pay for each page with a new place on the disk, for as long as the copy is there."""
+    folder = mounted("xfs")
+    (folder / "live.db").write_bytes(os.urandom(4 << 20))
+    with (folder / "live.db").open("rb") as source, (folder / "copy.db").open("wb") as target:
+        copy_beside_others(source.fileno(), target.fileno(), 4 << 20, lambda _: None)
+    assert not shares_blocks(folder / "copy.db")
+    subprocess.run(["cp", "--reflink=always", folder / "live.db", folder / "clone.db"], check=True)
+    assert shares_blocks(folder / "clone.db")
+
+
+def shares_blocks(path: Path) -> bool:
+    subprocess.run(["sync", path], check=True)
+    return "shared" in subprocess.run(["filefrag", "-v", path], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture

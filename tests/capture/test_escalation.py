@@ -227,7 +227,9 @@ def test_only_a_stop_is_believed_where_another_machine_may_write(
 
     def prepare(worker: Worker, *, pin: bool = True) -> Outlook:
         where = ("vector_db lies on nfs",)
-        return replace(look(worker, pin=pin), obstacles=("writes on their way cannot be waited for on nfs",), shared=where)
+        return replace(
+            look(worker, pin=pin), obstacles=("writes on their way cannot be waited for on nfs",), shared=where
+        )
 
     monkeypatch.setattr(Worker, "prepare", prepare)
     quiet = site.quiet()

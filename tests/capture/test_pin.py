@@ -162,7 +162,7 @@ def test_a_log_that_grows_beyond_the_limit_is_let_go(
     pin.demand()
     commit(application, 400)
     pin.take_turns()
-    with pytest.raises(AttemptFailedError, match="the log of webui.db grew beyond the limit"):
+    with pytest.raises(AttemptFailedError, match=r"the log of webui\.db grew beyond the limit"):
         pin.demand()
     pin.take_turns()
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
@@ -207,7 +207,7 @@ def test_a_database_written_to_between_the_two_looks_is_of_no_moment(
 ) -> None:
     pin = make_pin()
     monkeypatch.setattr(Pin, "witness", lambda _: commit(application, 1))
-    with pytest.raises(AttemptFailedError, match="webui.db was written to between two pins"):
+    with pytest.raises(AttemptFailedError, match=r"webui\.db was written to between two pins"):
         at_one_moment([pin])
 
 
