@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -27,6 +27,8 @@ from owui_vault.system.filesystem import copy_beside_others, is_full, open_to_re
 _FILES = ("", "-wal", "-shm")
 _LOOK_UP_EVERY_BYTES = 16 << 20
 _FLUSH_EVERY_SECONDS = 0.05
+_TRIES = 3
+_BETWEEN_TRIES_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class PinnedCopies:
         if name in self.ahead:
             return
         marks = _look(database.real)
-        self._process().pin(name, database.real)
+        self._pin(name, database.real)
         self.ahead[name] = Ahead(database, marks)
         try:
             self._copy(database, marks[0], until, progress)
@@ -81,6 +83,13 @@ class PinnedCopies:
         except BaseException:
             self.forget(name)
             raise
+
+    def _pin(self, name: str, real: str) -> None:
+        for _ in range(_TRIES - 1):
+            with suppress(AttemptFailedError):  # somebody recovers it, or closes it, just now
+                return self._process().pin(name, real)
+            time.sleep(_BETWEEN_TRIES_SECONDS)
+        return self._process().pin(name, real)
 
     def _copy(self, database: Database, mark: Mark | None, until: float, progress: Callable[[int, int], None]) -> None:
         name = database.name

@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import sqlite3
+from contextlib import suppress
 from dataclasses import asdict
 
 from owui_vault.capture.errors import AttemptFailedError
@@ -69,8 +70,10 @@ class Pinner:
         os.waitpid(self.pid, 0)
 
     def _ask(self, deed: str, **details: object) -> Answer:
-        self._channel.sendall(json.dumps({"do": deed, **details}).encode() + b"\n")
-        line = self._lines.readline()
+        line = ""
+        with suppress(OSError):
+            self._channel.sendall(json.dumps({"do": deed, **details}).encode() + b"\n")
+            line = self._lines.readline()
         if not line:
             raise RuntimeError("the process that pins the databases is gone")
         answer: Answer = json.loads(line)
@@ -99,7 +102,10 @@ def _become(channel: int, parent: int, growth_bytes: int) -> None:
         for each in (0, 1):
             os.dup2(nothing, each)
         os.dup2(channel, 3)
-        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+        for each in (int(name) for name in os.listdir("/proc/self/fd")):
+            if each > 3:
+                with suppress(OSError):  # the one the listing itself was read through
+                    os.close(each)
         serve(socket.socket(fileno=3), growth_bytes)
     finally:
         os._exit(0)

@@ -56,6 +56,7 @@ def prepare(
     for database in databases:
         if not database.pinnable:
             _database_ahead(bench, raw, database)
+    databases = pinned.classify()  # who had them open may be gone by now, and to open one then would leave a log there
     held_up = _pin_and_copy(raw, pinned, databases, until=until, progress=progress) if until is not None else []
     obstacles = (*_obstacles(bench, tree, databases), *held_up)  # last: the copies may have taken minutes
     return Surroundings(

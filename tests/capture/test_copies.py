@@ -22,6 +22,7 @@ from owui_vault.capture import sqlite as copies
 from owui_vault.capture.classify import Database
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError
 from owui_vault.capture.helper import Helper, job_from
+from owui_vault.capture.pinner import Pinner
 from owui_vault.capture.result import read_contents
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import NEVER
@@ -107,13 +108,32 @@ def test_a_pinned_database_that_vanished_is_not_copied(pinned: Helper, site: Any
     assert pinned.pinned.ahead == {}
 
 
+@pytest.mark.parametrize("failures", [2, 3])
+def test_somebody_in_the_way_of_a_pin_is_waited_for(
+    pinned: Helper, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    """Whoever opens the database after a crash locks everybody out for a moment."""
+    pin = Pinner.pin
+    left = [failures]
+
+    def busy(self: Pinner, name: str, real: str) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise AttemptFailedError("webui.db cannot be pinned: database is locked")
+        pin(self, name, real)
+
+    monkeypatch.setattr(Pinner, "pin", busy)
+    obstacles = pinned.obey(PREPARE)["obstacles"]
+    assert obstacles == (("webui.db cannot be pinned: database is locked",) if failures == 3 else ())
+
+
 def test_a_process_with_the_pins_that_is_gone_ends_the_capture(pinned: Helper) -> None:
     """Nothing is known of the log any more."""
     pinned.obey(PREPARE)
     pinner = pinned.pinned.process()
     assert pinner is not None
     os.kill(pinner, signal.SIGKILL)
-    with pytest.raises((RuntimeError, OSError)):
+    with pytest.raises(RuntimeError, match="the process that pins the databases is gone"):
         pinned.obey(ATTEMPT)
     pinned.pinned.ahead.clear()
 

@@ -137,6 +137,27 @@ def test_who_maps_a_file_while_copies_are_made_ahead_is_seen(
     views[0].close()
 
 
+def test_a_database_whose_application_went_meanwhile_is_not_opened(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the rest was copied ahead, which may take minutes: SQLite would make a log and an index, and leave them."""
+    site.build("wal")
+    site.run(rest_seconds=-1)
+    helper = Helper(job_from({"job": description(site)}))
+    ahead = preparing._ahead
+    left: set[str] = set()
+
+    def then_end(*arguments: Any) -> None:
+        ahead(*arguments)
+        site.writers[0].end()
+        left.update(path.name for path in site.data.iterdir())
+
+    monkeypatch.setattr(preparing, "_ahead", then_end)
+    found = prepare(helper)
+    assert found["databases"][0]["obstacle"] in ("nobody has it open", "nobody is seen to share its locks")
+    assert helper.pinned.process() is None
+    assert {path.name for path in site.data.iterdir()} == left
+    helper.obey(ATTEMPT)
+
+
 def test_nothing_can_be_finished_that_was_not_taken(helper: Helper) -> None:
     with pytest.raises(AttemptFailedError):
         helper.obey({"do": "finish", "seconds": 10})
