@@ -24,7 +24,7 @@ class ProofRecord:
     capture_seconds: float = 0.0
     filesystem: str = ""
     lock_holder: str = ""  # who was seen to share the locks, empty when nobody had to
-    pinned: tuple[str, ...] = ()  # databases held by a read transaction
+    pinned: tuple[str, ...] = ()  # databases held by read transactions
     copied_files: int = 0
     linked_files: int = 0
     weaker: tuple[str, ...] = ()  # each assumption that was replaced by a weaker one, or why it failed
