@@ -98,7 +98,7 @@ def lock_holders(real: str, us: frozenset[int]) -> list[int]:
             continue
         holder = _lock_holder(descriptor, offset, length)
         if holder in us:
-            found += (each for each in other_holders(os.fstat(descriptor).st_ino, offset) if each not in us)
+            found += (each for each in other_holders(os.fstat(descriptor).st_ino, offset, length) if each not in us)
         elif holder:
             found.append(holder)
     return found

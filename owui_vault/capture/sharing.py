@@ -32,18 +32,18 @@ def judged(holder: int | None, inode: int, byte: int, processes: Collection[int]
     return {"holder": describe(own)}
 
 
-def holders_in(locks: str, inode: int, byte: int) -> list[int]:
-    """All processes that hold a lock on this byte, by the kernel's list; it does not say on which device of several."""
+def holders_in(locks: str, inode: int, byte: int, length: int = 1) -> list[int]:
+    """All processes that hold a lock on these bytes, by the kernel's list; it does not say on which device."""
     return [
         int(match["process"])
         for match in _LOCK.finditer(locks)
-        if int(match["inode"]) == inode and _covers(match["first"], match["last"], byte)
+        if int(match["inode"]) == inode and _overlaps(match["first"], match["last"], byte, length)
     ]
 
 
-def other_holders(inode: int, byte: int) -> list[int]:
-    """All processes that hold a lock on this byte of a file, as far as the kernel lists them."""
-    return holders_in(_locks(), inode, byte)
+def other_holders(inode: int, byte: int, length: int = 1) -> list[int]:
+    """All processes that hold a lock on these bytes of a file, as far as the kernel lists them."""
+    return holders_in(_locks(), inode, byte, length)
 
 
 def describe(process: int) -> str:
@@ -54,8 +54,8 @@ def describe(process: int) -> str:
         return f"process {process}" if process > 0 else "a process of another namespace"
 
 
-def _covers(first: str, last: str, byte: int) -> bool:
-    return int(first) <= byte and (last == "EOF" or byte <= int(last))
+def _overlaps(first: str, last: str, byte: int, length: int) -> bool:
+    return int(first) < byte + length and (last == "EOF" or byte <= int(last))
 
 
 def _locks() -> str:

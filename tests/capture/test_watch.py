@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from owui_vault.capture import watch as watching
-from owui_vault.capture.classify import Database, mappings
+from owui_vault.capture.classify import Database, lock_holders, mappings
 from owui_vault.capture.helper import job_from
 from owui_vault.capture.job import Job
 from owui_vault.capture.watch import Watched, at_rest, watch
@@ -288,3 +288,37 @@ def test_a_process_that_ends_while_it_is_named_is_called_gone() -> None:
     child.wait()
     assert watching._name_of(child.pid) == "gone"
     assert watching._name_of(os.getpid()) != "gone"
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_a_lock_of_ours_hides_nobody_elses(tmp_path: Path, mode: str) -> None:
+    """The kernel names one holder for each file, which may be our own; all are in its list."""
+    path = tmp_path / "webui.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"PRAGMA journal_mode={mode}; CREATE TABLE t(n)")
+    with ExitStack() as opened:
+        readers = [opened.enter_context(reading(path)) for _ in range(2)]
+        for us, other in (readers, readers[::-1]):
+            assert set(lock_holders(str(path), frozenset({us}))) == {other}
+        assert lock_holders(str(path), frozenset(readers)) == []
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[int]:
+    """A process in a read transaction."""
+    command = [sys.executable, "-c", READS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield child.pid
+        child.kill()
+
+
+READS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN")
+connection.execute("SELECT * FROM t").fetchall()
+print("ready", flush=True)
+sys.stdin.read()
+"""
