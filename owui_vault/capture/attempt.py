@@ -96,7 +96,7 @@ class Attempt:
             if abs(clock_offset() - offset) > _CLOCK_STEP_SECONDS:
                 raise AttemptFailedError("the clock of this machine was set meanwhile")
             self.raw.examine(apart)
-        except AttemptFailedError:
+        except BaseException:
             self.pinned.dismiss()
             raise
         return Instant(at_ns, databases, commits, look, unsettled)

@@ -8,18 +8,17 @@ the log, up to the last commit then, make the copy exact.
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError, SourceChangedError
 from owui_vault.capture.marks import Mark, mark_of
 from owui_vault.capture.pinner import Pinner
+from owui_vault.capture.sqlite import open_copy
 from owui_vault.capture.statements import answer
 from owui_vault.capture.wal import Commit, bring_in
 from owui_vault.system.filesystem import copy_beside_others, is_full, open_to_read, start_writing
@@ -72,17 +71,12 @@ class PinnedCopies:
         self._pin(name, database.real)
         self.ahead[name] = Ahead(database, marks)
         try:
-            self._copy(database, marks[0], until, progress)
-            if not self.ahead[name].same_files():
-                raise SourceChangedError(name, "was replaced")
+            with self._whole_or_nothing(name):
+                self._copy(database, marks[0], until, progress)
+                if not self.ahead[name].same_files():
+                    raise SourceChangedError(name, "was replaced")
         except OSError as error:
-            self.forget(name)
-            if is_full(error):
-                raise NoRoomError(f"no room for a copy of {name}") from error
             raise AttemptFailedError(f"{name} could not be copied: {error.strerror}") from error
-        except BaseException:
-            self.forget(name)
-            raise
 
     def _pin(self, name: str, real: str) -> None:
         for _ in range(_TRIES - 1):
@@ -154,22 +148,25 @@ class PinnedCopies:
         Raises AttemptFailedError; then nothing is left of it.
         """
         try:
-            told = self._process().testimony(name)
-            self._bring_in(name, commit, until)
-            self._process().demand(name)
-            self._compare(name, told)
+            with self._whole_or_nothing(name):
+                told = self._process().testimony(name)
+                self._bring_in(name, commit, until)
+                self._process().demand(name)
+                self._compare(name, told)
         except AttemptFailedError as error:
-            self.forget(name)
             raise AttemptFailedError(f"{name} could not be copied: {error}") from error
-        except OSError as error:
+        self.release(name)
+
+    @contextmanager
+    def _whole_or_nothing(self, name: str) -> Iterator[None]:
+        """Whatever goes wrong in the block, the database is let go and nothing is left of its copy."""
+        try:
+            yield
+        except BaseException as error:
             self.forget(name)
-            if is_full(error):
+            if isinstance(error, OSError) and is_full(error):
                 raise NoRoomError(f"no room for a copy of {name}") from error
             raise
-        except BaseException:
-            self.forget(name)
-            raise
-        self.release(name)
 
     def _bring_in(self, name: str, commit: Commit, until: float) -> None:
         real = self.ahead[name].database.real
@@ -194,8 +191,7 @@ class PinnedCopies:
 
     def _compare(self, name: str, told: dict[str, str]) -> None:
         """Rows counted at the moment and in the copy must be the same; of large databases the newest rows."""
-        place = quote(os.fsencode(self.bench.place(name)))
-        with closing(sqlite3.connect(f"file:{place}?mode=ro&immutable=1", uri=True, isolation_level=None)) as copy:
+        with closing(open_copy(self.bench.place(name), immutable=True)) as copy:
             if any(answer(copy, statement) != told[statement] for statement in told):
                 raise AttemptFailedError("the copy differs from what was pinned")
 

@@ -46,7 +46,7 @@ def _copy_under_lock(real: str, place: str, seconds: float) -> str:
     try:
         uri = f"file:{quote(os.fsencode(real))}?mode=ro"
         live = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=seconds)
-        with closing(live), closing(_open(place)) as target:
+        with closing(live), closing(open_copy(place)) as target:
             target.execute("PRAGMA journal_mode=OFF").close()
             live.execute("BEGIN").close()
             live.execute("SELECT count(*) FROM sqlite_master").fetchall()
@@ -59,7 +59,7 @@ def _copy_under_lock(real: str, place: str, seconds: float) -> str:
 def recover_copy(place: str) -> None:
     """Let SQLite roll back or recover a raw copy from the journal or log beside it, and leave only the database."""
     if any(os.path.exists(place + suffix) for suffix in ("-wal", "-journal")):
-        with closing(_open(place)) as copy:
+        with closing(open_copy(place)) as copy:
             copy.execute("SELECT count(*) FROM sqlite_master").fetchall()
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     for suffix in _LEFTOVERS:
@@ -72,7 +72,7 @@ def check_copy(place: str, cancel: threading.Event) -> str:
     if journal_mode(_head(place)) == "none":
         return "not a database"
     try:
-        with closing(_open(place, immutable=True)) as copy:
+        with closing(open_copy(place, immutable=True)) as copy:
             copy.set_progress_handler(cancel.is_set, 100_000)
             rows = copy.execute(f"PRAGMA quick_check({_MOST_COMPLAINTS})").fetchall()
     except sqlite3.Error as error:
@@ -84,7 +84,7 @@ def count_rows(place: str) -> dict[str, int]:
     """Rows per table; what cannot be counted is left out (the check has said why)."""
     counts: dict[str, int] = {}
     try:
-        with closing(_open(place, immutable=True)) as copy:
+        with closing(open_copy(place, immutable=True)) as copy:
             for table in tables(copy):
                 with suppress(sqlite3.Error):
                     counts[table] = int(copy.execute(count_statement(table)).fetchone()[0])
@@ -104,6 +104,7 @@ def _head(place: str) -> bytes:
         return file.read(100)
 
 
-def _open(place: str, *, immutable: bool = False) -> sqlite3.Connection:
+def open_copy(place: str, *, immutable: bool = False) -> sqlite3.Connection:
+    """A copy in the stage; `immutable`: to read, and what may lie beside it does not count."""
     mode = "mode=ro&immutable=1" if immutable else "mode=rw"
     return sqlite3.connect(f"file:{quote(os.fsencode(place))}?{mode}", uri=True, isolation_level=None)
