@@ -10,17 +10,16 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "owui_vault"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PROGRAMS = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "tools").glob("*.py")])
 
-MODULE_LINES = 300
-FUNCTION_LINES = 40
+MODULE_LINES = 400
+FUNCTION_LINES = 60
 
 CLOCK_READS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 #: Modules besides system/clock.py that read a wall clock, each with its reason.
@@ -30,7 +29,7 @@ CLOCK_EXCEPTIONS = {
 }
 
 #: Modules that may be longer, each with its reason.
-LONGER = {"owui_vault/__init__.py": "lists every public name, for people and for type checkers"}
+LONGER: dict[str, str] = {}
 
 #: Functions that still take a fifth parameter by position. The list may get shorter, never longer.
 CROWDED = {
@@ -77,6 +76,7 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -87,38 +87,49 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
             yield node
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_no_module_imports_the_package_root(path: Path) -> None:
+def test_no_module_imports_the_package_root() -> None:
     """The root is for callers; inside, everything is imported from where it lies, so that no import is circular."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            assert "owui_vault" not in [alias.name for alias in node.names], node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"relative import in line {node.lineno}"
-            names = [alias.name for alias in node.names if node.module == "owui_vault"]
-            assert all((PACKAGE / f"{each}.py").exists() or (PACKAGE / each).is_dir() for each in names), node.lineno
+    offenders = []
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Import):
+                wrong = "owui_vault" in [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [alias.name for alias in node.names if node.module == "owui_vault"]
+                rooms = all((PACKAGE / f"{each}.py").exists() or (PACKAGE / each).is_dir() for each in names)
+                wrong = node.level != 0 or not rooms
+            else:
+                continue
+            if wrong:
+                offenders.append(f"{name(path)}:{node.lineno}: {ast.unparse(node)}")
+    assert not offenders
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_the_wall_clock_is_read_in_one_place(path: Path) -> None:
-    inside = str(path.relative_to(PACKAGE))
-    if inside == "system/clock.py" or inside in CLOCK_EXCEPTIONS:
-        return
-    reads = {
-        f"line {node.lineno}: {ast.unparse(node)}"
+def test_the_wall_clock_is_read_in_one_place() -> None:
+    readers = [
+        f"{name(path)}:{node.lineno}: {ast.unparse(node)}"
+        for path in MODULES
+        if (inside := str(path.relative_to(PACKAGE))) != "system/clock.py" and inside not in CLOCK_EXCEPTIONS
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and ast.unparse(node).removeprefix("datetime.") in CLOCK_READS
-    }
-    assert not reads
+    ]
+    assert not readers
 
 
-@pytest.mark.parametrize("path", MODULES + PROGRAMS, ids=name)
-def test_modules_and_functions_stay_short(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MODULE_LINES or name(path) in LONGER, f"{lines} lines: this module has two jobs"
-    for function in functions(path):
-        length = (function.end_lineno or function.lineno) - function.lineno + 1
-        assert length <= FUNCTION_LINES, f"{function.name} has {length} lines"
+def test_modules_and_functions_stay_short() -> None:
+    """A longer module has two jobs."""
+    modules = [
+        f"{name(path)}: {lines} lines"
+        for path in MODULES + PROGRAMS
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > MODULE_LINES and name(path) not in LONGER
+    ]
+    long_functions = [
+        f"{name(path)}:{function.lineno}: {function.name} has {length} lines"
+        for path in MODULES + PROGRAMS
+        for function in functions(path)
+        if (length := (function.end_lineno or function.lineno) - function.lineno + 1) > FUNCTION_LINES
+    ]
+    assert modules + long_functions == []
 
 
 def test_more_than_four_parameters_are_keyword_only() -> None:
