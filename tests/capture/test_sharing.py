@@ -67,14 +67,14 @@ def looked_at(database: Path, *processes: int) -> Database:
     return found
 
 
-def test_a_lock_of_the_applications_own_is_enough(database, opener):
+def test_a_lock_of_the_applications_own_is_enough(database: Path, opener: Callable[[], int]) -> None:
     application = opener()
     found = looked_at(database, application)
     assert found.pinnable
     assert f"process {application}" in found.holder
 
 
-def test_a_lock_of_somebody_else_is_none(database, opener):
+def test_a_lock_of_somebody_else_is_none(database: Path, opener: Callable[[], int]) -> None:
     """The application may run in a virtual machine, where no lock of it is seen from here."""
     stranger = opener()
     found = looked_at(database, os.getpid())
@@ -84,7 +84,7 @@ def test_a_lock_of_somebody_else_is_none(database, opener):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_among_several_the_applications_own_is_found(database, opener, first):
+def test_among_several_the_applications_own_is_found(database: Path, opener: Callable[[], int], first: bool) -> None:
     """The kernel names only one of them to whoever asks."""
     application, stranger = opener(), opener()
     if not first:
@@ -94,13 +94,15 @@ def test_among_several_the_applications_own_is_found(database, opener, first):
     assert f"process {application}" in found.holder
 
 
-def test_where_the_applications_processes_are_not_known_whoever_holds_it_is_believed(database, opener):
+def test_where_the_applications_processes_are_not_known_whoever_holds_it_is_believed(
+    database: Path, opener: Callable[[], int]
+) -> None:
     assert looked_at(database).obstacle == "nobody has it open"
     holder = opener()
     assert f"process {holder}" in looked_at(database).holder
 
 
-def test_the_kernels_list_is_read():
+def test_the_kernels_list_is_read() -> None:
     locks = (
         "1: POSIX  ADVISORY  READ 812 fd:00:131 128 128\n"
         "2: POSIX  ADVISORY  WRITE 813 08:01:131 0 EOF\n"
@@ -112,10 +114,10 @@ def test_the_kernels_list_is_read():
     assert holders_in(locks, 131, 128) == [812, 813, 814]
 
 
-def test_where_the_kernels_list_cannot_be_read_somebody_elses_lock_is_no_proof(monkeypatch):
+def test_where_the_kernels_list_cannot_be_read_somebody_elses_lock_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container without /proc/locks: nothing then says that the application is among the holders."""
 
-    def refuse(*_):
+    def refuse(*_) -> None:
         raise PermissionError
 
     monkeypatch.setattr(Path, "read_text", refuse)
@@ -123,7 +125,7 @@ def test_where_the_kernels_list_cannot_be_read_somebody_elses_lock_is_no_proof(m
     assert found == {"obstacle": "its locks are shared by process 812, but not by Open WebUI"}
 
 
-def test_a_holder_that_is_gone_or_cannot_be_named_is_still_told():
+def test_a_holder_that_is_gone_or_cannot_be_named_is_still_told() -> None:
     child = subprocess.Popen(["true"])
     child.wait()
     assert describe(child.pid) == f"process {child.pid}"
@@ -131,7 +133,9 @@ def test_a_holder_that_is_gone_or_cannot_be_named_is_still_told():
     assert describe(os.getpid()).startswith(f"process {os.getpid()} (")
 
 
-def test_a_log_index_that_cannot_be_opened_forbids_the_pin(database, opener, monkeypatch):
+def test_a_log_index_that_cannot_be_opened_forbids_the_pin(
+    database: Path, opener: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     opener()
     opened = classifying.open_to_read
 
@@ -144,14 +148,16 @@ def test_a_log_index_that_cannot_be_opened_forbids_the_pin(database, opener, mon
     assert looked_at(database).obstacle == "its -shm cannot be opened: Permission denied"
 
 
-def test_a_log_index_that_cannot_be_written_forbids_the_pin(database, opener, monkeypatch):
+def test_a_log_index_that_cannot_be_written_forbids_the_pin(
+    database: Path, opener: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SQLite marks its place in it; on a mount that is read-only here a reader is not seen by the application."""
     opener()
     monkeypatch.setattr(os, "access", lambda path, mode: not (path.endswith("-shm") and mode == os.W_OK))
     assert looked_at(database).obstacle == "its -shm cannot be written by us"
 
 
-def test_a_directory_or_a_pipe_in_place_of_a_database_is_told_and_not_waited_for(tmp_path):
+def test_a_directory_or_a_pipe_in_place_of_a_database_is_told_and_not_waited_for(tmp_path: Path) -> None:
     for make in (Path.mkdir, os.mkfifo):
         make(tmp_path / "webui.db")
         found = looked_at(tmp_path / "webui.db")
@@ -159,8 +165,8 @@ def test_a_directory_or_a_pipe_in_place_of_a_database_is_told_and_not_waited_for
         (tmp_path / "webui.db").rmdir() if make is Path.mkdir else (tmp_path / "webui.db").unlink()
 
 
-def test_a_short_process_that_fails_is_no_empty_answer():
-    def fail():
+def test_a_short_process_that_fails_is_no_empty_answer() -> None:
+    def fail() -> None:
         raise ValueError
 
     assert in_short_process(lambda: [1, 2]) == [1, 2]

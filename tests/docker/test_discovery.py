@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from owui_vault import Container, InstanceError, InstanceNotFoundError, Unsuppor
 from owui_vault.instance.container import find_container
 from owui_vault.instance.container_engine import engine_addresses
 from owui_vault.instance.discovery import candidates, the_candidate
-from tests.docker.conftest import docker
+from tests.docker.conftest import Instance, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 ENGINE = ("unix:///var/run/docker.sock",)
@@ -30,7 +31,7 @@ def inspected(name: str, tmp_path: Path) -> tuple[str, ...]:
     return Vault(Container(name), [], state_dir=tmp_path / "state").inspect().warnings
 
 
-def test_it_is_found_by_its_data_whatever_its_name_is(run, tmp_path):
+def test_it_is_found_by_its_data_whatever_its_name_is(run: Callable[..., Instance], tmp_path: Path) -> None:
     """A fork has its own name, and an image that was flattened has no label of its origin."""
     instance = run("--label=com.docker.compose.project=ai", "--label=com.docker.compose.service=chat")
     assert found_among(instance.name) == {instance.name}
@@ -49,7 +50,7 @@ def test_it_is_found_by_its_data_whatever_its_name_is(run, tmp_path):
     assert "stop" in report.modes
 
 
-def test_a_stopped_one_is_found_and_known(run, tmp_path):
+def test_a_stopped_one_is_found_and_known(run: Callable[..., Instance], tmp_path: Path) -> None:
     instance = run("--env=WEBUI_SECRET_KEY=from the environment", mount="bind")
     docker("stop", instance.name)
     assert found_among(instance.name) == {instance.name}
@@ -59,7 +60,7 @@ def test_a_stopped_one_is_found_and_known(run, tmp_path):
     assert "WEBUI_SECRET_KEY" in report.secret_key.source
 
 
-def test_others_are_left_out(run):
+def test_others_are_left_out(run: Callable[..., Instance]) -> None:
     """No Open WebUI content, one-off runs of Compose, helpers of ours."""
     empty = run(command=IDLE)
     once = run("--label=com.docker.compose.project=a", "--label=com.docker.compose.oneoff=True")
@@ -67,7 +68,7 @@ def test_others_are_left_out(run):
     assert found_among(empty.name, once.name, ours.name) == set()
 
 
-def test_several_are_listed_and_none_is_guessed(run):
+def test_several_are_listed_and_none_is_guessed(run: Callable[..., Instance]) -> None:
     first, second = run(), run(mount="bind")
     with pytest.raises(InstanceNotFoundError) as caught:
         the_candidate("", ENGINE)
@@ -77,14 +78,16 @@ def test_several_are_listed_and_none_is_guessed(run):
     assert the_candidate(second.name, ENGINE).told.name == second.name
 
 
-def test_data_in_the_containers_layer_are_refused_with_an_explanation(run, tmp_path):
+def test_data_in_the_containers_layer_are_refused_with_an_explanation(
+    run: Callable[..., Instance], tmp_path: Path
+) -> None:
     instance = run("--env=WEBUI_NAME=x", mount="layer")
     with pytest.raises(UnsupportedInstanceError, match="in its own layer") as caught:
         find_container(instance.name, ENGINE)
     assert "recreated" in caught.value.hint
 
 
-def test_what_would_be_lost_is_told(run, tmp_path):
+def test_what_would_be_lost_is_told(run: Callable[..., Instance], tmp_path: Path) -> None:
     instance = run("--rm", mount="anonymous")
     together = run(f"--volumes-from={instance.name}", mount="layer", command=IDLE)
     warnings = " ".join(inspected(instance.name, tmp_path))
@@ -97,7 +100,7 @@ def test_what_would_be_lost_is_told(run, tmp_path):
     assert found.record.together == (together.name,)
 
 
-def test_state_elsewhere_is_told(run, tmp_path):
+def test_state_elsewhere_is_told(run: Callable[..., Instance], tmp_path: Path) -> None:
     instance = run("--env=VECTOR_DB=qdrant", "--env=STORAGE_PROVIDER=s3", "--label=autoheal=true")
     warnings = " ".join(inspected(instance.name, tmp_path))
     assert "Qdrant" in warnings
@@ -105,7 +108,7 @@ def test_state_elsewhere_is_told(run, tmp_path):
     assert "restarts containers that look unhealthy" in warnings
 
 
-def test_a_database_elsewhere_is_refused(run, vault_of):
+def test_a_database_elsewhere_is_refused(run: Callable[..., Instance], vault_of: Callable[..., Vault]) -> None:
     instance = run("--env=DATABASE_URL=postgresql://u:secret@db/webui")
     with pytest.raises(UnsupportedInstanceError, match="postgresql on db") as caught:
         vault_of(instance).snapshot()
@@ -120,7 +123,9 @@ def test_a_database_elsewhere_is_refused(run, vault_of):
         ((), "/app/backend/.webui_secret_key of container", None),
     ],
 )
-def test_the_secret_key_is_found_where_the_application_looks(run, options, source, key):
+def test_the_secret_key_is_found_where_the_application_looks(
+    run: Callable[..., Instance], options, source: str, key: str | None
+) -> None:
     instance = run(*options)
     path = "/tmp/the-key" if "FILE" in "".join(options) else "/app/backend/.webui_secret_key"
     told = key or docker("exec", instance.name, "cat", path)
@@ -133,7 +138,9 @@ def test_the_secret_key_is_found_where_the_application_looks(run, options, sourc
         assert found.key.reveal() == told
 
 
-def test_the_same_path_on_the_other_side_of_a_border_is_not_taken_for_the_data(run, tmp_path, image):
+def test_the_same_path_on_the_other_side_of_a_border_is_not_taken_for_the_data(
+    run: Callable[..., Instance], tmp_path: Path, image: str
+) -> None:
     """As with an engine in a virtual machine: the path it names may exist here and hold something else."""
     instance = run(mount="bind")
     away = instance.data.with_name("away")
@@ -145,7 +152,7 @@ def test_the_same_path_on_the_other_side_of_a_border_is_not_taken_for_the_data(r
     assert "as a container" in caught.value.hint
 
 
-def test_no_engine_no_container_and_no_right_are_each_told(run, tmp_path):
+def test_no_engine_no_container_and_no_right_are_each_told(run: Callable[..., Instance], tmp_path: Path) -> None:
     with pytest.raises(InstanceNotFoundError, match="no container engine answers"):
         find_container("", (f"unix://{tmp_path}/none.sock",))
     with pytest.raises(InstanceNotFoundError, match="no container engine was found here"):
@@ -166,7 +173,7 @@ def test_no_engine_no_container_and_no_right_are_each_told(run, tmp_path):
     assert "add the user to the group" in done.stdout
 
 
-def test_inspect_and_a_first_configuration_from_the_command_line(run, tmp_path):
+def test_inspect_and_a_first_configuration_from_the_command_line(run: Callable[..., Instance], tmp_path: Path) -> None:
     instance = run()
 
     def program(*words: str) -> subprocess.CompletedProcess[str]:
@@ -185,7 +192,7 @@ def test_inspect_and_a_first_configuration_from_the_command_line(run, tmp_path):
     assert json.loads(told.stdout)["container"]["name"] == instance.name
 
 
-def test_a_key_is_told_without_the_line_break_that_ends_its_file(run):
+def test_a_key_is_told_without_the_line_break_that_ends_its_file(run: Callable[..., Instance]) -> None:
     """The image makes its file with `echo` and reads it with `$(cat)`."""
     instance = run("--env=WEBUI_SECRET_KEY_FILE=/tmp/the-key")
     docker("exec", instance.name, "sh", "-c", "echo 'a key = of the image' > /tmp/the-key")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from owui_vault import DataDirectory, Outcome, Quiesce, Repository, RestoreError, Secret, Vault
 from owui_vault.testing.directory_engine import DirectoryEngine
-from tests.docker.conftest import broken_rules, docker, until
+from tests.docker.conftest import Instance, broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 PROGRAM = Path(__file__).parent / "programs" / "operate.py"
@@ -27,7 +29,9 @@ def owners(folder: Path) -> dict[str, tuple[int, int, int]]:
     return {name: (each.st_uid, each.st_gid, each.st_mode) for name, each in status.items()}
 
 
-def test_the_container_runs_on_the_snapshot_and_undo_brings_today_back(run, vault_of):
+def test_the_container_runs_on_the_snapshot_and_undo_brings_today_back(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     instance = run("--env=RATE=20")
     vault = vault_of(instance)
     then = vault.snapshot(quiesce=Quiesce.PAUSE)
@@ -51,7 +55,9 @@ def test_the_container_runs_on_the_snapshot_and_undo_brings_today_back(run, vaul
     assert broken_rules(instance.data) == ""
 
 
-def test_a_stop_that_needed_a_kill_is_told_there_and_back(run, vault_of):
+def test_a_stop_that_needed_a_kill_is_told_there_and_back(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     instance = run("--env=DEAF=1", "--no-healthcheck")
     vault = vault_of(instance)
     vault.snapshot(quiesce=Quiesce.PAUSE)
@@ -61,7 +67,7 @@ def test_a_stop_that_needed_a_kill_is_told_there_and_back(run, vault_of):
     assert instance.runs()
 
 
-def test_only_the_service_concerned_is_stopped(run, vault_of):
+def test_only_the_service_concerned_is_stopped(run: Callable[..., Instance], vault_of: Callable[..., Vault]) -> None:
     """Compose's other services, of the same project, do not notice."""
     labels = "--label=com.docker.compose.project=ai"
     instance = run(labels, "--label=com.docker.compose.service=chat")
@@ -74,7 +80,9 @@ def test_only_the_service_concerned_is_stopped(run, vault_of):
     assert instance.writes()
 
 
-def test_what_does_not_come_up_is_rolled_back_by_itself(run, vault_of):
+def test_what_does_not_come_up_is_rolled_back_by_itself(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     """An application that refuses the restored data: today's are back, and it runs on them."""
     refuses = "test ! -e uploads/refused"
     start = f"cd /app/backend/data && {refuses} && exec python3 /opt/application/application.py serve"
@@ -99,7 +107,9 @@ def test_what_does_not_come_up_is_rolled_back_by_itself(run, vault_of):
     assert vault.recover().actions == ()
 
 
-def test_a_schema_that_the_image_does_not_know_is_refused(run, vault_of, tmp_path):
+def test_a_schema_that_the_image_does_not_know_is_refused(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     instance = run()
     vault = vault_of(instance)
     vault.snapshot(quiesce=Quiesce.PAUSE)
@@ -114,7 +124,9 @@ def test_a_schema_that_the_image_does_not_know_is_refused(run, vault_of, tmp_pat
     assert not [each for each in vault.plan_replacement().warnings if "schemas" in each]
 
 
-def test_another_secret_key_is_told_with_what_to_do(run, vault_of, image):
+def test_another_secret_key_is_told_with_what_to_do(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], image: str
+) -> None:
     instance = run("--env=WEBUI_SECRET_KEY=before")
     vault = vault_of(instance)
     vault.snapshot(quiesce=Quiesce.PAUSE)
@@ -128,7 +140,9 @@ def test_another_secret_key_is_told_with_what_to_do(run, vault_of, image):
     assert "before" not in warning
 
 
-def test_a_container_that_the_engine_removes_is_refused(run, vault_of):
+def test_a_container_that_the_engine_removes_is_refused(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     instance = run("--rm")
     vault = vault_of(instance)
     vault.snapshot(quiesce=Quiesce.PAUSE)
@@ -143,7 +157,7 @@ MARK = (
 )
 
 
-def mark(instance):
+def mark(instance) -> None:
     """Something in each part that no snapshot holds."""
     docker("exec", instance.name, "python3", "-c", MARK)
     (instance.data / "uploads" / "today").touch()
@@ -171,7 +185,7 @@ def guardians_of(pid):
     return found
 
 
-def kill(child, *, guardian_too):
+def kill(child, *, guardian_too) -> None:
     """As a power cut does, or a sidecar's end: nobody is left who knows."""
     child.send_signal(signal.SIGSTOP)  # no new guardian between the look and the deed
     for pid in guardians_of(child.pid) if guardian_too else ():
@@ -182,7 +196,15 @@ def kill(child, *, guardian_too):
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("deed", ["pause", "stop", "replace"])
-def test_killed_at_any_moment_it_is_as_it_was_found(run, vault_of, tmp_path, *, soak, seed, deed):
+def test_killed_at_any_moment_it_is_as_it_was_found(
+    run: Callable[..., Instance],
+    vault_of: Callable[..., Vault],
+    tmp_path: Path,
+    *,
+    soak: Callable[[int], int],
+    seed: random.Random,
+    deed: str,
+) -> None:
     """After a replacement also: its data are wholly those of the snapshot, or wholly those of today."""
     instance = run("--env=RATE=30")
     vault = vault_of(instance)
@@ -229,7 +251,9 @@ def test_killed_at_any_moment_it_is_as_it_was_found(run, vault_of, tmp_path, *, 
     assert broken_rules(instance.data) == ""
 
 
-def test_a_death_on_the_way_back_stops_it_first_and_ends_on_the_data_from_before(run, vault_of, tmp_path):
+def test_a_death_on_the_way_back_stops_it_first_and_ends_on_the_data_from_before(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     """By the guardian alone: what runs on the data that failed is taken down by its rescue."""
     instance = run("--no-healthcheck")
     vault = vault_of(instance)
@@ -255,7 +279,9 @@ def test_a_death_on_the_way_back_stops_it_first_and_ends_on_the_data_from_before
     assert not (instance.data / ".owui-vault").exists()
 
 
-def test_the_rows_of_a_volume_that_is_configured_as_a_directory_keep_the_containers_path(run, vault_of, tmp_path):
+def test_the_rows_of_a_volume_that_is_configured_as_a_directory_keep_the_containers_path(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     """Stopped by hand first, as our own message asks for: then nothing tells how the application sees it."""
     instance = run()
     engine = DirectoryEngine(tmp_path / "directory", Secret("x"))

@@ -24,7 +24,7 @@ from owui_vault.instance.container import find_container
 from owui_vault.model import Component
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.ollama import make_models
-from tests.docker.conftest import QUICK, broken_rules, docker, until
+from tests.docker.conftest import QUICK, Instance, broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 ENGINE = ("unix:///var/run/docker.sock",)
@@ -56,7 +56,13 @@ def inspected(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("part", ["uploads", "vector_db"])
-def test_a_part_of_the_data_that_is_a_volume_of_its_own_is_followed(run, vault_of, volumes, tmp_path, part):
+def test_a_part_of_the_data_that_is_a_volume_of_its_own_is_followed(
+    run: Callable[..., Instance],
+    vault_of: Callable[..., Vault],
+    volumes: Callable[[str], str],
+    tmp_path: Path,
+    part: str,
+) -> None:
     volume = volumes(f"owui-vault-nested-{part}")
     instance = run("--env=RATE=100", "--no-healthcheck", f"--volume={volume}:{DATA}/{part}")
     place = Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", volume))
@@ -78,7 +84,9 @@ def test_a_part_of_the_data_that_is_a_volume_of_its_own_is_followed(run, vault_o
         assert broken_rules(vault.restore(taken.id, target=tmp_path / mode.value).data_dir) == ""
 
 
-def test_a_part_that_is_a_volume_of_its_own_is_not_restored_in_place(run, vault_of, volumes):
+def test_a_part_that_is_a_volume_of_its_own_is_not_restored_in_place(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], volumes: Callable[[str], str]
+) -> None:
     """What would be exchanged here is the empty mount point, and the container would go on as before."""
     options = (f"--volume={volumes('owui-vault-nested-swap')}:{DATA}/uploads", f"--tmpfs={DATA}/cache/embedding")
     instance = run("--no-healthcheck", *options)
@@ -94,7 +102,9 @@ def test_a_part_that_is_a_volume_of_its_own_is_not_restored_in_place(run, vault_
     assert instance.runs()
 
 
-def test_a_part_that_cannot_be_reached_makes_a_snapshot_incomplete(run, vault_of, tmp_path):
+def test_a_part_that_cannot_be_reached_makes_a_snapshot_incomplete(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     instance = run("--no-healthcheck", f"--tmpfs={DATA}/uploads", f"--tmpfs={DATA}/cache/embedding")
     said = "uploads is missing: it lies in memory (tmpfs)"
     report = inspected(instance.name, tmp_path)
@@ -105,14 +115,16 @@ def test_a_part_that_cannot_be_reached_makes_a_snapshot_incomplete(run, vault_of
     assert said in " ".join(taken.problems)
 
 
-def test_a_database_that_is_mounted_by_itself_is_refused(run, tmp_path):
+def test_a_database_that_is_mounted_by_itself_is_refused(run: Callable[..., Instance], tmp_path: Path) -> None:
     (tmp_path / "webui.db").touch()
     instance = run("--no-healthcheck", f"--volume={tmp_path / 'webui.db'}:{DATA}/webui.db")
     with pytest.raises(UnsupportedInstanceError, match=r"webui\.db .* is mounted by itself"):
         find_container(instance.name, ENGINE)
 
 
-def test_whoever_writes_to_a_part_is_held_too(run, vault_of, volumes):
+def test_whoever_writes_to_a_part_is_held_too(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], volumes: Callable[[str], str]
+) -> None:
     volume = volumes("owui-vault-nested-shared")
     first = run("--no-healthcheck", f"--volume={volume}:{DATA}/uploads")
     second = run("--no-healthcheck", f"--volume={volume}:/elsewhere", mount="layer", command=("sleep", "600"))
@@ -121,7 +133,9 @@ def test_whoever_writes_to_a_part_is_held_too(run, vault_of, volumes):
     assert second.runs()
 
 
-def test_an_instance_on_the_same_data_by_a_folder_above_is_held_too(run, vault_of, tmp_path):
+def test_an_instance_on_the_same_data_by_a_folder_above_is_held_too(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     above = tmp_path / "above"
     (above / "data").mkdir(parents=True)
     first = run("--no-healthcheck", mount=str(above / "data"))
@@ -138,7 +152,9 @@ def test_an_instance_on_the_same_data_by_a_folder_above_is_held_too(run, vault_o
     assert same.runs()
 
 
-def test_a_container_whose_database_is_elsewhere_is_told_so_and_not_that_it_lost_one(run, vault_of, tmp_path):
+def test_a_container_whose_database_is_elsewhere_is_told_so_and_not_that_it_lost_one(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     settings = ("--env=DATABASE_URL=postgresql://u:secret@db/webui", "--env=VECTOR_DB=pgvector")
     make = ("sh", "-c", f"mkdir -p {DATA}/uploads {DATA}/cache; sleep 600")
     label = "--label=org.opencontainers.image.title=Open WebUI"
@@ -151,7 +167,9 @@ def test_a_container_whose_database_is_elsewhere_is_told_so_and_not_that_it_lost
         assert "secret" not in str(caught.value)
 
 
-def test_the_models_of_an_ollama_on_the_same_engine_are_found(run, volumes, tmp_path):
+def test_the_models_of_an_ollama_on_the_same_engine_are_found(
+    run: Callable[..., Instance], volumes: Callable[[str], str], tmp_path: Path
+) -> None:
     instance = run("--no-healthcheck")
     volume = volumes("owui-vault-ollama-models")
     docker("tag", "owui-vault-test", "owui-vault-test-ollama")
@@ -180,7 +198,9 @@ def test_the_models_of_an_ollama_on_the_same_engine_are_found(run, volumes, tmp_
         docker("rmi", "owui-vault-test-ollama", check=False)
 
 
-def test_a_restore_elsewhere_needs_no_secret_of_the_instance(run, vault_of, tmp_path):
+def test_a_restore_elsewhere_needs_no_secret_of_the_instance(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     class Missing:
         def reveal(self) -> str:
             raise SecretError("there is no such variable")
@@ -192,7 +212,9 @@ def test_a_restore_elsewhere_needs_no_secret_of_the_instance(run, vault_of, tmp_
     assert vault.restore("latest", target=tmp_path / "back").data_dir.is_dir()
 
 
-def test_the_settings_file_above_the_backend_counts(run, vault_of, tmp_path):
+def test_the_settings_file_above_the_backend_counts(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     settings = tmp_path / "settings"
     settings.write_text("VECTOR_DB=qdrant\nSTORAGE_PROVIDER=s3\nDATABASE_URL='postgresql://u:p@db/webui'\n")
     options = ("--no-healthcheck", f"--volume={settings}:/app/.env:ro")
@@ -207,7 +229,7 @@ def test_the_settings_file_above_the_backend_counts(run, vault_of, tmp_path):
         vault_of(instance).snapshot(quiesce=Quiesce.PAUSE)
 
 
-def test_a_key_in_the_settings_file_is_found_last(run, tmp_path):
+def test_a_key_in_the_settings_file_is_found_last(run: Callable[..., Instance], tmp_path: Path) -> None:
     """The image's start script has made a key by the time that file is read."""
     settings = tmp_path / "settings"
     settings.write_text("WEBUI_SECRET_KEY=from the file\n")

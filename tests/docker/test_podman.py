@@ -26,7 +26,7 @@ def podman(image: str, tmp_path: Path, program: Callable[[str, str], Path]) -> I
         yield engine
 
 
-def test_found_snapshot_and_restored_in_place(podman, tmp_path):
+def test_found_snapshot_and_restored_in_place(podman: Podman, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")  # its own are more than some machines allow

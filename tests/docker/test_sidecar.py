@@ -159,7 +159,7 @@ def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path
         found.run("down", "--volumes", "--rmi", "local")
 
 
-def test_the_sidecar_does_everything_from_beside(project, tmp_path):
+def test_the_sidecar_does_everything_from_beside(project: Project, tmp_path: Path) -> None:
     assert "compose.yaml cannot be read" not in project.vault("inspect")
     assert "local: created" in project.vault("init")
     proofs = {}
@@ -202,7 +202,7 @@ def the_proxy_lets_nothing_else_through(project: Project) -> None:
     assert told == ["200"] * len(allowed) + ["403"] * len(forbidden)
 
 
-def test_a_killed_run_and_a_killed_sidecar_leave_nothing_paused(project):
+def test_a_killed_run_and_a_killed_sidecar_leave_nothing_paused(project: Project) -> None:
     project.vault("init")
     hold = (
         "exec",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from owui_vault import Outcome, Progress, Proof, Quiesce, QuiesceError, Step
-from tests.docker.conftest import broken_rules, docker
+from owui_vault.vault.vault import Vault
+from tests.docker.conftest import Instance, broken_rules, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 PROOFS = {Quiesce.LIVE: Proof.LIVE, Quiesce.PAUSE: Proof.PAUSE, Quiesce.STOP: Proof.STOP}
@@ -16,7 +19,9 @@ PROOFS = {Quiesce.LIVE: Proof.LIVE, Quiesce.PAUSE: Proof.PAUSE, Quiesce.STOP: Pr
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 @pytest.mark.parametrize("mount", ["volume", "bind"])
-def test_every_mode_gives_a_whole_copy_and_leaves_it_running(run, vault_of, tmp_path, mount, journal):
+def test_every_mode_gives_a_whole_copy_and_leaves_it_running(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path, mount: str, journal: str
+) -> None:
     instance = run(f"--env=JOURNAL={journal}", "--env=RATE=20", mount=mount)
     vault = vault_of(instance)
     for mode in (Quiesce.AUTO, Quiesce.LIVE, Quiesce.PAUSE, Quiesce.STOP):
@@ -31,7 +36,9 @@ def test_every_mode_gives_a_whole_copy_and_leaves_it_running(run, vault_of, tmp_
             assert broken_rules(restored.data_dir) == ""
 
 
-def test_what_the_engine_knows_goes_with_the_snapshot(run, vault_of, tmp_path):
+def test_what_the_engine_knows_goes_with_the_snapshot(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     compose, settings = tmp_path / "compose.yaml", tmp_path / ".env"
     compose.write_text("services: {}\n")
     settings.write_text("KEY=value\n")
@@ -59,7 +66,9 @@ def test_what_the_engine_knows_goes_with_the_snapshot(run, vault_of, tmp_path):
     assert all(path.stat().st_mode & 0o077 == 0 for path in outside.iterdir())
 
 
-def test_what_was_stopped_or_paused_by_its_owner_stays_so(run, vault_of, tmp_path):
+def test_what_was_stopped_or_paused_by_its_owner_stays_so(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
+) -> None:
     instance = run()
     vault = vault_of(instance)
     docker("pause", instance.name)
@@ -75,7 +84,9 @@ def test_what_was_stopped_or_paused_by_its_owner_stays_so(run, vault_of, tmp_pat
     assert broken_rules(vault.restore("latest", target=tmp_path / "back").data_dir) == ""
 
 
-def test_a_live_proof_names_a_process_of_the_container_and_nothing_is_left_unchecked(run, vault_of):
+def test_a_live_proof_names_a_process_of_the_container_and_nothing_is_left_unchecked(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     instance = run("--env=RATE=1", "--no-healthcheck")
     vault = vault_of(instance)
     reader = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM chat'); sys.stdin.read()"
@@ -94,7 +105,9 @@ def test_a_live_proof_names_a_process_of_the_container_and_nothing_is_left_unche
         stranger.communicate()
 
 
-def test_a_stop_that_needed_a_kill_is_told_in_report_and_manifest(run, vault_of):
+def test_a_stop_that_needed_a_kill_is_told_in_report_and_manifest(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     instance = run("--env=DEAF=1", "--no-healthcheck")
     report = vault_of(instance).snapshot(quiesce=Quiesce.STOP)
     assert report.manifest
@@ -103,7 +116,9 @@ def test_a_stop_that_needed_a_kill_is_told_in_report_and_manifest(run, vault_of)
     assert instance.runs()
 
 
-def test_a_container_that_is_removed_when_it_stops_is_paused_only(run, vault_of):
+def test_a_container_that_is_removed_when_it_stops_is_paused_only(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     instance = run("--rm")
     vault = vault_of(instance)
     assert vault.inspect().modes == ("auto", "live", "pause")
@@ -111,7 +126,9 @@ def test_a_container_that_is_removed_when_it_stops_is_paused_only(run, vault_of)
     assert instance.runs()
 
 
-def test_two_containers_on_one_volume_are_quiet_together(run, vault_of):
+def test_two_containers_on_one_volume_are_quiet_together(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     first = run()
     second = run(f"--volumes-from={first.name}", mount="layer", command=("sleep", "600"))
     vault = vault_of(first)
@@ -125,7 +142,9 @@ def test_two_containers_on_one_volume_are_quiet_together(run, vault_of):
 
 @pytest.mark.parametrize("mode", [Quiesce.LIVE, Quiesce.PAUSE])
 @pytest.mark.parametrize("which", ["itself", "held along"])
-def test_a_capture_during_which_one_was_started_anew_is_thrown_away(run, vault_of, which, mode):
+def test_a_capture_during_which_one_was_started_anew_is_thrown_away(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], which: str, mode: Quiesce
+) -> None:
     """By a watcher, an update, a person: whatever was captured, its moment may not be one."""
     instance = run("--env=RATE=1", "--no-healthcheck")
     options = (f"--volumes-from={instance.name}", "--no-healthcheck")
@@ -147,7 +166,9 @@ def test_a_capture_during_which_one_was_started_anew_is_thrown_away(run, vault_o
     assert along.runs()
 
 
-def test_a_helper_that_ends_during_a_capture_breaks_nothing(run, vault_of):
+def test_a_helper_that_ends_during_a_capture_breaks_nothing(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault]
+) -> None:
     instance = run("--env=RATE=1", "--no-healthcheck")
     helper = run(f"--volumes-from={instance.name}", "--rm", mount="layer", command=("sleep", "600"))
     ended: list[str] = []
@@ -161,7 +182,9 @@ def test_a_helper_that_ends_during_a_capture_breaks_nothing(run, vault_of):
     assert report.outcome is Outcome.COMPLETE, report.problems
 
 
-def test_a_recreated_container_goes_on_with_its_series(run, vault_of, image):
+def test_a_recreated_container_goes_on_with_its_series(
+    run: Callable[..., Instance], vault_of: Callable[..., Vault], image: str
+) -> None:
     """Another id, the same name and volume: what an update does."""
     instance = run()
     vault = vault_of(instance)

@@ -76,7 +76,9 @@ def test_with_the_blobs_it_is_a_models_folder_of_ollamas(tmp_path: Path) -> None
         assert path.stat().st_ino == (folder / "blobs" / path.name).stat().st_ino, "large, and never changed: a link"
 
 
-def test_where_no_link_is_possible_blobs_are_copied_with_their_times(tmp_path, monkeypatch) -> None:
+def test_where_no_link_is_possible_blobs_are_copied_with_their_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_models(tmp_path / "ollama", "a:1")
     for path in (folder / "blobs").iterdir():
         os.utime(path, ns=(1, 1_600_000_000_123_456_789))
@@ -108,7 +110,7 @@ def test_a_model_that_is_not_whole_is_named_and_the_others_are_kept(tmp_path: Pa
     assert [(each.name, each.stored) for each in kept.models] == [("a:1", False), ("b:1", True)]
 
 
-def test_no_room_for_copies_is_told(tmp_path, monkeypatch) -> None:
+def test_no_room_for_copies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_models(tmp_path / "ollama", "a:1")
     monkeypatch.setattr(ollama_copy, "can_link", lambda *_: False)
     monkeypatch.setattr("owui_vault.system.files.free_bytes", lambda _: 10)

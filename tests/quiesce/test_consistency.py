@@ -115,7 +115,9 @@ def broken_rules(stage: Path) -> str:
     return checked.stdout + checked.stderr if checked.returncode else ""
 
 
-def test_every_capture_of_a_busy_container_is_one_moment(busy, tmp_path, soak, mode, journal):
+def test_every_capture_of_a_busy_container_is_one_moment(
+    busy: Busy, tmp_path: Path, soak: Callable[[int], int], mode: Quiesce, journal: str
+) -> None:
     quiet = Hold(ContainerQuiescer(busy.name), Journal(tmp_path / "journal"), None, SystemClock())
     gaps, rates, proven, tries = [], [], [], soak(20)
     for _ in range(tries):

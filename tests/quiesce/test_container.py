@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import subprocess
 import sys
 import time
@@ -159,12 +160,12 @@ def healthy(container: Container) -> bool:
     return eventually(lambda: container.told().get("Health", {}).get("Status") == "healthy", 30)
 
 
-def test_no_such_container_is_named(image):
+def test_no_such_container_is_named(image: str) -> None:
     with pytest.raises(InstanceNotFoundError, match="nobody-here"):
         ContainerQuiescer("nobody-here").observe()
 
 
-def test_no_engine_is_told_with_a_hint(tmp_path):
+def test_no_engine_is_told_with_a_hint(tmp_path: Path) -> None:
     quiescer = ContainerQuiescer("any", engine=f"unix://{tmp_path}/missing.sock")
     with pytest.raises(QuiesceError, match="no container engine answers") as caught:
         quiescer.observe()
@@ -173,7 +174,7 @@ def test_no_engine_is_told_with_a_hint(tmp_path):
         ContainerQuiescer("any", engine="ssh://somewhere").observe()
 
 
-def test_no_right_on_the_socket_names_the_right(container, tmp_path):
+def test_no_right_on_the_socket_names_the_right(container: Container, tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from owui_vault.quiesce.container import ContainerQuiescer\n"
@@ -187,7 +188,7 @@ def test_no_right_on_the_socket_names_the_right(container, tmp_path):
     assert "group that owns the socket" in done.stdout, done.stderr
 
 
-def test_a_container_that_the_engine_would_remove_is_never_stopped(make):
+def test_a_container_that_the_engine_would_remove_is_never_stopped(make: Callable[..., Container]) -> None:
     container = make("--rm", "--no-healthcheck")
     quiescer = container.quiescer()
     assert quiescer.modes == {Quiesce.PAUSE}
@@ -198,7 +199,7 @@ def test_a_container_that_the_engine_would_remove_is_never_stopped(make):
     assert writes_on(container)
 
 
-def test_what_is_still_starting_is_not_stopped(make):
+def test_what_is_still_starting_is_not_stopped(make: Callable[..., Container]) -> None:
     container = make("--health-interval=30s", "--health-start-period=60s")
     assert container.told()["Health"]["Status"] == "starting"
     with pytest.raises(QuiesceError, match="still starting"):
@@ -206,7 +207,7 @@ def test_what_is_still_starting_is_not_stopped(make):
     assert writes_on(container)
 
 
-def test_after_a_stop_it_is_as_healthy_as_before(make):
+def test_after_a_stop_it_is_as_healthy_as_before(make: Callable[..., Container]) -> None:
     container = make()
     assert healthy(container)
     quiescer = container.quiescer()
@@ -215,7 +216,7 @@ def test_after_a_stop_it_is_as_healthy_as_before(make):
     assert container.told()["Health"]["Status"] == "healthy"
 
 
-def test_not_becoming_healthy_again_is_told(make, tmp_path):
+def test_not_becoming_healthy_again_is_told(make: Callable[..., Container], tmp_path: Path) -> None:
     container = make("--health-cmd=test ! -e /app/backend/data/ill", "--health-retries=1", "--health-timeout=1s")
     assert healthy(container)
     quiescer = container.quiescer()
@@ -226,7 +227,7 @@ def test_not_becoming_healthy_again_is_told(make, tmp_path):
     assert container.quiescer().observe().state is InstanceState.RUNNING
 
 
-def test_what_we_started_may_be_stopped_again_and_what_fell_down_is_started(make):
+def test_what_we_started_may_be_stopped_again_and_what_fell_down_is_started(make: Callable[..., Container]) -> None:
     """What an in-place restore needs that has to lead back."""
     container = make("--health-cmd=test ! -e /app/backend/data/ill", "--health-retries=1", "--health-timeout=1s")
     assert healthy(container)
@@ -246,7 +247,7 @@ def test_what_we_started_may_be_stopped_again_and_what_fell_down_is_started(make
     assert container.told()["Health"]["Status"] == "healthy"
 
 
-def test_one_that_its_engine_starts_again_and_again_is_not_waited_for(make):
+def test_one_that_its_engine_starts_again_and_again_is_not_waited_for(make: Callable[..., Container]) -> None:
     falls = (
         "test ! -e /app/backend/data/ill || { sleep 0.5; exit 1; }; exec python3 /opt/application/application.py serve"
     )
@@ -266,7 +267,7 @@ def test_one_that_its_engine_starts_again_and_again_is_not_waited_for(make):
     assert container.told()["Health"]["Status"] == "healthy"
 
 
-def test_a_stop_that_needs_a_kill_is_logged(make, caplog):
+def test_a_stop_that_needs_a_kill_is_logged(make: Callable[..., Container], caplog: pytest.LogCaptureFixture) -> None:
     container = make("--env=DEAF=1", "--no-healthcheck")
     quiescer = container.quiescer()
     with caplog.at_level(logging.WARNING):
@@ -276,7 +277,7 @@ def test_a_stop_that_needs_a_kill_is_logged(make, caplog):
     assert writes_on(container)
 
 
-def test_a_restart_policy_does_not_fight_a_stop(make):
+def test_a_restart_policy_does_not_fight_a_stop(make: Callable[..., Container]) -> None:
     container = make("--restart=always", "--no-healthcheck")
     quiescer = container.quiescer()
     quiescer.quiesce(Quiesce.STOP, soon())
@@ -287,7 +288,7 @@ def test_a_restart_policy_does_not_fight_a_stop(make):
     assert writes_on(container)
 
 
-def test_a_nap_in_between_is_noticed_although_it_is_paused_again(container):
+def test_a_nap_in_between_is_noticed_although_it_is_paused_again(container: Container) -> None:
     quiescer = container.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     since = quiescer.observe()
@@ -299,7 +300,7 @@ def test_a_nap_in_between_is_noticed_although_it_is_paused_again(container):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_two_containers_are_quiet_together_and_no_third(make):
+def test_two_containers_are_quiet_together_and_no_third(make: Callable[..., Container]) -> None:
     first, second, other = make("--no-healthcheck"), make("--no-healthcheck", command=IDLE), make(folder="other")
     quiescer = ContainerQuiescer(first.name, second.name, stop_seconds=STOP_SECONDS)
     for mode in (Quiesce.PAUSE, Quiesce.STOP):
@@ -313,7 +314,7 @@ def test_two_containers_are_quiet_together_and_no_third(make):
     assert other.quiescer().observe().state is InstanceState.RUNNING
 
 
-def test_of_several_the_one_that_the_user_paused_or_stopped_stays_so(make):
+def test_of_several_the_one_that_the_user_paused_or_stopped_stays_so(make: Callable[..., Container]) -> None:
     first, second = make("--no-healthcheck"), make("--no-healthcheck", command=IDLE)
     quiescer = ContainerQuiescer(first.name, second.name, stop_seconds=STOP_SECONDS)
     for by_hand, state in ((second.pause, InstanceState.PAUSED), (second.stop, InstanceState.STOPPED)):
@@ -329,7 +330,7 @@ def test_of_several_the_one_that_the_user_paused_or_stopped_stays_so(make):
             assert second.quiescer().observe().state is state
 
 
-def test_a_container_removed_while_it_was_quiet_is_told(container):
+def test_a_container_removed_while_it_was_quiet_is_told(container: Container) -> None:
     quiescer = container.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     command = quiescer.rescue_command(Quiesce.PAUSE)
@@ -339,7 +340,7 @@ def test_a_container_removed_while_it_was_quiet_is_told(container):
     assert run_rescue(command) == 0
 
 
-def test_what_somebody_else_started_and_stopped_is_not_ours_to_start(container):
+def test_what_somebody_else_started_and_stopped_is_not_ours_to_start(container: Container) -> None:
     quiescer = container.quiescer()
     command = quiescer.rescue_command(Quiesce.STOP)
     quiescer.quiesce(Quiesce.STOP, soon())
@@ -349,7 +350,7 @@ def test_what_somebody_else_started_and_stopped_is_not_ours_to_start(container):
     assert container.quiescer().observe().state is InstanceState.STOPPED
 
 
-def test_a_stop_that_lands_after_the_death_is_undone_by_the_rescue(container):
+def test_a_stop_that_lands_after_the_death_is_undone_by_the_rescue(container: Container) -> None:
     """The engine carries a stop through; the rescue may come first."""
     command = container.quiescer().rescue_command(Quiesce.STOP)
     rescue = subprocess.Popen(command, env=RESCUE_ENVIRONMENT, stdin=subprocess.DEVNULL)
@@ -361,7 +362,9 @@ def test_a_stop_that_lands_after_the_death_is_undone_by_the_rescue(container):
 
 
 @pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
-def test_killed_at_any_moment_the_container_runs_again(container, tmp_path, soak, seed, mode):
+def test_killed_at_any_moment_the_container_runs_again(
+    container: Container, tmp_path: Path, soak: Callable[[int], int], seed: random.Random, mode: Quiesce
+) -> None:
     journal, lock = tmp_path / "journal", tmp_path / "lock"
     lock.mkdir()
     back_seconds, count, span = (2.0, 100, 0.6) if mode is Quiesce.PAUSE else (15.0, 100, 2.0)
@@ -385,7 +388,7 @@ def test_killed_at_any_moment_the_container_runs_again(container, tmp_path, soak
     assert container.quiescer().observe().state is InstanceState.RUNNING
 
 
-def test_a_rescue_fails_while_no_engine_answers(container):
+def test_a_rescue_fails_while_no_engine_answers(container: Container) -> None:
     command = container.quiescer().rescue_command(Quiesce.PAUSE)
     away = [each.replace("/var/run/docker.sock", "/nonexistent.sock") for each in command]
     done = subprocess.run([*away[:3], "--seconds=0.5", *away[3:]], env=RESCUE_ENVIRONMENT, check=False, cwd=os.sep)

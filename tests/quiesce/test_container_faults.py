@@ -165,14 +165,14 @@ def rescue(engine: StandIn, mode: Quiesce = Quiesce.PAUSE) -> ContainerRescue:
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_a_pause_that_fails_is_tried_again(engine, quiescer, failures):
+def test_a_pause_that_fails_is_tried_again(engine: StandIn, quiescer: ContainerQuiescer, failures: int) -> None:
     engine.broken["pause"] = failures
     quiescer.quiesce(Quiesce.PAUSE, soon())
     quiescer.confirm(Quiesce.PAUSE, quiescer.observe())
     assert engine.calls.count("pause") == failures + 1
 
 
-def test_a_pause_that_fails_each_time_is_told_and_undone(engine, quiescer):
+def test_a_pause_that_fails_each_time_is_told_and_undone(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.broken["pause"] = 9
     with pytest.raises(QuiesceError, match="unable to freeze"):
         quiescer.quiesce(Quiesce.PAUSE, soon())
@@ -180,14 +180,14 @@ def test_a_pause_that_fails_each_time_is_told_and_undone(engine, quiescer):
     assert engine.calls.count("pause") == 3
 
 
-def test_no_second_try_without_time(engine, quiescer):
+def test_no_second_try_without_time(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.broken["pause"] = 9
     with pytest.raises(QuiesceError):
         quiescer.quiesce(Quiesce.PAUSE, soon(0.05))
     assert engine.calls.count("pause") == 1
 
 
-def test_a_stop_that_is_refused_is_told_and_undone(engine, quiescer):
+def test_a_stop_that_is_refused_is_told_and_undone(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.broken["stop"] = 1
     with pytest.raises(QuiesceError, match="did not stop"):
         quiescer.quiesce(Quiesce.STOP, soon())
@@ -195,7 +195,9 @@ def test_a_stop_that_is_refused_is_told_and_undone(engine, quiescer):
 
 
 @pytest.mark.parametrize(("mode", "verb"), [(Quiesce.PAUSE, "unpause"), (Quiesce.STOP, "start")])
-def test_not_coming_back_names_the_complaint_and_the_remedy(engine, quiescer, mode, verb):
+def test_not_coming_back_names_the_complaint_and_the_remedy(
+    engine: StandIn, quiescer: ContainerQuiescer, mode: Quiesce, verb: str
+) -> None:
     quiescer.quiesce(mode, soon())
     engine.broken[verb] = 1000
     with pytest.raises(ResumeError, match="unable to freeze") as caught:
@@ -206,7 +208,9 @@ def test_not_coming_back_names_the_complaint_and_the_remedy(engine, quiescer, mo
     assert engine.status == "running"
 
 
-def test_a_complaint_about_what_happened_all_the_same_does_not_matter(engine, quiescer):
+def test_a_complaint_about_what_happened_all_the_same_does_not_matter(
+    engine: StandIn, quiescer: ContainerQuiescer
+) -> None:
     """Docker answers 500 to an unpause of what runs; the state decides."""
     quiescer.quiesce(Quiesce.PAUSE, soon())
     engine.status = "running"
@@ -214,7 +218,7 @@ def test_a_complaint_about_what_happened_all_the_same_does_not_matter(engine, qu
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_an_engine_that_is_away_for_a_moment_is_waited_for(engine, quiescer):
+def test_an_engine_that_is_away_for_a_moment_is_waited_for(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     quiescer.quiesce(Quiesce.PAUSE, soon())
     engine.down()
     timer = threading.Timer(0.5, engine.up)
@@ -224,7 +228,7 @@ def test_an_engine_that_is_away_for_a_moment_is_waited_for(engine, quiescer):
     assert engine.status == "running"
 
 
-def test_an_engine_that_stays_away_is_told(engine, quiescer):
+def test_an_engine_that_stays_away_is_told(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     quiescer.quiesce(Quiesce.PAUSE, soon())
     engine.down()
     with pytest.raises(ResumeError, match="no container engine answers"):
@@ -234,7 +238,7 @@ def test_an_engine_that_stays_away_is_told(engine, quiescer):
     engine.up()
 
 
-def test_what_is_being_restarted_is_refused(engine, quiescer):
+def test_what_is_being_restarted_is_refused(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.status = "restarting"
     assert quiescer.observe().state is InstanceState.RUNNING
     for mode in (Quiesce.PAUSE, Quiesce.STOP):
@@ -243,7 +247,9 @@ def test_what_is_being_restarted_is_refused(engine, quiescer):
 
 
 @pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
-def test_the_container_we_run_in_is_never_made_quiet(engine, quiescer, monkeypatch, mode):
+def test_the_container_we_run_in_is_never_made_quiet(
+    engine: StandIn, quiescer: ContainerQuiescer, monkeypatch: pytest.MonkeyPatch, mode: Quiesce
+) -> None:
     """The guardian would be frozen or ended with us, and nobody would be left to bring it back."""
     monkeypatch.setattr(procfs, "own_container", lambda: "box")
     with pytest.raises(QuiesceError, match="runs inside container box") as caught:
@@ -252,7 +258,7 @@ def test_the_container_we_run_in_is_never_made_quiet(engine, quiescer, monkeypat
     assert engine.calls == []
 
 
-def test_what_goes_down_again_after_its_start_is_told(engine, quiescer):
+def test_what_goes_down_again_after_its_start_is_told(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     quiescer.quiesce(Quiesce.STOP, soon())
     engine.health = "starting"
     timer = threading.Timer(0.05, lambda: setattr(engine, "status", "exited"))
@@ -262,7 +268,7 @@ def test_what_goes_down_again_after_its_start_is_told(engine, quiescer):
     timer.join()
 
 
-def test_pids_of_another_machine_are_not_minded(engine, quiescer):
+def test_pids_of_another_machine_are_not_minded(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     quiescer.quiesce(Quiesce.PAUSE, soon())
     assert quiescer._marks == {}
     (unchecked,) = quiescer.remarks.unchecked
@@ -271,7 +277,7 @@ def test_pids_of_another_machine_are_not_minded(engine, quiescer):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_an_engine_that_fails_or_talks_nonsense_is_an_error(engine, quiescer):
+def test_an_engine_that_fails_or_talks_nonsense_is_an_error(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     for answer in (b"", b"[]", b'{"message": "out of order"}'):
         engine.answer = answer
         with pytest.raises(QuiesceError, match="does not tell"):
@@ -280,7 +286,7 @@ def test_an_engine_that_fails_or_talks_nonsense_is_an_error(engine, quiescer):
         parse({"Id": "box"})
 
 
-def test_a_rescue_leaves_what_was_started_since(engine):
+def test_a_rescue_leaves_what_was_started_since(engine: StandIn) -> None:
     before = rescue(engine, Quiesce.STOP)
     engine.starts += 1
     engine.status = "exited"
@@ -289,13 +295,13 @@ def test_a_rescue_leaves_what_was_started_since(engine):
 
 
 @pytest.mark.parametrize("status", ["paused", "exited"])
-def test_a_rescue_of_a_stop_brings_back_what_is_paused_too(engine, status):
+def test_a_rescue_of_a_stop_brings_back_what_is_paused_too(engine: StandIn, status: str) -> None:
     engine.status = status
     rescue(engine, Quiesce.STOP).run(soon())
     assert engine.status == "running"
 
 
-def test_a_rescue_of_another_boot_waits_for_no_stop_to_land(engine):
+def test_a_rescue_of_another_boot_waits_for_no_stop_to_land(engine: StandIn) -> None:
     known = rescue(engine, Quiesce.STOP)
     ContainerRescue(
         engine=known.engine, mode=known.mode, targets=known.targets, boot="another", settled=float("inf")
@@ -303,18 +309,20 @@ def test_a_rescue_of_another_boot_waits_for_no_stop_to_land(engine):
     assert engine.calls == []
 
 
-def test_a_target_that_is_none_is_refused():
+def test_a_target_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         Target.parse("nonsense")
 
 
-def test_an_address_over_tcp_is_understood():
+def test_an_address_over_tcp_is_understood() -> None:
     with pytest.raises(QuiesceError, match="no container engine answers"):
         HttpEngine("tcp://127.0.0.1:9").inspect("box")
 
 
 @pytest.mark.parametrize(("mode", "verb"), [(Quiesce.PAUSE, "pause"), (Quiesce.STOP, "stop")])
-def test_a_proxy_that_forbids_a_deed_is_named(engine, quiescer, mode, verb):
+def test_a_proxy_that_forbids_a_deed_is_named(
+    engine: StandIn, quiescer: ContainerQuiescer, mode: Quiesce, verb: str
+) -> None:
     engine.forbidden = {verb}
     with pytest.raises(QuiesceError, match="forbidden") as caught:
         quiescer.quiesce(mode, soon(0.5))
@@ -323,7 +331,7 @@ def test_a_proxy_that_forbids_a_deed_is_named(engine, quiescer, mode, verb):
     assert engine.status == "running"
 
 
-def test_a_proxy_that_forbids_the_way_back_is_named(engine, quiescer):
+def test_a_proxy_that_forbids_the_way_back_is_named(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     quiescer.quiesce(Quiesce.PAUSE, soon())
     engine.forbidden = {"unpause"}
     with pytest.raises(ResumeError, match=r"box/unpause is forbidden .*docs/docker.md"):
@@ -333,14 +341,14 @@ def test_a_proxy_that_forbids_the_way_back_is_named(engine, quiescer):
     assert engine.status == "running"
 
 
-def test_a_proxy_that_forbids_looking_is_named(engine, quiescer):
+def test_a_proxy_that_forbids_looking_is_named(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.forbidden = {"/box/json"}
     with pytest.raises(QuiesceError, match="does not tell") as caught:
         quiescer.observe()
     assert "docs/docker.md" in caught.value.hint
 
 
-def test_an_engine_far_away_that_may_have_ended_a_paused_container_is_told(engine):
+def test_an_engine_far_away_that_may_have_ended_a_paused_container_is_told(engine: StandIn) -> None:
     """Whether it was the engine or a person cannot be known there, and silence would leave the instance down."""
     engine.status = "exited"
     with pytest.raises(ResumeError, match="cannot be told") as caught:
@@ -350,7 +358,9 @@ def test_an_engine_far_away_that_may_have_ended_a_paused_container_is_told(engin
 
 
 @pytest.mark.parametrize(("ending", "told"), [("exited", "stopped"), ("removed", "removed")])
-def test_a_container_that_ends_just_before_its_pause_is_told_and_not_started(engine, quiescer, ending, told):
+def test_a_container_that_ends_just_before_its_pause_is_told_and_not_started(
+    engine: StandIn, quiescer: ContainerQuiescer, ending: str, told: str
+) -> None:
     engine.ends["box", "pause"] = ending
     with pytest.raises(ResumeError, match=f"container box is {ending}") as caught:
         quiescer.quiesce(Quiesce.PAUSE, soon())
@@ -366,7 +376,7 @@ def with_helper(engine: StandIn, verb: str, ending: str) -> ContainerQuiescer:
 
 
 @pytest.mark.parametrize("ending", ["exited", "removed"])
-def test_a_helper_that_ends_just_before_its_pause_is_left_out(engine, ending):
+def test_a_helper_that_ends_just_before_its_pause_is_left_out(engine: StandIn, ending: str) -> None:
     quiescer = with_helper(engine, "pause", ending)
     quiescer.quiesce(Quiesce.PAUSE, soon())
     quiescer.confirm(Quiesce.PAUSE, quiescer.observe())
@@ -376,7 +386,7 @@ def test_a_helper_that_ends_just_before_its_pause_is_left_out(engine, ending):
 
 
 @pytest.mark.parametrize("ending", ["exited", "removed"])
-def test_a_helper_that_ends_once_it_is_woken_is_no_failure(engine, ending):
+def test_a_helper_that_ends_once_it_is_woken_is_no_failure(engine: StandIn, ending: str) -> None:
     quiescer = with_helper(engine, "unpause", ending)
     quiescer.quiesce(Quiesce.PAUSE, soon())
     quiescer.resume(Quiesce.PAUSE, soon())
@@ -384,14 +394,18 @@ def test_a_helper_that_ends_once_it_is_woken_is_no_failure(engine, ending):
 
 
 @pytest.mark.parametrize("ending", ["exited", "removed"])
-def test_the_one_that_matters_must_go_on_once_it_is_woken(engine, quiescer, ending):
+def test_the_one_that_matters_must_go_on_once_it_is_woken(
+    engine: StandIn, quiescer: ContainerQuiescer, ending: str
+) -> None:
     quiescer.quiesce(Quiesce.PAUSE, soon())
     engine.ends["box", "unpause"] = ending
     with pytest.raises(ResumeError, match=f"container box is {ending}"):
         quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_one_that_was_started_anew_and_paused_again_is_not_the_one_we_paused(engine, quiescer):
+def test_one_that_was_started_anew_and_paused_again_is_not_the_one_we_paused(
+    engine: StandIn, quiescer: ContainerQuiescer
+) -> None:
     quiescer.quiesce(Quiesce.PAUSE, soon())
     since = quiescer.observe()
     quiescer.confirm(Quiesce.PAUSE, since)
@@ -401,20 +415,24 @@ def test_one_that_was_started_anew_and_paused_again_is_not_the_one_we_paused(eng
 
 
 @pytest.mark.parametrize(("mode", "status"), [(Quiesce.PAUSE, "paused"), (Quiesce.STOP, "exited")])
-def test_what_an_earlier_run_left_quiet_is_brought_back_by_the_next(engine, quiescer, mode, status):
+def test_what_an_earlier_run_left_quiet_is_brought_back_by_the_next(
+    engine: StandIn, quiescer: ContainerQuiescer, mode: Quiesce, status: str
+) -> None:
     engine.status = status
     quiescer.resume(mode, soon())
     assert engine.status == "running"
 
 
 @pytest.mark.parametrize(("mode", "status"), [(Quiesce.PAUSE, "exited"), (Quiesce.STOP, "paused")])
-def test_what_is_quiet_in_another_way_is_left_as_it_is(engine, quiescer, mode, status):
+def test_what_is_quiet_in_another_way_is_left_as_it_is(
+    engine: StandIn, quiescer: ContainerQuiescer, mode: Quiesce, status: str
+) -> None:
     engine.status = status
     quiescer.resume(mode, soon())
     assert engine.calls == []
 
 
-def test_an_engine_that_goes_away_meanwhile_still_leaves_a_rescue(engine, quiescer):
+def test_an_engine_that_goes_away_meanwhile_still_leaves_a_rescue(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.leaves = True
     command = quiescer.rescue_command(Quiesce.PAUSE)
     assert "--engine-mark=" in command, "whether it was started anew since cannot be told"
@@ -422,7 +440,9 @@ def test_an_engine_that_goes_away_meanwhile_still_leaves_a_rescue(engine, quiesc
 
 
 @pytest.mark.parametrize(("anew", "status"), [(True, "running"), (False, "exited")])
-def test_an_engine_that_goes_away_is_waited_for_to_tell_whether_it_is_another(engine, anew, status):
+def test_an_engine_that_goes_away_is_waited_for_to_tell_whether_it_is_another(
+    engine: StandIn, anew: bool, status: str
+) -> None:
     """Another one took the paused container along when it died; the same one means that a person stopped it."""
     mark = "earlier" if anew else engine_mark(engine.address)
     engine.status, engine.leaves = "exited", True
@@ -433,13 +453,13 @@ def test_an_engine_that_goes_away_is_waited_for_to_tell_whether_it_is_another(en
     assert engine.status == status
 
 
-def test_an_engine_that_goes_away_and_stays_away_is_told_in_time(engine):
+def test_an_engine_that_goes_away_and_stays_away_is_told_in_time(engine: StandIn) -> None:
     engine.status, engine.leaves = "exited", True
     with pytest.raises(ResumeError, match="no container engine answers"):
         replace(rescue(engine), mark="earlier").run(soon(0))
 
 
-def test_a_pause_whose_answer_is_lost_is_told_and_undone(engine, quiescer):
+def test_a_pause_whose_answer_is_lost_is_told_and_undone(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.silent = 1
     with pytest.raises(QuiesceError, match="no container engine answers"):
         quiescer.quiesce(Quiesce.PAUSE, soon())
@@ -447,7 +467,7 @@ def test_a_pause_whose_answer_is_lost_is_told_and_undone(engine, quiescer):
     assert engine.calls == ["pause", "unpause"]
 
 
-def test_a_way_back_whose_answer_is_lost_is_not_asked_for_twice(engine, quiescer):
+def test_a_way_back_whose_answer_is_lost_is_not_asked_for_twice(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     quiescer.quiesce(Quiesce.STOP, soon())
     engine.silent = 1
     quiescer.resume(Quiesce.STOP, soon())
@@ -455,7 +475,9 @@ def test_a_way_back_whose_answer_is_lost_is_not_asked_for_twice(engine, quiescer
     assert engine.calls == ["stop", "start"]
 
 
-def test_a_proxy_that_forbids_looking_after_the_pause_is_named_and_the_pause_undone(engine, quiescer):
+def test_a_proxy_that_forbids_looking_after_the_pause_is_named_and_the_pause_undone(
+    engine: StandIn, quiescer: ContainerQuiescer
+) -> None:
     """The SDK asks below its version, the rest of us without one: a proxy may let one of them through."""
     engine.forbidden = {"/v1.41/containers/box/json"}
     with pytest.raises(QuiesceError, match="the engine refused") as caught:
@@ -465,7 +487,7 @@ def test_a_proxy_that_forbids_looking_after_the_pause_is_named_and_the_pause_und
     assert engine.calls == ["pause", "unpause"]
 
 
-def test_a_proxy_that_forbids_asking_for_the_version_is_named(engine, quiescer):
+def test_a_proxy_that_forbids_asking_for_the_version_is_named(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.forbidden = {"/version"}
     with pytest.raises(QuiesceError, match=r"the engine refused.*Forbidden") as caught:
         quiescer.quiesce(Quiesce.PAUSE, soon())
@@ -473,14 +495,14 @@ def test_a_proxy_that_forbids_asking_for_the_version_is_named(engine, quiescer):
     assert engine.calls == []
 
 
-def test_what_does_not_talk_like_an_engine_is_asked_nothing_more(engine, quiescer):
+def test_what_does_not_talk_like_an_engine_is_asked_nothing_more(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.version = b"[]"
     with pytest.raises(QuiesceError, match="no container engine answers at unix://"):
         quiescer.quiesce(Quiesce.PAUSE, soon())
     assert engine.calls == []
 
 
-def test_a_socket_of_somebody_else_asks_for_the_right_to_it():
+def test_a_socket_of_somebody_else_asks_for_the_right_to_it() -> None:
     assert "group that owns the socket" in no_answer("unix:///x", PermissionError("denied")).hint
     assert "Does the engine run?" in no_answer("unix:///x", FileNotFoundError("nothing there")).hint
 
@@ -490,7 +512,7 @@ def down(engine: StandIn, target: str) -> int:
     return main(["--down", "container", "stop", f"--engine={engine.address}", f"--target={target}"])
 
 
-def test_down_stops_what_a_rescue_would_start(engine):
+def test_down_stops_what_a_rescue_would_start(engine: StandIn) -> None:
     assert down(engine, "box@start 1") == 0
     assert engine.status == "exited"
 
@@ -500,13 +522,13 @@ def test_down_stops_what_a_rescue_would_start(engine):
     [("running", "box@start 0"), ("exited", "box@start 1"), ("running", "nobody@start 1")],
     ids=["started since", "stopped already", "removed"],
 )
-def test_down_leaves_alone_what_is_not_as_it_was_left(engine, status, target):
+def test_down_leaves_alone_what_is_not_as_it_was_left(engine: StandIn, status: str, target: str) -> None:
     engine.status = status
     assert down(engine, target) == 0
     assert engine.calls == []
 
 
-def test_down_tells_what_does_not_stop(engine, capsys):
+def test_down_tells_what_does_not_stop(engine: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     engine.broken["stop"] = 1
     assert down(engine, "box@start 1") == 1
     assert "container box did not stop: unable to freeze" in capsys.readouterr().err

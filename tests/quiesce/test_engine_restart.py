@@ -132,7 +132,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     child.stdout.close()
 
 
-def test_an_engine_killed_during_a_pause_finds_the_container_paused_and_it_is_woken(engine):
+def test_an_engine_killed_during_a_pause_finds_the_container_paused_and_it_is_woken(engine: OwnEngine) -> None:
     quiescer = ContainerQuiescer("box", engine=engine.address)
     quiescer.quiesce(Quiesce.PAUSE, soon())
     since = quiescer.observe()
@@ -144,7 +144,7 @@ def test_an_engine_killed_during_a_pause_finds_the_container_paused_and_it_is_wo
 
 
 @without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
-def test_an_engine_that_takes_its_containers_along_finds_them_started_again(engine, mode):
+def test_an_engine_that_takes_its_containers_along_finds_them_started_again(engine: OwnEngine, mode) -> None:
     quiescer = ContainerQuiescer("box", engine=engine.address, stop_seconds=5)
     quiescer.quiesce(mode, soon())
     since = quiescer.observe()
@@ -158,7 +158,7 @@ def test_an_engine_that_takes_its_containers_along_finds_them_started_again(engi
 
 
 @without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
-def test_run_and_engine_killed_together_without_live_restore(engine, tmp_path, mode):
+def test_run_and_engine_killed_together_without_live_restore(engine: OwnEngine, tmp_path: Path, mode) -> None:
     child = hold_forever(engine, tmp_path, mode)
     engine.kill()
     kill(child)
@@ -171,7 +171,7 @@ def test_run_and_engine_killed_together_without_live_restore(engine, tmp_path, m
 
 
 @without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
-def test_all_killed_at_once_recover_starts_what_the_engine_took_along(engine, tmp_path, mode):
+def test_all_killed_at_once_recover_starts_what_the_engine_took_along(engine: OwnEngine, tmp_path: Path, mode) -> None:
     """As with a whole control group, or the machine: no guardian is left, only what was written down."""
     child = hold_forever(engine, tmp_path, mode)
     (guardian,) = [each.identity.pid for each in procfs.processes() if each.parent == child.pid]
@@ -185,7 +185,7 @@ def test_all_killed_at_once_recover_starts_what_the_engine_took_along(engine, tm
     assert quiescer.observe().state is InstanceState.RUNNING
 
 
-def test_what_a_person_stopped_during_a_pause_stays_stopped(engine):
+def test_what_a_person_stopped_during_a_pause_stays_stopped(engine: OwnEngine) -> None:
     quiescer = ContainerQuiescer("box", engine=engine.address)
     quiescer.quiesce(Quiesce.PAUSE, soon())
     command = quiescer.rescue_command(Quiesce.PAUSE)
@@ -197,7 +197,7 @@ def test_what_a_person_stopped_during_a_pause_stays_stopped(engine):
     assert quiescer.observe().state is InstanceState.STOPPED
 
 
-def test_run_and_engine_killed_together_the_guardian_waits_for_the_engine(engine, tmp_path):
+def test_run_and_engine_killed_together_the_guardian_waits_for_the_engine(engine: OwnEngine, tmp_path: Path) -> None:
     child = hold_forever(engine, tmp_path, Quiesce.PAUSE)
     engine.kill()
     kill(child)

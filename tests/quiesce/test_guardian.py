@@ -79,7 +79,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     subject.mouth.close()
 
 
-def test_told_that_all_is_done_it_touches_nothing(watched):
+def test_told_that_all_is_done_it_touches_nothing(watched: Watched) -> None:
     watched.instance.set(InstanceState.PAUSED)
     watched.say("done")
     assert watched.close() == 0
@@ -87,14 +87,14 @@ def test_told_that_all_is_done_it_touches_nothing(watched):
     assert watched.record.exists()
 
 
-def test_at_the_end_of_the_run_it_rescues_and_strikes_the_record(watched):
+def test_at_the_end_of_the_run_it_rescues_and_strikes_the_record(watched: Watched) -> None:
     watched.instance.set(InstanceState.PAUSED)
     assert watched.close() == 0
     assert watched.runs()
     assert not watched.record.exists()
 
 
-def test_a_request_that_lands_after_the_death_is_undone_too(tmp_path):
+def test_a_request_that_lands_after_the_death_is_undone_too(tmp_path: Path) -> None:
     watched = Watched(tmp_path, grace=1.5)
     watched.ears.close()
     time.sleep(0.7)
@@ -103,7 +103,7 @@ def test_a_request_that_lands_after_the_death_is_undone_too(tmp_path):
     assert watched.runs()
 
 
-def test_it_speaks_before_it_wakes(tmp_path):
+def test_it_speaks_before_it_wakes(tmp_path: Path) -> None:
     """Whoever read of it only after the way back had taken long would believe what was copied meanwhile."""
     go = tmp_path / "go"
     watched = Watched(tmp_path, rescue=["/bin/sh", "-c", f"until test -e {go}; do sleep 0.01; done"])
@@ -117,7 +117,7 @@ def test_it_speaks_before_it_wakes(tmp_path):
         assert watched.close() == 0
 
 
-def test_past_the_limit_it_wakes(watched):
+def test_past_the_limit_it_wakes(watched: Watched) -> None:
     watched.instance.set(InstanceState.PAUSED)
     watched.say("held 0.05")
     assert watched.mouth.readline() == b"overrun\n"
@@ -126,7 +126,7 @@ def test_past_the_limit_it_wakes(watched):
     assert watched.close() == 0
 
 
-def test_it_can_be_told_another_rescue(tmp_path):
+def test_it_can_be_told_another_rescue(tmp_path: Path) -> None:
     watched = Watched(tmp_path, rescue=["/bin/false"])
     watched.say("rescue " + json.dumps(FakeQuiescer(tmp_path).rescue_command(Quiesce.PAUSE)))
     assert watched.mouth.readline() == b"understood\n"
@@ -135,7 +135,7 @@ def test_it_can_be_told_another_rescue(tmp_path):
     assert watched.runs()
 
 
-def test_half_a_line_is_kept_until_the_rest_comes(watched):
+def test_half_a_line_is_kept_until_the_rest_comes(watched: Watched) -> None:
     watched.ears.write(b"do")
     watched.ears.flush()
     time.sleep(0.05)
@@ -145,7 +145,7 @@ def test_half_a_line_is_kept_until_the_rest_comes(watched):
     assert not watched.runs()
 
 
-def test_it_tries_until_the_rescue_succeeds(tmp_path):
+def test_it_tries_until_the_rescue_succeeds(tmp_path: Path) -> None:
     code = "import sys; file = open(sys.argv[1], 'a+'); file.write('.'); sys.exit(file.tell() < 3)"
     counter = tmp_path / "counter"
     counter.write_text("")
@@ -155,7 +155,7 @@ def test_it_tries_until_the_rescue_succeeds(tmp_path):
     assert not watched.record.exists()
 
 
-def test_a_rescue_that_cannot_be_run_is_tried_again(tmp_path):
+def test_a_rescue_that_cannot_be_run_is_tried_again(tmp_path: Path) -> None:
     program = tmp_path / "later"
     watched = Watched(tmp_path, rescue=[str(program)], grace=0, record="")
     watched.ears.close()
@@ -167,7 +167,7 @@ def test_a_rescue_that_cannot_be_run_is_tried_again(tmp_path):
     watched.mouth.close()
 
 
-def test_a_rescue_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
+def test_a_rescue_that_hangs_is_ended_with_all_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guardian_program, "_PATIENCE_SECONDS", 0.2)
     pids = tmp_path / "pids"
     program = tmp_path / "hangs"
@@ -179,7 +179,7 @@ def test_a_rescue_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch)
     assert eventually(lambda: procfs.identify(child) is None)
 
 
-def test_a_rescue_that_fails_later_on_leaves_the_record(tmp_path, monkeypatch):
+def test_a_rescue_that_fails_later_on_leaves_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop that lands after our death and cannot be undone is `recover`'s: the record tells it."""
     monkeypatch.setattr(guardian_program, "_TRY_SECONDS", 0.0)
     monkeypatch.setattr(guardian_program, "_PAUSE_SECONDS", 0.01)
@@ -197,19 +197,19 @@ def test_a_rescue_that_fails_later_on_leaves_the_record(tmp_path, monkeypatch):
     assert record.exists()
 
 
-def test_a_run_that_is_dead_already_cannot_be_watched():
+def test_a_run_that_is_dead_already_cannot_be_watched() -> None:
     child = subprocess.Popen(["true"])
     child.wait()
     assert guardian_program._descriptor_of(child.pid) is None
 
 
-def test_whoever_has_the_number_of_a_dead_run_is_not_watched():
+def test_whoever_has_the_number_of_a_dead_run_is_not_watched() -> None:
     before = set(os.listdir("/proc/self/fd"))
     assert guardian_program._descriptor_of(os.getpid()) is None, "not our parent"
     assert set(os.listdir("/proc/self/fd")) == before, "nothing is left open"
 
 
-def test_polite_signals_do_not_end_it(watched):
+def test_polite_signals_do_not_end_it(watched: Watched) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         watched.child.send_signal(number)
     watched.instance.set(InstanceState.PAUSED)
@@ -217,7 +217,7 @@ def test_polite_signals_do_not_end_it(watched):
     assert watched.runs()
 
 
-def test_the_lock_is_held_until_it_is_gone_and_no_rescue_keeps_it(tmp_path):
+def test_the_lock_is_held_until_it_is_gone_and_no_rescue_keeps_it(tmp_path: Path) -> None:
     code = "import os; os.fork() or __import__('time').sleep(3)"  # a rescue that leaves somebody behind
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -229,13 +229,13 @@ def test_the_lock_is_held_until_it_is_gone_and_no_rescue_keeps_it(tmp_path):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_run_that_died_before_it_began_is_no_reason_to_act():
+def test_a_run_that_died_before_it_began_is_no_reason_to_act() -> None:
     child = subprocess.Popen([sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     out, _ = child.communicate(b'{"half')
     assert (child.returncode, out) == (0, b"")
 
 
-def test_a_fork_of_the_run_that_keeps_the_pipe_does_not_hide_its_death(tmp_path):
+def test_a_fork_of_the_run_that_keeps_the_pipe_does_not_hide_its_death(tmp_path: Path) -> None:
     instance = FakeInstance(tmp_path)
     code = (
         "import os, sys, time; from pathlib import Path\n"
@@ -260,7 +260,9 @@ def test_a_fork_of_the_run_that_keeps_the_pipe_does_not_hide_its_death(tmp_path)
     done.stdout.close()
 
 
-def test_a_guardian_that_cannot_get_ready_is_an_error_before_anything_happens(tmp_path, monkeypatch):
+def test_a_guardian_that_cannot_get_ready_is_an_error_before_anything_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "guardian_program.py"
     broken.write_text("raise SystemExit(1)")
     monkeypatch.setattr("owui_vault.quiesce.guardian._PROGRAM", broken)
@@ -268,7 +270,7 @@ def test_a_guardian_that_cannot_get_ready_is_an_error_before_anything_happens(tm
         Guardian(GuardianTask(rescue=("/bin/true",), limit_seconds=1, grace_seconds=0))
 
 
-def test_it_stands_quickly():
+def test_it_stands_quickly() -> None:
     started = time.monotonic()
     guardian = Guardian(GuardianTask(rescue=("/bin/true",), limit_seconds=60, grace_seconds=0))
     took = time.monotonic() - started
@@ -278,6 +280,6 @@ def test_it_stands_quickly():
     assert guardian.broken() != "", "a guardian that is gone guards nothing"
 
 
-def test_a_rescue_of_an_older_installation_runs_with_todays_interpreter():
+def test_a_rescue_of_an_older_installation_runs_with_todays_interpreter() -> None:
     assert today(("/old/venv/bin/python", *RESCUE[1:], "unit", "x")) == (*RESCUE, "unit", "x")
     assert today(("/bin/true", "-m", "something")) == ("/bin/true", "-m", "something")

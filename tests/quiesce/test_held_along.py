@@ -42,7 +42,9 @@ def quiescer_of(first: Container, other: str) -> ContainerQuiescer:
 
 
 @pytest.mark.parametrize("seen", [False, True])
-def test_a_helper_that_ended_before_it_was_held_is_left_out(first, helper, seen):
+def test_a_helper_that_ended_before_it_was_held_is_left_out(
+    first: Container, helper: Callable[..., str], seen: bool
+) -> None:
     other = helper("sleep", "600")
     quiescer = quiescer_of(first, other)
     before = quiescer.observe() if seen else None
@@ -61,13 +63,15 @@ def test_a_helper_that_ended_before_it_was_held_is_left_out(first, helper, seen)
         assert writes_on(first)
 
 
-def test_the_first_one_must_be_there(first, helper):
+def test_the_first_one_must_be_there(first: Container, helper: Callable[..., str]) -> None:
     quiescer = ContainerQuiescer("nobody-here", first.name)
     with pytest.raises(InstanceNotFoundError, match="nobody-here"):
         quiescer.observe()
 
 
-def test_a_helper_that_is_removed_while_it_is_paused_breaks_the_quiet(first, helper):
+def test_a_helper_that_is_removed_while_it_is_paused_breaks_the_quiet(
+    first: Container, helper: Callable[..., str]
+) -> None:
     other = helper("sleep", "600")
     quiescer = quiescer_of(first, other)
     quiescer.quiesce(Quiesce.PAUSE, soon())
@@ -79,7 +83,7 @@ def test_a_helper_that_is_removed_while_it_is_paused_breaks_the_quiet(first, hel
     assert writes_on(first)
 
 
-def test_a_helper_that_ends_once_it_is_woken_is_no_failure(first, helper):
+def test_a_helper_that_ends_once_it_is_woken_is_no_failure(first: Container, helper: Callable[..., str]) -> None:
     """It goes on where it was, and is done: nothing of that is ours to bring back."""
     for _ in range(5):
         quiescer = quiescer_of(first, helper("sh", "-c", "sleep 0.4"))
@@ -90,7 +94,7 @@ def test_a_helper_that_ends_once_it_is_woken_is_no_failure(first, helper):
         assert quiescer.observe().state is InstanceState.RUNNING
 
 
-def test_messages_speak_of_names_and_never_of_ids(first, helper):
+def test_messages_speak_of_names_and_never_of_ids(first: Container, helper: Callable[..., str]) -> None:
     other = helper("sleep", "600")
     ids = [docker("inspect", "-f", "{{.Id}}", each) for each in (first.name, other)]
     quiescer = ContainerQuiescer(*ids, stop_seconds=5, names=("open-webui", "helper"))
@@ -104,7 +108,7 @@ def test_messages_speak_of_names_and_never_of_ids(first, helper):
     assert docker("inspect", "-f", "{{.State.Status}}", other) == "running"
 
 
-def test_a_stop_that_needs_a_kill_is_remarked(make):  # noqa: F811  the fixture of that name
+def test_a_stop_that_needs_a_kill_is_remarked(make: Callable[..., Container]) -> None:  # noqa: F811  the fixture of that name
     container = make("--env=DEAF=1", "--no-healthcheck")
     quiescer = container.quiescer()
     quiescer.quiesce(Quiesce.STOP, soon(3))

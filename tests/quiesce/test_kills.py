@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from owui_vault.system.lock import directory_lock
 from owui_vault.testing.quiescer_suite import eventually, writes_on
 from owui_vault.vault.hold import recover
 from owui_vault.vault.journal import Journal
+from tests.quiesce.conftest import Family
 
 HOLDER = Path(__file__).parent / "programs" / "holder.py"
 BACK_SECONDS = 2.0
@@ -26,7 +29,7 @@ BACK_SECONDS = 2.0
 class Run:
     """`holder.py` over a family."""
 
-    def __init__(self, family, folder: Path) -> None:
+    def __init__(self, family: Family, folder: Path) -> None:
         self.journal = Journal(folder / "journal")
         self.lock = folder / "lock"
         self.lock.mkdir(exist_ok=True)
@@ -73,7 +76,9 @@ def nothing_half_done(run: Run) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_of_a_pause_it_runs_again(family, tmp_path, soak, seed):
+def test_killed_at_any_moment_of_a_pause_it_runs_again(
+    family: Family, tmp_path: Path, soak: Callable[[int], int], seed: random.Random
+) -> None:
     met, slowest = 0, 0.0
     for _ in range(soak(200)):
         run = Run(family, tmp_path)
@@ -94,7 +99,9 @@ def test_killed_at_any_moment_of_a_pause_it_runs_again(family, tmp_path, soak, s
 
 
 @pytest.mark.slow
-def test_killed_with_its_guardian_recover_brings_it_back(family, tmp_path, soak, seed):
+def test_killed_with_its_guardian_recover_brings_it_back(
+    family: Family, tmp_path: Path, soak: Callable[[int], int], seed: random.Random
+) -> None:
     for _ in range(soak(100)):
         run = Run(family, tmp_path)
         assert run.line() == "quiet"
@@ -109,7 +116,7 @@ def test_killed_with_its_guardian_recover_brings_it_back(family, tmp_path, soak,
         assert writes_on(family)
 
 
-def test_a_run_after_a_kill_waits_for_the_guardian_and_is_not_disturbed(family, tmp_path):
+def test_a_run_after_a_kill_waits_for_the_guardian_and_is_not_disturbed(family: Family, tmp_path: Path) -> None:
     for _ in range(3):
         run = Run(family, tmp_path)
         assert run.line() == "quiet"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from owui_vault.quiesce.process import ProcessQuiescer, ProcessRescue
 from owui_vault.quiesce.rescue import main
 from owui_vault.system import procfs
 from owui_vault.testing.quiescer_suite import eventually, run_rescue, soon, writes_on
+from tests.quiesce.conftest import Family
 
 
-def test_every_thread_of_every_descendant_is_stopped(family):
+def test_every_thread_of_every_descendant_is_stopped(family: Family) -> None:
     quiescer = family.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     members = family.members()
@@ -28,7 +30,7 @@ def test_every_thread_of_every_descendant_is_stopped(family):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_what_the_user_had_stopped_stays_stopped(family):
+def test_what_the_user_had_stopped_stays_stopped(family: Family) -> None:
     left = max(family.members() - {family.root})
     procfs.send(left, signal.SIGSTOP)
     assert eventually(lambda: procfs.stopped(left))
@@ -42,7 +44,7 @@ def test_what_the_user_had_stopped_stays_stopped(family):
         quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_a_refused_quiesce_leaves_the_users_stop_alone(family):
+def test_a_refused_quiesce_leaves_the_users_stop_alone(family: Family) -> None:
     left = max(family.members() - {family.root})
     procfs.send(left, signal.SIGSTOP)
     assert eventually(lambda: procfs.stopped(left))
@@ -53,7 +55,7 @@ def test_a_refused_quiesce_leaves_the_users_stop_alone(family):
     assert procfs.stopped(left)
 
 
-def test_a_nap_in_between_is_noticed_although_all_are_stopped_again(family):
+def test_a_nap_in_between_is_noticed_although_all_are_stopped_again(family: Family) -> None:
     quiescer = family.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     since = quiescer.observe()
@@ -67,7 +69,7 @@ def test_a_nap_in_between_is_noticed_although_all_are_stopped_again(family):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_signals_that_do_not_wake_do_not_disturb(family):
+def test_signals_that_do_not_wake_do_not_disturb(family: Family) -> None:
     quiescer = family.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     since = quiescer.observe()
@@ -78,7 +80,7 @@ def test_signals_that_do_not_wake_do_not_disturb(family):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_workers_forked_without_end_are_all_caught(tmp_path):
+def test_workers_forked_without_end_are_all_caught(tmp_path: Path) -> None:
     """Each worker forks its successor and leaves: a single listing would miss one again and again."""
     code = (
         "import os, sys, time\n"
@@ -109,7 +111,7 @@ def test_workers_forked_without_end_are_all_caught(tmp_path):
         child.wait()
 
 
-def test_a_parent_that_waits_in_vfork_is_stopped_in_a_later_round(tmp_path):
+def test_a_parent_that_waits_in_vfork_is_stopped_in_a_later_round(tmp_path: Path) -> None:
     """Started by `vfork`, a child stopped before its `exec` keeps the parent unstoppable."""
     code = (
         "import os, subprocess, sys\n"
@@ -130,7 +132,9 @@ def test_a_parent_that_waits_in_vfork_is_stopped_in_a_later_round(tmp_path):
         child.wait()
 
 
-def test_what_cannot_be_stopped_is_named_and_the_rest_undone(family, program):
+def test_what_cannot_be_stopped_is_named_and_the_rest_undone(
+    family: Family, program: Callable[[str, str], Path]
+) -> None:
     """A traced process obeys its tracer, not SIGSTOP: strace keeps it in another state."""
     strace = program("strace", "it stands for a debugger")
     argv = [strace, "-qq", "-o", "/dev/null", "-p", str(family.root.pid)]
@@ -146,7 +150,7 @@ def test_what_cannot_be_stopped_is_named_and_the_rest_undone(family, program):
     assert writes_on(family)
 
 
-def test_ending_it_while_paused_is_told(family):
+def test_ending_it_while_paused_is_told(family: Family) -> None:
     quiescer = family.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     since = quiescer.observe()
@@ -158,7 +162,7 @@ def test_ending_it_while_paused_is_told(family):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_orphans_of_a_parent_killed_in_the_pause_are_woken_by_the_rescue(tmp_path, family):
+def test_orphans_of_a_parent_killed_in_the_pause_are_woken_by_the_rescue(tmp_path: Path, family: Family) -> None:
     family.stop()
     family.options = ("independent",)
     family.start()
@@ -176,14 +180,14 @@ def test_orphans_of_a_parent_killed_in_the_pause_are_woken_by_the_rescue(tmp_pat
         procfs.send(each, signal.SIGKILL)
 
 
-def test_a_rescue_from_another_boot_touches_nobody(family):
+def test_a_rescue_from_another_boot_touches_nobody(family: Family) -> None:
     family.pause()
     everybody = family.members()
     ProcessRescue(boot="another", root=family.root, members=everybody, leave=frozenset()).run(soon())
     assert freezing.stopped_among(everybody) == everybody
 
 
-def test_a_rescue_never_hits_the_next_owner_of_a_pid(family):
+def test_a_rescue_never_hits_the_next_owner_of_a_pid(family: Family) -> None:
     family.pause()
     root = family.root
     earlier = procfs.ProcessIdentity(root.pid, root.start_ticks - 1)
@@ -191,7 +195,7 @@ def test_a_rescue_never_hits_the_next_owner_of_a_pid(family):
     assert procfs.stopped(root)
 
 
-def test_no_pid_file_means_stopped(tmp_path):
+def test_no_pid_file_means_stopped(tmp_path: Path) -> None:
     quiescer = ProcessQuiescer(tmp_path / "missing.pid")
     assert quiescer.observe().state is InstanceState.STOPPED
     assert "missing.pid" in quiescer.name
@@ -205,27 +209,27 @@ def test_no_pid_file_means_stopped(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "abc", "-1", "0", "12 13", "\xff"])
-def test_a_pid_file_with_anything_else_is_refused(tmp_path, text):
+def test_a_pid_file_with_anything_else_is_refused(tmp_path: Path, text: str) -> None:
     pid_file = tmp_path / "pid"
     pid_file.write_bytes(text.encode("latin-1"))
     with pytest.raises(InstanceNotFoundError):
         ProcessQuiescer(pid_file).observe()
 
 
-def test_a_pid_file_older_than_its_process_is_stale(family):
+def test_a_pid_file_older_than_its_process_is_stale(family: Family) -> None:
     os.utime(family.pid_file, (1, 1))
     with pytest.raises(InstanceNotFoundError, match="another one"):
         family.quiescer().observe()
 
 
-def test_a_pid_file_that_names_nobody_any_more_means_stopped(family):
+def test_a_pid_file_that_names_nobody_any_more_means_stopped(family: Family) -> None:
     text = family.pid_file.read_text()
     family.stop()
     family.pid_file.write_text(text)
     assert family.quiescer().observe().state is InstanceState.STOPPED
 
 
-def test_a_pid_file_that_names_another_one_during_the_pause_is_told(family):
+def test_a_pid_file_that_names_another_one_during_the_pause_is_told(family: Family) -> None:
     quiescer = family.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     since = quiescer.observe()
@@ -237,7 +241,7 @@ def test_a_pid_file_that_names_another_one_during_the_pause_is_told(family):
     assert writes_on(family)
 
 
-def test_one_started_anew_between_the_look_and_the_pause_is_told(family):
+def test_one_started_anew_between_the_look_and_the_pause_is_told(family: Family) -> None:
     quiescer = family.quiescer()
     since = quiescer.observe()
     family.stop()
@@ -248,7 +252,9 @@ def test_one_started_anew_between_the_look_and_the_pause_is_told(family):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_a_process_that_is_hidden_from_us_is_not_called_stopped(tmp_path, monkeypatch):
+def test_a_process_that_is_hidden_from_us_is_not_called_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As with `hidepid`: there is such a process, but /proc does not show it."""
     pid_file = tmp_path / "pid"
     pid_file.write_text(str(os.getppid()))
@@ -258,7 +264,9 @@ def test_a_process_that_is_hidden_from_us_is_not_called_stopped(tmp_path, monkey
     assert "as root" in caught.value.hint
 
 
-def test_a_pid_file_removed_right_after_it_was_read_named_somebody_all_the_same(family, monkeypatch):
+def test_a_pid_file_removed_right_after_it_was_read_named_somebody_all_the_same(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
     identify = procfs.identify
 
     def remove_and_identify(pid: int) -> procfs.ProcessIdentity | None:
@@ -272,13 +280,13 @@ def test_a_pid_file_removed_right_after_it_was_read_named_somebody_all_the_same(
     assert seen.identity.endswith(str(root))
 
 
-def test_leading_back_cannot_stop_a_process(capsys):
+def test_leading_back_cannot_stop_a_process(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody could start it again."""
     assert main(["--down", "process", "--root=812:1"]) == 1
     assert "process 812 can be paused only" in capsys.readouterr().err
 
 
-def test_it_never_freezes_itself(tmp_path):
+def test_it_never_freezes_itself(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     for pid in (os.getpid(), os.getppid(), 1):
         pid_file.write_text(str(pid))
@@ -287,7 +295,7 @@ def test_it_never_freezes_itself(tmp_path):
 
 
 @pytest.mark.root
-def test_another_users_process_is_refused_with_the_missing_right(family, tmp_path):
+def test_another_users_process_is_refused_with_the_missing_right(family: Family, tmp_path: Path) -> None:
     code = (
         "import os, sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
@@ -312,7 +320,7 @@ def test_another_users_process_is_refused_with_the_missing_right(family, tmp_pat
     assert writes_on(family)
 
 
-def test_somebody_elses_sleeper_that_was_woken_meanwhile_is_seen(family):
+def test_somebody_elses_sleeper_that_was_woken_meanwhile_is_seen(family: Family) -> None:
     """Whoever had stopped it may wake it while we believe in the freeze, and it writes."""
     left = max(family.members())
     os.kill(left.pid, signal.SIGSTOP)
@@ -342,7 +350,7 @@ while True:
 """
 
 
-def test_a_large_write_is_over_when_the_freeze_is_reported(tmp_path):
+def test_a_large_write_is_over_when_the_freeze_is_reported(tmp_path: Path) -> None:
     """SIGSTOP does not wait for it: the bytes go on landing after `kill` has returned."""
     size, path = 64 << 20, tmp_path / "large"
     argv = [sys.executable, "-c", WRITES, str(path), str(size)]

@@ -90,27 +90,27 @@ def inhabited(machine: Machine, sleeper: Callable[[], ProcessIdentity]) -> Machi
     return machine
 
 
-def test_a_systemd_that_does_not_answer_in_time_is_told(machine, monkeypatch):
+def test_a_systemd_that_does_not_answer_in_time_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemctl, "_SHOW_SECONDS", 0.1)
     machine.at("show", "exec sleep 60")
     with pytest.raises(QuiesceError, match=f"does not tell about {UNIT}"):
         systemctl.show(UNIT)
 
 
-def test_a_machine_without_systemd_is_told_in_its_own_words(machine):
+def test_a_machine_without_systemd_is_told_in_its_own_words(machine: Machine) -> None:
     machine.at("show", "echo System has not been booted with systemd >&2; exit 1")
     with pytest.raises(QuiesceError, match="has not been booted") as caught:
         systemctl.show(UNIT)
     assert "run systemd" in caught.value.hint
 
 
-def test_an_answer_that_tells_no_state_is_an_error(machine):
+def test_an_answer_that_tells_no_state_is_an_error(machine: Machine) -> None:
     machine.at("show", "echo Id=family.service; exit 0")
     with pytest.raises(QuiesceError, match="does not tell"):
         systemctl.show(UNIT)
 
 
-def test_companions_are_those_that_run_and_theirs_each_once(machine):
+def test_companions_are_those_that_run_and_theirs_each_once(machine: Machine) -> None:
     machine.unit(TriggeredBy=f"front.service idle.socket {UNIT}")
     machine.unit("front.service", RequiredBy=f"{UNIT} front.service back.service")
     machine.unit("back.service", BoundBy="front.service", ActiveState="activating")
@@ -118,14 +118,14 @@ def test_companions_are_those_that_run_and_theirs_each_once(machine):
     assert systemctl.companions(systemctl.show(UNIT)) == ("front.service", "back.service")
 
 
-def test_a_stop_that_is_refused_names_the_reason(machine):
+def test_a_stop_that_is_refused_names_the_reason(machine: Machine) -> None:
     machine.at("stop", "echo Access denied >&2; exit 4")
     with pytest.raises(QuiesceError, match=f"{UNIT} could not be stopped: Access denied") as caught:
         systemctl.stop((UNIT,), soon())
     assert "root" in caught.value.hint
 
 
-def test_frozen_is_what_systemd_and_the_kernel_agree_on(machine):
+def test_frozen_is_what_systemd_and_the_kernel_agree_on(machine: Machine) -> None:
     machine.unit(FreezerState="frozen")
     assert not systemctl.is_frozen(systemctl.show(UNIT)), "no word from the kernel"
     machine.kernel_says(frozen=0)
@@ -139,7 +139,9 @@ def test_frozen_is_what_systemd_and_the_kernel_agree_on(machine):
 @pytest.mark.parametrize(
     ("mode", "invocation"), [(Quiesce.STOP, "other"), (Quiesce.PAUSE, "other"), (Quiesce.PAUSE, "")]
 )
-def test_another_invocation_is_not_the_one_that_was_made_quiet(machine, mode, invocation):
+def test_another_invocation_is_not_the_one_that_was_made_quiet(
+    machine: Machine, mode: Quiesce, invocation: str
+) -> None:
     quiet = {"ActiveState": "inactive"} if mode is Quiesce.STOP else {"FreezerState": "frozen"}
     machine.unit(InvocationID=invocation, **quiet)
     with pytest.raises(QuiesceError, match="started anew"):
@@ -147,12 +149,12 @@ def test_another_invocation_is_not_the_one_that_was_made_quiet(machine, mode, in
 
 
 @pytest.mark.parametrize("invocation", ["abc", ""])
-def test_a_stopped_unit_may_be_forgotten_by_systemd(machine, invocation):
+def test_a_stopped_unit_may_be_forgotten_by_systemd(machine: Machine, invocation: str) -> None:
     machine.unit(InvocationID=invocation, ActiveState="inactive")
     UnitQuiescer(UNIT).confirm(Quiesce.STOP, Observation(InstanceState.RUNNING, "abc"))
 
 
-def test_a_kernel_that_woke_the_unit_outranks_what_systemd_believes(inhabited):
+def test_a_kernel_that_woke_the_unit_outranks_what_systemd_believes(inhabited: Machine) -> None:
     inhabited.kernel_says(frozen=1)
     inhabited.at("freeze", becomes("FreezerState", "frozen"))
     quiescer = UnitQuiescer(UNIT)
@@ -164,7 +166,7 @@ def test_a_kernel_that_woke_the_unit_outranks_what_systemd_believes(inhabited):
         quiescer.confirm(Quiesce.PAUSE, since)
 
 
-def test_a_systemd_that_falls_silent_at_the_freeze_leaves_nothing_frozen(inhabited):
+def test_a_systemd_that_falls_silent_at_the_freeze_leaves_nothing_frozen(inhabited: Machine) -> None:
     inhabited.at("freeze", f"{becomes('FreezerState', 'frozen')}; touch frozen")
     inhabited.at("show", f"if test -e frozen; then {silent(1)}; fi")
     inhabited.at("thaw", becomes("FreezerState", "running"))
@@ -175,7 +177,7 @@ def test_a_systemd_that_falls_silent_at_the_freeze_leaves_nothing_frozen(inhabit
     assert quiescer.observe().state is InstanceState.RUNNING
 
 
-def test_a_unit_that_is_not_down_after_its_stop_is_told_and_started_again(machine):
+def test_a_unit_that_is_not_down_after_its_stop_is_told_and_started_again(machine: Machine) -> None:
     machine.at("stop", becomes("ActiveState", "deactivating"))
     machine.at("start", becomes("ActiveState", "active"))
     with pytest.raises(QuiesceError, match="did not stop: it is deactivating"):
@@ -197,7 +199,7 @@ def test_one_that_left_the_units_group_while_it_was_frozen_is_woken_too(
     assert not procfs.stopped(one)
 
 
-def test_the_unit_we_run_in_is_never_paused(machine):
+def test_the_unit_we_run_in_is_never_paused(machine: Machine) -> None:
     machine.inhabit(os.getppid())
     with pytest.raises(QuiesceError, match="would freeze itself"):
         UnitQuiescer(UNIT).quiesce(Quiesce.PAUSE, soon())
@@ -205,7 +207,7 @@ def test_the_unit_we_run_in_is_never_paused(machine):
     assert not machine.calls("freeze")
 
 
-def test_a_unit_that_stays_frozen_is_named_with_the_remedy(machine):
+def test_a_unit_that_stays_frozen_is_named_with_the_remedy(machine: Machine) -> None:
     machine.unit(FreezerState="frozen")
     with pytest.raises(ResumeError, match="still frozen") as caught:
         wake(UNIT, (), soon(0.05))
@@ -213,7 +215,7 @@ def test_a_unit_that_stays_frozen_is_named_with_the_remedy(machine):
     assert machine.calls("thaw"), "it was tried"
 
 
-def test_a_unit_on_its_way_up_is_waited_for_and_no_failure_is_forgiven(machine):
+def test_a_unit_on_its_way_up_is_waited_for_and_no_failure_is_forgiven(machine: Machine) -> None:
     machine.unit(ActiveState="inactive")
     second = f"test $(grep -c ^start calls) -ge 2 && {becomes('ActiveState', 'active')}"
     machine.at("start", f"{becomes('ActiveState', 'activating')}; {second} || true")
@@ -222,7 +224,7 @@ def test_a_unit_on_its_way_up_is_waited_for_and_no_failure_is_forgiven(machine):
     assert not machine.calls("reset-failed")
 
 
-def test_a_systemd_that_executes_itself_anew_is_asked_until_it_answers(machine):
+def test_a_systemd_that_executes_itself_anew_is_asked_until_it_answers(machine: Machine) -> None:
     machine.unit(FreezerState="frozen")
     machine.at("show", silent(2))
     machine.at("thaw", becomes("FreezerState", "running"))
@@ -231,7 +233,7 @@ def test_a_systemd_that_executes_itself_anew_is_asked_until_it_answers(machine):
     assert len(machine.calls("thaw")) == 1
 
 
-def test_a_systemd_that_stays_silent_is_told_in_time(machine):
+def test_a_systemd_that_stays_silent_is_told_in_time(machine: Machine) -> None:
     machine.at("show", silent(1000))
     with pytest.raises(ResumeError, match=f"systemd does not tell about {UNIT}") as caught:
         wake(UNIT, (), soon(0.05))

@@ -31,12 +31,12 @@ def identity_of(child: subprocess.Popen[bytes]) -> ProcessIdentity:
     return identity
 
 
-def test_an_identity_survives_being_written_down(sleeper):
+def test_an_identity_survives_being_written_down(sleeper: subprocess.Popen[bytes]) -> None:
     identity = identity_of(sleeper)
     assert ProcessIdentity.parse(str(identity)) == identity
 
 
-def test_a_pid_given_to_another_is_not_the_same_process(sleeper):
+def test_a_pid_given_to_another_is_not_the_same_process(sleeper: subprocess.Popen[bytes]) -> None:
     identity = identity_of(sleeper)
     earlier = ProcessIdentity(identity.pid, identity.start_ticks - 1)
     assert procfs.alive(identity)
@@ -45,7 +45,7 @@ def test_a_pid_given_to_another_is_not_the_same_process(sleeper):
     assert sleeper.poll() is None
 
 
-def test_a_name_with_parentheses_and_blanks_is_read_right(tmp_path):
+def test_a_name_with_parentheses_and_blanks_is_read_right(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 (b"
     program.symlink_to("/bin/sleep")
     child = subprocess.Popen([program, "60"])
@@ -59,7 +59,7 @@ def test_a_name_with_parentheses_and_blanks_is_read_right(tmp_path):
         child.wait()
 
 
-def test_a_zombie_is_nobody():
+def test_a_zombie_is_nobody() -> None:
     child = subprocess.Popen(["true"])
     assert eventually(lambda: (status := procfs.look(child.pid)) is not None and status.ended)
     assert procfs.identify(child.pid) is None
@@ -68,7 +68,7 @@ def test_a_zombie_is_nobody():
     assert not procfs.hidden(child.pid)
 
 
-def test_stopped_means_every_thread(sleeper):
+def test_stopped_means_every_thread(sleeper: subprocess.Popen[bytes]) -> None:
     identity = identity_of(sleeper)
     assert not procfs.stopped(identity)
     assert procfs.send(identity, signal.SIGSTOP)
@@ -81,7 +81,7 @@ def test_stopped_means_every_thread(sleeper):
     assert procfs.threads(identity) != before, "a stop in between must show"
 
 
-def test_what_is_gone_is_not_stopped(sleeper):
+def test_what_is_gone_is_not_stopped(sleeper: subprocess.Popen[bytes]) -> None:
     identity = identity_of(sleeper)
     sleeper.kill()
     sleeper.wait()
@@ -90,7 +90,7 @@ def test_what_is_gone_is_not_stopped(sleeper):
     assert not procfs.send(identity, signal.SIGCONT)
 
 
-def test_descendants_are_found_to_the_last(tmp_path):
+def test_descendants_are_found_to_the_last(tmp_path: Path) -> None:
     script = "import os, time; os.fork(); os.fork(); print(flush=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     try:
@@ -110,13 +110,13 @@ def test_descendants_are_found_to_the_last(tmp_path):
     assert procfs.descendants(root) == frozenset()
 
 
-def test_a_listing_that_never_rests_is_given_up():
+def test_a_listing_that_never_rests_is_given_up() -> None:
     numbers = iter(range(1000))
     with pytest.raises(InstanceError):
         procfs.settled(lambda: frozenset({ProcessIdentity(next(numbers), 1)}))
 
 
-def test_open_files_are_listed(tmp_path):
+def test_open_files_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "open"
     with path.open("w"):
         found = procfs.open_files(os.getpid())
@@ -126,7 +126,7 @@ def test_open_files_are_listed(tmp_path):
 
 
 @pytest.mark.root
-def test_without_rights_it_says_so():
+def test_without_rights_it_says_so() -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from owui_vault.system import procfs\n"
@@ -138,7 +138,7 @@ def test_without_rights_it_says_so():
     assert done.stdout.split() == ["False", "True"], done.stderr
 
 
-def test_control_group_members_are_listed_below_too(tmp_path):
+def test_control_group_members_are_listed_below_too(tmp_path: Path) -> None:
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     (tmp_path / "cgroup.procs").write_text("")
@@ -147,16 +147,16 @@ def test_control_group_members_are_listed_below_too(tmp_path):
     assert procfs.cgroup_members([tmp_path / "missing"]) == frozenset()
 
 
-def test_the_start_is_on_the_wall_clock(sleeper):
+def test_the_start_is_on_the_wall_clock(sleeper: subprocess.Popen[bytes]) -> None:
     assert abs(procfs.started_at(identity_of(sleeper)) - time.time()) < 5
 
 
-def test_our_own_ancestors_reach_the_first_process():
+def test_our_own_ancestors_reach_the_first_process() -> None:
     found = procfs.own_ancestors()
     assert {os.getpid(), os.getppid()} <= found
 
 
-def test_the_name_of_nobody_is_empty():
+def test_the_name_of_nobody_is_empty() -> None:
     assert procfs.name_of(4_000_000) == ""
     assert procfs.name_of(os.getpid())
 

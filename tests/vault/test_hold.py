@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def state(quiescer: FakeQuiescer) -> InstanceState:
 
 
 @MODES
-def test_quiet_inside_running_outside(hold, quiescer, journal, mode):
+def test_quiet_inside_running_outside(hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode) -> None:
     quiet: Quiet = hold
     with quiet(mode, 5.0) as held:
         assert state(quiescer) in (InstanceState.PAUSED, InstanceState.STOPPED)
@@ -64,14 +65,18 @@ def test_quiet_inside_running_outside(hold, quiescer, journal, mode):
 
 
 @MODES
-def test_an_error_in_the_block_goes_through_and_the_instance_is_back(hold, quiescer, journal, mode):
+def test_an_error_in_the_block_goes_through_and_the_instance_is_back(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode
+) -> None:
     with pytest.raises(ZeroDivisionError), hold(mode, 5.0):
         raise ZeroDivisionError
     assert state(quiescer) is InstanceState.RUNNING
     assert journal.records() == ()
 
 
-def test_what_somebody_else_paused_is_refused_and_stays_paused(hold, quiescer, journal):
+def test_what_somebody_else_paused_is_refused_and_stays_paused(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal
+) -> None:
     quiescer.instance.set(InstanceState.PAUSED)
     with pytest.raises(QuiesceError, match="already paused, not by us"), hold(Quiesce.PAUSE, 5.0):
         pytest.fail("the block must not run")
@@ -80,7 +85,9 @@ def test_what_somebody_else_paused_is_refused_and_stays_paused(hold, quiescer, j
 
 
 @MODES
-def test_what_was_stopped_is_quiet_enough_and_never_started(hold, quiescer, journal, mode):
+def test_what_was_stopped_is_quiet_enough_and_never_started(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode
+) -> None:
     quiescer.instance.set(InstanceState.STOPPED)
     with hold(mode, 5.0) as held:
         held.confirm()
@@ -88,7 +95,7 @@ def test_what_was_stopped_is_quiet_enough_and_never_started(hold, quiescer, jour
     assert state(quiescer) is InstanceState.STOPPED
 
 
-def test_a_start_of_what_was_stopped_is_noticed(hold, quiescer):
+def test_a_start_of_what_was_stopped_is_noticed(hold: Hold, quiescer: FakeQuiescer) -> None:
     quiescer.instance.set(InstanceState.STOPPED)
     with hold(Quiesce.STOP, 5.0) as held:
         quiescer.instance.set(InstanceState.RUNNING)
@@ -97,7 +104,9 @@ def test_a_start_of_what_was_stopped_is_noticed(hold, quiescer):
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_there_is_nothing_to_renew_for_what_was_stopped_before(hold, quiescer, journal):
+def test_there_is_nothing_to_renew_for_what_was_stopped_before(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal
+) -> None:
     """Whoever begins a second stop inside the block says so, whoever made the first."""
     quiescer.instance.set(InstanceState.STOPPED)
     with hold(Quiesce.STOP, 5.0) as held:
@@ -106,7 +115,7 @@ def test_there_is_nothing_to_renew_for_what_was_stopped_before(hold, quiescer, j
     assert state(quiescer) is InstanceState.STOPPED
 
 
-def test_a_mode_that_is_not_offered_is_refused(tmp_path, journal):
+def test_a_mode_that_is_not_offered_is_refused(tmp_path: Path, journal: Journal) -> None:
     quiescer = FakeQuiescer(tmp_path, frozenset({Quiesce.PAUSE}))
     hold = Hold(quiescer, journal, None, SystemClock(), LIMITS)
     assert hold.modes == {Quiesce.PAUSE}
@@ -115,7 +124,9 @@ def test_a_mode_that_is_not_offered_is_refused(tmp_path, journal):
 
 
 @MODES
-def test_what_cannot_be_written_down_is_not_done(quiescer, tmp_path, monkeypatch, mode):
+def test_what_cannot_be_written_down_is_not_done(
+    quiescer: FakeQuiescer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode
+) -> None:
     """A full disk under the state directory is a reason to go on without a pause, not to end as a mistake."""
     (tmp_path / "file").write_text("no directory")
     monkeypatch.setattr(quiescer, "quiesce", lambda *_: pytest.fail("it must not be touched"))
@@ -126,7 +137,7 @@ def test_what_cannot_be_written_down_is_not_done(quiescer, tmp_path, monkeypatch
 
 
 @MODES
-def test_failing_to_become_quiet_leaves_it_running(hold, quiescer, journal, mode):
+def test_failing_to_become_quiet_leaves_it_running(hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode) -> None:
     quiescer.failures["quiesce"] = 1
     with pytest.raises(QuiesceError), hold(mode, 5.0):
         pytest.fail("the block must not run")
@@ -134,7 +145,7 @@ def test_failing_to_become_quiet_leaves_it_running(hold, quiescer, journal, mode
     assert journal.records() == ()
 
 
-def test_somebody_else_waking_it_is_noticed(hold, quiescer):
+def test_somebody_else_waking_it_is_noticed(hold: Hold, quiescer: FakeQuiescer) -> None:
     with hold(Quiesce.PAUSE, 5.0) as held:
         quiescer.instance.set(InstanceState.RUNNING)
         quiescer.instance.set(InstanceState.PAUSED)
@@ -145,8 +156,8 @@ def test_somebody_else_waking_it_is_noticed(hold, quiescer):
 
 @MODES
 def test_what_was_started_anew_since_the_rescue_was_written_down_is_not_touched(
-    hold, quiescer, journal, monkeypatch, mode
-):
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, monkeypatch: pytest.MonkeyPatch, mode
+) -> None:
     """That rescue would not bring it back if we were killed: it leaves alone what somebody else has started."""
     command = quiescer.rescue_command
 
@@ -165,7 +176,9 @@ def test_what_was_started_anew_since_the_rescue_was_written_down_is_not_touched(
 
 
 @MODES
-def test_not_coming_back_outranks_everything_and_the_guardian_goes_on(hold, quiescer, journal, mode):
+def test_not_coming_back_outranks_everything_and_the_guardian_goes_on(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode
+) -> None:
     quiescer.failures["resume"] = 9
     with pytest.raises(ResumeError) as caught, hold(mode, 5.0):
         raise ZeroDivisionError
@@ -175,7 +188,9 @@ def test_not_coming_back_outranks_everything_and_the_guardian_goes_on(hold, quie
     assert eventually(lambda: journal.records() == ()), "the guardian strikes the record when it has succeeded"
 
 
-def test_past_the_limit_the_guardian_wakes_it_and_nothing_is_believed(hold, quiescer, journal):
+def test_past_the_limit_the_guardian_wakes_it_and_nothing_is_believed(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal
+) -> None:
     with pytest.raises(QuiesceError, match="longer than the limit"), hold(Quiesce.PAUSE, 0.2) as held:
         held.confirm()
         assert eventually(lambda: state(quiescer) is InstanceState.RUNNING)
@@ -186,7 +201,9 @@ def test_past_the_limit_the_guardian_wakes_it_and_nothing_is_believed(hold, quie
     assert journal.records() == ()
 
 
-def test_what_brings_it_back_can_be_renewed_before_a_second_stop(hold, quiescer, journal):
+def test_what_brings_it_back_can_be_renewed_before_a_second_stop(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal
+) -> None:
     with hold(Quiesce.STOP, 5.0) as held:
         quiescer.resume(Quiesce.STOP, Deadline(1, lambda: 0))
         (before,) = journal.records()
@@ -198,15 +215,17 @@ def test_what_brings_it_back_can_be_renewed_before_a_second_stop(hold, quiescer,
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_a_dead_guardian_can_be_told_nothing(hold, quiescer):
+def test_a_dead_guardian_can_be_told_nothing(hold: Hold, quiescer: FakeQuiescer) -> None:
     with pytest.raises(QuiesceError, match="killed"), hold(Quiesce.STOP, 5.0) as held:
         os.kill(held.guardian.pid, signal.SIGKILL)
         held.renew()
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_without_a_guardian_nothing_is_begun(hold, quiescer, journal, monkeypatch):
-    def refuse(_task):
+def test_without_a_guardian_nothing_is_begun(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_task) -> None:
         raise QuiesceError("the guardian did not start")
 
     monkeypatch.setattr("owui_vault.vault.hold.Guardian", refuse)
@@ -216,7 +235,7 @@ def test_without_a_guardian_nothing_is_begun(hold, quiescer, journal, monkeypatc
     assert journal.records() == ()
 
 
-def test_without_its_guardian_nothing_is_believed(hold, quiescer, journal):
+def test_without_its_guardian_nothing_is_believed(hold: Hold, quiescer: FakeQuiescer, journal: Journal) -> None:
     with pytest.raises(QuiesceError, match="killed"), hold(Quiesce.PAUSE, 5.0) as held:
         os.kill(held.guardian.pid, signal.SIGKILL)
         time.sleep(0.2)
@@ -225,10 +244,12 @@ def test_without_its_guardian_nothing_is_believed(hold, quiescer, journal):
     assert journal.records() == ()
 
 
-def test_whatever_keeps_it_from_coming_back_is_told_as_that(hold, quiescer, monkeypatch):
+def test_whatever_keeps_it_from_coming_back_is_told_as_that(
+    hold: Hold, quiescer: FakeQuiescer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Callers know by the type that it is down, and how to bring it back from the hint."""
 
-    def vanish(*_):
+    def vanish(*_) -> None:
         raise InstanceNotFoundError("the engine does not answer", hint="Start the engine.")
 
     monkeypatch.setattr(quiescer, "resume", vanish)
@@ -240,11 +261,13 @@ def test_whatever_keeps_it_from_coming_back_is_told_as_that(hold, quiescer, monk
     assert eventually(lambda: state(quiescer) is InstanceState.RUNNING), "the guardian goes on"
 
 
-def test_a_start_between_the_look_and_the_pause_is_noticed(hold, quiescer, monkeypatch):
+def test_a_start_between_the_look_and_the_pause_is_noticed(
+    hold: Hold, quiescer: FakeQuiescer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was looked at before says nothing of the one that is paused now."""
     pause = quiescer.quiesce
 
-    def restarted_and_paused(mode, deadline):
+    def restarted_and_paused(mode, deadline) -> None:
         quiescer.instance.set(InstanceState.STOPPED)
         quiescer.instance.set(InstanceState.RUNNING)
         pause(mode, deadline)
@@ -255,7 +278,7 @@ def test_a_start_between_the_look_and_the_pause_is_noticed(hold, quiescer, monke
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_the_time_it_was_quiet_is_added_up(quiescer, journal):
+def test_the_time_it_was_quiet_is_added_up(quiescer: FakeQuiescer, journal: Journal) -> None:
     clock = FakeClock()
     hold = Hold(quiescer, journal, None, clock, LIMITS)
     for seconds in (2, 3):
@@ -264,11 +287,11 @@ def test_the_time_it_was_quiet_is_added_up(quiescer, journal):
     assert hold.quiet_seconds == 5
 
 
-def test_interrupted_while_resuming_it_is_resumed_all_the_same(quiescer, journal):
+def test_interrupted_while_resuming_it_is_resumed_all_the_same(quiescer: FakeQuiescer, journal: Journal) -> None:
     class Interrupted(FakeQuiescer):
         interrupts = 1
 
-        def resume(self, mode, deadline):
+        def resume(self, mode, deadline) -> None:
             if self.interrupts:
                 self.interrupts = 0
                 raise KeyboardInterrupt
@@ -281,7 +304,7 @@ def test_interrupted_while_resuming_it_is_resumed_all_the_same(quiescer, journal
     assert journal.records() == ()
 
 
-def test_the_lock_is_free_when_the_block_is_over(quiescer, journal, tmp_path):
+def test_the_lock_is_free_when_the_block_is_over(quiescer: FakeQuiescer, journal: Journal, tmp_path: Path) -> None:
     clock = SystemClock()
     for _ in range(3):
         with directory_lock(tmp_path, wait_seconds=0, clock=clock, what="it") as descriptor:
@@ -290,7 +313,7 @@ def test_the_lock_is_free_when_the_block_is_over(quiescer, journal, tmp_path):
                 held.confirm()
 
 
-def test_the_guardian_ignores_polite_signals(hold, quiescer):
+def test_the_guardian_ignores_polite_signals(hold: Hold, quiescer: FakeQuiescer) -> None:
     with hold(Quiesce.PAUSE, 5.0) as held:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             os.kill(held.guardian.pid, number)
@@ -300,7 +323,7 @@ def test_the_guardian_ignores_polite_signals(hold, quiescer):
 
 
 @MODES
-def test_recover_brings_back_what_a_dead_run_left(quiescer, journal, mode):
+def test_recover_brings_back_what_a_dead_run_left(quiescer: FakeQuiescer, journal: Journal, mode) -> None:
     record = journal.begin(mode.value, quiescer.name, SystemClock(), rescue=quiescer.rescue_command(mode))
     quiescer.instance.set(InstanceState.PAUSED if mode is Quiesce.PAUSE else InstanceState.STOPPED)
     (action,) = recover(journal)
@@ -310,11 +333,13 @@ def test_recover_brings_back_what_a_dead_run_left(quiescer, journal, mode):
     assert recover(journal) == ()
 
 
-def test_a_failed_resume_is_recovered_by_the_process_that_failed(quiescer, journal, monkeypatch):
+def test_a_failed_resume_is_recovered_by_the_process_that_failed(
+    quiescer: FakeQuiescer, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It may live for months, and nobody else may ever run."""
     hold = Hold(quiescer, journal, None, SystemClock(), LIMITS)
 
-    def fail(*_):
+    def fail(*_) -> None:
         raise ResumeError("it is down")
 
     with monkeypatch.context() as patch:
@@ -330,11 +355,11 @@ def test_a_failed_resume_is_recovered_by_the_process_that_failed(quiescer, journ
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_becoming_quiet_counts_as_frozen(hold, quiescer, monkeypatch):
+def test_becoming_quiet_counts_as_frozen(hold: Hold, quiescer: FakeQuiescer, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first signal on nobody answers; the limit is what users see."""
     quiesce = quiescer.quiesce
 
-    def slowly(mode, deadline):
+    def slowly(mode, deadline) -> None:
         assert deadline.remaining() <= 1.0
         quiesce(mode, deadline)
         time.sleep(0.7)
@@ -344,19 +369,19 @@ def test_becoming_quiet_counts_as_frozen(hold, quiescer, monkeypatch):
         time.sleep(0.7)
 
 
-def test_recover_touches_nothing_that_the_journal_does_not_name(quiescer, journal):
+def test_recover_touches_nothing_that_the_journal_does_not_name(quiescer: FakeQuiescer, journal: Journal) -> None:
     quiescer.instance.set(InstanceState.STOPPED)
     assert recover(journal) == ()
     assert state(quiescer) is InstanceState.STOPPED
 
 
-def test_recover_leaves_records_of_other_acts_alone(journal):
+def test_recover_leaves_records_of_other_acts_alone(journal: Journal) -> None:
     journal.begin("replace", "/data", SystemClock())
     assert recover(journal) == ()
     assert len(journal.records()) == 1
 
 
-def test_a_rescue_that_fails_is_told_and_kept_and_the_others_are_done(quiescer, journal):
+def test_a_rescue_that_fails_is_told_and_kept_and_the_others_are_done(quiescer: FakeQuiescer, journal: Journal) -> None:
     journal.begin("pause", "a lost one", SystemClock(), rescue=("/bin/false",))
     journal.begin("pause", "a missing one", SystemClock(), rescue=("/nonexistent/program",))
     journal.begin("pause", "ours", SystemClock(), rescue=quiescer.rescue_command(Quiesce.PAUSE))
@@ -367,7 +392,7 @@ def test_a_rescue_that_fails_is_told_and_kept_and_the_others_are_done(quiescer, 
     assert sorted(record.subject for record in journal.records()) == ["a lost one", "a missing one"]
 
 
-def test_no_guardian_outlives_a_block(hold):
+def test_no_guardian_outlives_a_block(hold: Hold) -> None:
     with hold(Quiesce.PAUSE, 5.0) as held:
         pid = held.guardian.pid
         start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -384,14 +409,14 @@ def parts(quiescer: FakeQuiescer, tmp_path: Path) -> Parts:
 
 
 @MODES
-def test_whoever_asks_for_quiet_is_told_when_somebody_else_ended_it(parts, quiescer, mode):
+def test_whoever_asks_for_quiet_is_told_when_somebody_else_ended_it(parts: Parts, quiescer: FakeQuiescer, mode) -> None:
     with pytest.raises(QuiesceError) as caught, hold_quiet(parts, mode, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
     assert caught.value.exit_code == 1
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_a_start_of_what_was_stopped_breaks_the_quiet_that_was_asked_for(parts, quiescer):
+def test_a_start_of_what_was_stopped_breaks_the_quiet_that_was_asked_for(parts: Parts, quiescer: FakeQuiescer) -> None:
     quiescer.instance.set(InstanceState.STOPPED)
     with pytest.raises(QuiesceError, match="started meanwhile"), hold_quiet(parts, Quiesce.STOP, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
@@ -399,14 +424,16 @@ def test_a_start_of_what_was_stopped_breaks_the_quiet_that_was_asked_for(parts, 
 
 
 @MODES
-def test_quiet_that_was_asked_for_and_lasted_is_no_error(parts, quiescer, mode):
+def test_quiet_that_was_asked_for_and_lasted_is_no_error(parts: Parts, quiescer: FakeQuiescer, mode) -> None:
     with hold_quiet(parts, mode, 5.0):
         assert state(quiescer) is not InstanceState.RUNNING
     assert state(quiescer) is InstanceState.RUNNING
 
 
 @pytest.mark.parametrize(("mode", "asleep", "fits"), [("r+b", False, False), ("r+b", True, True), ("rb", False, True)])
-def test_whoever_works_on_the_data_and_is_not_held_breaks_the_quiet(parts, tmp_path, mode, asleep, fits):
+def test_whoever_works_on_the_data_and_is_not_held_breaks_the_quiet(
+    parts: Parts, tmp_path: Path, mode: str, asleep: bool, fits: bool
+) -> None:
     """As with a stale pid file: nobody that it names runs, and the instance goes on writing."""
     with (tmp_path / "data/webui.db").open(mode) as opened, subprocess.Popen(["sleep", "60"], stdin=opened) as other:
         try:
@@ -420,13 +447,13 @@ def test_whoever_works_on_the_data_and_is_not_held_breaks_the_quiet(parts, tmp_p
             other.kill()
 
 
-def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(parts, quiescer):
+def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(parts: Parts, quiescer: FakeQuiescer) -> None:
     with pytest.raises(ZeroDivisionError), hold_quiet(parts, Quiesce.PAUSE, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
         raise ZeroDivisionError
 
 
-def test_a_start_during_an_exchange_is_noticed(parts, quiescer, tmp_path):
+def test_a_start_during_an_exchange_is_noticed(parts: Parts, quiescer: FakeQuiescer, tmp_path: Path) -> None:
     with (
         pytest.raises(QuiesceError, match="did not stay quiet"),
         directory_lock(tmp_path / "data", wait_seconds=0, clock=parts.clock, what="it") as lock,
@@ -438,7 +465,9 @@ def test_a_start_during_an_exchange_is_noticed(parts, quiescer, tmp_path):
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_two_instances_of_one_name_do_not_wake_each_other(tmp_path, small_instance):
+def test_two_instances_of_one_name_do_not_wake_each_other(
+    tmp_path: Path, small_instance: Callable[[Path], Path]
+) -> None:
     """Both called open-webui, with one state directory: each has its own lock, and so its own journal."""
     mine, other = (small_instance(tmp_path / name) for name in ("mine", "other"))
     quiescer = FakeQuiescer(mine.parent)

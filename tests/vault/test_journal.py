@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,11 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "state" / "journal")
 
 
-def test_nothing_written_means_nothing_left(journal):
+def test_nothing_written_means_nothing_left(journal: Journal) -> None:
     assert journal.records() == ()
 
 
-def test_a_record_comes_back_as_it_was_written(journal):
+def test_a_record_comes_back_as_it_was_written(journal: Journal) -> None:
     record = journal.begin("pause", "a thing", FakeClock(), rescue=("/bin/true", "é\n"), details={"a": "b"})
     record = journal.step(record, "swapped")
     assert journal.records() == (record,)
@@ -32,21 +33,21 @@ def test_a_record_comes_back_as_it_was_written(journal):
     assert record.owner.startswith(f"{os.getpid()}:")
 
 
-def test_records_are_private(journal):
+def test_records_are_private(journal: Journal) -> None:
     record = journal.begin("pause", "a thing", FakeClock())
     path = journal.path(record)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_done_removes_it_and_may_be_said_twice(journal):
+def test_done_removes_it_and_may_be_said_twice(journal: Journal) -> None:
     record = journal.begin("pause", "a thing", FakeClock())
     journal.done(record)
     journal.done(record)
     assert journal.records() == ()
 
 
-def test_records_come_oldest_first(journal):
+def test_records_come_oldest_first(journal: Journal) -> None:
     clock = FakeClock()
     records = []
     for _ in range(5):
@@ -61,14 +62,16 @@ MISSHAPEN = '{"format": 1, "rescue": 3, "steps": [], "details": {}}'
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "rescue": 3}', "null", MISSHAPEN]
 )
-def test_a_record_that_cannot_be_read_is_never_ignored(journal, text):
+def test_a_record_that_cannot_be_read_is_never_ignored(journal: Journal, text) -> None:
     record = journal.begin("pause", "a thing", FakeClock())
     journal.path(record).write_text(text)
     with pytest.raises(VaultError, match=record.id):
         journal.records()
 
 
-def test_a_record_that_is_struck_while_others_are_read_is_none(journal, monkeypatch):
+def test_a_record_that_is_struck_while_others_are_read_is_none(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The guardian may strike it between our look into the directory and our look at the file."""
     struck = journal.begin("pause", "a thing", FakeClock())
     stays = journal.begin("stop", "another", FakeClock())
@@ -82,7 +85,7 @@ def test_a_record_that_is_struck_while_others_are_read_is_none(journal, monkeypa
     assert journal.records() == (stays,)
 
 
-def test_a_half_written_record_of_a_crash_is_no_record(journal):
+def test_a_half_written_record_of_a_crash_is_no_record(journal: Journal) -> None:
     record = journal.begin("pause", "a thing", FakeClock())
     path = journal.path(record)
     path.rename(path.with_name(f".{path.name}.new"))
@@ -90,7 +93,7 @@ def test_a_half_written_record_of_a_crash_is_no_record(journal):
 
 
 @pytest.mark.slow
-def test_file_and_directory_are_synced_before_it_returns(tmp_path, program):
+def test_file_and_directory_are_synced_before_it_returns(tmp_path: Path, program: Callable[[str, str], Path]) -> None:
     strace = program("strace", "it shows the order of system calls")
     code = (
         "import sys; from pathlib import Path; from owui_vault.vault.journal import Journal\n"

@@ -46,7 +46,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_nothing_of_it_is_stored_unless_asked_for(make_vault, tmp_path):
+def test_nothing_of_it_is_stored_unless_asked_for(make_vault: Callable[..., Vault], tmp_path: Path) -> None:
     make_models(tmp_path / "ollama", "llama3.2:3b")
     vault = make_vault(OllamaModels.OFF, tmp_path / "ollama")
     report = vault.snapshot()
@@ -58,7 +58,7 @@ def test_nothing_of_it_is_stored_unless_asked_for(make_vault, tmp_path):
     assert not (restored.target / "outside" / "ollama").exists()
 
 
-def test_their_list_goes_with_the_snapshot(make_vault, tmp_path):
+def test_their_list_goes_with_the_snapshot(make_vault: Callable[..., Vault], tmp_path: Path) -> None:
     make_models(tmp_path / "ollama", "llama3.2:3b", "someone/tuned:latest")
     vault = make_vault(OllamaModels.MODELS, tmp_path / "ollama")
     assert [each.name for each in vault.inspect().ollama] == ["llama3.2:3b", "someone/tuned:latest"]
@@ -77,7 +77,9 @@ def test_their_list_goes_with_the_snapshot(make_vault, tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["directory", pytest.param("restic", marks=pytest.mark.slow)])
-def test_all_of_them_come_back_as_a_models_folder(make_vault, tmp_path, engine):
+def test_all_of_them_come_back_as_a_models_folder(
+    make_vault: Callable[..., Vault], tmp_path: Path, engine: str
+) -> None:
     folder = make_models(tmp_path / "ollama", "llama3.2:3b", "b:1")
     vault = make_vault(OllamaModels.BLOBS, tmp_path / "ollama", engine)
     report = vault.snapshot()
@@ -94,7 +96,7 @@ def test_all_of_them_come_back_as_a_models_folder(make_vault, tmp_path, engine):
     assert "outside" not in {path.name for path in (tmp_path / "data").iterdir()}
 
 
-def test_they_can_be_restored_alone_and_left_away(make_vault, tmp_path):
+def test_they_can_be_restored_alone_and_left_away(make_vault: Callable[..., Vault], tmp_path: Path) -> None:
     folder = make_models(tmp_path / "ollama", "a:1")
     vault = make_vault(OllamaModels.BLOBS, tmp_path / "ollama")
     vault.snapshot()
@@ -106,7 +108,7 @@ def test_they_can_be_restored_alone_and_left_away(make_vault, tmp_path):
     assert not (rest.target / "outside" / "ollama").exists()
 
 
-def test_an_in_place_restore_does_not_touch_them(make_vault, tmp_path):
+def test_an_in_place_restore_does_not_touch_them(make_vault: Callable[..., Vault], tmp_path: Path) -> None:
     make_models(tmp_path / "ollama", "a:1")
     vault = make_vault(OllamaModels.BLOBS, tmp_path / "ollama")
     vault.snapshot()
@@ -118,7 +120,7 @@ def test_an_in_place_restore_does_not_touch_them(make_vault, tmp_path):
     assert not (tmp_path / "data" / "outside").exists()
 
 
-def test_a_blob_with_other_bytes_is_found(make_vault, tmp_path):
+def test_a_blob_with_other_bytes_is_found(make_vault: Callable[..., Vault], tmp_path: Path) -> None:
     folder = make_models(tmp_path / "ollama", "a:1")
     blob = max((folder / "blobs").iterdir(), key=lambda path: path.stat().st_size)
     blob.write_bytes(bytes(blob.stat().st_size))  # on the disk already, of the same size
@@ -131,14 +133,18 @@ def test_a_blob_with_other_bytes_is_found(make_vault, tmp_path):
 @pytest.mark.parametrize(
     ("place", "said"), [(None, "set instance.ollama_dir"), ("nowhere", "does not hold Ollama's models")]
 )
-def test_what_is_asked_for_and_is_not_there_makes_a_snapshot_incomplete(make_vault, tmp_path, place, said):
+def test_what_is_asked_for_and_is_not_there_makes_a_snapshot_incomplete(
+    make_vault: Callable[..., Vault], tmp_path: Path, place: str | None, said: str
+) -> None:
     vault = make_vault(OllamaModels.MODELS, tmp_path / place if place else None)
     report = vault.snapshot()
     assert report.outcome is Outcome.INCOMPLETE
     assert any(said in problem for problem in report.problems)
 
 
-def test_a_model_that_is_not_whole_makes_a_snapshot_incomplete_and_is_named(make_vault, tmp_path):
+def test_a_model_that_is_not_whole_makes_a_snapshot_incomplete_and_is_named(
+    make_vault: Callable[..., Vault], tmp_path: Path
+) -> None:
     folder = make_models(tmp_path / "ollama", "a:1", "b:1")
     layer = json.loads((folder / "manifests/registry.ollama.ai/library/a/1").read_bytes())["layers"][0]
     (folder / "blobs" / layer["digest"].replace(":", "-")).unlink()

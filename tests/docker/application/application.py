@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS embeddings_queue (topic TEXT, id TEXT);
 class Store:
     """The files of one data directory, open for writing."""
 
-    def __init__(self, folder, journal):
+    def __init__(self, folder, journal) -> None:
         self.folder = pathlib.Path(folder)
         for name in ("uploads", *(f"vector_db/{place}" for place in INDEXES)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -73,17 +73,17 @@ class Store:
         database.executescript(tables)
         return database
 
-    def chat(self, size=1000):
+    def chat(self, size=1000) -> None:
         self.main.execute("BEGIN IMMEDIATE")
         self.write_chat(size)
         self.main.execute("COMMIT")
 
-    def write_chat(self, size):
+    def write_chat(self, size) -> None:
         self.chats += 1
         self.main.execute("INSERT INTO chat VALUES (?, 'chat', ?)", (self.chats, os.urandom(size // 2).hex()))
         self.main.execute("UPDATE summary SET chats = chats + 1")
 
-    def upload(self, size):
+    def upload(self, size) -> None:
         name, body = os.urandom(8).hex(), os.urandom(size)
         (self.folder / "uploads" / name).write_bytes(body)
         row = (name, f"{self.folder}/uploads/{name}", hashlib.sha256(body).hexdigest())
@@ -96,19 +96,19 @@ class Store:
         self.main.execute("UPDATE file SET done = 1 WHERE id = ?", (name,))
         self.files.append(name)
 
-    def append(self, place, numbers):
+    def append(self, place, numbers) -> None:
         folder = self.folder / "vector_db" / place
         with open(folder / "data_level0.bin", "ab") as file:
             file.writelines(struct.pack("<Q", number) + os.urandom(RECORD_BYTES - 8) for number in numbers)
         with open(folder / "header.bin", "wb") as file:  # truncated and rewritten in place
             file.write(struct.pack("<QQ", numbers[-1], RECORD_BYTES))
 
-    def delete(self):
+    def delete(self) -> None:
         name = self.files.pop(random.randrange(len(self.files)))
         self.main.execute("DELETE FROM file WHERE id = ?", (name,))
         (self.folder / "uploads" / name).unlink()
 
-    def close(self):
+    def close(self) -> None:
         self.main.close()
         self.vectors.close()
 
@@ -116,10 +116,10 @@ class Store:
 class Pulse:
     """When the last commit was, and the longest time without one."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.commits, self.longest, self.last = 0, 0.0, time.time()
 
-    def beat(self):
+    def beat(self) -> None:
         now = time.time()
         self.longest = max(self.longest, now - self.last)
         self.last = now
@@ -134,10 +134,10 @@ class Pulse:
 
 def answers(pulse):
     class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *arguments):
+        def log_message(self, *arguments) -> None:
             pass
 
-        def do_GET(self):
+        def do_GET(self) -> None:
             known = {"/health": {"status": True}, "/api/version": {"version": "0.0.1"}}
             path, _, query = self.path.partition("?")
             body = known.get(path) or (pulse.told("reset" in query) if path == "/stats" else None)
@@ -149,14 +149,14 @@ def answers(pulse):
     return Handler
 
 
-def keep_key(setting):
+def keep_key(setting) -> None:
     """As `start.sh` of the real image does: a key of its own, in the working directory, unless one is given."""
     place = pathlib.Path(setting("WEBUI_SECRET_KEY_FILE") or ".webui_secret_key")
     if not setting("WEBUI_SECRET_KEY") and not place.exists():
         place.write_text(os.urandom(9).hex())
 
 
-def serve():
+def serve() -> None:
     setting = os.environ.get
     asked = threading.Event()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if setting("DEAF") == "1" else lambda *_: asked.set())
@@ -183,7 +183,7 @@ def serve():
     store.close()
 
 
-def fill(megabytes):
+def fill(megabytes) -> None:
     """Four tenths in the database, three in uploads, three in the index."""
     store = Store(os.environ["DATA_DIR"], os.environ.get("JOURNAL", "wal"))
     for database in (store.main, store.vectors):
@@ -251,7 +251,7 @@ def ask(path):
     return urllib.request.urlopen(f"http://127.0.0.1:{os.environ.get('PORT', '8080')}{path}", timeout=10).read()
 
 
-def main():
+def main() -> None:
     match sys.argv[1:]:
         case ["serve"]:
             serve()

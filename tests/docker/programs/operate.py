@@ -19,14 +19,14 @@ class ComesUpNever:
     def revisions(self):
         return None
 
-    def wait_until_healthy(self, deadline):
+    def wait_until_healthy(self, deadline) -> None:
         raise ResumeError("it does not answer")
 
 
-def die_once_marked():
+def die_once_marked() -> None:
     write = cutover.write_down
 
-    def then_die(swap, path):
+    def then_die(swap, path) -> None:
         write(swap, path)
         if swap.back:
             os.kill(os.getpid(), signal.SIGKILL)

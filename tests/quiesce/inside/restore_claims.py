@@ -109,7 +109,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     systemctl_by_hand("reset-failed", UNIT)
 
 
-def test_the_unit_runs_on_the_snapshot_and_undo_brings_today_back(site):
+def test_the_unit_runs_on_the_snapshot_and_undo_brings_today_back(site: Site) -> None:
     report = site.vault.replace(site.vault.plan_replacement("latest"))
     assert report.health == "answers on port 8080, version 0.0.1"
     assert site.state() == "the snapshot's"
@@ -121,7 +121,7 @@ def test_the_unit_runs_on_the_snapshot_and_undo_brings_today_back(site):
     assert not (site.data / ".owui-vault").exists()
 
 
-def test_a_unit_that_was_stopped_stays_so(site):
+def test_a_unit_that_was_stopped_stays_so(site: Site) -> None:
     systemctl_by_hand("stop", UNIT)
     plan = site.vault.plan_replacement("latest")
     assert plan.stops == ""
@@ -130,7 +130,7 @@ def test_a_unit_that_was_stopped_stays_so(site):
     assert site.state() == "the snapshot's"
 
 
-def test_a_unit_that_does_not_come_up_gets_its_data_back_at_once(site):
+def test_a_unit_that_does_not_come_up_gets_its_data_back_at_once(site: Site) -> None:
     """Not after the patience that an application has which is still on its way."""
     (site.data / "uploads/refused").touch()
     site.vault.snapshot()
@@ -147,7 +147,7 @@ def test_a_unit_that_does_not_come_up_gets_its_data_back_at_once(site):
 
 
 @pytest.mark.parametrize("runs", [True, False])
-def test_the_migrations_are_found_beside_what_the_unit_starts(site, *, runs):
+def test_the_migrations_are_found_beside_what_the_unit_starts(site: Site, *, runs: bool) -> None:
     folder = site.folder / "open_webui/migrations/versions"
     folder.mkdir(parents=True)
     (folder / "one.py").write_text('revision = "0123456789ab"\n')
@@ -159,7 +159,7 @@ def test_the_migrations_are_found_beside_what_the_unit_starts(site, *, runs):
     assert not [each for each in site.vault.plan_replacement("latest").warnings if "schemas" in each]
 
 
-def test_another_program_that_has_the_data_open_keeps_everything_as_it_is(site):
+def test_another_program_that_has_the_data_open_keeps_everything_as_it_is(site: Site) -> None:
     systemctl_by_hand("stop", UNIT)
     with (site.data / "webui.db").open("rb") as opened, subprocess.Popen(["sleep", "60"], stdin=opened) as reader:
         with pytest.raises(RestoreError, match="sleep"):
@@ -170,7 +170,7 @@ def test_another_program_that_has_the_data_open_keeps_everything_as_it_is(site):
 
 @pytest.mark.parametrize("renames", [1, 3, 5])
 @pytest.mark.parametrize("started_at_boot", [True, False])
-def test_a_power_cut_in_the_middle_is_recovered_from(site, renames, *, started_at_boot):
+def test_a_power_cut_in_the_middle_is_recovered_from(site: Site, renames: int, *, started_at_boot: bool) -> None:
     plan = site.vault.plan_replacement("latest")
     assert dies(lambda: site.a_vault().replace(plan), at_rename(renames))
     nobody_works_on(site.data)
@@ -185,7 +185,7 @@ def test_a_power_cut_in_the_middle_is_recovered_from(site, renames, *, started_a
     assert any("undid an in-place restore" in each for each in actions)
 
 
-def test_killed_at_any_moment_the_unit_runs_on_the_one_state_or_the_other(site):
+def test_killed_at_any_moment_the_unit_runs_on_the_one_state_or_the_other(site: Site) -> None:
     began = time.monotonic()
     site.vault.replace(site.vault.plan_replacement("latest"))
     span = time.monotonic() - began
@@ -209,7 +209,7 @@ def test_killed_at_any_moment_the_unit_runs_on_the_one_state_or_the_other(site):
         assert not (site.data / ".owui-vault").exists()
 
 
-def test_a_way_back_on_which_it_does_not_stop_is_the_guardians(site, monkeypatch):
+def test_a_way_back_on_which_it_does_not_stop_is_the_guardians(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run gives up with exit code 4; its guardian stops the unit, leads back and starts it."""
     from owui_vault.quiesce import systemctl  # noqa: PLC0415
     from owui_vault.vault.vault import ProcessApplication  # noqa: PLC0415

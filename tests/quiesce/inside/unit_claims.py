@@ -116,7 +116,7 @@ class TestUnit(QuiescerSuite):
         return service
 
 
-def test_the_kernels_freezer_is_used_where_systemd_offers_it(service):
+def test_the_kernels_freezer_is_used_where_systemd_offers_it(service: Service) -> None:
     quiescer = service.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     assert systemctl.show(service.name).frozen is FREEZER
@@ -124,7 +124,7 @@ def test_the_kernels_freezer_is_used_where_systemd_offers_it(service):
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_what_the_user_had_stopped_stays_stopped(service):
+def test_what_the_user_had_stopped_stays_stopped(service: Service) -> None:
     left = max(service.members())
     os.kill(left.pid, 19)
     assert eventually(lambda: procfs.stopped(left))
@@ -138,7 +138,7 @@ def test_what_the_user_had_stopped_stays_stopped(service):
         quiescer.resume(Quiesce.PAUSE, soon())
 
 
-def test_a_nap_in_the_middle_of_a_freeze_is_seen(service):
+def test_a_nap_in_the_middle_of_a_freeze_is_seen(service: Service) -> None:
     """Thawed and frozen again by somebody else, all looks as before; only the threads tell that they ran."""
     quiescer = service.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
@@ -160,7 +160,7 @@ def test_a_nap_in_the_middle_of_a_freeze_is_seen(service):
     assert service.state() is InstanceState.RUNNING
 
 
-def test_a_freeze_by_hand_is_seen(service):
+def test_a_freeze_by_hand_is_seen(service: Service) -> None:
     if not FREEZER:
         return  # systemd refuses: nothing to see
     systemctl_by_hand("freeze", service.name)
@@ -169,7 +169,7 @@ def test_a_freeze_by_hand_is_seen(service):
     assert service.state() is InstanceState.RUNNING
 
 
-def test_a_missing_unit_is_named():
+def test_a_missing_unit_is_named() -> None:
     quiescer = UnitQuiescer("nowhere")
     assert quiescer.name == "unit nowhere.service"
     with pytest.raises(InstanceNotFoundError, match="nowhere"):
@@ -177,7 +177,7 @@ def test_a_missing_unit_is_named():
 
 
 @pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
-def test_a_unit_on_its_way_up_is_refused(mode):
+def test_a_unit_on_its_way_up_is_refused(mode: Quiesce) -> None:
     write_unit("slow.service", "ExecStartPre=/bin/sleep 60\nExecStart=/bin/sleep 60")
     systemctl_by_hand("start", "--no-block", "slow.service")
     try:
@@ -191,7 +191,7 @@ def test_a_unit_on_its_way_up_is_refused(mode):
         systemctl_by_hand("stop", "slow.service")
 
 
-def test_a_unit_that_was_stopped_and_run_by_somebody_else_is_not_ours_to_start(service):
+def test_a_unit_that_was_stopped_and_run_by_somebody_else_is_not_ours_to_start(service: Service) -> None:
     command = service.quiescer().rescue_command(Quiesce.STOP)
     service.stop()
     service.start()
@@ -204,7 +204,7 @@ def test_a_unit_that_was_stopped_and_run_by_somebody_else_is_not_ours_to_start(s
     systemctl_by_hand("stop", "keeper.service")
 
 
-def test_after_another_boot_a_stopped_unit_is_started_and_no_old_process_is_minded(service):
+def test_after_another_boot_a_stopped_unit_is_started_and_no_old_process_is_minded(service: Service) -> None:
     service.stop()
     leave = frozenset({procfs.ProcessIdentity(1, 1)})
     UnitRescue(name=service.name, mode=Quiesce.PAUSE, boot="another", invocation="x", leave=leave).run(soon())
@@ -213,7 +213,7 @@ def test_after_another_boot_a_stopped_unit_is_started_and_no_old_process_is_mind
     assert service.state() is InstanceState.RUNNING
 
 
-def test_what_requires_the_unit_comes_back_with_it(service):
+def test_what_requires_the_unit_comes_back_with_it(service: Service) -> None:
     write_unit("front.service", "ExecStart=/bin/sleep 600", f"Requires={service.name}\nAfter={service.name}")
     write_unit("idle.service", "ExecStart=/bin/sleep 600", f"Requires={service.name}\nAfter={service.name}")
     systemctl_by_hand("start", "front.service")
@@ -232,7 +232,9 @@ def test_what_requires_the_unit_comes_back_with_it(service):
     systemctl_by_hand("daemon-reload")
 
 
-def test_a_socket_cannot_wake_what_was_stopped_and_listens_again_afterwards(make, tmp_path):
+def test_a_socket_cannot_wake_what_was_stopped_and_listens_again_afterwards(
+    make: Callable[..., Service], tmp_path: Path
+) -> None:
     address = tmp_path / "socket"
     write_unit("family.socket", f"ListenStream={address}")
     service = make()
@@ -259,7 +261,7 @@ def test_a_socket_cannot_wake_what_was_stopped_and_listens_again_afterwards(make
         (UNITS / "family.socket").unlink()
 
 
-def test_a_restart_policy_does_not_fight_a_stop(make):
+def test_a_restart_policy_does_not_fight_a_stop(make: Callable[..., Service]) -> None:
     service = make(extra="Restart=always\nRestartSec=0")
     quiescer = service.quiescer()
     quiescer.quiesce(Quiesce.STOP, soon())
@@ -269,7 +271,7 @@ def test_a_restart_policy_does_not_fight_a_stop(make):
     assert writes_on(service)
 
 
-def test_starts_are_not_counted_against_us(make):
+def test_starts_are_not_counted_against_us(make: Callable[..., Service]) -> None:
     service = make(unit="StartLimitIntervalSec=600\nStartLimitBurst=2")
     quiescer = service.quiescer()
     for _ in range(4):
@@ -278,7 +280,7 @@ def test_starts_are_not_counted_against_us(make):
     assert writes_on(service)
 
 
-def test_a_stop_that_needs_a_kill_is_logged(make, caplog):
+def test_a_stop_that_needs_a_kill_is_logged(make: Callable[..., Service], caplog: pytest.LogCaptureFixture) -> None:
     service = make(extra="KillSignal=SIGCHLD\nTimeoutStopSec=1")
     quiescer = service.quiescer()
     with caplog.at_level(logging.WARNING):
@@ -288,7 +290,7 @@ def test_a_stop_that_needs_a_kill_is_logged(make, caplog):
     assert writes_on(service)
 
 
-def test_a_stop_that_takes_too_long_is_undone(make):
+def test_a_stop_that_takes_too_long_is_undone(make: Callable[..., Service]) -> None:
     service = make(extra="KillSignal=SIGCHLD\nTimeoutStopSec=3")
     with pytest.raises(QuiesceError, match="in time"):
         service.quiescer().quiesce(Quiesce.STOP, soon(1))
@@ -296,7 +298,7 @@ def test_a_stop_that_takes_too_long_is_undone(make):
     assert writes_on(service)
 
 
-def test_a_unit_that_does_not_come_up_is_told(make, tmp_path):
+def test_a_unit_that_does_not_come_up_is_told(make: Callable[..., Service], tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
     service = make(extra=f"ExecStartPre=/usr/bin/test -e {gate}")
@@ -311,7 +313,7 @@ def test_a_unit_that_does_not_come_up_is_told(make, tmp_path):
     assert writes_on(service)
 
 
-def test_what_we_started_may_be_stopped_again_on_its_way_up(make, tmp_path):
+def test_what_we_started_may_be_stopped_again_on_its_way_up(make: Callable[..., Service], tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
     patience = f"ExecStartPre=/bin/sh -c 'while ! test -e {gate}; do sleep 0.1; done'"
@@ -331,7 +333,7 @@ def test_what_we_started_may_be_stopped_again_on_its_way_up(make, tmp_path):
     assert writes_on(service)
 
 
-def test_a_unit_without_a_process_cannot_be_paused():
+def test_a_unit_without_a_process_cannot_be_paused() -> None:
     write_unit("once.service", "Type=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true")
     systemctl_by_hand("start", "once.service")
     with pytest.raises(QuiesceError, match="no process"):
@@ -339,7 +341,7 @@ def test_a_unit_without_a_process_cannot_be_paused():
     systemctl_by_hand("stop", "once.service")
 
 
-def test_a_unit_that_only_runs_a_container_client_cannot_be_paused(tmp_path):
+def test_a_unit_that_only_runs_a_container_client_cannot_be_paused(tmp_path: Path) -> None:
     client = tmp_path / "docker"
     client.write_bytes(Path("/bin/sleep").read_bytes())
     client.chmod(0o755)
@@ -353,7 +355,7 @@ def test_a_unit_that_only_runs_a_container_client_cannot_be_paused(tmp_path):
     systemctl_by_hand("stop", "client.service")
 
 
-def test_a_short_watchdog_forbids_a_pause(tmp_path):
+def test_a_short_watchdog_forbids_a_pause(tmp_path: Path) -> None:
     write_unit("watched.service", "ExecStart=/bin/sleep 600\nWatchdogSec=15s\nNotifyAccess=all")
     systemctl_by_hand("start", "watched.service")
     with pytest.raises(QuiesceError, match="watchdog"):
@@ -361,7 +363,7 @@ def test_a_short_watchdog_forbids_a_pause(tmp_path):
     systemctl_by_hand("stop", "watched.service")
 
 
-def test_a_program_does_not_freeze_the_unit_it_runs_in(tmp_path):
+def test_a_program_does_not_freeze_the_unit_it_runs_in(tmp_path: Path) -> None:
     answer = tmp_path / "answer"
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
@@ -379,7 +381,7 @@ def test_a_program_does_not_freeze_the_unit_it_runs_in(tmp_path):
     systemctl_by_hand("stop", "own.service")
 
 
-def test_spans_of_time_are_read_as_systemd_prints_them():
+def test_spans_of_time_are_read_as_systemd_prints_them() -> None:
     assert systemctl._seconds("1min 30s") == 90
     assert systemctl._seconds("15s") == 15
     assert systemctl._seconds("1h 500ms") == 3600.5
@@ -388,7 +390,7 @@ def test_spans_of_time_are_read_as_systemd_prints_them():
 
 
 @pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
-def test_killed_at_any_moment_the_unit_runs_again(service, tmp_path, mode):
+def test_killed_at_any_moment_the_unit_runs_again(service: Service, tmp_path: Path, mode: Quiesce) -> None:
     journal, lock = tmp_path / "journal", tmp_path / "lock"
     lock.mkdir()
     count, back_seconds = KILLS[mode]
@@ -404,7 +406,7 @@ def test_killed_at_any_moment_the_unit_runs_again(service, tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
-def test_killed_with_its_guardian_recover_brings_the_unit_back(service, tmp_path, mode):
+def test_killed_with_its_guardian_recover_brings_the_unit_back(service: Service, tmp_path: Path, mode: Quiesce) -> None:
     journal, lock = tmp_path / "journal", tmp_path / "lock"
     lock.mkdir()
     argv = [sys.executable, str(PROGRAMS / "holder.py"), "unit", service.name, mode.value, str(journal), str(lock), "5"]
