@@ -28,7 +28,7 @@ NOT_ASKED = {"nothing else writes such repositories", "knows no hosts"}
 ROOT = Path(__file__).parent.parent
 #: There while `make tests` measures coverage: see tools/coverage_in_children.py.
 MEASURED_PYTHON = ROOT / ".cache" / "coverage-in-children" / "python3"
-MEASURED_BUT_CAPTURES = MEASURED_PYTHON.with_name("python3-without-captures")
+MEASURED_BUT_CAPTURES = MEASURED_PYTHON.parent / "without-captures" / "python3"
 if MEASURED_BUT_CAPTURES.exists():
     sys.executable = str(MEASURED_BUT_CAPTURES)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".cache" / "coverage-in-children"
-WITH_CAPTURES, WITHOUT_CAPTURES = WRAPPERS = FOLDER / "python3", FOLDER / "python3-without-captures"
+WITH_CAPTURES, WITHOUT_CAPTURES = WRAPPERS = FOLDER / "python3", FOLDER / "without-captures" / "python3"
 SITE = Path(sysconfig.get_path("purelib"))
 
 WRAPPER_TEXT = f"""\
@@ -94,8 +94,8 @@ def main() -> None:
     if sys.argv[1:] == ["on"]:
         starter.write_text(STARTER_TEXT)
         pth.write_text("import coverage_in_children\n")
-        FOLDER.mkdir(parents=True, exist_ok=True)
         for wrapper in WRAPPERS:
+            wrapper.parent.mkdir(parents=True, exist_ok=True)
             wrapper.write_text(WRAPPER_TEXT)
             wrapper.chmod(0o755)
     else:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 from owui_vault.capture.errors import AttemptFailedError
@@ -14,8 +12,8 @@ from owui_vault.capture.messages import Answer
 from owui_vault.errors import CaptureError, DeadlineExceededError, NoSpaceError
 from owui_vault.model import CaptureLimits, CapturePlan, Progress, ProgressSink, Step
 from owui_vault.system.companion import Companion, CompanionEndedError
+from owui_vault.system.python import PACKAGE, environment, interpreter
 
-_PACKAGE = Path(__file__).resolve().parent.parent
 _ANSWER_SLACK_SECONDS = 1.5
 # The package is found where this file lies, whatever sys.path, the working directory or PYTHONPATH say, and behind the
 # standard library. Two __init__ that bring along what the child must not need are not run.
@@ -28,18 +26,6 @@ for name, folder in (("owui_vault", ""), ("owui_vault.capture", "/capture")):
 from owui_vault.capture.helper import main
 sys.exit(main(int(sys.argv[2])))
 """
-
-
-def interpreter() -> str:
-    """The Python to run the child with; `sys.executable` is something else inside an embedding program."""
-    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for candidate in (sys.executable, f"{sys.exec_prefix}/bin/{name}", f"{sys.base_exec_prefix}/bin/{name}"):
-        if candidate and Path(candidate).name.startswith("python") and os.access(candidate, os.X_OK):
-            return candidate
-    raise CaptureError(
-        "there is no Python interpreter to run the capture with",
-        hint=f"Install {name} beside the program that embeds it.",
-    )
 
 
 def as_text(path: str | Path) -> str:
@@ -72,8 +58,8 @@ class Session:
         self.obeys = (
             True  # false once an answer was not waited for: whatever comes then would answer the wrong question
         )
-        argv = (interpreter(), "-I", "-S", "-X", "utf8", "-c", _START, as_text(_PACKAGE), str(os.getpid()))
-        self._child = Companion(argv, _environment())
+        argv = (interpreter(), "-I", "-S", "-X", "utf8", "-c", _START, as_text(PACKAGE), str(os.getpid()))
+        self._child = Companion(argv, environment())
 
     @property
     def pid(self) -> int:
@@ -116,11 +102,6 @@ class Session:
             if not isinstance(step, list):
                 return answer
             self._progress(Progress(step=Step.CAPTURE, done_bytes=step[0], total_bytes=step[1]))
-
-
-def _environment() -> Mapping[str, str]:
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return {"LC_ALL": "C.UTF-8", **kept}
 
 
 def _last_line(text: str) -> str:

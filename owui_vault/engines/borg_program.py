@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -29,6 +28,7 @@ from owui_vault.engines.runs import new_record
 from owui_vault.errors import EngineError, ProgramMissingError, VaultError
 from owui_vault.ports import Call
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
+from owui_vault.system.python import interpreter
 
 _OLDEST, _TOO_NEW = (1, 2), (2, 0)
 #: `python -m borg --version` calls itself by the name of its file.
@@ -53,7 +53,7 @@ def find_program(program: str) -> tuple[str, ...]:
     """
     if program == ENGINE and _installed_version():
         # -P: else `-m` looks for modules in the working directory first, and that is the tree to be stored.
-        return (sys.executable, "-P", "-m", "borg")
+        return (interpreter(), "-P", "-m", "borg")
     return (str(Path(program).absolute()) if "/" in program else program,)
 
 

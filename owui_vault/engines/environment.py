@@ -16,6 +16,7 @@ _SHORTEST_SECRET = 4  # shorter ones would blot out half of every message
 # What the user's own ssh, rclone and cloud profiles are found by, and how the network is reached.
 _KEPT = (
     *("HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"),
+    "LD_LIBRARY_PATH",  # without it some Pythons do not start: that of the launcher, and borg's
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
 )

@@ -18,8 +18,8 @@ from pathlib import Path
 from owui_vault.errors import VaultError
 from owui_vault.instance.hnsw_pickle import read_labels
 from owui_vault.system.process import Command, run
+from owui_vault.system.python import interpreter, module_environment
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 600.0
 
 
@@ -40,10 +40,9 @@ def stored_labels(pickle: Path) -> tuple[StoredLabels, object]:
     """The ids in a pickle, and how many vectors were ever added. Raises ValueError with what is wrong with it."""
     with tempfile.TemporaryDirectory(prefix="owui-vault-") as folder:
         target = Path(folder) / "labels"
-        argv = (sys.executable, "-P", "-m", __name__, os.fspath(pickle.absolute()), os.fspath(target))
-        environment = {"PYTHONPATH": os.fspath(_ROOT), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+        argv = (interpreter(), "-P", "-m", __name__, os.fspath(pickle.absolute()), os.fspath(target))
         try:
-            done = run(Command(argv=argv, environment=environment, cwd=Path("/"), timeout_seconds=_SECONDS))
+            done = run(Command(argv=argv, environment=module_environment(), cwd=Path("/"), timeout_seconds=_SECONDS))
             told = json.loads(done.stdout) if done.status == 0 else {"flaw": "is too large to be read here"}
         except VaultError as error:
             raise ValueError(f"could not be read: {error.message}") from error

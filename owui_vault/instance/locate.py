@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from owui_vault.instance.sqlite_files import Header
 from owui_vault.instance.uploads import printable
 from owui_vault.model import CollectionRecord
 from owui_vault.system import process
+from owui_vault.system.python import interpreter, module_environment
 
 IDENTITY, FACTS = "identity", "facts"
-_ROOT = Path(__file__).resolve().parents[2]  # where this package is imported from
 _OF_AN_INSTANCE = frozenset({DATABASE, UPLOADS, VECTORS, "cache"})
 _BELOW = ("data", "_data", "backend/data", "open_webui/data")
 _TIMEOUT_SECONDS = {IDENTITY: 60.0, FACTS: 600.0}
@@ -192,11 +191,11 @@ def _probe(root: Path, depth: str, scratch: Path | None, vectors: Path) -> _Seen
     done = process.run(
         process.Command(
             argv=(
-                sys.executable,
+                interpreter(),
                 *("-P", "-m", "owui_vault.instance.probe"),
                 *(os.fspath(root), depth, os.fspath(scratch) if scratch else "", os.fspath(vectors)),
             ),
-            environment={"PYTHONPATH": os.fspath(_ROOT), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+            environment=module_environment(),
             cwd=Path("/"),
             timeout_seconds=_TIMEOUT_SECONDS[depth],
         )

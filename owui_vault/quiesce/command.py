@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from owui_vault.system.python import interpreter, module_environment
 
-_PACKAGE_ROOT = Path(__file__).parents[2]
 _MODULE = ("-m", "owui_vault.quiesce.rescue")
 _OURS = "owui_vault."
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-RESCUE = (sys.executable, *_MODULE)
-RESCUE_ENVIRONMENT = {
-    "PATH": SYSTEM_PATH,
-    "LC_ALL": "C.UTF-8",
-    "PYTHONPATH": str(_PACKAGE_ROOT),  # also where the package is not installed but lies in a checkout
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "PYTHONSAFEPATH": "1",
-}
+
+
+def rescue(*arguments: str) -> tuple[str, ...]:
+    """The command line of a rescue. Raises ProgramMissingError."""
+    return (interpreter(), *_MODULE, *arguments)
+
+
+def rescue_environment() -> dict[str, str]:
+    """All that a rescue finds in its environment."""
+    return {**module_environment(), "PATH": SYSTEM_PATH, "PYTHONSAFEPATH": "1"}
 
 
 def today(command: tuple[str, ...]) -> tuple[str, ...]:
     """A rescue written down by an earlier run, for this run's interpreter: an upgrade may have removed the old one.
 
-    One rescue may hold another that it hands over to; each has its interpreter.
+    One rescue may hold another that it hands over to; each has its interpreter. Raises ProgramMissingError.
     """
-    return tuple(sys.executable if _is_ours(command[at:]) else part for at, part in enumerate(command))
+    return tuple(interpreter() if _is_ours(command[at:]) else part for at, part in enumerate(command))
 
 
 def down_command(command: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.quiesce.command import RESCUE
+from owui_vault.quiesce.command import rescue
 from owui_vault.quiesce.container_state import ContainerState
 from owui_vault.quiesce.engine_http import HttpEngine, no_answer
 from owui_vault.quiesce.engine_mark import engine_mark
@@ -60,7 +60,7 @@ class ContainerRescue:
             f"--boot={self.boot}",
             f"--settled={self.settled:.3f}",
         )
-        return (*RESCUE, "container", self.mode.value, *known, *(f"--target={each}" for each in self.targets))
+        return rescue("container", self.mode.value, *known, *(f"--target={each}" for each in self.targets))
 
     def run(self, deadline: Deadline) -> None:
         """Bring back what a killed run left quiet. Raises ResumeError; run it again."""

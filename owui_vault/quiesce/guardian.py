@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.errors import QuiesceError
-from owui_vault.quiesce.command import RESCUE_ENVIRONMENT
+from owui_vault.quiesce.command import rescue_environment
 from owui_vault.system.detached import Detached
+from owui_vault.system.python import environment, interpreter
 
 _PROGRAM = Path(__file__).with_name("guardian_program.py")
 _READY_SECONDS = 20.0
@@ -37,7 +37,7 @@ class Guardian:
 
     def __init__(self, task: GuardianTask) -> None:
         fds = () if task.lock_fd is None else (task.lock_fd,)
-        self._child = Detached((sys.executable, "-I", "-S", str(_PROGRAM)), {}, fds)
+        self._child = Detached((interpreter(), "-I", "-S", str(_PROGRAM)), environment(), fds)
         self._verdict = ""
         self._child.say(_encode(task))
         if self._child.heard(_READY_SECONDS) != "ready":
@@ -89,7 +89,7 @@ def _encode(task: GuardianTask) -> str:
         {
             "parent": os.getpid(),
             "rescue": task.rescue,
-            "environment": RESCUE_ENVIRONMENT,
+            "environment": rescue_environment(),
             "limit": task.limit_seconds,
             "grace": task.grace_seconds,
             "record": "" if task.record is None else str(task.record),

@@ -9,7 +9,7 @@ from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation
 from owui_vault.quiesce import freezing
-from owui_vault.quiesce.command import RESCUE
+from owui_vault.quiesce.command import rescue
 from owui_vault.system import procfs
 from owui_vault.system.procfs import ProcessIdentity
 
@@ -141,7 +141,7 @@ class ProcessRescue:
         """As a program to run."""
         members = (f"--member={each}" for each in sorted(self.members))
         leave = (f"--leave={each}" for each in sorted(self.leave))
-        return (*RESCUE, "process", f"--boot={self.boot}", f"--root={self.root}", *members, *leave)
+        return rescue("process", f"--boot={self.boot}", f"--root={self.root}", *members, *leave)
 
     def run(self, deadline: Deadline) -> None:
         """Wake what a killed run left stopped; after a reboot there is nothing to wake. Raises ResumeError."""

@@ -13,7 +13,7 @@ from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation
 from owui_vault.quiesce import freezing, systemctl
-from owui_vault.quiesce.command import RESCUE
+from owui_vault.quiesce.command import rescue
 from owui_vault.quiesce.systemctl import Unit
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
@@ -164,7 +164,7 @@ class UnitRescue:
         leave = (f"--leave={each}" for each in sorted(self.leave))
         companions = (f"--with={each}" for each in self.companions)
         known = (f"--boot={self.boot}", f"--invocation={self.invocation}")
-        return (*RESCUE, "unit", self.name, self.mode.value, *known, *leave, *companions)
+        return rescue("unit", self.name, self.mode.value, *known, *leave, *companions)
 
     def run(self, deadline: Deadline) -> None:
         """Bring back what a killed run left quiet. Raises ResumeError.

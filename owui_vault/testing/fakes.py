@@ -16,6 +16,7 @@ from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation
 from owui_vault.system.files import write_durably
+from owui_vault.system.python import interpreter
 
 _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPPED}
 
@@ -137,7 +138,7 @@ class FakeQuiescer:
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
         """This module, run as a program."""
-        return (sys.executable, "-m", "owui_vault.testing.fakes", str(self.instance.path.parent), mode.value)
+        return (interpreter(), "-m", "owui_vault.testing.fakes", str(self.instance.path.parent), mode.value)
 
     def _fails(self, call: str) -> bool:
         left = self.failures.get(call, 0)

@@ -19,7 +19,7 @@ import pytest
 from owui_vault.errors import QuiesceError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Quiescer
-from owui_vault.quiesce.command import RESCUE_ENVIRONMENT
+from owui_vault.quiesce.command import rescue_environment
 
 LOOK_SECONDS = 0.15  # long enough for a running subject to write something
 
@@ -82,7 +82,8 @@ def is_silent(subject: Subject) -> bool:
 
 def run_rescue(command: tuple[str, ...]) -> int:
     """Run a rescue as the guardian does; its status."""
-    done = subprocess.run(command, env=RESCUE_ENVIRONMENT, stdin=subprocess.DEVNULL, timeout=120, cwd="/", check=False)
+    nothing = subprocess.DEVNULL
+    done = subprocess.run(command, env=rescue_environment(), stdin=nothing, timeout=120, cwd="/", check=False)
     return done.returncode
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from owui_vault.errors import ResumeError, VaultError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation, Quiescer
+from owui_vault.system.python import interpreter
 from owui_vault.vault.aside import running_swap
 from owui_vault.vault.hold import Hold, HoldLimits
 from owui_vault.vault.journal import Journal
@@ -77,7 +77,7 @@ class SwapGuarded:
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
         """The program of this module, with the quiescer's own rescue behind it."""
-        return (sys.executable, "-m", MODULE, os.fspath(self._path), *self._quiescer.rescue_command(mode))
+        return (interpreter(), "-m", MODULE, os.fspath(self._path), *self._quiescer.rescue_command(mode))
 
     def _demand_down(self, swap: Swap, deadline: Deadline) -> None:
         if self._quiescer.observe().state is not InstanceState.STOPPED:

@@ -20,7 +20,7 @@ from typing import Protocol
 from owui_vault.errors import QuiesceError, ResumeError, VaultError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Candid, Clock, Held, Observation, Quiescer, Remarks
-from owui_vault.quiesce.command import RESCUE_ENVIRONMENT, today
+from owui_vault.quiesce.command import rescue_environment, today
 from owui_vault.quiesce.guardian import Guardian, GuardianTask
 from owui_vault.system.process import Command, run
 from owui_vault.vault.journal import Journal, Record
@@ -273,11 +273,11 @@ def recover(journal: Journal) -> tuple[str, ...]:
 
 
 def _rescue(journal: Journal, record: Record) -> str:
-    argv = today(record.rescue)
     what = f"{record.subject}, left by a {record.action} of {record.began:%Y-%m-%d %H:%M:%S} UTC"
     hint = f"Bring it back by hand, then remove {journal.path(record)}."
     try:
-        done = run(Command(argv=argv, environment=RESCUE_ENVIRONMENT, timeout_seconds=_RESCUE_SECONDS))
+        argv = today(record.rescue)
+        done = run(Command(argv=argv, environment=rescue_environment(), timeout_seconds=_RESCUE_SECONDS))
     except VaultError as error:
         raise ResumeError(f"{what}, could not be brought back: {error.message}", hint=hint) from error
     if done.status != 0:

@@ -15,7 +15,7 @@ from pathlib import Path
 from owui_vault.errors import QuiesceError, RollbackError, VaultError
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
 from owui_vault.instance.processes import find_holders
-from owui_vault.quiesce.command import RESCUE_ENVIRONMENT, down_command
+from owui_vault.quiesce.command import down_command, rescue_environment
 from owui_vault.system.process import Command, run
 from owui_vault.vault.swap import Swap, lead_back, places, unsettled
 
@@ -61,7 +61,7 @@ def _stop(command: Sequence[str]) -> None:
     down = down_command(tuple(command))
     if not down:
         return
-    done = run(Command(argv=down, environment=RESCUE_ENVIRONMENT, timeout_seconds=_STOP_SECONDS))
+    done = run(Command(argv=down, environment=rescue_environment(), timeout_seconds=_STOP_SECONDS))
     if done.status:
         raise RollbackError(f"what runs on the restored data could not be stopped: {done.stderr_tail.strip()}")
 

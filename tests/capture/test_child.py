@@ -19,9 +19,10 @@ import pytest
 from owui_vault.capture import helper as helpers
 from owui_vault.capture.errors import AttemptFailedError
 from owui_vault.capture.helper import Helper
-from owui_vault.capture.session import _START, Session, interpreter
+from owui_vault.capture.session import _START, Session
 from owui_vault.errors import CancelledError, CaptureError
 from owui_vault.model import NEVER, CaptureLimits, Findings, Proof, Quiesce, ignore_progress
+from owui_vault.system.python import interpreter
 
 PACKAGE = Path(__file__).parents[2] / "owui_vault"
 
@@ -190,22 +191,6 @@ def test_a_data_directory_that_is_gone_is_an_error_with_a_reason(site: Any) -> N
     with pytest.raises(CaptureError, match="vanished"):
         site.take()
     assert list(site.work.iterdir()) == []
-
-
-def test_an_interpreter_is_found_when_a_program_embeds_python() -> None:
-    program = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); sys.executable = '/usr/sbin/uwsgi'\n"
-    program += "from owui_vault.capture.session import interpreter; print(interpreter())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert Path(done.stdout.strip()).name.startswith("python")
-
-
-def test_where_there_is_no_interpreter_an_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that embeds Python is not started by mistake in its place."""
-    for name in ("executable", "exec_prefix", "base_exec_prefix"):
-        monkeypatch.setattr(sys, name, "/usr/sbin/uwsgi")
-    with pytest.raises(CaptureError, match="no Python interpreter") as raised:
-        interpreter()
-    assert f"python{sys.version_info.major}.{sys.version_info.minor}" in str(raised.value.hint)
 
 
 def test_a_child_that_does_not_answer_in_time_fails_the_attempt(site: Any) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.command import RESCUE_ENVIRONMENT
+from owui_vault.quiesce.command import rescue_environment
 from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.quiesce.engine_http import DEFAULT_ENGINE
 from owui_vault.system.clock import SystemClock
@@ -353,7 +353,7 @@ def test_what_somebody_else_started_and_stopped_is_not_ours_to_start(container: 
 def test_a_stop_that_lands_after_the_death_is_undone_by_the_rescue(container: Container) -> None:
     """The engine carries a stop through; the rescue may come first."""
     command = container.quiescer().rescue_command(Quiesce.STOP)
-    rescue = subprocess.Popen(command, env=RESCUE_ENVIRONMENT, stdin=subprocess.DEVNULL)
+    rescue = subprocess.Popen(command, env=rescue_environment(), stdin=subprocess.DEVNULL)
     time.sleep(1)
     docker("stop", "--time=3", container.name)
     assert rescue.wait(60) == 0
@@ -371,7 +371,7 @@ def test_killed_at_any_moment_the_container_runs_again(
     argv = [sys.executable, str(HOLDER), "container", container.name, mode.value, str(journal), str(lock)]
     for _ in range(soak(count)):
         with (tmp_path / "errors").open("wb") as errors:
-            child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, env=RESCUE_ENVIRONMENT)
+            child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=errors, env=rescue_environment())
         assert child.stdout is not None
         assert child.stdout.readline() == b"locked\n", (tmp_path / "errors").read_text()
         time.sleep(seed.uniform(0, span))
@@ -391,5 +391,5 @@ def test_killed_at_any_moment_the_container_runs_again(
 def test_a_rescue_fails_while_no_engine_answers(container: Container) -> None:
     command = container.quiescer().rescue_command(Quiesce.PAUSE)
     away = [each.replace("/var/run/docker.sock", "/nonexistent.sock") for each in command]
-    done = subprocess.run([*away[:3], "--seconds=0.5", *away[3:]], env=RESCUE_ENVIRONMENT, check=False, cwd=os.sep)
+    done = subprocess.run([*away[:3], "--seconds=0.5", *away[3:]], env=rescue_environment(), check=False, cwd=os.sep)
     assert done.returncode == 1

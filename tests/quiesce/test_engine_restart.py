@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.command import RESCUE_ENVIRONMENT
+from owui_vault.quiesce.command import rescue_environment
 from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.system import procfs
 from owui_vault.testing.quiescer_suite import eventually, run_rescue, soon
@@ -119,7 +119,7 @@ def hold_forever(engine: OwnEngine, folder: Path, mode: Quiesce) -> subprocess.P
     what = f"box@{engine.address}"
     places = (str(folder / "journal"), str(folder / "lock"))
     argv = [sys.executable, str(HOLDER), "container", what, mode.value, *places, "600"]
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, env=RESCUE_ENVIRONMENT)
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, env=rescue_environment())
     assert child.stdout is not None
     assert [child.stdout.readline(), child.stdout.readline()] == [b"locked\n", b"quiet\n"]
     return child

@@ -17,7 +17,7 @@ import pytest
 from owui_vault.errors import QuiesceError
 from owui_vault.model import InstanceState, Quiesce
 from owui_vault.quiesce import guardian_program
-from owui_vault.quiesce.command import RESCUE, RESCUE_ENVIRONMENT, today
+from owui_vault.quiesce.command import rescue, rescue_environment, today
 from owui_vault.quiesce.guardian import Guardian, GuardianTask
 from owui_vault.system import procfs
 from owui_vault.testing.fakes import FakeInstance, FakeQuiescer
@@ -36,7 +36,7 @@ class Watched:
         task = {
             "parent": os.getpid(),
             "rescue": FakeQuiescer(folder).rescue_command(Quiesce.PAUSE),
-            "environment": RESCUE_ENVIRONMENT,
+            "environment": rescue_environment(),
             "limit": 60.0,
             "grace": 0.05,
             "record": str(self.record),
@@ -173,7 +173,7 @@ def test_a_rescue_that_hangs_is_ended_with_all_it_started(tmp_path: Path, monkey
     program = tmp_path / "hangs"
     program.write_text(f"#!/bin/sh\nsleep 600 &\necho $$ $! > {pids}\nwait\n")
     program.chmod(0o755)
-    assert guardian_program._run([str(program)], RESCUE_ENVIRONMENT) is False
+    assert guardian_program._run([str(program)], rescue_environment()) is False
     me, child = map(int, pids.read_text().split())
     assert procfs.identify(me) is None
     assert eventually(lambda: procfs.identify(child) is None)
@@ -250,7 +250,7 @@ def test_a_fork_of_the_run_that_keeps_the_pipe_does_not_hide_its_death(tmp_path:
         "if not child: time.sleep(5)\n"
         "else: print(child, flush=True); os.kill(os.getpid(), 9)\n"
     )
-    environment = RESCUE_ENVIRONMENT
+    environment = rescue_environment()
     done = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment, stdout=subprocess.PIPE)
     assert done.stdout is not None
     fork = int(done.stdout.readline())
@@ -281,5 +281,5 @@ def test_it_stands_quickly() -> None:
 
 
 def test_a_rescue_of_an_older_installation_runs_with_todays_interpreter() -> None:
-    assert today(("/old/venv/bin/python", *RESCUE[1:], "unit", "x")) == (*RESCUE, "unit", "x")
+    assert today(("/old/venv/bin/python", *rescue()[1:], "unit", "x")) == rescue("unit", "x")
     assert today(("/bin/true", "-m", "something")) == ("/bin/true", "-m", "something")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.quiesce import freezing
-from owui_vault.quiesce.command import RESCUE_ENVIRONMENT
+from owui_vault.quiesce.command import rescue_environment
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
@@ -40,7 +40,7 @@ class Run:
                 [*argv, str(self.journal._directory), str(self.lock)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=RESCUE_ENVIRONMENT,
+                env=rescue_environment(),
             )
         assert self.line() == "locked", self.errors.read_text()
 
