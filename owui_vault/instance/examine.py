@@ -15,14 +15,20 @@ from owui_vault.instance.uploads import UploadFindings, check_uploads, names, pr
 from owui_vault.model import CollectionRecord, Findings
 
 
-def examine(data_dir: Path, *, hash_uploads: bool = False, is_left_out: IsLeftOut = nothing) -> Findings:
+def examine(
+    data_dir: Path,
+    *,
+    hash_uploads: bool = False,
+    is_left_out: IsLeftOut = nothing,
+    vectors_elsewhere: bool = False,
+) -> Findings:
     """Look at a data directory at rest, journals rolled back. Nothing is written, nothing live may be given.
 
     The tree is taken as the truth: a row of `file` without its upload was without it at the source. `hash_uploads`
     reads every upload and holds it against the SHA-256 the application recorded. What `is_left_out` is not there on
-    purpose: that is a warning.
+    purpose: that is a warning. With `vectors_elsewhere` a vector store that is not there is none.
     """
-    vectors, store = _examine_vectors(data_dir, is_left_out)
+    vectors, store = _examine_vectors(data_dir, is_left_out, vectors_elsewhere)
     rows = _examine_rows(data_dir, hash_uploads, is_left_out, store.collections)
     return Findings(
         broken=(*rows.broken, *vectors.broken),
@@ -32,8 +38,10 @@ def examine(data_dir: Path, *, hash_uploads: bool = False, is_left_out: IsLeftOu
     )
 
 
-def _examine_vectors(data_dir: Path, is_left_out: IsLeftOut) -> tuple[Findings, VectorStore]:
+def _examine_vectors(data_dir: Path, is_left_out: IsLeftOut, elsewhere: bool) -> tuple[Findings, VectorStore]:
     if not (data_dir / VECTOR_DATABASE).is_file():
+        if elsewhere:
+            return Findings(), VectorStore()
         why = (
             "the vector store was left out, as configured"
             if is_left_out(VECTOR_DATABASE)

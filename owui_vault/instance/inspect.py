@@ -142,6 +142,8 @@ def _warnings(sight: Sight, around: Surroundings, facts: DatabaseFacts, missing:
         yield f"{around.unsupported}: a snapshot of this directory would miss it and is refused"
     if sight.damage:
         yield sight.damage
+    if sight.no_store and not around.vectors_elsewhere:
+        yield sight.no_store
     yield from sight.warnings
     yield from around.warnings
     yield from key_warnings(around, facts)

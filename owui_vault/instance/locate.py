@@ -33,6 +33,7 @@ class Sight:
     journal_modes: tuple[tuple[str, str], ...]  # (database, "wal" or "delete")
     facts: DatabaseFacts | None  # None: could not be read, `warnings` say why
     store: VectorStore | None = None  # only when all facts were asked for
+    no_store: str = ""  # that there is no vector store: no loss where the vectors lie elsewhere
     damage: str = ""  # what SQLite says about a database it can open but not read
     warnings: tuple[str, ...] = ()
 
@@ -118,6 +119,7 @@ def look_at(
         journal_modes=tuple(_journal_modes(seen["databases"])),
         facts=_facts(seen["facts"]),
         store=_store(seen["vectors"]),
+        no_store=_no_store(seen["databases"][VECTOR_DATABASE]),
         damage=ruin or (f"{DATABASE} is damaged: {seen['damage']}" if seen["damage"] else ""),
         warnings=tuple(_warnings(root, seen)),
     )
@@ -270,15 +272,19 @@ def _store(value: _Vectors | None) -> VectorStore | None:
     return VectorStore(collections=records, migration=value["migration"])
 
 
+def _no_store(look: _Look) -> str:
+    if look["state"] != "missing":
+        return ""
+    return f"there is no vector store ({VECTOR_DATABASE}): documents of knowledge bases will not be searchable"
+
+
 def _warnings(root: Path, seen: _Seen) -> Iterator[str]:
     if seen["unread"]:
         yield f"{DATABASE} was not read: {seen['unread']}"
     look = seen["databases"][VECTOR_DATABASE]
-    if look["state"] == "missing":
-        yield f"there is no vector store ({VECTOR_DATABASE}): documents of knowledge bases will not be searchable"
-    elif look["state"] != "file":
+    if look["state"] not in ("file", "missing"):
         yield f"{VECTOR_DATABASE} cannot be read: {look['state']}"
-    elif not look["header"]["is_sqlite"]:
+    elif look["state"] == "file" and not look["header"]["is_sqlite"]:
         yield f"{VECTOR_DATABASE} is not a SQLite database"
     if seen["vectors_unread"]:
         yield f"{VECTOR_DATABASE} was not read: {printable(seen['vectors_unread'])}"

@@ -17,6 +17,7 @@ from owui_vault.system import procfs
 _PROC = Path("/proc")
 _SITE_PACKAGES = re.compile(r"(/.*?/(?:site|dist)-packages)/")
 _DIST_INFO = re.compile(r"open_webui-(?P<version>[^-/]+)\.dist-info")
+_OPEN_WEBUI = re.compile(r"open[-_]webui\b")
 _TEXT_LIMIT = 1 << 20
 
 
@@ -93,6 +94,32 @@ def _holds(pid: int, opened: procfs.OpenFiles, files: Files, *, writing: bool) -
                 continue
             if (status.st_dev, status.st_ino) in files.identities and (mode & stat.S_IWUSR or not writing):
                 return True
+    return False
+
+
+def servers_on(data_dir: Path) -> Iterator[Holder]:
+    """Open WebUI's processes that were given this data directory, whether or not they have anything of it open.
+
+    One whose databases are all servers elsewhere has nothing open here, and its settings say so.
+    """
+    for status in procfs.processes():
+        pid = status.identity.pid
+        if status.ended or not _OPEN_WEBUI.search("\0".join(procfs.command_line(pid))):
+            continue
+        environment = environment_of(pid)
+        if environment is not None and _was_given(pid, environment.get("DATA_DIR", ""), data_dir):
+            yield Holder(pid=pid, name=procfs.name_of(pid), environment=environment)
+
+
+def _was_given(pid: int, data_dir: str, ours: Path) -> bool:
+    """Without `DATA_DIR` it lies in the package (`open-webui serve`) or beside it (the image)."""
+    below = [f"{folder}/open_webui/data" for folder in package_folders(pid)]
+    for place in [data_dir] if data_dir else [*below, "data"]:
+        try:
+            if as_seen_by(pid, place).samefile(ours):
+                return True
+        except OSError:
+            continue
     return False
 
 

@@ -9,12 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from owui_vault.errors import UnsupportedInstanceError
-from owui_vault.instance import environment as settings_module
+from owui_vault.instance import providers as places
 from owui_vault.instance.container import FoundContainer
+from owui_vault.instance.environment import read_settings, settings_of_the_instance
 from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
-from owui_vault.instance.processes import Holders, application_version, as_seen_by, find_holders, version_in
+from owui_vault.instance.processes import (
+    Holder,
+    Holders,
+    application_version,
+    as_seen_by,
+    find_holders,
+    servers_on,
+    version_in,
+)
 from owui_vault.instance.secret_key import FoundKey, find_secret_key
 from owui_vault.model import Providers, SecretKeyRecord
 from owui_vault.ports import SecretSource
@@ -43,6 +52,11 @@ class Surroundings:
         """Whether its engine says so, or a process was seen that has a database open."""
         return bool(self.holders.found) or (self.container is not None and self.container.running)
 
+    @property
+    def vectors_elsewhere(self) -> bool:
+        """Whether the vectors lie in another store: that there is none of Chroma's here is no loss."""
+        return self.providers.vectors != "chroma"
+
     def key_record(self, facts: DatabaseFacts) -> SecretKeyRecord:
         """Where the key is and what hangs on it, for a manifest or a report."""
         return SecretKeyRecord(
@@ -58,7 +72,7 @@ class Surroundings:
 def demand_database_here(container: FoundContainer, database_url: str = "") -> None:
     """Raise UnsupportedInstanceError when the main database lies elsewhere: before its absence is taken for a loss."""
     settings = {**container.environment, **({"DATABASE_URL": database_url} if database_url else {})}
-    elsewhere = settings_module.database_elsewhere(settings, _asker_of(container))
+    elsewhere = places.database_elsewhere(settings, _asker_of(container))
     if elsewhere:
         raise UnsupportedInstanceError(_unsupported(container.data_dir, elsewhere), hint=_OTHER_TOOLS)
 
@@ -77,23 +91,24 @@ def look_around(
     """
     store = located(data_dir, container.mounted if container else (), VECTOR_DATABASE)
     holders = find_holders((data_dir / DATABASE, store))
-    from_file = {} if container else _settings_files(data_dir, holders)
-    settings = {**from_file, **(container.environment if container else {}), **_environment(holders)}
+    asked = _asked(data_dir, holders)
+    from_file = {} if container else _settings_files(data_dir, asked)
+    settings = {**from_file, **(container.environment if container else {}), **_environment(asked)}
     if database_url:
         settings["DATABASE_URL"] = database_url
-    asker = _asker_of(container) if container else _asker(data_dir, holders)
-    elsewhere = settings_module.database_elsewhere(settings, asker)
+    asker = _asker_of(container) if container else _asker(data_dir, asked)
+    elsewhere = places.database_elsewhere(settings, asker)
     known_key = container.key if container and secret_key is None else None
     return Surroundings(
         holders=holders,
-        version=_version(data_dir, holders) or (container.version if container else ""),
-        settings=settings_module.settings_of_the_instance(settings),
-        key=known_key or find_secret_key(data_dir, holders.found, given=secret_key, settings=from_file),
+        version=_version(data_dir, asked) or (container.version if container else ""),
+        settings=settings_of_the_instance(settings),
+        key=known_key or find_secret_key(data_dir, asked, given=secret_key, settings=from_file),
         app_data_dir=container.record.data_dir if container else settings.get("DATA_DIR", ""),
         filesystem=filesystem_type(data_dir),
         unsupported=_unsupported(data_dir, elsewhere),
         container=container,
-        providers=settings_module.providers(settings, elsewhere),
+        providers=places.providers(settings, elsewhere),
         warnings=(
             *_warnings(holders, settings, container),
             *_sharing_warnings({"the data lie": data_dir, "the vectors lie": store.parent}),
@@ -101,32 +116,39 @@ def look_around(
     )
 
 
-def _environment(holders: Holders) -> Mapping[str, str]:
+def _asked(data_dir: Path, holders: Holders) -> tuple[Holder, ...]:
+    """Who is asked for settings, version and key: the servers first, then whoever else has a database open."""
+    servers = tuple(servers_on(data_dir))
+    known = {each.pid for each in servers}
+    return (*servers, *(each for each in holders.found if each.pid not in known))
+
+
+def _environment(asked: tuple[Holder, ...]) -> Mapping[str, str]:
     """The environment of the first process that lets us read it; workers share it with their parent."""
-    return next((holder.environment for holder in holders.found if holder.environment), {})
+    return next((holder.environment for holder in asked if holder.environment), {})
 
 
-def _settings_files(data_dir: Path, holders: Holders) -> dict[str, str]:
+def _settings_files(data_dir: Path, asked: tuple[Holder, ...]) -> dict[str, str]:
     """`.env` files the application reads at its start: above its backend, where it works, and beside the data."""
     places = [data_dir.parent.parent / ".env", data_dir.parent / ".env"]
-    for holder in holders.found[:1]:
+    for holder in asked[:1]:
         places += [as_seen_by(holder.pid, "../.env"), as_seen_by(holder.pid, ".env")]
     found: dict[str, str] = {}
     for place in places:
-        found |= settings_module.read_settings(place)
-    return settings_module.settings_of_the_instance(found)
+        found |= read_settings(place)
+    return settings_of_the_instance(found)
 
 
-def _asker(data_dir: Path, holders: Holders) -> Callable[[str], bool]:
+def _asker(data_dir: Path, asked: tuple[Holder, ...]) -> Callable[[str], bool]:
     """A question: is this path, as the application sees it, our `webui.db`?"""
-    pid = holders.pids[0] if holders.found else None
+    pid = asked[0].pid if asked else None
 
     def is_ours(path: str) -> bool:
         seen = Path(path) if pid is None else as_seen_by(pid, path)
         try:
             return seen.samefile(data_dir / DATABASE)
         except OSError:
-            return settings_module.is_default_database(path)
+            return places.is_default_database(path)
 
     return is_ours
 
@@ -142,11 +164,15 @@ def _asker_of(container: FoundContainer) -> Callable[[str], bool]:
 
 
 def _unsupported(data_dir: Path, elsewhere: str) -> str:
-    return f"the main database is not {data_dir / DATABASE} but {elsewhere} (DATABASE_URL)" if elsewhere else ""
+    return (
+        f"the main database is not {data_dir / DATABASE} but {elsewhere} (DATABASE_URL or DATABASE_TYPE)"
+        if elsewhere
+        else ""
+    )
 
 
-def _version(data_dir: Path, holders: Holders) -> str:
-    for holder in holders.found:
+def _version(data_dir: Path, asked: tuple[Holder, ...]) -> str:
+    for holder in asked:
         version = application_version(holder.pid)
         if version:
             return version
@@ -156,7 +182,7 @@ def _version(data_dir: Path, holders: Holders) -> str:
 
 
 def _warnings(holders: Holders, settings: Mapping[str, str], container: FoundContainer | None) -> Iterator[str]:
-    yield from settings_module.not_covered(settings)
+    yield from places.not_covered(settings)
     yield from container.warnings if container else ()
     if (
         holders.hidden and not holders.found and not container and os.geteuid() != 0

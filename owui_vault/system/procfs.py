@@ -127,6 +127,15 @@ def name_of(pid: int) -> str:
         return ""
 
 
+def command_line(pid: int) -> tuple[str, ...]:
+    """What it was started with; empty for a process that is gone, or a thread of the kernel's."""
+    try:
+        raw = (_PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(each) for each in raw.rstrip(b"\0").split(b"\0")) if raw else ()
+
+
 def processes() -> Iterator[ProcessStatus]:
     """Everybody we can see, zombies included, in no order."""
     for entry in os.scandir(_PROC):

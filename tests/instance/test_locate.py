@@ -250,9 +250,9 @@ def test_somebody_elses_sqlite(tmp_path: Path) -> None:
 def test_no_vector_store_is_a_warning(newest: Path) -> None:
     shutil.rmtree(newest / "vector_db")
     shutil.rmtree(newest / "uploads")
-    warnings = look_at(newest).warnings
-    assert "there is no vector store" in warnings[0]
-    assert "no directory uploads" in warnings[1]
+    sight = look_at(newest)
+    assert "there is no vector store" in sight.no_store
+    assert "no directory uploads" in sight.warnings[0]
 
 
 def test_a_vector_store_that_is_not_sqlite_is_a_warning(newest: Path) -> None:

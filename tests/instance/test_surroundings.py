@@ -14,14 +14,9 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import SecretError, UnsupportedInstanceError
 from owui_vault.instance import surroundings
-from owui_vault.instance.environment import (
-    database_elsewhere,
-    not_covered,
-    providers,
-    read_settings,
-    settings_of_the_instance,
-)
+from owui_vault.instance.environment import read_settings, settings_of_the_instance
 from owui_vault.instance.inspect import InspectRequest, inspect_instance
+from owui_vault.instance.providers import database_elsewhere, not_covered, providers
 from owui_vault.instance.surroundings import look_around
 from owui_vault.model import Component, Providers, Secret
 
