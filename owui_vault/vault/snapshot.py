@@ -92,7 +92,7 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
         work_dir = work_folder(parts, data_dir)
         try:
             plan = _plan(parts, data_dir, work_dir, around)
-            captured = _capture(parts, request, plan, around, lock)
+            captured = _capture(parts, request, plan, around=around, lock=lock)
             _demand_same_container(parts, captured)
             with written(captured.stage):
                 manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
@@ -162,7 +162,7 @@ def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> None:
         parts.state.remember_rewritten(parts.the_instance().name, changed)
 
 
-def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, around: Surroundings, lock: int) -> Captured:
+def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, *, around: Surroundings, lock: int) -> Captured:
     instance = parts.the_instance()
     mode = _mode(parts, request)
     request.watch.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
