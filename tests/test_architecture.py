@@ -157,7 +157,7 @@ def test_the_root_import_is_light() -> None:
 
 def test_the_layers_hold() -> None:
     """Downward only, siblings apart, one door per third-party package: the contracts are in pyproject.toml."""
-    command = [Path(sysconfig.get_path("scripts"), "lint-imports"), "--no-cache"]
+    command = [str(Path(sysconfig.get_path("scripts"), "lint-imports")), "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -48,10 +48,10 @@ def test_a_skip_is_a_failure_where_everything_is_required(tmp_path: Path, requir
         "-p",
         "no:cacheprovider",
         "--rootdir",
-        tmp_path,
+        str(tmp_path),
     ]
     done = subprocess.run(
-        [*argv, tmp_path],
+        [*argv, str(tmp_path)],
         env=environment | ({"REQUIRE": "all"} if required else {}),
         cwd=tmp_path,
         capture_output=True,

@@ -151,9 +151,9 @@ def test_every_program_shown_is_typed_as_it_says(tmp_path: Path) -> None:
             programs.append(tmp_path / f"{page.stem.lower().replace('-', '_')}.py")
             programs[-1].write_text("\n\n".join(block.text for block in shown))
     assert len(programs) > 2
-    argv = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml"]
-    argv += ["--cache-dir", ROOT / ".cache" / "mypy-docs"]
-    done = subprocess.run([*argv, *programs], cwd=ROOT, capture_output=True, text=True, check=False)
+    argv = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
+    argv += ["--cache-dir", str(ROOT / ".cache" / "mypy-docs")]
+    done = subprocess.run([*argv, *map(str, programs)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -161,7 +161,7 @@ def test_every_program_shown_is_typed_as_it_says(tmp_path: Path) -> None:
 def test_the_suites_shown_run_and_pass(tmp_path: Path) -> None:
     (shown,) = [block.text for block in blocks(ROOT / "docs/python.md", "python") if "EngineSuite" in block.text]
     (tmp_path / "test_mine.py").write_text(shown)
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 50

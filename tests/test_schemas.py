@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -61,6 +61,7 @@ def test_nothing_that_is_written_may_be_missing(told: dict[str, Any]) -> None:
     """A reader can rely on every field: which format it is first of all."""
     for kind, value in told.items():
         described = validator(kind).schema
+        assert isinstance(described, Mapping)
         assert set(described["required"]) == set(described["properties"]) == set(value), kind
         for field in value:
             lacking = {key: each for key, each in value.items() if key != field}

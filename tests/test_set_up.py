@@ -32,7 +32,7 @@ class Machine:
         return self
 
     def set_up(self, purpose: str = "demo") -> tuple[int, str]:
-        argv = [self.clone / "tools" / "set-up", purpose]
+        argv = [str(self.clone / "tools" / "set-up"), purpose]
         done = subprocess.run(argv, env={"PATH": str(self.programs)}, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 

@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,7 @@ def _new_id(chance: random.Random) -> str:
     return str(uuid.UUID(int=chance.getrandbits(128), version=4))
 
 
-def _clone(connection: sqlite3.Connection, table: str, source: str, changes: dict[str, object]) -> None:
+def _clone(connection: sqlite3.Connection, table: str, source: str, changes: Mapping[str, object]) -> None:
     """A row like another one, with some columns changed."""
     columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     unique = {"share_id"}  # a chat is shared under one address only

@@ -72,19 +72,19 @@ def in_turn(programs: Mapping[str, Program], rounds: int) -> dict[str, list[Run]
     """All of them, one after the other, `rounds` times: what disturbs the machine disturbs all."""
     runs: dict[str, list[Run]] = {name: [] for name in programs}
     for number in range(rounds):
-        names = list(programs) if number % 2 == 0 else list(reversed(programs))
+        names = list(programs) if number % 2 == 0 else list(reversed(list(programs)))
         for name in names:
             runs[name].append(timed(programs[name]))
     return runs
 
 
 def middle(runs: Sequence[Run], what: str = "wall") -> float:
-    return median(getattr(run, what) for run in runs)
+    return float(median(getattr(run, what) for run in runs))
 
 
 def ratio(ours: Sequence[Run], theirs: Sequence[Run], what: str = "wall") -> float:
     """The median of the ratios of neighbours in time."""
-    return median(getattr(mine, what) / getattr(other, what) for mine, other in zip(ours, theirs, strict=True))
+    return float(median(getattr(mine, what) / getattr(other, what) for mine, other in zip(ours, theirs, strict=True)))
 
 
 def peaks(program: Program) -> dict[str, int]:

@@ -119,7 +119,7 @@ class Bare:
 
     def snapshot(self) -> Program:
         if self.engine == "restic":
-            command = ("restic", "backup", "--json", "--ignore-ctime", "--ignore-inode", ".")
+            command: tuple[str, ...] = ("restic", "backup", "--json", "--ignore-ctime", "--ignore-inode", ".")
         else:
             options = ("--chunker-params", "fixed,65536", "--files-cache", "mtime,size", "--compression", "zstd,3")
             command = ("borg", "create", *options, "::{utcnow:%Y%m%dT%H%M%S.%f}", ".")
@@ -129,7 +129,7 @@ class Bare:
 
     def restore(self, target: Path) -> Program:
         if self.engine == "restic":
-            argv = ("restic", "restore", "latest", "--target", str(target))
+            argv: tuple[str, ...] = ("restic", "restore", "latest", "--target", str(target))
             return with_empty(Program(argv=argv, environment=self.environment()), target)
         listed = ["borg", "list", "--short", "--last", "1"]
         name = subprocess.run(listed, env=dict(self.environment()), capture_output=True, text=True, check=True)

@@ -207,10 +207,16 @@ class Site:
 
     def quiet(self) -> SimpleQuiet:
         """Freeze all writers of this site."""
-        return SimpleQuiet(
-            lambda: [each.freeze() for each in self.writers] and None,
-            lambda: [each.thaw() for each in self.writers] and None,
-        )
+
+        def freeze() -> None:
+            for writer in self.writers:
+                writer.freeze()
+
+        def thaw() -> None:
+            for writer in self.writers:
+                writer.thaw()
+
+        return SimpleQuiet(freeze, thaw)
 
     def plan(self, **changes: Any) -> CapturePlan:
         return CapturePlan(**{"data_dir": self.data, "work_dir": self.work, "databases": DATABASES, **changes})

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError, SourceChangedError
 from owui_vault.capture.files import link_file
 from owui_vault.capture.helper import Helper, job_from
-from owui_vault.capture.marks import Mark
+from owui_vault.capture.marks import Mark, Walk
 from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.pinner import Pinner
 from owui_vault.capture.prepare import _bytes_needed
@@ -159,7 +160,7 @@ def test_what_moves_between_the_marks_fails_the_attempt(
     monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=True))
     for name in (INDEX, "vector_db/chroma.sqlite3", "uploads/0.txt"):
         with monkeypatch.context() as patch:
-            after(patch, "_take", lambda name=name: append_to(site.data / name))
+            after(patch, "_take", partial(append_to, site.data / name))
             with pytest.raises(SourceChangedError, match=name):
                 helper.obey(asked)
     helper.obey(asked)
@@ -378,7 +379,7 @@ def test_uploads_that_cannot_be_linked_need_room(
     site.build("delete")
     (site.data / "uploads" / "large").write_bytes(b"x" * 1_000_000)
     helper = make_helper()
-    tree = helper.raw.bench, dict(attempts.Walk(helper.job))
+    tree = helper.raw.bench, dict(Walk(helper.job))
     linked = _bytes_needed(tree[0], tree[1], (), shared=False)
     monkeypatch.setattr("owui_vault.capture.prepare.link_file", lambda *_: None)
     copied = _bytes_needed(tree[0], tree[1], (), shared=False)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from owui_vault.capture import pinned as pinning
-from owui_vault.capture import result
+from owui_vault.capture import result, sqlite
 from owui_vault.capture import sqlite as copies
 from owui_vault.capture.classify import Database
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError
@@ -261,7 +261,7 @@ def test_a_link_put_in_place_of_a_copy_while_it_is_checked_gives_nothing_away(
     foreign.write_bytes((tree / "webui.db").read_bytes())
     foreign.chmod(0o600)
     before = foreign.stat()
-    check = result.check_copy
+    check = sqlite.check_copy
 
     def check_and_be_robbed(place: str, cancel: threading.Event) -> str:
         said = check(place, cancel)

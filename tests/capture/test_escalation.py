@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -52,9 +53,14 @@ def restless(site: Any) -> Any:
 
 @pytest.fixture
 def quiet_for(make_quiet: Callable[..., Any]) -> Callable[[Any], Any]:
-    return lambda site: make_quiet(
-        lambda: os.kill(site.restless.pid, 19) or time.sleep(0.05), lambda: os.kill(site.restless.pid, 18)
-    )
+    def quiet(site: Any) -> Any:
+        def freeze() -> None:
+            os.kill(site.restless.pid, signal.SIGSTOP)
+            time.sleep(0.05)
+
+        return make_quiet(freeze, lambda: os.kill(site.restless.pid, signal.SIGCONT))
+
+    return quiet
 
 
 def test_auto_pauses_what_never_rests(restless: Any, quiet_for: Callable[[Any], Any]) -> None:

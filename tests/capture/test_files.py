@@ -28,9 +28,17 @@ def source(tmp_path: Path) -> Path:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """An empty stage for the directory `data`."""
     (tmp_path / "data").mkdir()
-    nothing: dict[str, tuple[str, ...]] = dict.fromkeys(("databases", "write_once", "exclude", "include"), ())
-    places = {"data_dir": str(tmp_path / "data"), "work_dir": str(tmp_path / "work")}
-    job = Job(**nothing, **places, links=(), reserve_bytes=0, wal_growth_bytes=0)
+    job = Job(
+        data_dir=str(tmp_path / "data"),
+        work_dir=str(tmp_path / "work"),
+        databases=(),
+        write_once=(),
+        exclude=(),
+        include=(),
+        links=(),
+        reserve_bytes=0,
+        wal_growth_bytes=0,
+    )
     Path(job.tree).mkdir(parents=True)
     Path(job.desk).mkdir()
     probe = Probe(f"{job.desk}/probe")

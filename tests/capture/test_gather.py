@@ -79,6 +79,13 @@ def held(helper: Helper) -> list[str]:
     return sorted({link for link in links if link.startswith(f"{helper.job.data_dir}/")})
 
 
+def finished(helper: Helper) -> Any:
+    """What is known of the first database at the end."""
+    databases = helper.obey(FINISH)["databases"]
+    assert isinstance(databases, list)
+    return databases[0]
+
+
 def never_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """The application's database changes during each copy of it that must be whole."""
     take = RawCopies.take
@@ -97,7 +104,7 @@ def test_what_is_pinned_is_held_until_it_is_copied(site: Any, make_helper: Calla
     helper = make_helper()
     helper.obey(GATHER)
     assert held(helper) == [str(site.data / f"{WEBUI}{suffix}") for suffix in ("", "-shm", "-wal")]
-    assert helper.obey(FINISH)["databases"][0]["pinned"]
+    assert finished(helper)["pinned"]
     assert held(helper) == []
 
 
@@ -110,7 +117,7 @@ def test_a_second_name_of_a_pinned_database_is_a_file_like_any_other(
     helper = make_helper()
     (site.data / "uploads" / "second").hardlink_to(site.data / WEBUI)
     assert helper.obey(GATHER)["torn"] == []
-    assert helper.obey(FINISH)["databases"][0]["pinned"]
+    assert finished(helper)["pinned"]
     assert (Path(helper.bench.place("uploads/second"))).stat().st_size == (site.data / WEBUI).stat().st_size
 
 
@@ -127,7 +134,7 @@ def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
     helper = make_helper()
     assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
     assert held(helper) == []
-    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert not finished(helper)["pinned"]
     assert Path(helper.bench.place(f"{WEBUI}-wal")).stat().st_size > 0
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
 
@@ -145,7 +152,7 @@ def test_a_database_of_no_known_moment_is_let_go_and_copied(
     monkeypatch.setattr(Pinner, "at_one_moment", fail)
     assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
     assert held(helper) == []
-    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert not finished(helper)["pinned"]
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
 
 
@@ -158,7 +165,7 @@ def test_a_database_stays_pinned_when_its_application_is_gone(site: Any, make_he
     for writer in site.writers:
         writer.end()
     assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
-    assert helper.obey(FINISH)["databases"][0]["pinned"]
+    assert finished(helper)["pinned"]
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
 
 
@@ -174,7 +181,7 @@ def test_a_database_that_was_replaced_is_copied_anew(site: Any, make_helper: Cal
     for suffix in ("-wal", "-shm"):
         (site.data / f"{WEBUI}{suffix}").unlink()
     assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
-    assert not helper.obey(FINISH)["databases"][0]["pinned"]
+    assert not finished(helper)["pinned"]
     assert rows(helper, "SELECT n FROM counter") == [(77,)]
 
 
@@ -185,7 +192,7 @@ def test_what_never_rests_is_copied_in_one_read_transaction(
     helper = make_helper()
     never_at_rest(monkeypatch)
     assert helper.obey(GATHER)["torn"] == []
-    found = helper.obey(FINISH)["databases"][0]
+    found = finished(helper)
     assert (found["name"], found["mode"], found["pinned"]) == (WEBUI, "delete", False)
     assert found["changed_ns"] == (site.data / WEBUI).stat().st_mtime_ns
     assert rows(helper, "PRAGMA quick_check") == [("ok",)]
@@ -197,7 +204,12 @@ def test_the_vectors_are_never_locked(
 ) -> None:
     site.build("delete")
     locked: list[str] = []
-    monkeypatch.setattr(gathering, "copy_under_lock", lambda real, *_: locked.append(real) or "not asked")
+
+    def note_lock(real: str, *_: object) -> str:
+        locked.append(real)
+        return "not asked"
+
+    monkeypatch.setattr(gathering, "copy_under_lock", note_lock)
     helper = make_helper()
     with in_a_transaction(site.data / CHROMA, "IMMEDIATE"), in_a_transaction(site.data / WEBUI, "IMMEDIATE"):
         helper.obey(GATHER)

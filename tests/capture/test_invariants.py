@@ -133,7 +133,7 @@ def test_every_trusted_file_system_gives_exact_instants(
 ) -> None:
     site = make_site(any_filesystem).build(*journal_modes, filling=50)
     site.run(rest_seconds=0.1)
-    modes = Counter()
+    modes: Counter[Proof] = Counter()
     for _ in range(soak(40)):
         captured = site.take(Quiesce.AUTO, quiet=site.quiet())
         modes[captured.proof.mode] += 1

@@ -14,8 +14,7 @@ import pytest
 from owui_vault.capture import pin as pins
 from owui_vault.capture.errors import AttemptFailedError
 from owui_vault.capture.pin import Pin, at_one_moment
-from owui_vault.capture.pin import last_commit as pins_look
-from owui_vault.capture.wal import Commit
+from owui_vault.capture.wal import Commit, last_commit
 
 PINS = Path(__file__).parent / "programs" / "pins.py"
 IN_TURN = """
@@ -182,7 +181,7 @@ def test_an_index_that_cannot_be_read_is_no_pin(
         at_one_moment([pin])
     pin.take_turns()
     assert pin._seen is seen
-    monkeypatch.setattr(pins, "last_commit", FlickeringLook(pins_look, readable=1))
+    monkeypatch.setattr(pins, "last_commit", FlickeringLook(last_commit, readable=1))
     pin.take_turns()  # it could be read when the turn was decided on, and not after it had begun
     assert pin._seen is seen
     assert not pin._spare.in_transaction

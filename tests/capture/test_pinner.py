@@ -130,7 +130,7 @@ def test_the_process_keeps_nothing_that_came_with_the_fork(monkeypatch: pytest.M
         monkeypatch.setattr(os, name, lambda first, second=None: closed.append(first) if second is None else None)
     monkeypatch.setattr(os, "_exit", lambda _: None)
     monkeypatch.setattr(pinning, "tie_to", lambda _: None)
-    monkeypatch.setattr(pinning.socket, "socket", lambda fileno: fileno)
+    monkeypatch.setattr(socket, "socket", lambda fileno: fileno)
     monkeypatch.setattr(pinning, "serve", lambda channel, _: served.append(channel))
     here = [int(each) for each in os.listdir("/proc/self/fd")]
     pinning._become(7, 1, 0)

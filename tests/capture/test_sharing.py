@@ -16,6 +16,7 @@ from owui_vault.capture import classify as classifying
 from owui_vault.capture.classify import Database, classify, in_short_process
 from owui_vault.capture.job import Job
 from owui_vault.capture.sharing import describe, holders_in, judged
+from owui_vault.system.filesystem import open_to_read
 
 OPENER = """
 import sqlite3, sys
@@ -117,7 +118,7 @@ def test_the_kernels_list_is_read() -> None:
 def test_where_the_kernels_list_cannot_be_read_somebody_elses_lock_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container without /proc/locks: nothing then says that the application is among the holders."""
 
-    def refuse(*_) -> None:
+    def refuse(*_: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(Path, "read_text", refuse)
@@ -137,9 +138,9 @@ def test_a_log_index_that_cannot_be_opened_forbids_the_pin(
     database: Path, opener: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opener()
-    opened = classifying.open_to_read
+    opened = open_to_read
 
-    def refuse(path):
+    def refuse(path: str) -> int:
         if path.endswith("-shm"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return opened(path)
@@ -166,7 +167,7 @@ def test_a_directory_or_a_pipe_in_place_of_a_database_is_told_and_not_waited_for
 
 
 def test_a_short_process_that_fails_is_no_empty_answer() -> None:
-    def fail() -> None:
+    def fail() -> list[int]:
         raise ValueError
 
     assert in_short_process(lambda: [1, 2]) == [1, 2]

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from owui_vault.capture import attempt as attempts
+from owui_vault.capture import classify as classifying
 from owui_vault.capture import files, settle
 from owui_vault.capture import pinned as pinning
 from owui_vault.capture import prepare as preparing
@@ -30,6 +31,7 @@ from owui_vault.capture.marks import Mark, Walk, mark_of
 from owui_vault.capture.messages import items, number, part, texts, whole
 from owui_vault.capture.settle import Fences, Probe, clock_offset, tick
 from owui_vault.capture.watch import Watched
+from owui_vault.system import filesystem
 from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers, remove_tree
 
 ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
@@ -69,7 +71,7 @@ sys.stdin.read()
 """
 
 
-def prepare(helper: Helper) -> dict[str, object]:
+def prepare(helper: Helper) -> dict[str, Any]:
     return helper.obey({"do": "prepare", "seconds": 10, "pin": True, "copy_seconds": 10})
 
 
@@ -78,7 +80,7 @@ def test_the_steps_follow_each_other(helper: Helper) -> None:
     assert (found["overlay"], found["obstacles"]) == ("", ())
     answer = helper.obey(ATTEMPT)
     assert answer["unsettled"] == 0
-    finished = helper.obey({"do": "finish", "seconds": 10})
+    finished: dict[str, Any] = helper.obey({"do": "finish", "seconds": 10})
     assert [each["name"] for each in finished["databases"]] == ["webui.db", "vector_db/chroma.sqlite3"]
     assert (finished["copied"], finished["linked"], finished["skipped"]) == (3, 1, [])
     helper.obey({"do": "seal", "seconds": 10})
@@ -251,7 +253,7 @@ def test_a_transaction_that_begins_after_the_databases_were_classified_is_waited
 ) -> None:
     """Only a journal that was there then, with nobody at work, is one that a crash has left."""
     prepare(helper)
-    classify = pinning.classify
+    classify = classifying.classify
     command = [sys.executable, "-c", BEGINS, str(site.data / "webui.db")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         os.kill(child.pid, signal.SIGSTOP)
@@ -385,7 +387,7 @@ def test_what_never_holds_still_is_taken_as_it_is_met(
             with path.open("ab") as file:
                 file.write(b"y")
 
-    copy = files.copy_bytes
+    copy = filesystem.copy_bytes
 
     def shrink(source: int, target: int, size_bytes: int) -> int:
         if os.fstat(source).st_ino == path.stat().st_ino:
@@ -397,7 +399,8 @@ def test_what_never_holds_still_is_taken_as_it_is_met(
     path.write_bytes(b"x" * 1001)
     assert helper.obey({"do": "gather", "seconds": 1})["torn"] == ["vector_db/segment/header.bin"]
     assert Path(helper.job.tree, "vector_db/segment/header.bin").read_bytes() == b"x" * 500
-    vectors = helper.obey({"do": "finish", "seconds": 10})["vectors"]
+    finished: dict[str, Any] = helper.obey({"do": "finish", "seconds": 10})
+    vectors = finished["vectors"]
     assert {each["name"]: each["size"] for each in vectors}["vector_db/segment/header.bin"] == 500
 
 

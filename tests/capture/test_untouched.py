@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from owui_vault.model import Captured, Proof, Quiesce
+from tests.pages import unpack_safely
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "data"
 CHROMA = "vector_db/chroma.sqlite3"
@@ -33,7 +34,7 @@ def portrait(data: Path) -> dict[str, tuple[object, ...]]:
 
 def unpack(archive: str, base: Path) -> Path:
     with tarfile.open(EXAMPLES / archive) as packed:
-        packed.extractall(base, **({"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}))  # from 3.11.4 on
+        unpack_safely(packed, base)
     return base / "data"
 
 

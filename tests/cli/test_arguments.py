@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from owui_vault.cli.arguments import app, parse
+from owui_vault.cli.arguments import parse
 from owui_vault.cli.requests import (
     GlobalOptions,
     Hold,
@@ -25,6 +25,7 @@ from owui_vault.cli.requests import (
     TakeSnapshot,
     Verify,
 )
+from owui_vault.cli.shared import app
 from owui_vault.errors import ConfigError
 from owui_vault.model import Component, Quiesce
 

@@ -225,7 +225,8 @@ def slow_engine(vault: Program, at: str) -> Path:
     script.write_text(f'#!/bin/sh\nfor word; do {hang}; done\nexec {borg} "$@"\n')
     script.chmod(0o755)
     vault.configure((vault.folder / "vault.yaml").read_text().replace(borg, str(script)))
-    return vault.folder / "waiting"
+    waiting: Path = vault.folder / "waiting"
+    return waiting
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def _below(root: int) -> set[int]:
         if name.isdigit():
             with suppress(OSError, ValueError, IndexError):
                 parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
-    found, layer = set(), {root}
+    found: set[int] = set()
+    layer = {root}
     while layer:
         layer = {pid for pid, parent in parents.items() if parent in layer} - found
         found |= layer
@@ -126,7 +127,7 @@ def a_whole_life(vault: Program, sleeper: Callable[[Program], None]) -> str:
     """Everything that was said during it."""
     told = vault.run("-vv", "seal", "nas", "cloud", stdin=f"{PASSPHRASE}\n{CLOUD_KEY}\n")
     assert told.returncode == 0, told.stderr
-    said = told.stdout + told.stderr
+    said: str = told.stdout + told.stderr
 
     def run(*words: str, code: int = 0) -> None:
         nonlocal said

@@ -118,7 +118,7 @@ class Terminal:
 def test_a_configuration_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     mount = SimpleNamespace(volume="data", source=None)
     found = SimpleNamespace(name="open-webui", image="ghcr.io/open-webui", mount=mount, data_dir="/app/backend/data")
-    monkeypatch.setattr(discovering.assembly, "discover", lambda _name, _environ: found)
+    monkeypatch.setattr("owui_vault.assembly.discover", lambda _name, _environ: found)
     with pytest.raises(ConfigError, match=f"cannot write {file}") as caught:
         discovering.discover(GlobalOptions(config=Path(file)), ENVIRON, Path("/"))
     assert "--config" in caught.value.hint

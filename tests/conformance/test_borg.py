@@ -70,11 +70,14 @@ class TestBorg(EngineSuite):
         return super().as_other_user(bench, act)
 
     def _runs_for_others(self) -> bool:
-        who = {"user": OTHER_USER, "group": OTHER_USER, "extra_groups": []}
+        argv = [self.borg, "--version"]
         try:
-            return subprocess.run([self.borg, "--version"], **who, capture_output=True, check=False).returncode == 0
+            done = subprocess.run(
+                argv, user=OTHER_USER, group=OTHER_USER, extra_groups=[], capture_output=True, check=False
+            )
         except PermissionError:
             return False
+        return done.returncode == 0
 
     def on_dead_host(self, folder: Path) -> Engine:
         """A host that takes the connection and then says nothing."""

@@ -40,7 +40,7 @@ class TestRestic(EngineSuite):
         shutil.copytree(self.prepared, bench.repository)
 
     def store_foreign(self, bench: Bench, tree: Path) -> None:
-        argv = [self.program, "-r", bench.repository, "backup", "--tag", "owui-vault,id=00000001", "."]
+        argv = [str(self.program), "-r", str(bench.repository), "backup", "--tag", "owui-vault,id=00000001", "."]
         environment = {"RESTIC_PASSWORD": PASSPHRASE, "HOME": str(bench.folder), "PATH": os.environ["PATH"]}
         subprocess.run(argv, cwd=tree, env=environment, check=True, capture_output=True)
 

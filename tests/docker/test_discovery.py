@@ -124,7 +124,7 @@ def test_a_database_elsewhere_is_refused(run: Callable[..., Instance], vault_of:
     ],
 )
 def test_the_secret_key_is_found_where_the_application_looks(
-    run: Callable[..., Instance], options, source: str, key: str | None
+    run: Callable[..., Instance], options: tuple[str, ...], source: str, key: str | None
 ) -> None:
     instance = run(*options)
     path = "/tmp/the-key" if "FILE" in "".join(options) else "/app/backend/.webui_secret_key"

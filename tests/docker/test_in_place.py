@@ -157,24 +157,24 @@ MARK = (
 )
 
 
-def mark(instance) -> None:
+def mark(instance: Instance) -> None:
     """Something in each part that no snapshot holds."""
     docker("exec", instance.name, "python3", "-c", MARK)
     (instance.data / "uploads" / "today").touch()
 
 
-def has_tables(path):
+def has_tables(path: Path) -> bool:
     with closing(sqlite3.connect(path)) as connection:
         return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'today'").fetchone())
 
 
-def marks(data):
+def marks(data: Path) -> set[bool]:
     """Which parts are of today. The instance is stopped."""
     of_databases = [has_tables(data / name) for name in ("webui.db", "vector_db/chroma.sqlite3")]
     return {*of_databases, (data / "uploads" / "today").exists()}
 
 
-def guardians_of(pid):
+def guardians_of(pid: int) -> list[int]:
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
@@ -185,7 +185,7 @@ def guardians_of(pid):
     return found
 
 
-def kill(child, *, guardian_too) -> None:
+def kill(child: subprocess.Popen[bytes], *, guardian_too: bool) -> None:
     """As a power cut does, or a sidecar's end: nobody is left who knows."""
     child.send_signal(signal.SIGSTOP)  # no new guardian between the look and the deed
     for pid in guardians_of(child.pid) if guardian_too else ():

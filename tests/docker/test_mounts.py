@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from owui_vault import (
     Container,
+    InstanceReport,
     OllamaModels,
     Outcome,
     Providers,
@@ -51,7 +52,7 @@ def volumes() -> Iterator[Callable[[str], str]]:
         remove(name)
 
 
-def inspected(name: str, tmp_path: Path):
+def inspected(name: str, tmp_path: Path) -> InstanceReport:
     return Vault(Container(name), [], state_dir=tmp_path / "state").inspect()
 
 

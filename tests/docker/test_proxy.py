@@ -17,6 +17,7 @@ from owui_vault import Container, InstanceError, InstanceNotFoundError, Vault
 from owui_vault.instance.container import find_container
 from owui_vault.instance.container_engine import engine_addresses
 from owui_vault.instance.discovery import candidates
+from tests.docker.conftest import Instance
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 SOCKET = "/var/run/docker.sock"
@@ -92,7 +93,7 @@ def proxy(place: Path, forbidden: str) -> Iterator[str]:
     ],
 )
 def test_a_call_that_is_forbidden_is_named_and_nothing_is_guessed(
-    run: Callable[..., object], tmp_path: Path, forbidden: str, named: str
+    run: Callable[..., Instance], tmp_path: Path, forbidden: str, named: str
 ) -> None:
     instance = run("--no-healthcheck", "--label=autoheal=false")
     with proxy(tmp_path / "proxy.sock", forbidden) as address, pytest.raises(InstanceError, match=named) as caught:
@@ -106,7 +107,7 @@ def test_a_call_that_is_forbidden_is_named_and_nothing_is_guessed(
     [("^GET .*/containers/json$", "GET /v.*/containers/json"), ("^HEAD .*/archive$", "HEAD /v.*/archive")],
 )
 def test_a_search_that_is_forbidden_is_named_too(
-    run: Callable[..., object], tmp_path: Path, forbidden: str, named: str
+    run: Callable[..., Instance], tmp_path: Path, forbidden: str, named: str
 ) -> None:
     """Where a file may not be looked at, it is not a file that is not there."""
     run("--no-healthcheck")
@@ -117,7 +118,7 @@ def test_a_search_that_is_forbidden_is_named_too(
         candidates((address,))
 
 
-def test_a_proxy_that_lets_the_needed_calls_through_is_enough(run: Callable[..., object], tmp_path: Path) -> None:
+def test_a_proxy_that_lets_the_needed_calls_through_is_enough(run: Callable[..., Instance], tmp_path: Path) -> None:
     instance = run("--no-healthcheck")
     with proxy(tmp_path / "proxy.sock", r"/(info|events|exec|networks)\b|^POST .*/create") as address:
         vault = Vault(Container(instance.name, engine=address), [], state_dir=tmp_path / "state")

@@ -38,7 +38,7 @@ ENVIRONMENT = {**os.environ, "DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD":
 
 def build(folder: Path, name: str, text: str) -> None:
     (folder / "Dockerfile").write_text(text)
-    argv = ["docker", "build", "--quiet", "--network=host", "--tag", name, folder]
+    argv = ["docker", "build", "--quiet", "--network=host", "--tag", name, str(folder)]
     done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -85,7 +85,15 @@ class Project:
     def run(self, *arguments: str, status: int = 0) -> str:
         """Docker Compose, its standard output."""
         files = [part for file in self.files for part in ("--file", str(EXAMPLE / file))]
-        argv = [self.compose, "--project-name", self.name, "--env-file", self.folder / "env", *files, *arguments]
+        argv = [
+            str(self.compose),
+            "--project-name",
+            self.name,
+            "--env-file",
+            str(self.folder / "env"),
+            *files,
+            *arguments,
+        ]
         environment = {**ENVIRONMENT, "PWD": str(EXAMPLE)}
         done = subprocess.run(argv, cwd=EXAMPLE, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"

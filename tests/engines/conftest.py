@@ -90,7 +90,7 @@ def _storing_elsewhere(bench: Bench, program: Path) -> Iterator[subprocess.Popen
     tree = bench.folder / "elsewhere"
     tree.mkdir()
     (tree / "big").write_bytes(os.urandom(60_000_000))
-    argv = [program, "-r", bench.repository, "backup", "--limit-upload", "300", "."]
+    argv = [str(program), "-r", str(bench.repository), "backup", "--limit-upload", "300", "."]
     environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
     before = len(_whole(locks))
     child = subprocess.Popen(argv, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines import restic_storing
+from owui_vault.engines.restic_checking import trust_tree
 from owui_vault.engines.restic_doubts import believe, doubt, doubted, doubting, is_at_work, is_for_nothing
 from owui_vault.engines.restic_output import BackupReader
 from owui_vault.errors import EngineError, RepositoryLockedError
@@ -104,7 +105,7 @@ def test_a_lock_that_goes_away_is_waited_for(bench: Bench, restic_program: Path,
 @pytest.mark.root
 def test_cancel_between_storing_and_marking_comes_too_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     cancel = threading.Event()
-    trust = restic_storing.trust_tree
+    trust = trust_tree
 
     def stop(*arguments: object) -> None:
         trust(*arguments)  # type: ignore[arg-type]  # what it was called with

@@ -48,7 +48,7 @@ def restic(tmp_path: Path, restic_program: Path) -> Restic:
 
 def bare(restic: Restic, program: Path, *arguments: str, cwd: Path) -> subprocess.Popen[bytes]:
     environment = {"RESTIC_PASSWORD": "right horse", "PATH": os.environ["PATH"], "HOME": str(cwd)}
-    argv = [program, "-r", str(restic.location.folder), *arguments]
+    argv = [str(program), "-r", str(restic.location.folder), *arguments]
     return subprocess.Popen(argv, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

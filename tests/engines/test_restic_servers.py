@@ -103,7 +103,10 @@ def rest(folder: Path, program: Path, *options: str) -> Iterator[Place]:
     argv += ["--htpasswd-file", str(folder / "htpasswd"), "--private-repos", *options]
     with serving(argv, port, folder):
         url = f"rest:http://127.0.0.1:{port}/{USER}"
-        credentials = {"RESTIC_REST_USERNAME": USER, "RESTIC_REST_PASSWORD": Secret(PASSWORD)}
+        credentials: dict[str, SecretSource | str] = {
+            "RESTIC_REST_USERNAME": USER,
+            "RESTIC_REST_PASSWORD": Secret(PASSWORD),
+        }
         yield Place(location=f"{url}/repository/", missing=f"{url}/nothing/", environment=credentials)
 
 
@@ -115,8 +118,11 @@ def s3(folder: Path) -> Iterator[Place]:
     argv = [sys.executable, str(script), str(port), str(folder / "served"), "AKID", PASSWORD]
     with serving(argv, port, folder):
         url = f"s3:http://127.0.0.1:{port}/bucket"
-        credentials = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": Secret(PASSWORD)}
-        region = {"AWS_DEFAULT_REGION": "us-east-1"}
+        credentials: dict[str, SecretSource | str] = {
+            "AWS_ACCESS_KEY_ID": "AKID",
+            "AWS_SECRET_ACCESS_KEY": Secret(PASSWORD),
+        }
+        region: dict[str, SecretSource | str] = {"AWS_DEFAULT_REGION": "us-east-1"}
         yield Place(location=f"{url}/repository", missing=f"{url}/nothing", environment=credentials | region)
 
 

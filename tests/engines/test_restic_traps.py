@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 def bare(bench: Bench, program: Path, *arguments: str) -> str:
     environment = {"RESTIC_PASSWORD": PASSPHRASE, "PATH": os.environ["PATH"], "HOME": str(bench.folder)}
-    argv = [program, "-r", bench.repository, "--no-cache", *arguments]
+    argv = [str(program), "-r", str(bench.repository), "--no-cache", *arguments]
     return subprocess.run(argv, env=environment, check=True, capture_output=True, text=True).stdout
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
@@ -29,6 +28,7 @@ from owui_vault.model import (
     SecretKeyRecord,
 )
 from owui_vault.testing.instances import VERSIONS, unpack_instance
+from tests.pages import unpack_safely
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY / "tests" / "data"
@@ -66,7 +66,7 @@ def moments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders a, b and c: one real store (chromadb 1.5.9) at 1,500, 2,600 and 3,700 vectors."""
     target = tmp_path_factory.mktemp("moments")
     with tarfile.open(DATA / "chroma-moments.tar.xz") as archive:
-        archive.extractall(target, **({"filter": "data"} if sys.version_info >= (3, 12) else {}))
+        unpack_safely(archive, target)
     return target
 
 

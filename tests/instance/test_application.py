@@ -27,12 +27,12 @@ class TestRevisionsOfWhatDoesNotRun:
     def test_data_in_the_package_itself(self, tmp_path: Path) -> None:
         """Where a pip installation keeps them unless it is told otherwise."""
         a_package(tmp_path, "0123456789ab", "ba9876543210")
-        assert revisions_near([tmp_path / "open_webui/data"]) == {"0123456789ab", "ba9876543210"}
+        assert revisions_near([tmp_path / "open_webui/data"]) == frozenset({"0123456789ab", "ba9876543210"})
 
     def test_data_beside_the_package(self, tmp_path: Path) -> None:
         """As in a checkout: backend/data and backend/open_webui."""
         a_package(tmp_path, "0123456789ab")
-        assert revisions_near([tmp_path / "data"]) == {"0123456789ab"}
+        assert revisions_near([tmp_path / "data"]) == frozenset({"0123456789ab"})
 
     @pytest.mark.parametrize("name", ["open-webui", "python"])
     def test_a_program_of_an_environment(self, tmp_path: Path, name: str) -> None:
@@ -40,16 +40,16 @@ class TestRevisionsOfWhatDoesNotRun:
         (tmp_path / "venv/bin").mkdir()
         program = tmp_path / "venv/bin" / name
         program.symlink_to("/bin/true")  # an environment's python is a link to another one
-        assert revisions_near([program]) == {"0123456789ab"}
+        assert revisions_near([program]) == frozenset({"0123456789ab"})
         link = tmp_path / "open-webui"
         program.unlink()
         program.write_text("#!")
         link.symlink_to(program)  # ~/.local/bin, made by pipx and uv
-        assert revisions_near([tmp_path / "nowhere", link]) == {"0123456789ab"}
+        assert revisions_near([tmp_path / "nowhere", link]) == frozenset({"0123456789ab"})
 
     def test_the_directory_it_is_started_in(self, tmp_path: Path) -> None:
         a_package(tmp_path, "0123456789ab")
-        assert revisions_near([tmp_path]) == {"0123456789ab"}
+        assert revisions_near([tmp_path]) == frozenset({"0123456789ab"})
 
     def test_nothing_of_it_anywhere(self, tmp_path: Path) -> None:
         assert revisions_near([tmp_path / "data", Path("/bin/true")]) is None
@@ -57,7 +57,7 @@ class TestRevisionsOfWhatDoesNotRun:
     def test_what_runs_is_believed_first_and_places_next(self, tmp_path: Path) -> None:
         a_package(tmp_path, "0123456789ab")
         nobody = ProcessApplication(Holders(), SystemClock(), places=[tmp_path])
-        assert nobody.revisions() == {"0123456789ab"}
+        assert nobody.revisions() == frozenset({"0123456789ab"})
 
 
 @pytest.fixture

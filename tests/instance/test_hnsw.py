@@ -25,7 +25,7 @@ class Call:
         self.value = (function, arguments)
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return self.value  # type: ignore[return-value]
+        return self.value
 
 
 HOSTILE = {

@@ -86,7 +86,7 @@ def test_where_no_link_is_possible_blobs_are_copied_with_their_times(
     def refuse(*_arguments: object, **_more: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(ollama_copy.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     kept = keep_models(folder, find_models(folder), tmp_path / "target", with_blobs=True)
     assert kept.problems == ()
     assert content(tmp_path / "target/models") == content(folder)

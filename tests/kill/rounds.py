@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -116,7 +117,7 @@ class Killer:
             assert time.monotonic() < end, f"still there: {living}"
             time.sleep(0.1)
 
-    def changes(self, before: dict[str, object]) -> dict[str, tuple[object, object]]:
+    def changes(self, before: Mapping[str, object]) -> dict[str, tuple[object, object]]:
         after = self.site.stamps(busy=self.busy)
         names = before.keys() | after.keys()
         return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}

@@ -127,13 +127,8 @@ def stamp(path: Path) -> Stamp:
 def counts(data_dir: Path) -> tuple[int, int, int]:
     """Steps in the uploads, in Chroma, in webui.db."""
     uploads = sum(name.startswith("soak-") for name in os.listdir(data_dir / "uploads"))
-    return uploads, *(
-        rows(data_dir / database, query)
-        for database, query in (
-            ("vector_db/chroma.sqlite3", "SELECT count(*) FROM soak"),
-            ("webui.db", "SELECT count(*) FROM file WHERE id LIKE 'soak-%'"),
-        )
-    )
+    vectors = rows(data_dir / "vector_db/chroma.sqlite3", "SELECT count(*) FROM soak")
+    return uploads, vectors, rows(data_dir / "webui.db", "SELECT count(*) FROM file WHERE id LIKE 'soak-%'")
 
 
 def rows(database: Path, query: str) -> int:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from owui_vault import ContentMismatchError, Outcome, Quiesce, RepositoryUnreachableError
+from owui_vault.model import SnapshotReport
 from tests.machines.vault_machine import VaultMachine
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_promises_hold_through_any_history(soak: Callable[[int], int]) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         VaultMachine,
         settings=settings(
             max_examples=soak(100),
@@ -44,7 +45,7 @@ def test_a_crowd_of_faults_leaves_the_first_error_with_its_report(machine: Vault
         engine.fault = machine.away(name, "store", "before")
     with pytest.raises(RepositoryUnreachableError, match="one is away") as caught:
         machine.vault.snapshot()
-    assert caught.value.report
+    assert isinstance(caught.value.report, SnapshotReport)
     assert [each.repository for each in caught.value.report.repositories if each.error] == ["one", "two"]
     assert caught.value.report.manifest
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
@@ -66,8 +67,8 @@ class Container(Subject):
                 times.append(path.stat().st_mtime_ns if path.is_file() else 0)
         return max(times)
 
-    def told(self) -> dict[str, object]:
-        told: dict[str, object] = json.loads(self.engine("inspect", self.name))[0]["State"]
+    def told(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.engine("inspect", self.name))[0]["State"]
         return told
 
     def pause(self) -> None:

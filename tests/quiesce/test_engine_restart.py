@@ -52,11 +52,9 @@ class OwnEngine:
         ]
         with (self.folder / "log").open("ab") as log:
             argv += ["--live-restore"] if self.live_restore else []
-            self.program = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
-        ready = eventually(lambda: self.call("info", check=False) != "" or self.program.poll() is not None, 60)
-        if (
-            self.program.poll() is not None and not again
-        ):  # its containerd has fifteen seconds, on a busy machine too few
+            program = self.program = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)
+        ready = eventually(lambda: self.call("info", check=False) != "" or program.poll() is not None, 60)
+        if program.poll() is not None and not again:  # its containerd has fifteen seconds, on a busy machine too few
             self.up(again=True)
             return
         assert ready, (self.folder / "log").read_text()[-2000:]
@@ -144,7 +142,7 @@ def test_an_engine_killed_during_a_pause_finds_the_container_paused_and_it_is_wo
 
 
 @without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
-def test_an_engine_that_takes_its_containers_along_finds_them_started_again(engine: OwnEngine, mode) -> None:
+def test_an_engine_that_takes_its_containers_along_finds_them_started_again(engine: OwnEngine, mode: Quiesce) -> None:
     quiescer = ContainerQuiescer("box", engine=engine.address, stop_seconds=5)
     quiescer.quiesce(mode, soon())
     since = quiescer.observe()
@@ -158,7 +156,7 @@ def test_an_engine_that_takes_its_containers_along_finds_them_started_again(engi
 
 
 @without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
-def test_run_and_engine_killed_together_without_live_restore(engine: OwnEngine, tmp_path: Path, mode) -> None:
+def test_run_and_engine_killed_together_without_live_restore(engine: OwnEngine, tmp_path: Path, mode: Quiesce) -> None:
     child = hold_forever(engine, tmp_path, mode)
     engine.kill()
     kill(child)
@@ -171,7 +169,9 @@ def test_run_and_engine_killed_together_without_live_restore(engine: OwnEngine, 
 
 
 @without_live_restore(Quiesce.PAUSE, Quiesce.STOP)
-def test_all_killed_at_once_recover_starts_what_the_engine_took_along(engine: OwnEngine, tmp_path: Path, mode) -> None:
+def test_all_killed_at_once_recover_starts_what_the_engine_took_along(
+    engine: OwnEngine, tmp_path: Path, mode: Quiesce
+) -> None:
     """As with a whole control group, or the machine: no guardian is left, only what was written down."""
     child = hold_forever(engine, tmp_path, mode)
     (guardian,) = [each.identity.pid for each in procfs.processes() if each.parent == child.pid]

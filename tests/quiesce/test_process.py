@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,10 @@ def test_signals_that_do_not_wake_do_not_disturb(family: Family) -> None:
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
+def larger(path: Path, size: int) -> bool:
+    return path.stat().st_size > size
+
+
 def test_workers_forked_without_end_are_all_caught(tmp_path: Path) -> None:
     """Each worker forks its successor and leaves: a single listing would miss one again and again."""
     code = (
@@ -105,7 +110,7 @@ def test_workers_forked_without_end_are_all_caught(tmp_path: Path) -> None:
             assert output.stat().st_size == size
             quiescer.confirm(Quiesce.PAUSE, quiescer.observe())
             quiescer.resume(Quiesce.PAUSE, soon())
-            assert eventually(lambda before=size: output.stat().st_size > before)
+            assert eventually(partial(larger, output, size))
     finally:
         child.kill()
         child.wait()
@@ -137,7 +142,7 @@ def test_what_cannot_be_stopped_is_named_and_the_rest_undone(
 ) -> None:
     """A traced process obeys its tracer, not SIGSTOP: strace keeps it in another state."""
     strace = program("strace", "it stands for a debugger")
-    argv = [strace, "-qq", "-o", "/dev/null", "-p", str(family.root.pid)]
+    argv = [str(strace), "-qq", "-o", "/dev/null", "-p", str(family.root.pid)]
     tracer = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
     try:
         assert eventually(lambda: "TracerPid:\t0" not in Path(f"/proc/{family.root.pid}/status").read_text())

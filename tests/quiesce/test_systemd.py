@@ -54,7 +54,7 @@ def machine(request: pytest.FixtureRequest, image: str) -> Iterator[tuple[str, s
 @pytest.mark.root
 @pytest.mark.timeout(900)  # fifty claims, each with units of its own
 @pytest.mark.parametrize("claimed", list(CLAIMS))
-def test_units_under_a_real_systemd(machine: tuple[str, str], claimed) -> None:
+def test_units_under_a_real_systemd(machine: tuple[str, str], claimed: str) -> None:
     name, hierarchy = machine
     passed_on = {key: value for key, value in os.environ.items() if key.startswith(("OWUI_VAULT_", "REQUIRE"))}
     settings = {"HIERARCHY": hierarchy, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT), **passed_on}

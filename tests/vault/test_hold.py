@@ -16,13 +16,14 @@ import pytest
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Quiet
+from owui_vault.quiesce.guardian import Guardian
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
 from owui_vault.system.procfs import ProcessIdentity, alive
 from owui_vault.testing.fakes import FakeClock, FakeQuiescer
 from owui_vault.testing.quiescer_suite import eventually
 from owui_vault.vault.guarded import guarded_hold
-from owui_vault.vault.hold import Hold, HoldLimits, recover
+from owui_vault.vault.hold import Hold, Holding, HoldLimits, _HeldByUs, recover
 from owui_vault.vault.hold_open import hold_quiet
 from owui_vault.vault.journal import Journal
 from owui_vault.vault.parts import DataDirectory, Parts
@@ -53,8 +54,13 @@ def state(quiescer: FakeQuiescer) -> InstanceState:
     return quiescer.observe().state
 
 
+def guardian_of(held: Holding) -> Guardian:
+    assert isinstance(held, _HeldByUs)
+    return held.guardian
+
+
 @MODES
-def test_quiet_inside_running_outside(hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode) -> None:
+def test_quiet_inside_running_outside(hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode: Quiesce) -> None:
     quiet: Quiet = hold
     with quiet(mode, 5.0) as held:
         assert state(quiescer) in (InstanceState.PAUSED, InstanceState.STOPPED)
@@ -66,7 +72,7 @@ def test_quiet_inside_running_outside(hold: Hold, quiescer: FakeQuiescer, journa
 
 @MODES
 def test_an_error_in_the_block_goes_through_and_the_instance_is_back(
-    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode: Quiesce
 ) -> None:
     with pytest.raises(ZeroDivisionError), hold(mode, 5.0):
         raise ZeroDivisionError
@@ -86,7 +92,7 @@ def test_what_somebody_else_paused_is_refused_and_stays_paused(
 
 @MODES
 def test_what_was_stopped_is_quiet_enough_and_never_started(
-    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode: Quiesce
 ) -> None:
     quiescer.instance.set(InstanceState.STOPPED)
     with hold(mode, 5.0) as held:
@@ -125,7 +131,7 @@ def test_a_mode_that_is_not_offered_is_refused(tmp_path: Path, journal: Journal)
 
 @MODES
 def test_what_cannot_be_written_down_is_not_done(
-    quiescer: FakeQuiescer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode
+    quiescer: FakeQuiescer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Quiesce
 ) -> None:
     """A full disk under the state directory is a reason to go on without a pause, not to end as a mistake."""
     (tmp_path / "file").write_text("no directory")
@@ -137,7 +143,9 @@ def test_what_cannot_be_written_down_is_not_done(
 
 
 @MODES
-def test_failing_to_become_quiet_leaves_it_running(hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode) -> None:
+def test_failing_to_become_quiet_leaves_it_running(
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode: Quiesce
+) -> None:
     quiescer.failures["quiesce"] = 1
     with pytest.raises(QuiesceError), hold(mode, 5.0):
         pytest.fail("the block must not run")
@@ -156,7 +164,7 @@ def test_somebody_else_waking_it_is_noticed(hold: Hold, quiescer: FakeQuiescer) 
 
 @MODES
 def test_what_was_started_anew_since_the_rescue_was_written_down_is_not_touched(
-    hold: Hold, quiescer: FakeQuiescer, journal: Journal, monkeypatch: pytest.MonkeyPatch, mode
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, monkeypatch: pytest.MonkeyPatch, mode: Quiesce
 ) -> None:
     """That rescue would not bring it back if we were killed: it leaves alone what somebody else has started."""
     command = quiescer.rescue_command
@@ -177,7 +185,7 @@ def test_what_was_started_anew_since_the_rescue_was_written_down_is_not_touched(
 
 @MODES
 def test_not_coming_back_outranks_everything_and_the_guardian_goes_on(
-    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode
+    hold: Hold, quiescer: FakeQuiescer, journal: Journal, mode: Quiesce
 ) -> None:
     quiescer.failures["resume"] = 9
     with pytest.raises(ResumeError) as caught, hold(mode, 5.0):
@@ -217,7 +225,7 @@ def test_what_brings_it_back_can_be_renewed_before_a_second_stop(
 
 def test_a_dead_guardian_can_be_told_nothing(hold: Hold, quiescer: FakeQuiescer) -> None:
     with pytest.raises(QuiesceError, match="killed"), hold(Quiesce.STOP, 5.0) as held:
-        os.kill(held.guardian.pid, signal.SIGKILL)
+        os.kill(guardian_of(held).pid, signal.SIGKILL)
         held.renew()
     assert state(quiescer) is InstanceState.RUNNING
 
@@ -225,7 +233,7 @@ def test_a_dead_guardian_can_be_told_nothing(hold: Hold, quiescer: FakeQuiescer)
 def test_without_a_guardian_nothing_is_begun(
     hold: Hold, quiescer: FakeQuiescer, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_task) -> None:
+    def refuse(_task: object) -> None:
         raise QuiesceError("the guardian did not start")
 
     monkeypatch.setattr("owui_vault.vault.hold.Guardian", refuse)
@@ -237,7 +245,7 @@ def test_without_a_guardian_nothing_is_begun(
 
 def test_without_its_guardian_nothing_is_believed(hold: Hold, quiescer: FakeQuiescer, journal: Journal) -> None:
     with pytest.raises(QuiesceError, match="killed"), hold(Quiesce.PAUSE, 5.0) as held:
-        os.kill(held.guardian.pid, signal.SIGKILL)
+        os.kill(guardian_of(held).pid, signal.SIGKILL)
         time.sleep(0.2)
         held.confirm()
     assert state(quiescer) is InstanceState.RUNNING
@@ -249,7 +257,7 @@ def test_whatever_keeps_it_from_coming_back_is_told_as_that(
 ) -> None:
     """Callers know by the type that it is down, and how to bring it back from the hint."""
 
-    def vanish(*_) -> None:
+    def vanish(*_: object) -> None:
         raise InstanceNotFoundError("the engine does not answer", hint="Start the engine.")
 
     monkeypatch.setattr(quiescer, "resume", vanish)
@@ -267,7 +275,7 @@ def test_a_start_between_the_look_and_the_pause_is_noticed(
     """What was looked at before says nothing of the one that is paused now."""
     pause = quiescer.quiesce
 
-    def restarted_and_paused(mode, deadline) -> None:
+    def restarted_and_paused(mode: Quiesce, deadline: Deadline) -> None:
         quiescer.instance.set(InstanceState.STOPPED)
         quiescer.instance.set(InstanceState.RUNNING)
         pause(mode, deadline)
@@ -291,7 +299,7 @@ def test_interrupted_while_resuming_it_is_resumed_all_the_same(quiescer: FakeQui
     class Interrupted(FakeQuiescer):
         interrupts = 1
 
-        def resume(self, mode, deadline) -> None:
+        def resume(self, mode: Quiesce, deadline: Deadline) -> None:
             if self.interrupts:
                 self.interrupts = 0
                 raise KeyboardInterrupt
@@ -316,14 +324,14 @@ def test_the_lock_is_free_when_the_block_is_over(quiescer: FakeQuiescer, journal
 def test_the_guardian_ignores_polite_signals(hold: Hold, quiescer: FakeQuiescer) -> None:
     with hold(Quiesce.PAUSE, 5.0) as held:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            os.kill(held.guardian.pid, number)
+            os.kill(guardian_of(held).pid, number)
         time.sleep(0.1)
         held.confirm()
     assert state(quiescer) is InstanceState.RUNNING
 
 
 @MODES
-def test_recover_brings_back_what_a_dead_run_left(quiescer: FakeQuiescer, journal: Journal, mode) -> None:
+def test_recover_brings_back_what_a_dead_run_left(quiescer: FakeQuiescer, journal: Journal, mode: Quiesce) -> None:
     record = journal.begin(mode.value, quiescer.name, SystemClock(), rescue=quiescer.rescue_command(mode))
     quiescer.instance.set(InstanceState.PAUSED if mode is Quiesce.PAUSE else InstanceState.STOPPED)
     (action,) = recover(journal)
@@ -339,7 +347,7 @@ def test_a_failed_resume_is_recovered_by_the_process_that_failed(
     """It may live for months, and nobody else may ever run."""
     hold = Hold(quiescer, journal, None, SystemClock(), LIMITS)
 
-    def fail(*_) -> None:
+    def fail(*_: object) -> None:
         raise ResumeError("it is down")
 
     with monkeypatch.context() as patch:
@@ -359,7 +367,7 @@ def test_becoming_quiet_counts_as_frozen(hold: Hold, quiescer: FakeQuiescer, mon
     """From the first signal on nobody answers; the limit is what users see."""
     quiesce = quiescer.quiesce
 
-    def slowly(mode, deadline) -> None:
+    def slowly(mode: Quiesce, deadline: Deadline) -> None:
         assert deadline.remaining() <= 1.0
         quiesce(mode, deadline)
         time.sleep(0.7)
@@ -394,7 +402,7 @@ def test_a_rescue_that_fails_is_told_and_kept_and_the_others_are_done(quiescer: 
 
 def test_no_guardian_outlives_a_block(hold: Hold) -> None:
     with hold(Quiesce.PAUSE, 5.0) as held:
-        pid = held.guardian.pid
+        pid = guardian_of(held).pid
         start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     assert not alive(ProcessIdentity(pid, int(start)))
 
@@ -409,7 +417,9 @@ def parts(quiescer: FakeQuiescer, tmp_path: Path) -> Parts:
 
 
 @MODES
-def test_whoever_asks_for_quiet_is_told_when_somebody_else_ended_it(parts: Parts, quiescer: FakeQuiescer, mode) -> None:
+def test_whoever_asks_for_quiet_is_told_when_somebody_else_ended_it(
+    parts: Parts, quiescer: FakeQuiescer, mode: Quiesce
+) -> None:
     with pytest.raises(QuiesceError) as caught, hold_quiet(parts, mode, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
     assert caught.value.exit_code == 1
@@ -424,7 +434,7 @@ def test_a_start_of_what_was_stopped_breaks_the_quiet_that_was_asked_for(parts: 
 
 
 @MODES
-def test_quiet_that_was_asked_for_and_lasted_is_no_error(parts: Parts, quiescer: FakeQuiescer, mode) -> None:
+def test_quiet_that_was_asked_for_and_lasted_is_no_error(parts: Parts, quiescer: FakeQuiescer, mode: Quiesce) -> None:
     with hold_quiet(parts, mode, 5.0):
         assert state(quiescer) is not InstanceState.RUNNING
     assert state(quiescer) is InstanceState.RUNNING

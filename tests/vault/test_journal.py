@@ -62,7 +62,7 @@ MISSHAPEN = '{"format": 1, "rescue": 3, "steps": [], "details": {}}'
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "rescue": 3}', "null", MISSHAPEN]
 )
-def test_a_record_that_cannot_be_read_is_never_ignored(journal: Journal, text) -> None:
+def test_a_record_that_cannot_be_read_is_never_ignored(journal: Journal, text: str) -> None:
     record = journal.begin("pause", "a thing", FakeClock())
     journal.path(record).write_text(text)
     with pytest.raises(VaultError, match=record.id):
@@ -77,7 +77,7 @@ def test_a_record_that_is_struck_while_others_are_read_is_none(
     stays = journal.begin("stop", "another", FakeClock())
     read = Path.read_bytes
 
-    def too_late(path):
+    def too_late(path: Path) -> bytes:
         journal.done(struck)
         return read(path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from owui_vault import (
@@ -103,7 +104,12 @@ def test_a_series_that_begins_has_nothing_to_be_learned(tmp_path: Path, monkeypa
     vault.snapshot()
     asked: list[str] = []
     fetch = DirectoryEngine.fetch
-    monkeypatch.setattr(DirectoryEngine, "fetch", lambda *given, **more: asked.append("") or fetch(*given, **more))
+
+    def counted(*given: Any, **more: Any) -> Any:
+        asked.append("")
+        return fetch(*given, **more)
+
+    monkeypatch.setattr(DirectoryEngine, "fetch", counted)
     vault.snapshot()
     assert not asked
 

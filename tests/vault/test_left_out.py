@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from owui_vault import DataDirectory, Outcome, Repository, Secret, Vault
 from owui_vault.testing.directory_engine import DirectoryEngine
+from tests.pages import unpack_safely
 
 MOMENTS = Path(__file__).parents[1] / "data" / "chroma-moments.tar.xz"
 
@@ -21,7 +21,7 @@ def data_dir(tmp_path: Path, small_instance: Callable[[Path], Path]) -> Path:
     small_instance(tmp_path / "instance")
     data = next((tmp_path / "instance").rglob("webui.db")).parent
     with tarfile.open(MOMENTS) as archive:
-        archive.extractall(tmp_path / "moments", **({"filter": "data"} if sys.version_info >= (3, 12) else {}))
+        unpack_safely(archive, tmp_path / "moments")
     shutil.rmtree(data / "vector_db")
     shutil.copytree(tmp_path / "moments" / "b", data / "vector_db")
     return data

@@ -167,8 +167,8 @@ def test_restic_and_borg_keep_the_same_and_leave_others_alone(
     foreign.mkdir()
     environment = {"PATH": os.defpath, "HOME": str(foreign), "RESTIC_PASSWORD": "x", "BORG_PASSPHRASE": "x"}
     for argv in (
-        [newest_restic, "-r", tmp_path / "restic", "backup", "--tag", "mine", foreign],
-        [newest_borg, "create", f"{tmp_path / 'borg'}::mine", foreign],
+        [str(newest_restic), "-r", str(tmp_path / "restic"), "backup", "--tag", "mine", str(foreign)],
+        [str(newest_borg), "create", f"{tmp_path / 'borg'}::mine", str(foreign)],
     ):
         subprocess.run(argv, env=environment, check=True, capture_output=True)
     months.store(OTHER, NEW_YEAR, complete=True)

@@ -28,7 +28,7 @@ OLD = {
 
 
 def an_engine(name: str, folder: Path, program: str) -> Engine:
-    kind = {"restic": ResticEngine, "borg": BorgEngine}[name]
+    kind: type[ResticEngine | BorgEngine] = {"restic": ResticEngine, "borg": BorgEngine}[name]
     return kind(str(folder / "repository"), Secret("right horse"), program=program)
 
 

@@ -51,6 +51,7 @@ def test_nothing_of_it_is_stored_unless_asked_for(make_vault: Callable[..., Vaul
     vault = make_vault(OllamaModels.OFF, tmp_path / "ollama")
     report = vault.snapshot()
     assert report.outcome is Outcome.COMPLETE, report.problems
+    assert report.manifest
     assert report.manifest.ollama == ()
     assert Component.OLLAMA not in {each.name for each in report.manifest.components}
     assert vault.inspect().ollama == ()
@@ -64,6 +65,7 @@ def test_their_list_goes_with_the_snapshot(make_vault: Callable[..., Vault], tmp
     assert [each.name for each in vault.inspect().ollama] == ["llama3.2:3b", "someone/tuned:latest"]
     report = vault.snapshot()
     assert report.outcome is Outcome.COMPLETE, report.problems
+    assert report.manifest
     assert [(each.name, each.stored) for each in report.manifest.ollama] == [
         ("llama3.2:3b", False),
         ("someone/tuned:latest", False),
@@ -84,6 +86,7 @@ def test_all_of_them_come_back_as_a_models_folder(
     vault = make_vault(OllamaModels.BLOBS, tmp_path / "ollama", engine)
     report = vault.snapshot()
     assert report.outcome is Outcome.COMPLETE, report.problems
+    assert report.manifest
     assert all(each.stored for each in report.manifest.ollama)
     (record,) = [each for each in report.manifest.components if each.name is Component.OLLAMA]
     assert record.files == len(content(folder))
@@ -151,4 +154,5 @@ def test_a_model_that_is_not_whole_makes_a_snapshot_incomplete_and_is_named(
     report = make_vault(OllamaModels.BLOBS, tmp_path / "ollama").snapshot()
     assert report.outcome is Outcome.INCOMPLETE
     assert any(problem.startswith("Ollama's model a:1 is not whole") for problem in report.problems)
+    assert report.manifest
     assert [(each.name, each.stored) for each in report.manifest.ollama] == [("a:1", False), ("b:1", True)]

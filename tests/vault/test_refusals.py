@@ -11,7 +11,9 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from owui_vault import (
@@ -65,14 +67,14 @@ class House:
         self.vault = self.a_vault()
         self.vault.initialize()
 
-    def a_vault(self, data_dir: Path | None = None, state: str = "state", **more: object) -> Vault:
+    def a_vault(self, data_dir: Path | None = None, state: str = "state", **more: Any) -> Vault:
         engine = DirectoryEngine(self.repository, Secret("x"))
         return Vault(
             DataDirectory(data_dir or self.data_dir),
             [Repository("nas", engine, RetentionPolicy(last=1))],
             state_dir=self.folder / state,
             limits=Limits(lock_wait_seconds=0.3),
-            **more,  # type: ignore[arg-type]
+            **more,
         )
 
 
@@ -110,7 +112,7 @@ def test_a_repository_among_the_live_data(house: House, place: str) -> None:
     house.repository = house.repository.rename(house.folder / place)
     vault = house.a_vault(state="other")
     for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
-        error = refused(ConfigError, "'nas'.* lies inside the data directory", call)  # type: ignore[arg-type]
+        error = refused(ConfigError, "'nas'.* lies inside the data directory", call)
         assert error.exit_code == 2
     assert vault.restore("latest", house.folder / "copy").data_dir.is_dir()
 
@@ -128,14 +130,14 @@ def test_a_repository_of_the_other_engine(house: House, kind: str) -> None:
     }
     vault = Vault(DataDirectory(house.data_dir), [Repository("x", engines[kind])], state_dir=house.folder / "state")
     for call in (vault.snapshots, vault.snapshot, vault.initialize):
-        error = refused(ConfigError, f"is one of {kind}, and was to be used as", call)  # type: ignore[arg-type]
+        error = refused(ConfigError, f"is one of {kind}, and was to be used as", call)
         assert f"--engine {kind}" in error.hint
 
 
 def test_a_state_directory_among_the_live_data(house: House) -> None:
     vault = house.a_vault(state="data/state")
     for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
-        refused(ConfigError, "the state directory .* lies inside", call)  # type: ignore[arg-type]
+        refused(ConfigError, "the state directory .* lies inside", call)
 
 
 def test_another_repository_where_the_known_one_was(house: House) -> None:
@@ -143,7 +145,7 @@ def test_another_repository_where_the_known_one_was(house: House) -> None:
     shutil.rmtree(house.repository)
     house.a_vault(state="somebody-elses").initialize()
     for call in (house.vault.snapshot, house.vault.snapshots, house.vault.plan_prune, house.vault.initialize):
-        refused(RepositoryMissingError, "another repository", call)  # type: ignore[arg-type]
+        refused(RepositoryMissingError, "another repository", call)
     house.vault.initialize(again=True)
     assert house.vault.snapshot().outcome is Outcome.COMPLETE
 
@@ -157,7 +159,7 @@ def test_another_instance_under_the_same_name(house: House) -> None:
         connection.commit()
     stranger = house.a_vault(other, state="state2")
     for call in (stranger.snapshot, stranger.plan_prune):
-        error = refused(WrongInstanceError, "belongs to another instance", call)  # type: ignore[arg-type]
+        error = refused(WrongInstanceError, "belongs to another instance", call)
         assert error.exit_code == 2
         assert "--adopt" in error.hint
     assert len(house.vault.snapshots()) == 1
@@ -209,7 +211,7 @@ def test_targets_that_cannot_take_a_restore(house: House) -> None:
     link = house.folder / "link"
     link.symlink_to(full)
     for target in (full, a_file, link, house.data_dir, house.data_dir / "below", house.data_dir / "uploads"):
-        error = refused(TargetError, str(target), lambda target=target: house.vault.restore("latest", target))  # type: ignore[misc]
+        error = refused(TargetError, str(target), partial(house.vault.restore, "latest", target))
         assert error.exit_code == 2
     assert (full / "something").read_text() == "mine"
     assert state_of_small_instance(house.data_dir) == before
@@ -279,14 +281,14 @@ def test_what_is_not_configured(house: House) -> None:
     refused(ConfigError, "no retention policy", idle.plan_prune)
     refused(ConfigError, "cannot be held", lambda: house.vault.hold().__enter__())
     for mode in (Quiesce.PAUSE, Quiesce.STOP):
-        refused(ConfigError, f"cannot be held by {mode.value}", lambda mode=mode: house.vault.snapshot(quiesce=mode))  # type: ignore[misc]
+        refused(ConfigError, f"cannot be held by {mode.value}", partial(house.vault.snapshot, quiesce=mode))
     refused(RestoreError, "nothing was set aside", house.vault.undo)
 
 
 def test_a_data_directory_that_went_away(house: House) -> None:
     house.data_dir.rename(house.folder / "elsewhere")
     for call in (house.vault.snapshot, house.vault.inspect, house.vault.recover):
-        refused(InstanceNotFoundError, "does not exist", call)  # type: ignore[arg-type]
+        refused(InstanceNotFoundError, "does not exist", call)
 
 
 def test_a_bare_machine_restores_with_the_repository_alone(house: House) -> None:

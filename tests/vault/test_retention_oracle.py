@@ -81,10 +81,11 @@ class Oracle:
     def forget(self, policy: RetentionPolicy) -> dict[int, tuple[set[str], set[str]]]:
         """What restic would keep and remove of each timeline."""
         argv = ["forget", "--dry-run", "--json", "--no-lock", "--group-by", "host", *options(policy)]
-        return {
-            int(group["host"]): tuple({one["id"] for one in group[part] or []} for part in ("keep", "remove"))
-            for group in json.loads(self.ask(*argv))
-        }
+        return {int(group["host"]): (ids(group["keep"]), ids(group["remove"])) for group in json.loads(self.ask(*argv))}
+
+
+def ids(snapshots: list[dict[str, str]] | None) -> set[str]:
+    return {one["id"] for one in snapshots or []}
 
 
 def options(policy: RetentionPolicy) -> list[str]:

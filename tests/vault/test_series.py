@@ -19,6 +19,7 @@ from owui_vault import (
     Vault,
     WrongInstanceError,
 )
+from owui_vault.instance.locate import look_at
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
 from owui_vault.vault import snapshot as taking
@@ -55,7 +56,7 @@ def test_an_instance_that_lost_its_users_does_not_become_the_newest(tmp_path: Pa
     begin_anew(data_dir)
     for refused in (vault.snapshot, vault.plan_prune):
         with pytest.raises(WrongInstanceError, match="has none") as caught:
-            refused()  # type: ignore[operator]
+            refused()
         assert "mounted" in caught.value.hint
     assert [each.id for each in vault.snapshots()] == [good.id]
     assert vault.restore("latest", tmp_path / "copy").snapshot.id == good.id
@@ -67,7 +68,7 @@ def test_what_is_captured_is_asked_as_well(tmp_path: Path, data_dir: Path, monke
     vault.initialize()
     vault.snapshot()
     begin_anew(data_dir)
-    seen = taking.look_at
+    seen = look_at
     monkeypatch.setattr(taking, "look_at", lambda path: _without_facts(seen(path)))
     with pytest.raises(WrongInstanceError, match="has none"):
         vault.snapshot()
@@ -108,7 +109,7 @@ def test_an_empty_repository_in_the_place_of_an_empty_one_is_another(tmp_path: P
     a_vault(tmp_path, "somebody-elses").initialize()
     for refused in (vault.snapshot, vault.snapshots, vault.plan_prune):
         with pytest.raises(RepositoryMissingError, match="another repository") as caught:
-            refused()  # type: ignore[operator]
+            refused()
         assert caught.value.exit_code == 10
     vault.initialize(again=True)
     assert vault.snapshot().outcome is Outcome.COMPLETE

@@ -27,7 +27,7 @@ from owui_vault import (
     Vault,
     VaultError,
 )
-from owui_vault.model import SkippedFile, StoreReceipt
+from owui_vault.model import SkippedFile, SnapshotReport, StoreReceipt
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.faulty_engine import FaultyEngine
 from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
@@ -147,7 +147,7 @@ def test_what_cannot_be_relabelled_is_removed(house: House) -> None:
     house.on("relabel", "before", raising(RepositoryUnreachableError("away")))
     with pytest.raises(RepositoryUnreachableError) as caught:
         house.vault.snapshot()
-    assert caught.value.report
+    assert isinstance(caught.value.report, SnapshotReport)
     assert caught.value.report.outcome is Outcome.FAILED
     assert house.vault.snapshots() == ()
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from owui_vault import RollbackError
@@ -231,7 +232,7 @@ def test_somebody_who_is_not_root_makes_folders_of_the_same_mode_and_gives_none_
     assert (swap.data_dir / "cache").stat().st_mode & 0o777 == 0o750
 
 
-def half_done(swap: Swap, record: Path, **changes: bool) -> None:
+def half_done(swap: Swap, record: Path, **changes: Any) -> None:
     """One that was cut short on its way, there or back."""
     exchange(swap)
     (swap.new / "uploads").mkdir()

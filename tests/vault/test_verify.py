@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault import Call, DataDirectory, Event, Repository, Vault
+from tests.pages import unpack_safely
 from tests.vault.conftest import PASSPHRASE, MakeEngine
 
 MOMENTS = Path(__file__).parents[1] / "data" / "chroma-moments.tar.xz"
@@ -75,7 +76,7 @@ def moments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One real vector store at three moments."""
     target = tmp_path_factory.mktemp("moments")
     with tarfile.open(MOMENTS) as archive:
-        archive.extractall(target, **({"filter": "data"} if sys.version_info >= (3, 12) else {}))
+        unpack_safely(archive, target)
     return target
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from owui_vault.capture import session
@@ -69,7 +70,7 @@ def main(data: str, work: str, step: str, delay: float) -> None:
     plan = CapturePlan(data_dir=Path(data), work_dir=Path(work), databases=DATABASES)
     make_stage(plan.work_dir)
     worker = Worker(plan, CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)
-    deeds = {
+    deeds: dict[str, Callable[[], object]] = {
         "prepare": worker.prepare,
         "attempt": lambda: worker.attempt(frozen=False, seconds=2),
         "finish": worker.finish,

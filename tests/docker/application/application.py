@@ -28,6 +28,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 
 RECORD_BYTES = 2048
 INDEXES = ("11111111-aaaa", "22222222-bbbb", "33333333-cccc")
@@ -51,7 +52,7 @@ CREATE TABLE IF NOT EXISTS embeddings_queue (topic TEXT, id TEXT);
 class Store:
     """The files of one data directory, open for writing."""
 
-    def __init__(self, folder, journal) -> None:
+    def __init__(self, folder: str, journal: str) -> None:
         self.folder = pathlib.Path(folder)
         for name in ("uploads", *(f"vector_db/{place}" for place in INDEXES)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -66,24 +67,24 @@ class Store:
         self.number = self.vectors.execute("SELECT coalesce(max(number), 0) FROM embeddings").fetchone()[0]
         self.files = [row[0] for row in self.main.execute("SELECT id FROM file WHERE done")]
 
-    def open(self, name, journal, tables):
+    def open(self, name: str, journal: str, tables: str) -> sqlite3.Connection:
         database = sqlite3.connect(self.folder / name, isolation_level=None, timeout=30, check_same_thread=False)
         database.execute(f"PRAGMA journal_mode = {journal}")
         database.execute(f"PRAGMA synchronous = {os.environ.get('SYNCHRONOUS', 'NORMAL')}")
         database.executescript(tables)
         return database
 
-    def chat(self, size=1000) -> None:
+    def chat(self, size: int = 1000) -> None:
         self.main.execute("BEGIN IMMEDIATE")
         self.write_chat(size)
         self.main.execute("COMMIT")
 
-    def write_chat(self, size) -> None:
+    def write_chat(self, size: int) -> None:
         self.chats += 1
         self.main.execute("INSERT INTO chat VALUES (?, 'chat', ?)", (self.chats, os.urandom(size // 2).hex()))
         self.main.execute("UPDATE summary SET chats = chats + 1")
 
-    def upload(self, size) -> None:
+    def upload(self, size: int) -> None:
         name, body = os.urandom(8).hex(), os.urandom(size)
         (self.folder / "uploads" / name).write_bytes(body)
         row = (name, f"{self.folder}/uploads/{name}", hashlib.sha256(body).hexdigest())
@@ -96,7 +97,7 @@ class Store:
         self.main.execute("UPDATE file SET done = 1 WHERE id = ?", (name,))
         self.files.append(name)
 
-    def append(self, place, numbers) -> None:
+    def append(self, place: str, numbers: Sequence[int]) -> None:
         folder = self.folder / "vector_db" / place
         with open(folder / "data_level0.bin", "ab") as file:
             file.writelines(struct.pack("<Q", number) + os.urandom(RECORD_BYTES - 8) for number in numbers)
@@ -125,20 +126,20 @@ class Pulse:
         self.last = now
         self.commits += 1
 
-    def told(self, reset):
+    def told(self, reset: bool) -> dict[str, float]:
         answer = {"commits": self.commits, "longest_gap_seconds": max(self.longest, time.time() - self.last)}
         if reset:
             self.commits, self.longest = 0, 0.0
         return answer
 
 
-def answers(pulse):
+def answers(pulse: Pulse) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *arguments) -> None:
+        def log_message(self, *arguments: object) -> None:
             pass
 
         def do_GET(self) -> None:
-            known = {"/health": {"status": True}, "/api/version": {"version": "0.0.1"}}
+            known: dict[str, object] = {"/health": {"status": True}, "/api/version": {"version": "0.0.1"}}
             path, _, query = self.path.partition("?")
             body = known.get(path) or (pulse.told("reset" in query) if path == "/stats" else None)
             self.send_response(200 if body else 404)
@@ -149,7 +150,7 @@ def answers(pulse):
     return Handler
 
 
-def keep_key(setting) -> None:
+def keep_key(setting: Callable[[str], str | None]) -> None:
     """As `start.sh` of the real image does: a key of its own, in the working directory, unless one is given."""
     place = pathlib.Path(setting("WEBUI_SECRET_KEY_FILE") or ".webui_secret_key")
     if not setting("WEBUI_SECRET_KEY") and not place.exists():
@@ -162,7 +163,8 @@ def serve() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if setting("DEAF") == "1" else lambda *_: asked.set())
     keep_key(setting)
     time.sleep(float(setting("START_SECONDS", "0")))
-    store, pulse, rate = Store(setting("DATA_DIR"), setting("JOURNAL", "wal")), Pulse(), float(setting("RATE", "100"))
+    store = Store(os.environ["DATA_DIR"], setting("JOURNAL", "wal"))
+    pulse, rate = Pulse(), float(setting("RATE", "100"))
     server = http.server.ThreadingHTTPServer(("0.0.0.0", int(setting("PORT", "8080"))), answers(pulse))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -183,7 +185,7 @@ def serve() -> None:
     store.close()
 
 
-def fill(megabytes) -> None:
+def fill(megabytes: int) -> None:
     """Four tenths in the database, three in uploads, three in the index."""
     store = Store(os.environ["DATA_DIR"], os.environ.get("JOURNAL", "wal"))
     for database in (store.main, store.vectors):
@@ -204,9 +206,8 @@ def fill(megabytes) -> None:
     store.close()
 
 
-def check(folder):
+def check(folder: pathlib.Path) -> Iterator[str]:
     """The rules that are broken, as text."""
-    folder = pathlib.Path(folder)
     main, vectors = sqlite3.connect(folder / "webui.db"), sqlite3.connect(folder / "vector_db" / "chroma.sqlite3")
     for name, database in (("webui.db", main), ("chroma.sqlite3", vectors)):
         found = database.execute("PRAGMA integrity_check").fetchone()[0]
@@ -220,7 +221,7 @@ def check(folder):
     yield from check_indexes(folder, vectors)
 
 
-def check_files(folder, main, vectors):
+def check_files(folder: pathlib.Path, main: sqlite3.Connection, vectors: sqlite3.Connection) -> Iterator[str]:
     known = {row[0] for row in vectors.execute("SELECT DISTINCT file FROM embeddings")}
     for name, path, digest, done in main.execute("SELECT * FROM file"):
         try:
@@ -232,7 +233,7 @@ def check_files(folder, main, vectors):
             yield f"file {name} is done but has no vector"
 
 
-def check_indexes(folder, vectors):
+def check_indexes(folder: pathlib.Path, vectors: sqlite3.Connection) -> Iterator[str]:
     top = vectors.execute("SELECT coalesce(max(number), 0) FROM embeddings").fetchone()[0]
     for place, upto in vectors.execute("SELECT place, number FROM written WHERE number > 0"):
         data = (folder / "vector_db" / place / "data_level0.bin").read_bytes()
@@ -246,9 +247,10 @@ def check_indexes(folder, vectors):
             yield f"index {place} has {len(ahead)} vectors that the database does not know"
 
 
-def ask(path):
+def ask(path: str) -> bytes:
     """An answer of the application that runs in the same container."""
-    return urllib.request.urlopen(f"http://127.0.0.1:{os.environ.get('PORT', '8080')}{path}", timeout=10).read()
+    answer = urllib.request.urlopen(f"http://127.0.0.1:{os.environ.get('PORT', '8080')}{path}", timeout=10)
+    return bytes(answer.read())
 
 
 def main() -> None:
@@ -258,7 +260,7 @@ def main() -> None:
         case ["fill", megabytes]:
             fill(int(megabytes))
         case ["check", folder]:
-            broken = list(check(folder))
+            broken = list(check(pathlib.Path(folder)))
             print("\n".join(broken))
             sys.exit(bool(broken))
         case ["health"]:

@@ -10,28 +10,29 @@ import sys
 from pathlib import Path
 
 from owui_vault import CaptureLimits, Container, Limits, Quiesce, ResumeError, Secret, Vault
+from owui_vault.model import Deadline
 from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.vault import cutover
+from owui_vault.vault import cutover, swap
 from owui_vault.vault.parts import Repository
 
 
 class ComesUpNever:
-    def revisions(self):
+    def revisions(self) -> frozenset[str] | None:
         return None
 
-    def wait_until_healthy(self, deadline) -> None:
+    def wait_until_healthy(self, deadline: Deadline) -> str:
         raise ResumeError("it does not answer")
 
 
 def die_once_marked() -> None:
-    write = cutover.write_down
+    write = swap.write_down
 
-    def then_die(swap, path) -> None:
-        write(swap, path)
-        if swap.back:
+    def then_die(record: swap.Swap, path: Path) -> None:
+        write(record, path)
+        if record.back:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    cutover.write_down = then_die
+    setattr(cutover, "write_down", then_die)  # noqa: B010  a name that it imports
 
 
 def main() -> None:

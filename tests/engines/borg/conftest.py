@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from owui_vault.engines.borg import BorgEngine
@@ -47,7 +48,7 @@ class BorgBench(Bench):
         engine = BorgEngine(str(self.repository), Secret(PASSPHRASE), program=str(script))
         return Bench(engine=engine, folder=self.folder)
 
-    def other(self, passphrase: SecretSource | None = None, **options: object) -> BorgEngine:
+    def other(self, passphrase: SecretSource | None = None, **options: Any) -> BorgEngine:
         """Another engine on the same repository."""
         source = passphrase or Secret(PASSPHRASE)
         return BorgEngine(str(self.repository), source, program=self.program, **options)

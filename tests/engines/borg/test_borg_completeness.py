@@ -17,8 +17,9 @@ import pytest
 from owui_vault.engines import borg_gate
 from owui_vault.model import Label, Outcome
 from owui_vault.ports import Call
-from owui_vault.testing.engine_bench import Bench, make_label
+from owui_vault.testing.engine_bench import make_label
 from owui_vault.testing.processes import left_after
+from tests.engines.borg.conftest import BorgBench
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ LINGERING = 'case "$1" in create) {borg} "$@"; status=$?; sleep 9; exit $status;
 VANISHING = 'case "$1" in create) rm -f data/uploads/a.pdf;; esac\nexec {borg} "$@"\n'
 
 
-def test_a_file_that_vanishes_while_it_is_stored_makes_it_incomplete(bench: Bench) -> None:
+def test_a_file_that_vanishes_while_it_is_stored_makes_it_incomplete(bench: BorgBench) -> None:
     bench.build()
     stored = bench.with_program(VANISHING).store()
     assert stored.snapshot.outcome is Outcome.INCOMPLETE
@@ -37,7 +38,7 @@ def test_a_file_that_vanishes_while_it_is_stored_makes_it_incomplete(bench: Benc
 
 
 def test_killed_at_random_moments_while_a_file_vanishes(
-    bench: Bench, seed: random.Random, soak: Callable[[int], int]
+    bench: BorgBench, seed: random.Random, soak: Callable[[int], int]
 ) -> None:
     """The file is always missing, so that any snapshot listed COMPLETE would be a lie."""
     tree = bench.build()
@@ -67,13 +68,14 @@ def _store_and_die(
     os.waitpid(child, 0)
 
 
-def test_an_archive_that_is_being_written_down_is_waited_for(bench: Bench) -> None:
+def test_an_archive_that_is_being_written_down_is_waited_for(bench: BorgBench) -> None:
     """Past the bound of the whole store: ended now, it would have failed, and be there all the same."""
     bench.build()
-    call = replace(bench.call(), store_seconds=8)
+    bound_seconds = 8.0
+    call = replace(bench.call(), store_seconds=bound_seconds)
     started = time.monotonic()
     stored = bench.with_program(LINGERING).engine.store(bench.tree, make_label(), call)
-    assert time.monotonic() - started > call.store_seconds
+    assert time.monotonic() - started > bound_seconds
     assert [each.engine_id for each in bench.engine.snapshots(bench.call())] == [stored.snapshot.engine_id]
 
 
@@ -114,7 +116,7 @@ def test_the_gate_does_not_wait_for_the_dead(tmp_path: Path) -> None:
 
 
 def test_killed_while_relabelling_leaves_one_snapshot_with_one_of_both_labels(
-    bench: Bench, seed: random.Random, soak: Callable[[int], int]
+    bench: BorgBench, seed: random.Random, soak: Callable[[int], int]
 ) -> None:
     """borg makes the new archive beside the old one, and writes that down in between."""
     stored = bench.store().snapshot
@@ -141,7 +143,7 @@ def test_killed_while_relabelling_leaves_one_snapshot_with_one_of_both_labels(
     assert ".recreate" not in bench.bare("list", "--short")
 
 
-def test_cancel_at_once_is_quick(bench: Bench) -> None:
+def test_cancel_at_once_is_quick(bench: BorgBench) -> None:
     """borg alone would go on to the last file after an interrupt, and then wait for our word."""
     bench.big(200_000_000)
     cancel = threading.Event()
@@ -157,7 +159,7 @@ def test_cancel_at_once_is_quick(bench: Bench) -> None:
     assert time.monotonic() - started[0] < 9
 
 
-def test_left_overs_of_killed_runs_are_cleared(bench: Bench) -> None:
+def test_left_overs_of_killed_runs_are_cleared(bench: BorgBench) -> None:
     bench.build()
     _store_and_die(bench.engine.store, bench.tree, make_label(1), bench.call(), 0.6)
     bench.store(2)

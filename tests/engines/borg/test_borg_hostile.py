@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import RepositoryDamagedError, SnapshotMissingError
 from owui_vault.model import Snapshot
-from owui_vault.testing.engine_bench import Bench
 from owui_vault.testing.trees import look
+from tests.engines.borg.conftest import BorgBench
 
 pytestmark = pytest.mark.slow
 
 Member = tuple[str, bytes, bytes | str]  # name, type, content or link
 
 
-def forged(bench: Bench, members: Sequence[Member], name: str = "forged") -> Snapshot:
+def forged(bench: BorgBench, members: Sequence[Member], name: str = "forged") -> Snapshot:
     """An archive with just these members, in this order."""
     path = bench.folder / "forged.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -49,7 +49,7 @@ def outside(tmp_path: Path) -> Path:
 
 FILE, FOLDER, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
-OUTWARD = {
+OUTWARD: dict[str, list[Member]] = {
     "a file behind a link": [("way", LINK, "{outside}"), ("way/file", FILE, b"theirs")],
     "a file before the link": [("way/file", FILE, b"theirs"), ("way", LINK, "{outside}")],
     "a folder that becomes a link": [("way", FOLDER, b""), ("way", LINK, "{outside}/directory")],
@@ -69,7 +69,7 @@ def resolved(case: str, outside: Path) -> list[Member]:
     ]
 
 
-def test_nothing_outside_the_target_is_written(bench: Bench, outside: Path) -> None:
+def test_nothing_outside_the_target_is_written(bench: BorgBench, outside: Path) -> None:
     """What leads out is refused before anything is written; borg alone would write through the links."""
     snapshots = {case: forged(bench, resolved(case, outside), case) for case in OUTWARD}
     before, facts = look(outside), outside.stat()
@@ -91,7 +91,7 @@ def test_nothing_outside_the_target_is_written(bench: Bench, outside: Path) -> N
     }
 
 
-def test_a_link_that_lies_in_the_target_is_not_followed(bench: Bench, outside: Path) -> None:
+def test_a_link_that_lies_in_the_target_is_not_followed(bench: BorgBench, outside: Path) -> None:
     stored = bench.store().snapshot
     target = bench.folder / "target"
     target.mkdir()
@@ -104,8 +104,8 @@ def test_a_link_that_lies_in_the_target_is_not_followed(bench: Bench, outside: P
 
 
 @pytest.mark.root
-def test_devices_and_pipes_are_not_made(bench: Bench) -> None:
-    members = [("null", tarfile.CHRTYPE, ""), ("pipe", tarfile.FIFOTYPE, ""), ("file", FILE, b"file")]
+def test_devices_and_pipes_are_not_made(bench: BorgBench) -> None:
+    members: list[Member] = [("null", tarfile.CHRTYPE, ""), ("pipe", tarfile.FIFOTYPE, ""), ("file", FILE, b"file")]
     snapshot = forged(bench, members)
     target = bench.folder / "target"
     target.mkdir()
@@ -118,12 +118,12 @@ def test_devices_and_pipes_are_not_made(bench: Bench) -> None:
     }
 
 
-def test_paths_that_climb_are_never_there(bench: Bench) -> None:
+def test_paths_that_climb_are_never_there(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     assert list(bench.fetch(stored, "../stage/manifest.json", "data/../../x", "/", "..").iterdir()) == []
 
 
-def test_many_paths_are_fetched_in_portions(bench: Bench) -> None:
+def test_many_paths_are_fetched_in_portions(bench: BorgBench) -> None:
     bench.build()
     names = [f"data/many/{'x' * 200}-{number:04d}" for number in range(1500)]
     (bench.tree / "data/many").mkdir()
@@ -136,7 +136,7 @@ def test_many_paths_are_fetched_in_portions(bench: Bench) -> None:
 NAMES = ["{now}", "-dash", "a b", "{{x}}", "re:x", "quote'\"", "comma,", "ünïcode☃", "sh:*"]
 
 
-def test_any_name_of_a_foreign_archive_can_be_handled(bench: Bench) -> None:
+def test_any_name_of_a_foreign_archive_can_be_handled(bench: BorgBench) -> None:
     """Such an archive is read and removed, and no other one is."""
     ours = bench.store().snapshot
     for name in NAMES:
@@ -151,7 +151,7 @@ def test_any_name_of_a_foreign_archive_can_be_handled(bench: Bench) -> None:
     assert set(bench.listed()) == {ours.id}
 
 
-def test_two_snapshots_of_one_second_are_two(bench: Bench) -> None:
+def test_two_snapshots_of_one_second_are_two(bench: BorgBench) -> None:
     moment = bench.store(1).snapshot.instant
     bench.store(2, instant=moment)
     listed = bench.engine.snapshots(bench.call())
@@ -159,7 +159,7 @@ def test_two_snapshots_of_one_second_are_two(bench: Bench) -> None:
     assert [each.engine_id for each in listed] == sorted(each.engine_id for each in listed)
 
 
-def test_removing_never_means_the_repository(bench: Bench) -> None:
+def test_removing_never_means_the_repository(bench: BorgBench) -> None:
     """`borg delete` without a name deletes the whole repository."""
     stored = bench.store().snapshot
     with pytest.raises(SnapshotMissingError):
@@ -170,7 +170,7 @@ def test_removing_never_means_the_repository(bench: Bench) -> None:
     assert bench.engine.inspect(bench.call()).id
 
 
-def test_modules_in_the_tree_are_not_imported(bench: Bench) -> None:
+def test_modules_in_the_tree_are_not_imported(bench: BorgBench) -> None:
     """borg runs in the tree, and Python likes to look for modules where it runs."""
     bench.build()
     for name in ("borg.py", "json.py", "os.py", "signal.py", "encodings.py"):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import owui_vault
@@ -28,15 +29,16 @@ from owui_vault.errors import (
     RepositoryMissingError,
     SecretError,
 )
-from owui_vault.model import Progress, Secret
+from owui_vault.model import Progress, Secret, StoreReceipt
 from owui_vault.ports import Call
-from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
+from owui_vault.testing.engine_bench import PASSPHRASE, make_label
 from owui_vault.testing.processes import mounted
+from tests.engines.borg.conftest import BorgBench
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_moved_repository_is_used_without_a_question(bench: Bench) -> None:
+def test_a_moved_repository_is_used_without_a_question(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     moved = bench.folder / "moved"
     bench.repository.rename(moved)
@@ -48,7 +50,7 @@ def test_a_moved_repository_is_used_without_a_question(bench: Bench) -> None:
     assert len(engine.snapshots(Call(folder=fresh))) == 2
 
 
-def test_an_older_copy_put_back_is_explained_and_can_be_accepted(bench: Bench) -> None:
+def test_an_older_copy_put_back_is_explained_and_can_be_accepted(bench: BorgBench) -> None:
     stored = bench.store(1).snapshot
     shutil.copytree(bench.repository, bench.folder / "copy")
     bench.store(2)
@@ -64,7 +66,7 @@ def test_an_older_copy_put_back_is_explained_and_can_be_accepted(bench: Bench) -
 
 
 @pytest.mark.parametrize("mode", ["none", "authenticated-blake2"])
-def test_what_is_not_encrypted_is_refused(empty: Bench, mode: str) -> None:
+def test_what_is_not_encrypted_is_refused(empty: BorgBench, mode: str) -> None:
     """Before a byte is written, the first time and every time."""
     empty.bare("init", "--encryption", mode)
     tree = empty.build()
@@ -83,7 +85,7 @@ def test_no_encryption_cannot_even_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("passphrase", ["", " \n"])
-def test_an_empty_passphrase_is_refused(empty: Bench, passphrase: str) -> None:
+def test_an_empty_passphrase_is_refused(empty: BorgBench, passphrase: str) -> None:
     """borg takes it: encrypted, and open to everybody."""
     with pytest.raises(SecretError, match="empty"):
         empty.other(Secret(passphrase)).initialize(empty.call())
@@ -96,7 +98,7 @@ def test_a_passphrase_in_the_environment_is_refused() -> None:
         BorgEngine("/x", Secret("x"), environment={"BORG_PASSPHRASE": "x"})
 
 
-def test_a_key_file_is_found_where_the_user_keeps_it(empty: Bench) -> None:
+def test_a_key_file_is_found_where_the_user_keeps_it(empty: BorgBench) -> None:
     keys = empty.folder / "my keys"
     engine = empty.other(encryption="keyfile-blake2", environment={"BORG_KEYS_DIR": str(keys)})
     engine.initialize(empty.call())
@@ -110,7 +112,7 @@ def test_a_key_file_is_found_where_the_user_keeps_it(empty: Bench) -> None:
     assert "BORG_KEYS_DIR" in caught.value.hint
 
 
-def test_a_directory_that_is_no_repository_is_left_as_it_is(empty: Bench) -> None:
+def test_a_directory_that_is_no_repository_is_left_as_it_is(empty: BorgBench) -> None:
     empty.repository.mkdir()
     with pytest.raises(RepositoryMissingError, match="no repository") as caught:
         empty.engine.inspect(empty.call())
@@ -121,7 +123,7 @@ def test_a_directory_that_is_no_repository_is_left_as_it_is(empty: Bench) -> Non
     assert [path.name for path in empty.repository.iterdir()] == ["mine"]
 
 
-def test_a_folder_that_is_not_there_is_not_made(empty: Bench) -> None:
+def test_a_folder_that_is_not_there_is_not_made(empty: BorgBench) -> None:
     """A mount point without its disk."""
     engine = BorgEngine(str(empty.folder / "no" / "disk"), Secret(PASSPHRASE), program=empty.program)
     with pytest.raises(RepositoryMissingError, match="does not exist"):
@@ -129,7 +131,7 @@ def test_a_folder_that_is_not_there_is_not_made(empty: Bench) -> None:
     assert not (empty.folder / "no").exists()
 
 
-def test_each_kind_of_damage_is_named(bench: Bench) -> None:
+def test_each_kind_of_damage_is_named(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     whole = bench.folder / "whole"
     bench.repository.rename(whole)
@@ -160,7 +162,7 @@ def test_each_kind_of_damage_is_named(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("which", ["largest", "last"])
-def test_a_segment_that_lost_its_end_is_found_and_explained(bench: Bench, which: str) -> None:
+def test_a_segment_that_lost_its_end_is_found_and_explained(bench: BorgBench, which: str) -> None:
     """A disk that lies, and a power cut. Without its last commit a repository is whole to borg, and older."""
     bench.store(1)
     bench.store(2)
@@ -173,7 +175,7 @@ def test_a_segment_that_lost_its_end_is_found_and_explained(bench: Bench, which:
         assert "power cut" in problems[1] if which == "last" else "segment" in problems[1]
 
 
-def test_a_share_of_the_data_is_really_read(bench: Bench) -> None:
+def test_a_share_of_the_data_is_really_read(bench: BorgBench) -> None:
     """`check` alone believes a checksum that somebody made fit; decrypting does not. So something is read."""
     bench.store()
     events: list[Progress] = []
@@ -185,7 +187,7 @@ def test_a_share_of_the_data_is_really_read(bench: Bench) -> None:
 
 
 @pytest.mark.root
-def test_a_full_target_is_told_apart_from_a_full_repository(bench: Bench, tmp_path: Path) -> None:
+def test_a_full_target_is_told_apart_from_a_full_repository(bench: BorgBench, tmp_path: Path) -> None:
     stored = bench.store().snapshot
     target = tmp_path / "small"
     target.mkdir()
@@ -193,7 +195,7 @@ def test_a_full_target_is_told_apart_from_a_full_repository(bench: Bench, tmp_pa
         bench.engine.fetch(stored.engine_id, target, bench.call())
 
 
-def test_a_held_lock_is_waited_for_and_then_named(bench: Bench) -> None:
+def test_a_held_lock_is_waited_for_and_then_named(bench: BorgBench) -> None:
     """Reading needs the lock as well."""
     bench.store()
     holder = _hold(bench, 60)
@@ -213,7 +215,7 @@ def test_a_held_lock_is_waited_for_and_then_named(bench: Bench) -> None:
     holder.wait()
 
 
-def _hold(bench: Bench, seconds: int) -> subprocess.Popen[bytes]:
+def _hold(bench: BorgBench, seconds: int) -> subprocess.Popen[bytes]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(bench.folder), "BORG_PASSPHRASE": PASSPHRASE}
     argv = [bench.program, "with-lock", str(bench.repository), "sleep", str(seconds)]
     holder = subprocess.Popen(argv, env=environment)
@@ -222,7 +224,7 @@ def _hold(bench: Bench, seconds: int) -> subprocess.Popen[bytes]:
     return holder
 
 
-def test_a_killed_borg_leaves_no_lock_that_matters(bench: Bench) -> None:
+def test_a_killed_borg_leaves_no_lock_that_matters(bench: BorgBench) -> None:
     """It removes locks of dead processes of the same machine itself; nobody needs to break them."""
     bench.big(100_000_000)
     lines = [bench.program, "create", "::killed", "."]
@@ -243,7 +245,7 @@ def test_a_killed_borg_leaves_no_lock_that_matters(bench: Bench) -> None:
     assert bench.locks() == []
 
 
-def test_an_append_only_repository_says_that_nothing_was_freed(bench: Bench) -> None:
+def test_an_append_only_repository_says_that_nothing_was_freed(bench: BorgBench) -> None:
     """borg ends with 0 and frees nothing; where there is only nothing to free, it says so."""
     assert bench.engine.compact(bench.call()) == 0
     bench.bare("config", str(bench.repository), "append_only", "1")
@@ -253,7 +255,7 @@ def test_an_append_only_repository_says_that_nothing_was_freed(bench: Bench) -> 
         bench.engine.compact(bench.call())
 
 
-def test_checkpoints_of_dead_runs_go_once_they_are_overtaken(bench: Bench) -> None:
+def test_checkpoints_of_dead_runs_go_once_they_are_overtaken(bench: BorgBench) -> None:
     """Until then they spare the next run the upload; another series' and other tools' stay."""
     bench.build()
     names = ("open-webui-20260101T000000Z-0000abcd", "other-20990101T000000Z-0000abcd", "foreign")
@@ -268,7 +270,7 @@ def test_checkpoints_of_dead_runs_go_once_they_are_overtaken(bench: Bench) -> No
     assert sorted(name for name in left if "checkpoint" in name) == [f"{names[2]}.checkpoint", f"{names[1]}.checkpoint"]
 
 
-def test_times_do_not_depend_on_where_we_live(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_do_not_depend_on_where_we_live(bench: BorgBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """borg's times have no offset: they are local to whoever asks."""
     bench.build()
     bench.bare("create", "--timestamp", "2026-01-02T03:04:05", "::foreign", ".", cwd=bench.tree)
@@ -280,7 +282,7 @@ def test_times_do_not_depend_on_where_we_live(bench: Bench, monkeypatch: pytest.
     assert any("2026-01-02 03:00:00" in line for line in started)
 
 
-def test_a_program_that_is_missing_or_no_borg_is_named(bench: Bench) -> None:
+def test_a_program_that_is_missing_or_no_borg_is_named(bench: BorgBench) -> None:
     engine = BorgEngine(str(bench.repository), Secret(PASSPHRASE), program="/no/such/borg")
     with pytest.raises(ProgramMissingError, match="/no/such/borg"):
         engine.inspect(bench.call())
@@ -291,7 +293,7 @@ def test_a_program_that_is_missing_or_no_borg_is_named(bench: Bench) -> None:
         assert "1.2" in caught.value.hint
 
 
-def test_the_version_is_asked_for_once(bench: Bench) -> None:
+def test_the_version_is_asked_for_once(bench: BorgBench) -> None:
     """It takes as long as listing does."""
     asked = bench.folder / "asked"
     counted = bench.with_program(f'[ "$1" = --version ] && echo x >> {asked}\nexec {{borg}} "$@"\n')
@@ -300,7 +302,7 @@ def test_the_version_is_asked_for_once(bench: Bench) -> None:
     assert asked.read_text() == "x\n"
 
 
-def test_a_program_that_says_nothing_is_given_up(bench: Bench) -> None:
+def test_a_program_that_says_nothing_is_given_up(bench: BorgBench) -> None:
     mute = bench.with_program('case "$1" in list) sleep 100;; esac\nexec {borg} "$@"\n')
     started = time.monotonic()
     with pytest.raises(DeadlineExceededError, match="borg did not end"):
@@ -308,25 +310,32 @@ def test_a_program_that_says_nothing_is_given_up(bench: Bench) -> None:
     assert time.monotonic() - started < 20
 
 
-def test_contents_can_be_left_in_the_middle(bench: Bench) -> None:
+def test_contents_can_be_left_in_the_middle(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     before = threading.active_count()
     entries = bench.engine.contents(stored.engine_id, bench.call())
     next(entries)
+    assert isinstance(entries, Generator)
     entries.close()
     assert threading.active_count() == before
     assert bench.locks() == []
 
 
-def test_a_hard_link_has_the_size_of_its_file(bench: Bench) -> None:
+def test_a_hard_link_has_the_size_of_its_file(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     sizes = {entry.path: entry.size_bytes for entry in bench.engine.contents(stored.engine_id, bench.call())}
     assert sizes["data/hard"] == sizes["data/uploads/a.pdf"] == 70_000
 
 
-def test_a_series_keeps_its_way_of_cutting(bench: Bench) -> None:
-    assert bench.store(1).snapshot.label.chunking == "fixed,65536"
-    assert bench.store(2, chunking="fixed,16384").snapshot.label.chunking == "fixed,16384"
+def chunking(stored: StoreReceipt) -> str:
+    label = stored.snapshot.label
+    assert label
+    return label.chunking
+
+
+def test_a_series_keeps_its_way_of_cutting(bench: BorgBench) -> None:
+    assert chunking(bench.store(1)) == "fixed,65536"
+    assert chunking(bench.store(2, chunking="fixed,16384")) == "fixed,16384"
     with pytest.raises(EngineError, match="cut by") as caught:
         bench.store(3, chunking="rabin")
     assert "instance name" in caught.value.hint

@@ -211,8 +211,8 @@ def test_killed_at_any_moment_the_unit_runs_on_the_one_state_or_the_other(site: 
 
 def test_a_way_back_on_which_it_does_not_stop_is_the_guardians(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run gives up with exit code 4; its guardian stops the unit, leads back and starts it."""
+    from owui_vault.instance.application import ProcessApplication  # noqa: PLC0415
     from owui_vault.quiesce import systemctl  # noqa: PLC0415
-    from owui_vault.vault.vault import ProcessApplication  # noqa: PLC0415
 
     def never(*_: object) -> str:
         monkeypatch.setattr(systemctl, "stop", refuses)
