@@ -1,13 +1,19 @@
-# make demo     the main job on a small real instance: snapshot, restore, verify, prune, with restic and with borg
-# make test     set-up, then everything that `make check` checks
+# make demo       the main job on a small real instance: snapshot, restore, verify, prune, with restic and with borg
+# make test       set-up, then everything that `make check` checks: for whoever changed something
+# make test-all   that, and all that needs other engines, servers, containers, file systems: what CI does
 #
-# Both do all the set-up on Debian and Ubuntu; see tools/set-up for what that is.
+# All do their set-up themselves on Debian and Ubuntu; see tools/set-up and tools/set-up-all for what that is.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format-check lint types imports spelling tests-alone tests coverage format schemas engines soak bench e2e set-up-demo set-up-test clean
+.PHONY: help demo demo-in-time test test-all check thorough format-check lint types imports spelling tests tests-thorough \
+    tests-alone coverage format schemas engines soak soak-kills soak-counts bench e2e \
+    set-up-demo set-up-test set-up-beside set-up-all clean
 
 bin := .venv/bin
 folders := owui_vault tests examples tools
+
+# Thousands of processes import the package: it is compiled once, whatever the caller's environment says.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Processes that run the tests; 0 runs them in this one.
 JOBS ?= 2
@@ -21,15 +27,22 @@ SIZE ?= 1GB
 VARIANTS ?= process container
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: set-up-demo  ## inspect, snapshot, restore, verify and prune a small real instance, with restic and with borg
 	@$(bin)/python examples/demo.py
 
-test: set-up-test  ## set-up and make check
+test: set-up-test  ## set-up and make check: ten minutes on two cores
 	@$(MAKE) --no-print-directory --keep-going check
 
-check: format-check lint types imports spelling tests-alone tests coverage  ## everything that must hold before a commit
+test-all: set-up-test  ## make test and make thorough, the set-up of the second beside the first: all that CI checks
+	@$(MAKE) --no-print-directory set-up-beside
+	@$(MAKE) --no-print-directory --keep-going check thorough
+
+check: format-check lint types imports spelling tests demo-in-time  ## everything that must hold before a commit
+
+thorough: set-up-all  ## what make test leaves out: other engines, servers, containers, file systems, a tenth of all kills and races
+	@$(MAKE) --no-print-directory --keep-going tests-thorough tests-alone
 
 format-check:  ## formatting
 	$(bin)/ruff format --check $(folders)
@@ -46,17 +59,25 @@ imports:  ## the layers of the package
 spelling:  ## codespell
 	$(bin)/codespell *.md docs $(folders)
 
-tests:  ## pytest with coverage
-	@rm -f .coverage .coverage.*
-	@$(bin)/python tools/coverage_in_children.py on
-	@trap '$(bin)/python tools/coverage_in_children.py off' EXIT; \
-	    $(bin)/pytest --cache-clear -n $(JOBS) --dist worksteal -m "not alone" --cov --cov-report= --durations=25 $(ARGS) || \
-	    tools/second-look $$?
+# Three runs, told apart by tests/runs.py. A test that failed once has failed; the second look is for information.
+pytest = $(bin)/pytest -n $(JOBS) --dist worksteal --cache-clear --durations=15
+
+tests:  ## the tests of make test: those that count do it once each
+	@OWUI_VAULT_SOAK=$${OWUI_VAULT_SOAK:-0} $(pytest) -m "not thorough and not rare" $(ARGS) || tools/second-look $$?
+
+tests-thorough:  ## those that make test leaves out, and those that count, a tenth of the full count
+	@$(pytest) -m "(thorough or soak) and not rare and not alone" $(ARGS) || tools/second-look $$?
 
 tests-alone:  ## the tests that measure time: one after the other, with nothing beside them
 	@$(bin)/pytest -m alone $(ARGS) || [ $$? = 5 ]
 
-coverage:  ## the coverage floors (after make tests)
+demo-in-time:  # the acceptance test of a machine that is set up: three minutes for the job
+	timeout 180 $(bin)/python examples/demo.py
+
+coverage: set-up-all  ## all tests once, with coverage in the processes that they start, and the coverage floors
+	@rm -f .coverage .coverage.*
+	@$(bin)/python tools/coverage_in_children.py on
+	@trap '$(bin)/python tools/coverage_in_children.py off' EXIT; $(pytest) -m "not alone" --cov --cov-report= $(ARGS)
 	$(bin)/python tools/coverage_floors.py
 
 format:  ## format and fix what can be fixed
@@ -69,8 +90,13 @@ schemas:  ## write the JSON Schemas in docs/ anew
 engines:  ## other versions of restic and borg for the tests, in .cache/engines
 	tools/engine-matrix
 
-soak: set-up-test  ## every test that kills, races or counts, with its full count; writes docs/reliability.md
+soak: set-up-test set-up-all  ## every count in full, middle versions, doubled suites, coverage; writes docs/reliability.md
+	@$(MAKE) --no-print-directory --keep-going soak-kills soak-counts coverage
+
+soak-kills:
 	$(bin)/python -m tests.kill --rounds $(ROUNDS) --write docs/reliability.md
+
+soak-counts:
 	$(bin)/python -m tests.soak --write docs/reliability.md
 
 bench: set-up-test  ## our path beside the bare engines and the tutorial's ways (SIZE=1GB)
@@ -85,6 +111,12 @@ set-up-demo:
 
 set-up-test:
 	@tools/set-up test
+
+set-up-beside:
+	@tools/set-up-all --beside
+
+set-up-all:
+	@tools/set-up-all
 
 clean:  ## remove what the targets made, .venv and engines included
 	rm -rf .venv .cache .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -1,4 +1,8 @@
-"""Fixtures shared by all tests: the engines of the matrix, the random seed, the share of long loops."""
+"""Fixtures shared by all tests: the engines of the matrix, the random seed, the share of long loops.
+
+A new test is in `make test` as it stands, and has to be quick: `tests/runs.py` says what leaves one to `make test-all`
+or to `make soak`.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from owui_vault.model import RepositoryInfo
 from owui_vault.ports import Call
 from tests.restic_keys import cheapen
 from tests.restic_templates import Templates
+from tests.runs import marker_of
 
 # The environment carries the seed to the workers of a parallel run, so that the header tells the seed of all of them.
 SEED = int(os.environ.setdefault("OWUI_VAULT_SEED", str(random.randrange(1 << 32))))
@@ -26,7 +31,7 @@ REQUIRE_ALL = os.environ.get("REQUIRE") == "all"
 NOT_ASKED = {"nothing else writes such repositories", "knows no hosts"}
 
 ROOT = Path(__file__).parent.parent
-#: There while `make tests` measures coverage: see tools/coverage_in_children.py.
+#: There while `make coverage` measures: see tools/coverage_in_children.py.
 MEASURED_PYTHON = ROOT / ".cache" / "coverage-in-children" / "python3"
 MEASURED_BUT_CAPTURES = MEASURED_PYTHON.parent / "without-captures" / "python3"
 if MEASURED_BUT_CAPTURES.exists():
@@ -91,7 +96,10 @@ def seed() -> random.Random:
 
 @pytest.fixture
 def soak(record_property: Callable[[str, object], None]) -> Callable[[int], int]:
-    """`soak(1000)`: how many of the full count this run does; never fewer than one. `make soak` does all of them."""
+    """`soak(1000)`: how many of the full count this run does; never fewer than one.
+
+    `make test` does one, `make test-all` a tenth, `make soak` all of them.
+    """
 
     def counted(full: int) -> int:
         count = max(1, round(full * SOAK))
@@ -102,10 +110,17 @@ def soak(record_property: Callable[[str, object], None]) -> Callable[[int], int]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose counts come from the setting, for `make soak`."""
+    """Mark the tests whose counts come from the setting, for `make soak`, and those that `make test` leaves out."""
+    engines = {"restic_program": list(RESTICS), "borg_program": list(BORGS)}
     for item in items:
-        if "soak" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "soak" in fixtures:
             item.add_marker("soak")
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        chosen = {name: str(parameters[name]) for name in engines.keys() & parameters.keys()}
+        marker = marker_of({mark.name for mark in item.iter_markers()}, fixtures, engines, chosen)
+        if marker:
+            item.add_marker(marker)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,6 @@
 """`python -m tests.soak [--write docs/reliability.md]`: every test that counts, with its full count.
 
-`make test` does a tenth of each (OWUI_VAULT_SOAK=0.1). Here they run one after the other, in this process's
+`make test-all` does a tenth of each (OWUI_VAULT_SOAK=0.1). Here they run one after the other, in this process's
 environment, with a seed that is printed and written down; the table tells what was counted and how it ended.
 """
 
@@ -25,7 +25,7 @@ TITLE = "## Full counts"
 TEXT = """\
 ## Full counts
 
-Every test that kills, races or counts, run with its full count; `make test` does a tenth of each. Written by
+Every test that kills, races or counts, run with its full count; `make test-all` does a tenth of each. Written by
 `make soak`, {date}, commit {commit}, Python {python}, {versions}, Linux {kernel}, seed {seed}: **{passed} of {all}
 passed**{rest}, {minutes} minutes.
 

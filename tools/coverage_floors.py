@@ -1,4 +1,4 @@
-"""Hold the coverage of the last `make tests` against a floor for each part of the package.
+"""Hold the coverage of the last `make coverage` against a floor for each part of the package.
 
 Branches and lines count alike. A floor may be raised, never lowered: what a change adds, its tests cover.
 """

@@ -1,7 +1,7 @@
 """Measure the processes that tests start, too: the capture's child, the guardian, the command line.
 
 Children get exactly the environment they need, so coverage cannot be switched on there by a variable. A `.pth` file in
-the virtual environment looks for a flag file instead, which only exists while `make tests` runs. Some children are
+the virtual environment looks for a flag file instead, which only exists while `make coverage` runs. Some children are
 started without any site folder (`-S`); for their sake tests/conftest.py makes a wrapper `sys.executable`, which drops
 that option.
 

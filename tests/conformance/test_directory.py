@@ -23,6 +23,7 @@ class TestDirectory(EngineSuite):
         path.write_text(json.dumps({"label": "somebody else's", "nodes": []}))
 
 
+@pytest.mark.rare  # the same claims once more
 class TestFaultyWithoutFault(TestDirectory):
     def make(self, folder: Path, passphrase: str = PASSPHRASE) -> Engine:
         return FaultyEngine(super().make(folder, passphrase))

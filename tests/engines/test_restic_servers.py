@@ -33,7 +33,7 @@ from owui_vault.testing.processes import arguments_and_environment, descendants,
 from owui_vault.testing.trees import assert_same
 from tests.restic_keys import cheapen
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 USER, PASSWORD = "alice", "Pa55/w@rd"
 

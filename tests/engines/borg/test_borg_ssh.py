@@ -26,7 +26,7 @@ from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.processes import descendants
 from owui_vault.testing.trees import assert_same
 
-pytestmark = [pytest.mark.slow, pytest.mark.root]
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.thorough]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,38 @@
+"""Which run of the tests does a test: `make test`, `make test-all` or `make soak`?
+
+A new test is in `make test`, unless it says or uses one of these:
+
+- the markers `docker` (containers) and `alone` (measures time), a server or a file system of its own
+  (`LEFT_TO_ALL`), or an engine that `tools/engine-matrix` brings: `make test-all`;
+- an engine of the matrix that is neither the machine's own nor the newest: `make soak`.
+
+Where that is not right the test says it with a marker: `thorough` leaves it to `make test-all`, `rare` to `make soak`.
+Tests that count by the fixture `soak` are in all three: once each, a tenth, the full count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+#: Fixtures that start a server, mount a file system, or bring another version of an engine.
+LEFT_TO_ALL = frozenset(
+    {"any_filesystem", "compose", "mounted", "newest_borg", "newest_restic", "rclone", "rest_server"}
+)
+
+
+def marker_of(
+    markers: Collection[str], fixtures: Collection[str], engines: Mapping[str, Sequence[str]], chosen: Mapping[str, str]
+) -> str | None:
+    """`thorough`, `rare`, or None for `make test`.
+
+    `engines` has the versions of each engine's fixture, the machine's own first and the newest last; `chosen` the one
+    that a test is done with.
+    """
+    said = next((marker for marker in ("rare", "thorough") if marker in markers), None)
+    places = [engines[fixture].index(version) for fixture, version in chosen.items()]
+    newest = {len(engines[fixture]) - 1 for fixture in chosen}
+    if said == "rare" or any(place and place not in newest for place in places):
+        return "rare"
+    if said or {"docker", "alone"} & set(markers) or LEFT_TO_ALL & set(fixtures) or any(places):
+        return "thorough"
+    return None
