@@ -13,7 +13,8 @@ from owui_vault.capture.inside import Inside
 from owui_vault.capture.job import COMPANIONS, Job
 from owui_vault.capture.marks import Mark, mark_from, mark_of, symlink_leaves
 from owui_vault.capture.settle import Fences, Probe, wall_ns
-from owui_vault.system.filesystem import free_bytes
+from owui_vault.system.attributes import give_link, read_extended
+from owui_vault.system.filesystem import free_bytes, room_of_copy
 
 _LOOK_AT_ROOM_EVERY_BYTES = 64 << 20
 _ASSUMED_BYTES_PER_SECOND = 200e6
@@ -33,6 +34,7 @@ class Bench:
     others: dict[str, Mark] = field(default_factory=dict)  # directories and symlinks
     unreadable: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)  # symlinks that point out of the data directory
+    lost: dict[str, tuple[str, ...]] = field(default_factory=dict)  # attributes that copies could not be given
     mappers: dict[int, str] = field(default_factory=dict)  # processes that can write without a trace, and what
     copied_bytes: int = 0
     copying_seconds: float = 0.0
@@ -109,11 +111,12 @@ class Bench:
         With `ours` the copy keeps our own owner and a private mode. `moving` asks for whatever is there, to the size
         the file has when it is opened; without it the mark must hold.
         """
-        self._unlooked_bytes += mark.size
-        if self._unlooked_bytes > _LOOK_AT_ROOM_EVERY_BYTES:
-            self.require_room(mark.size)
         descriptor = self.fences.open(source, mark, name)
         try:
+            room = room_of_copy(f"/proc/self/fd/{descriptor}", os.fstat(descriptor))
+            self._unlooked_bytes += room
+            if self._unlooked_bytes > _LOOK_AT_ROOM_EVERY_BYTES:
+                self.require_room(room)
             if fenced:
                 self.fences.through(descriptor, name)
             now = mark_from(os.fstat(descriptor))
@@ -122,12 +125,18 @@ class Bench:
             elif now != mark:
                 raise SourceChangedError(name)
             kept = mark._replace(user=os.geteuid(), group=os.getegid(), mode=0o100600) if ours else mark
-            copied = copy_file(descriptor, self._new_place(name), kept, name, whole=not moving)
+            copied = copy_file(descriptor, self._new_place(name), kept, name, whole=not moving, private=ours)
         finally:
             os.close(descriptor)
+        self._note_lost(name, copied.lost)
         if copied.bytes_copied:
             self.copied_bytes += copied.bytes_copied
             self.copying_seconds += copied.seconds
+
+    def _note_lost(self, name: str, lost: tuple[str, ...]) -> None:
+        self.lost.pop(name, None)
+        if lost:
+            self.lost[name] = lost
 
     def require_room(self, size_bytes: int, place: str = "") -> None:
         """Raise NoRoomError unless this much fits and the reserve stays free, in the stage or in another place."""
@@ -159,6 +168,7 @@ class Bench:
         """Take one entry out of the stage."""
         for each in (self.copies, self.links, self.others):
             each.pop(name, None)
+        self.lost.pop(name, None)
         self.inside.remove(name)
 
     def forget_database(self, name: str) -> None:
@@ -201,14 +211,12 @@ class Bench:
         place = self._new_place(name)
         os.symlink(target, place)
         os.utime(place, ns=(mark.mtime_ns, mark.mtime_ns), follow_symlinks=False)
-        if os.geteuid() == 0:
-            with suppress(PermissionError):
-                os.lchown(place, mark.user, mark.group)
+        self._note_lost(name, give_link(place, mark.user, mark.group))
         self.others[name] = mark
         (self.leaving.add if symlink_leaves(self.job, name, target) else self.leaving.discard)(name)
 
     def seal(self) -> None:
-        """Give the directories their modes, owners and times, now that nothing is added to them any more."""
+        """Give the directories their attributes and times, now that nothing is added to them any more."""
         for name in sorted(self.others, reverse=True):
             mark = self.others[name]
             if mark.is_directory:
@@ -222,6 +230,7 @@ class Bench:
         times = mark if mark.mtime_ns or live is None else live
         descriptor = os.open(self.inside.place(name), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            keep_attributes(descriptor, mark._replace(mtime_ns=times.mtime_ns or wall_ns()))
+            kept = mark._replace(mtime_ns=times.mtime_ns or wall_ns())
+            self._note_lost(name, keep_attributes(descriptor, kept, read_extended(self.job.locate(name))))
         finally:
             os.close(descriptor)

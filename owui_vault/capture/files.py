@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import random
-import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from owui_vault.capture.errors import (
 )
 from owui_vault.capture.marks import Mark, mark_of
 from owui_vault.capture.settle import wall_ns
+from owui_vault.system.attributes import Attributes, give, read_extended
 from owui_vault.system.filesystem import copy_bytes, is_full, reflink
 
 _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -29,10 +30,15 @@ class Copied:
 
     bytes_copied: int  # 0: the blocks are shared
     seconds: float
+    lost: tuple[str, ...] = ()  # attributes that the copy could not be given
 
 
-def copy_file(descriptor: int, target: str, mark: Mark, name: str, *, whole: bool = True) -> Copied:
-    """Copy an open file to the marked size, keeping mode, owner and times; unless it must be `whole`, what there is.
+def copy_file(  # noqa: PLR0913  what is copied, whereto, and two ways in which copies differ
+    descriptor: int, target: str, mark: Mark, name: str, *, whole: bool = True, private: bool = False
+) -> Copied:
+    """Copy an open file to the marked size, keeping mode, owner, times, access lists and extended attributes.
+
+    Unless it must be `whole`, what there is. A `private` copy gets what the mark says, and no more.
 
     Raises SourceChangedError, NoRoomError, UnreadableError; then nothing is left of the copy.
     """
@@ -47,7 +53,7 @@ def copy_file(descriptor: int, target: str, mark: Mark, name: str, *, whole: boo
             raise SourceChangedError(name, "became shorter")
         if shared:
             os.ftruncate(out, count)
-        keep_attributes(out, mark)
+        lost = keep_attributes(out, mark, {} if private else read_extended(descriptor))
     except OSError as error:
         os.unlink(target)
         if is_full(error):
@@ -60,17 +66,13 @@ def copy_file(descriptor: int, target: str, mark: Mark, name: str, *, whole: boo
         raise
     finally:
         os.close(out)
-    return Copied(0 if shared else count, time.monotonic() - began)
+    return Copied(0 if shared else count, time.monotonic() - began, lost)
 
 
-def keep_attributes(out: int, mark: Mark) -> None:
-    """Modification time and mode of a copy; where we may give it away its owner, last: it may be out of reach then."""
+def keep_attributes(out: int, mark: Mark, extended: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Give a copy its time, mode, owner and extended attributes; answers what could not be given."""
     os.utime(out, ns=(mark.mtime_ns, mark.mtime_ns))
-    os.fchmod(out, stat.S_IMODE(mark.mode))
-    if os.geteuid() == 0:
-        with suppress(PermissionError):  # root inside a container need not have this right
-            os.fchown(out, mark.user, mark.group)
-            os.fchmod(out, stat.S_IMODE(mark.mode))  # a new owner takes the set-user-ID bit away
+    return give(out, Attributes(mark.mode, mark.user, mark.group, extended))
 
 
 def link_file(source: str, target: str, mark: Mark, name: str) -> Mark | None:
@@ -106,14 +108,3 @@ def unique_time_ns(coarse: bool) -> int:
         return random.SystemRandom().randrange(946_684_800, 1_546_300_800) * 1_000_000_000
     now = wall_ns()
     return now - now % 1_000_000_000 + random.SystemRandom().randrange(1_000_000_000)
-
-
-def content_time_ns(sha256: str, mtime_ns: int, coarse: bool) -> int:
-    """A modification time that says which bytes these are: equal bytes keep it, other bytes get another.
-
-    Engines go by size and time. The second is the live file's; where only seconds are kept it must come from the hash.
-    """
-    number = int(sha256[:15], 16)
-    if coarse:
-        return (946_684_800 + number % 600_000_000) * 1_000_000_000
-    return mtime_ns - mtime_ns % 1_000_000_000 + number % 1_000_000_000

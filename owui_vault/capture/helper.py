@@ -6,22 +6,21 @@ ends, when its input ends, or when its own alarm rings. Its locks end with it, a
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import sqlite3
-import stat
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from owui_vault.capture.attempt import Attempt, Instant
 from owui_vault.capture.bench import Bench
+from owui_vault.capture.content_times import ContentTimes
 from owui_vault.capture.databases import RawCopies
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError
-from owui_vault.capture.files import content_time_ns
 from owui_vault.capture.gather import gather
 from owui_vault.capture.inventory import write_inventory
 from owui_vault.capture.job import Job
@@ -30,8 +29,8 @@ from owui_vault.capture.messages import Answer, number, part, parts, texts, whol
 from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.prepare import Surroundings, prepare
 from owui_vault.capture.settle import Probe
-from owui_vault.capture.sqlite import sha256_of
 from owui_vault.capture.ties import tie_to
+from owui_vault.system.attributes import read_extended
 from owui_vault.system.filesystem import filesystem_type, is_full
 
 _SLACK_SECONDS = 30.0
@@ -129,6 +128,7 @@ class Helper:
         os.makedirs(job.desk, mode=0o700, exist_ok=True)
         os.makedirs(job.tree, mode=0o700, exist_ok=True)
         self.bench = Bench(job, Probe(f"{job.desk}/probe"))
+        self.times = ContentTimes(self.bench)
         self.raw = RawCopies(self.bench)
         self.pinned = PinnedCopies(self.bench)
         self.instant: Instant | None = None
@@ -209,7 +209,7 @@ class Helper:
         """Write down what is in the stage, and finish the directories, which may then be out of our reach."""
         write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.bench.links)
         self.bench.seal()
-        return {}
+        return {"lost": [{"name": name, "what": list(lost)} for name, lost in sorted(self.bench.lost.items())]}
 
     def _database(self, name: str, mode: str, holder: str, changed: dict[str, int]) -> Answer:
         raw = self.raw.taken.get(name)
@@ -231,23 +231,25 @@ class Helper:
             "attributes": self._attributes(name),
         }
 
-    def _attributes(self, name: str) -> list[int]:
-        mark = mark_of(self.job.locate(name))
-        return [stat.S_IMODE(mark.mode), mark.user, mark.group] if mark else []
+    def _attributes(self, name: str) -> list[Answer]:
+        """Those of a live database, which is not opened for that: once at most, for it may be gone by now."""
+        real = self.job.locate(name)
+        mark = mark_of(real)
+        if mark is None:
+            return []
+        extended = read_extended(real).items()
+        told = [{"name": key, "value": base64.b64encode(value).decode()} for key, value in extended]
+        return [{"mode": mark.mode, "user": mark.user, "group": mark.group, "extended": told}]
 
     def _vector_files(self) -> list[Answer]:
-        coarse = self.bench.probe.is_coarse()
+        """What is known of the copies that are hashed; all copies get a time that says what is in them."""
         found: list[Answer] = []
         for name, mark in sorted(self.bench.copies.items()):
-            if not self.job.is_vector_file(name):
-                continue
-            place = self.bench.place(name)
-            digest = sha256_of(place)
-            when = content_time_ns(digest, mark.mtime_ns, coarse)
-            with suppress(PermissionError):  # given to its owner, and we are a root with few rights
-                os.utime(self.bench.inside.place(name), ns=(when, when))
-            size = os.path.getsize(place)
-            found.append({"name": name, "size": size, "sha256": digest, "changed_ns": mark.mtime_ns})
+            is_vector_file = self.job.is_vector_file(name)
+            digest = self.times.give(name, mark, hashed=is_vector_file)
+            if is_vector_file:
+                size = os.path.getsize(self.bench.place(name))
+                found.append({"name": name, "size": size, "sha256": digest, "changed_ns": mark.mtime_ns})
         return found
 
     def _taken(self) -> Instant:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from owui_vault.capture.record import Taken, captured
-from owui_vault.capture.result import TORN, read_contents, with_torn
+from owui_vault.capture.result import TORN, lost_warnings, read_contents, with_torn
 from owui_vault.capture.stage import clear_stage
 from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Outlook, Worker
 from owui_vault.errors import InstanceNotFoundError, NotProvenError, QuiesceError
@@ -271,9 +271,10 @@ class _Run:
         return Taken(at, contents, taken.findings, (*problems, *taken.findings.broken))
 
     def _captured(self, taken: Taken, proof: Proof) -> Captured:
-        self.worker.seal()
+        lost = {**self.worker.seal(), **taken.contents.lost}
         remarks = self.quiet.remarks if isinstance(self.quiet, Candid) else Remarks()
         seconds = self.clock.monotonic() - self.began
+        remarks += Remarks(warnings=lost_warnings(lost))
         return captured(self.plan, taken, proof=proof, tally=self.worker.tally, seconds=seconds, remarks=remarks)
 
 

@@ -16,11 +16,12 @@ from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.files import link_file
 from owui_vault.capture.marks import Mark, Walk, mark_of
 from owui_vault.capture.pinned import PinnedCopies
-from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type, overlay_layers, reflink
+from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type, overlay_layers, reflink, room_of_copy
 
 LIVE_FILESYSTEMS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})  # tests/capture/test_fence.py proves each
 _LOOKS = 20
 _RECENT_SECONDS = 600
+_LARGE_BYTES = 1 << 20
 _MANY_ENTRIES = 10_000  # below, a look takes less than a tenth of a second
 
 
@@ -133,8 +134,19 @@ def _bytes_needed(bench: Bench, tree: dict[str, Mark], databases: tuple[Database
         if bench.job.is_write_once(name) and kind not in linkable:
             linkable[kind] = can_link(bench, name, mark)
         if not (bench.job.is_write_once(name) and linkable[kind]):
-            needed += mark.size
+            needed += _room(bench, name, mark)
     return needed
+
+
+def _room(bench: Bench, name: str, mark: Mark) -> int:
+    """What a copy of a file takes; only of a large one it is worth the asking whether that is less than its length."""
+    if mark.size < _LARGE_BYTES:
+        return mark.size
+    real = bench.job.locate(name)
+    try:
+        return room_of_copy(real, os.lstat(real))
+    except OSError:
+        return mark.size
 
 
 def can_link(bench: Bench, name: str, mark: Mark) -> bool:
@@ -235,5 +247,5 @@ def _freeze_bytes(bench: Bench, tree: dict[str, Mark], databases: tuple[Database
     for name, mark in tree.items():
         if mark.is_file and not (bench.job.is_write_once(name) and name in bench.links):
             late = mark.mtime_ns > recent or not bench.has(name, mark)
-            size += mark.size if late else 0
+            size += _room(bench, name, mark) if late else 0
     return size

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from owui_vault.capture.files import content_time_ns
-from owui_vault.capture.messages import Answer, items, parts, texts, whole
+from owui_vault.capture.content_times import content_time_ns
+from owui_vault.capture.messages import Answer, parts, texts, whole
 from owui_vault.capture.sqlite import check_copy, count_rows, recover_copy, sha256_of
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import DatabaseRecord, FileRecord
+from owui_vault.system.attributes import OWNER, Attributes, give
 
 OK = "ok"
 TORN = "torn"
+_MOST_NAMES = 3
 _LOW_PRIORITY = 10  # nice's own default; of this thread alone
 
 
@@ -37,6 +40,7 @@ class Contents:
     skipped: tuple[str, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # attributes that copies could not be given
 
     @property
     def failed_checks(self) -> tuple[tuple[str, str, str], ...]:
@@ -50,6 +54,7 @@ def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: 
     found = [each for each in parts(answer, "databases") if _is_ours(tree, str(each["name"]))]
     with ThreadPoolExecutor(thread_name_prefix="check", initializer=_after_you) as pool:
         records = tuple(pool.map(lambda each: _database_record(each, tree, coarse, cancel), found))
+    given = {str(each["name"]): _give_attributes(tree, each) for each in found}
     vectors = tuple(
         FileRecord(path=str(each["name"]), size_bytes=whole(each, "size"), sha256=str(each["sha256"]))
         for each in parts(answer, "vectors")
@@ -79,6 +84,7 @@ def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: 
         skipped=texts(answer, "skipped"),
         problems=unreadable + missing + leaving,
         warnings=leaving + strays,
+        lost={name: lost for name, lost in given.items() if lost},
     )
 
 
@@ -94,6 +100,28 @@ def with_torn(contents: Contents, names: Sequence[str]) -> Contents:
         replace(each, check=TORN) if each.path in names and each.check == OK else each for each in contents.databases
     )
     return replace(contents, databases=tuple(records))
+
+
+def lost_warnings(lost: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    """One warning about owners and one about everything else that copies in the stage could not be given."""
+    owners = sorted(name for name, what in lost.items() if OWNER in what)
+    others = sorted(name for name, what in lost.items() if set(what) - {OWNER})
+    kinds = sorted({each for what in lost.values() for each in what} - {OWNER})
+    warnings = []
+    if owners:
+        warnings.append(
+            f"the owner of {_some(owners)} could not be kept in the snapshot: files cannot be given to that owner here"
+            " (no right to do so, or an owner that this user namespace does not know)"
+        )
+    if others:
+        warnings.append(f"{', '.join(kinds)} of {_some(others)} could not be kept in the snapshot")
+    return tuple(warnings)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(name or "the data directory" for name in names[:_MOST_NAMES])
+    more = len(names) - _MOST_NAMES
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _is_ours(tree: Path, name: str) -> bool:
@@ -112,7 +140,7 @@ def _database_record(found: Answer, tree: Path, coarse: bool, cancel: threading.
         if cancel.is_set():
             raise CancelledError("the capture was ended on request")
         digest = hashing.result()
-    _give_attributes(place, found, content_time_ns(digest, whole(found, "changed_ns"), coarse))
+    _set_time(place, content_time_ns(digest, whole(found, "changed_ns"), coarse))
     return DatabaseRecord(
         path=name,
         journal_mode=str(found["mode"]),
@@ -135,22 +163,33 @@ def _recover(place: str) -> str:
     return ""
 
 
-def _give_attributes(place: str, found: Answer, mtime_ns: int) -> None:
-    """By a descriptor: what a link leads to, which somebody has put there meanwhile, is not ours to give away."""
+def _set_time(place: str, mtime_ns: int) -> None:
+    with _opened(place) as descriptor:
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+
+
+def _give_attributes(tree: Path, found: Answer) -> tuple[str, ...]:
+    """Give the copy of a database those of the live one; answers what it could not be given."""
+    lost: tuple[str, ...] = ()
+    for told in parts(found, "attributes"):
+        extended = {str(each["name"]): base64.b64decode(str(each["value"])) for each in parts(told, "extended")}
+        wanted = Attributes(whole(told, "mode"), whole(told, "user"), whole(told, "group"), extended)
+        with _opened(str(tree / str(found["name"]))) as descriptor:
+            lost = give(descriptor, wanted)
+    return lost
+
+
+@contextmanager
+def _opened(place: str) -> Iterator[int]:
+    """A descriptor of a copy: what a link leads to, which somebody has put there meanwhile, is not ours to change."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise CaptureError(
-            f"the copy of {found['name']} was replaced in the stage",
+            f"the copy of {Path(place).name} was replaced in the stage",
             hint="Somebody who may write to the data interferes: look at what runs there.",
         ) from error
     try:
-        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-        if items(found, "attributes"):
-            mode, user, group = (int(str(each)) for each in items(found, "attributes"))
-            os.fchmod(descriptor, mode)
-            if os.geteuid() == 0:
-                with suppress(PermissionError):
-                    os.fchown(descriptor, user, group)
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from owui_vault.capture.marks import OWN_DIRECTORY
 from owui_vault.errors import CaptureError
+from owui_vault.system.attributes import drop_access_lists
 from owui_vault.system.filesystem import remove_tree
 
 _OURS = ("stage", "capture")
@@ -41,3 +42,4 @@ def make_stage(work_dir: Path) -> None:
         raise CaptureError(f"{work_dir} is a symlink", hint="Remove it; the stage must be a directory of ours.")
     for name in _OURS:
         (work_dir / name).mkdir(mode=0o700)
+        drop_access_lists(os.fspath(work_dir / name))  # a default one of the data directory would be inherited below

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from owui_vault.capture.errors import AttemptFailedError
-from owui_vault.capture.messages import Answer, number, texts, whole
+from owui_vault.capture.messages import Answer, number, parts, texts, whole
 from owui_vault.capture.session import Session
 from owui_vault.capture.stage import make_stage
 from owui_vault.errors import CaptureError, UnsupportedInstanceError
@@ -124,9 +124,10 @@ class Worker:
             self.tally.note(str(failed))
             return None
 
-    def seal(self) -> None:
-        """Finish the stage and write the inventory."""
-        self._demand("seal", seconds=_SEAL_SECONDS)
+    def seal(self) -> dict[str, tuple[str, ...]]:
+        """Finish the stage and write the inventory; answers which attributes could not be given to copies, by name."""
+        answer = self._demand("seal", seconds=_SEAL_SECONDS)
+        return {str(each["name"]): texts(each, "what") for each in parts(answer, "lost")}
 
     def end(self) -> None:
         """End the child and every lock it holds."""

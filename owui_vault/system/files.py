@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from owui_vault.errors import NoSpaceError
+from owui_vault.system.attributes import drop_access_lists
 
 _UNFINISHED = ".new"
 _SMALL_BYTES = 1 << 16
@@ -22,6 +23,7 @@ def private_directory(path: Path) -> Path:
     if not path.parent.exists():
         private_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
+    drop_access_lists(os.fspath(path))  # what the folder above has by default would be inherited by all that is in it
     if path.stat().st_mode & 0o077:
         path.chmod(0o700)
     return path

@@ -23,7 +23,7 @@ from owui_vault.capture.classify import Database
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError
 from owui_vault.capture.helper import Helper, job_from
 from owui_vault.capture.pinner import Pinner
-from owui_vault.capture.result import read_contents
+from owui_vault.capture.result import lost_warnings, read_contents
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import NEVER
 from owui_vault.system.filesystem import copy_beside_others
@@ -200,6 +200,11 @@ def test_a_short_process_that_dies_is_a_copy_that_failed(
     assert "could not be looked at" in copies.copy_under_lock(str(live), str(tmp_path / "copy.db"), 1.0)
 
 
+def attributes(mode: int, user: int, group: int) -> list[dict[str, object]]:
+    """Those of a live database, as the child tells them."""
+    return [{"mode": mode, "user": user, "group": group, "extended": []}]
+
+
 def answer(**changes: object) -> dict[str, object]:
     """What the child tells of one raw copy of `webui.db`."""
     database = {"name": "webui.db", "mode": "delete", "pinned": False, "holder": "", "changed_ns": 7_000_000_000}
@@ -241,16 +246,18 @@ def test_no_room_for_recovering_a_copy_is_no_damage(tree: Path, monkeypatch: pyt
         read_contents(answer(), tree, ["webui.db"], NEVER)
 
 
-@pytest.mark.parametrize("user", [0, 1000])
-def test_a_copy_gets_the_mode_and_from_root_the_owner_of_its_source(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, user: int
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL])
+def test_a_copy_gets_the_mode_of_its_source_also_where_it_cannot_be_given_its_owner(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "geteuid", lambda: user)
-    monkeypatch.setattr(os, "fchown", lambda _, user, group: given.append((user, group)))
-    read_contents(answer(attributes=[0o640, 7, 8]), tree, ["webui.db"], NEVER)
+    monkeypatch.setattr(os, "fchown", failing(number))
+    found = read_contents(answer(attributes=attributes(0o640, 7, 8)), tree, ["webui.db"], NEVER)
     assert stat.S_IMODE((tree / "webui.db").stat().st_mode) == 0o640
-    assert given == ([(7, 8)] if user == 0 else [])
+    assert found.lost == {"webui.db": ("owner",)}
+    assert lost_warnings(found.lost) == (
+        "the owner of webui.db could not be kept in the snapshot: files cannot be given to that owner here (no right to"
+        " do so, or an owner that this user namespace does not know)",
+    )
 
 
 def test_a_link_put_in_place_of_a_copy_while_it_is_checked_gives_nothing_away(
@@ -271,7 +278,7 @@ def test_a_link_put_in_place_of_a_copy_while_it_is_checked_gives_nothing_away(
 
     monkeypatch.setattr(result, "check_copy", check_and_be_robbed)
     with pytest.raises(CaptureError, match=r"webui\.db was replaced"):
-        read_contents(answer(attributes=[0o666, 65534, 65534]), tree, ["webui.db"], NEVER)
+        read_contents(answer(attributes=attributes(0o666, 65534, 65534)), tree, ["webui.db"], NEVER)
     after = foreign.stat()
     assert (after.st_mode, after.st_uid, after.st_mtime_ns) == (before.st_mode, before.st_uid, before.st_mtime_ns)
 

@@ -23,8 +23,9 @@ from owui_vault.capture import files, settle
 from owui_vault.capture import pinned as pinning
 from owui_vault.capture import prepare as preparing
 from owui_vault.capture.classify import Database, journal_mode
+from owui_vault.capture.content_times import content_time_ns
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError
-from owui_vault.capture.files import content_time_ns, unique_time_ns
+from owui_vault.capture.files import unique_time_ns
 from owui_vault.capture.helper import Helper, job_from
 from owui_vault.capture.job import Job, Selection
 from owui_vault.capture.marks import Mark, Walk, mark_of
