@@ -17,7 +17,12 @@ from owui_vault.errors import ConfigError
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 24
 _MAX_NODES = 20_000  # after every alias is written out
-_QUOTED = re.compile(r"(['\"])(.{2,}?)\1")
+#: What PyYAML puts in quotes of its own: one sign, or a name of its grammar. All else in quotes is the file's text.
+_OF_YAML = re.compile(
+    r"'(?:\\?.|\\x[0-9a-f]{2}|<(?:document|stream|block|sequence|mapping|directive|scalar|alias|anchor|tag)"
+    r"(?: sequence| mapping)?(?: start| end)?>)'"
+)
+_QUOTE = re.compile(r"['\"]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ def parse_document(text: str, path: Path) -> Document:
         finally:
             loader.dispose()
     except (yaml.YAMLError, ValueError) as error:  # ValueError: `2026-13-45` looks like a date and is none
-        raise _not_yaml(error, path) from None  # the cause quotes the file, and with it perhaps a secret
+        raise _not_yaml(error, path, text) from None  # the cause quotes the file, and with it perhaps a secret
     return Document(data, lines, mistakes)
 
 
@@ -153,13 +158,23 @@ def _duplicates(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> It
             yield from _duplicates(value, here, lines)
 
 
-def _not_yaml(error: Exception, path: Path) -> ConfigError:
+def _not_yaml(error: Exception, path: Path, text: str) -> ConfigError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "a value that cannot be read"
     place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    # What stands in quotes is the file's own text: a secret that begins with * or ! is "an undefined alias" to YAML.
-    told = _QUOTED.sub(r"\1…\1", str(problem))
-    return ConfigError(
-        f"{path} is not valid YAML{place}: {told}",
-        hint="Look at the line and the one above: spaces, not tabs; text with : # * ! @ or {} stands in quotes.",
-    )
+    hint = "Look at the line and the one above: spaces, not tabs; text with : # * ! @ or {} stands in quotes."
+    line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+    if mark and line[max(0, mark.column - 1) : mark.column + 1] == "${":
+        hint = "Put ${…} in quotes where it stands inside { }: {location: '${NAME}/folder'}."
+    return ConfigError(f"{path} is not valid YAML{place}: {_without_the_files_text(str(problem))}", hint=hint)
+
+
+def _without_the_files_text(problem: str) -> str:
+    """What YAML complains about, without what it quotes: a secret that begins with * or ! is "an undefined alias"."""
+    known = [match.span() for match in _OF_YAML.finditer(problem)]
+    quotes = [
+        match.start()
+        for match in _QUOTE.finditer(problem)
+        if not any(begin <= match.start() < end for begin, end in known)
+    ]
+    return f"{problem[: quotes[0] + 1]}…{problem[quotes[-1] :]}" if len(quotes) > 1 else problem

@@ -50,7 +50,7 @@ def _checked(borg: Borg, *options: str) -> tuple[str, ...]:
         return (_DAMAGED, _said(error))
     if done.status == 0:  # warnings then are about an index that was made anew and the like
         return ()
-    return (_DAMAGED, *_problems(done.complaints))
+    return (_DAMAGED, *_problems(borg, done.complaints))
 
 
 def _older(borg: Borg) -> tuple[str, ...]:
@@ -67,15 +67,15 @@ def _listener(borg: Borg) -> Callable[[Message], None]:
 
     def take(message: Message) -> None:
         if message.type == "progress_percent":
-            borg.call.progress(Progress(step=Step.VERIFY, text=message.text.strip()))
+            borg.call.progress(Progress(step=Step.VERIFY, text=borg.clean(message.text.strip())))
 
     return take
 
 
-def _problems(complaints: Sequence[Message]) -> tuple[str, ...]:
+def _problems(borg: Borg, complaints: Sequence[Message]) -> tuple[str, ...]:
     """Borg's own words, without its statistics."""
-    lines = (_one_line(each.text) for each in complaints if each.text and not each.is_of_the_host)
-    found = [f"borg says: {line}" for line in lines if not _NOT_TELLING.search(line)]
+    texts = (each.text for each in complaints if each.text and not each.is_of_the_host)
+    found = [f"borg says: {_one_line(borg.clean(text))}" for text in texts if not _NOT_TELLING.search(_one_line(text))]
     if len(found) > _MOST_PROBLEMS:
         found[_MOST_PROBLEMS:] = [f"and {len(found) - _MOST_PROBLEMS} more"]
     return tuple(found)
@@ -115,7 +115,7 @@ def _read(borg: Borg, archive: Archive, share: float, source: random.Random) -> 
                                 on_message=_listener(borg)))  # fmt: skip
     except RepositoryDamagedError as error:
         return (_DAMAGED, f"{archive.name}: {_said(error)}")
-    problems = _problems(done.complaints) if done.status != 0 else ()
+    problems = _problems(borg, done.complaints) if done.status != 0 else ()
     if not problems:  # a name that is not UTF-8 cannot be asked for by what the listing calls it: "never matched"
         return ()
     return (_DAMAGED, *(f"{archive.name}: {problem}" for problem in problems))
@@ -168,7 +168,7 @@ def _compacting(borg: Borg, said: list[str]) -> Callable[[Message], None]:
         if message.type == "log_message":
             said.append(message.text)
         elif message.type == "progress_percent":
-            borg.call.progress(Progress(step=Step.COMPACT, text=message.text.strip()))
+            borg.call.progress(Progress(step=Step.COMPACT, text=borg.clean(message.text.strip())))
 
     return take
 

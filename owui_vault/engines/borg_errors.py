@@ -7,7 +7,7 @@ things by text alone: a full disk, a host that does not answer. Hence the order:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from owui_vault.engines.room import tells_full_disk
@@ -25,6 +25,13 @@ from owui_vault.errors import (
 
 ENGINE = "borg"
 CANNOT_BE_LOCKED = "cannot be locked"
+_IGNORED = "Exception ignored in"
+_TRACEBACK = re.compile(rf"(?:Remote: )?Traceback \(most recent call last\)|{_IGNORED}")
+_RAISED = re.compile(r"(?:Remote: )?(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?::|$)")  # how a traceback ends
+_REPORT = re.compile(
+    r"(?:Remote: |Borg server: )?(?:Platform: |Linux: |Borg: \d|PID: \d|sys\.argv: |SSH_ORIGINAL_COMMAND: "
+    r"|During handling of the above|The above exception was the direct|(?:Local|Remote) Exception$)"
+)
 _BROKEN = re.compile(r"Errno 32\]|Errno 104\]")
 
 
@@ -36,6 +43,7 @@ class Circumstances:
     folder: str  # our caches and security state for this repository
     argv: tuple[str, ...]
     stderr_tail: str
+    clean: Callable[[str], str] = str  # what borg said itself is shown through this only
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +241,7 @@ def classify(status: int, msgids: Sequence[str], texts: Sequence[str], where: Ci
     """The error that a failed run of borg stands for."""
     text = "\n".join(texts)
     known = (MSGIDS_BY_STATUS[status], *msgids) if status in MSGIDS_BY_STATUS else tuple(msgids)
-    meaning = _by_msgid(known, text) or _first(BY_TEXT, text) or _unknown(status, texts)
+    meaning = _by_msgid(known, text) or _first(BY_TEXT, text) or _unknown(status, where.clean(_said_last(texts)))
     return meaning.kind(
         meaning.message.format(location=where.location, folder=where.folder),
         engine=ENGINE,
@@ -261,10 +269,36 @@ def _first(table: Mapping[str, Meaning], text: str) -> Meaning | None:
     return next((meaning for pattern, meaning in table.items() if re.search(pattern, text)), None)
 
 
-def _unknown(status: int, texts: Sequence[str]) -> Meaning:
-    lines = [line for text in texts for line in text.splitlines()]
-    raised = [line for line in lines if re.match(r"[\w.]+(?:Error|Exception)\b", line)]  # the end of a traceback
-    said = (raised or lines or [""])[-1].rstrip(".").replace("{", "{{").replace("}", "}}")
+def telling_lines(texts: Sequence[str]) -> list[str]:
+    """What borg said, without the way that an exception of Python's took, and the report on the machine below it."""
+    return [line for line, _raised in _told(texts)]
+
+
+def _told(texts: Sequence[str]) -> list[tuple[str, bool]]:
+    """Each line that tells something, and whether it is the end of a traceback."""
+    told: list[tuple[str, bool]] = []
+    way = ""  # the beginning of the traceback that we are in
+    for line in (line.rstrip() for text in texts for line in text.splitlines()):
+        if _TRACEBACK.match(line):
+            way = way or line
+        elif way and _RAISED.match(line):
+            # borg says most errors in a line of their own before; what Python ignored, it ignored
+            if not way.startswith(_IGNORED) and not any(said and said in line for said, _ in told):
+                told.append((line, True))
+            way = ""
+        elif line and not way and not _REPORT.match(line):
+            told.append((line, False))
+    return told
+
+
+def _said_last(texts: Sequence[str]) -> str:
+    """The line that says most: the end of a traceback, else the last one."""
+    told = _told(texts)
+    return next((line for line, raised in reversed(told) if raised), told[-1][0] if told else "")
+
+
+def _unknown(status: int, said: str) -> Meaning:
+    said = said.rstrip(".").replace("{", "{{").replace("}", "}}")
     how = f"ended by signal {-status}" if status < 0 else f"failed with status {status}"
     what = f"borg {how} on {{location}}" + (f": {said}" if said else "")
     return Meaning(EngineError, what, "Run the same borg command by hand to see all it says.")

@@ -159,7 +159,7 @@ def _extract(
     except RepositoryFullError as error:
         raise _no_space(target) from error
     if done.status != 0:  # with 0 all came back, whatever was said on the way
-        _judge(done.complaints, target)
+        _judge(listener.borg, done.complaints, target)
 
 
 @dataclass(slots=True)
@@ -185,7 +185,7 @@ class _Listener:
         self.borg.call.progress(Progress(step=Step.FETCH, done_bytes=done, total_bytes=total))
 
 
-def _judge(complaints: Sequence[Message], target: Path) -> None:
+def _judge(borg: Borg, complaints: Sequence[Message], target: Path) -> None:
     """A warning of `extract` is a file that did not come back."""
     serious = [each.text for each in complaints if not (each.is_of_the_host or _HARMLESS.search(each.text))]
     if any(tells_full_disk(text) for text in serious):
@@ -193,9 +193,9 @@ def _judge(complaints: Sequence[Message], target: Path) -> None:
     for text in serious:
         kind = RepositoryDamagedError if _DAMAGED.search(text) else EngineError
         raise kind(
-            f"not everything came back: {text}",
+            f"not everything came back: {borg.clean(text)}",
             engine=ENGINE,
-            stderr_tail="\n".join(serious)[-2000:],
+            stderr_tail=borg.clean("\n".join(serious))[-2000:],
             hint="Run `verify --read-data` on the repository." if kind is RepositoryDamagedError else "",
         )
 

@@ -32,7 +32,7 @@ _NAMED = re.compile(r"(?P<instance>.+)-(?P<time>\d{8}T\d{6}Z)-[0-9a-f]{8}")
 def read_listing(borg: Borg, *options: str) -> Listing:
     """What `borg list` says, oldest first. Raises EngineError for a repository that is not encrypted."""
     done = borg.run(Request(arguments=("list", "--json", "--format", LISTING_FORMAT, *options), reads=True))
-    found = parse_listing(done.stdout)
+    found = borg.understood(parse_listing, done.stdout)
     demand_encrypted(borg, found.encryption)
     borg.remember_encrypted(found.repository_id)
     return replace(found, archives=tuple(sorted(found.archives, key=_order)))
@@ -82,7 +82,7 @@ def items(borg: Borg, archive: Archive, chosen: Sequence[str] = ()) -> Iterator[
         borg.run(Request(arguments=arguments, long=True, reads=True, on_stdout=sink, cancel=cancel))
 
     for line in pulled(listen, borg.call.cancel):
-        yield parse_item(line)
+        yield borg.understood(parse_item, line)
 
 
 def entries(borg: Borg, archive: Archive) -> Iterator[Entry]:

@@ -251,6 +251,6 @@ def _not_understood(text: str, cause: Exception | None) -> EngineOutputError:
     return EngineOutputError(
         f"the answer of borg could not be understood{what}",
         engine=ENGINE,
-        stderr_tail=text[:200],
+        stderr_tail=text,
         hint="Is this a version of borg before 1.2 or after 1.4? Look at `borg --version`.",
     )

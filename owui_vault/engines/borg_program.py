@@ -16,20 +16,23 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from owui_vault.engines import launcher
-from owui_vault.engines.borg_errors import CANNOT_BE_LOCKED, ENGINE, Circumstances, classify
+from owui_vault.engines.borg_errors import CANNOT_BE_LOCKED, ENGINE, Circumstances, classify, telling_lines
 from owui_vault.engines.borg_locks import clear_remains
 from owui_vault.engines.borg_output import Message, Transcript
 from owui_vault.engines.environment import engine_environment, private_folder, redact, ssh_command
 from owui_vault.engines.launching import launching
 from owui_vault.engines.room import elsewhere
 from owui_vault.engines.runs import new_record
-from owui_vault.errors import EngineError, ProgramMissingError, VaultError
+from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, VaultError
 from owui_vault.ports import Call
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
 from owui_vault.system.python import interpreter
 
+Result = TypeVar("Result")
+_SHOWN_CHARACTERS = 200  # of an answer that could not be understood
 _OLDEST, _TOO_NEW = (1, 2), (2, 0)
 #: `python -m borg --version` calls itself by the name of its file.
 _VERSION = re.compile(r"(?:borg|__main__\.py) (?P<text>(?P<major>\d+)\.(?P<minor>\d+)\S*)")
@@ -179,17 +182,31 @@ class Borg:
         program = " ".join(self._setting.argv)
         if status in (launcher.CANNOT_RUN, _NOT_EXECUTABLE):
             return ProgramMissingError(f"cannot run {program}", hint=_INSTALL)
-        secrets = (self._setting.passphrase, *self._setting.environment.values())
-        texts = tuple(redact(text, secrets) for text in transcript.texts)
-        if found := elsewhere("\n".join(texts), self.call.folder):
+        texts = transcript.texts
+        if found := elsewhere("\n".join(texts), self.call.folder, self.clean):
             return found
         where = Circumstances(
             location=self._setting.shown_location,
             folder=str(self.folder),
-            argv=tuple(redact(each, secrets) for each in (*self._setting.argv, *arguments)),
-            stderr_tail="\n".join(texts)[-STDERR_TAIL_CHARACTERS:],
+            argv=tuple(self.clean(each) for each in (*self._setting.argv, *arguments)),
+            stderr_tail=self.clean("\n".join(telling_lines(texts)))[-STDERR_TAIL_CHARACTERS:],
+            clean=self.clean,
         )
         return classify(status, transcript.msgids, texts, where)
+
+    def understood(self, parse: Callable[[str], Result], text: str) -> Result:
+        """An answer of borg as a value. Raises EngineOutputError, which shows its beginning."""
+        try:
+            return parse(text)
+        except EngineOutputError as error:
+            shown = self.clean(error.stderr_tail)[:_SHOWN_CHARACTERS]
+            raise EngineOutputError(
+                self.clean(error.message), engine=ENGINE, stderr_tail=shown, hint=error.hint
+            ) from None
+
+    def clean(self, text: str) -> str:
+        """What borg said, as it may be shown; only for what was understood before: a secret may be a word of it."""
+        return redact(text, (self._setting.passphrase, *self._setting.environment.values()))
 
     @property
     def shown_location(self) -> str:

@@ -169,7 +169,8 @@ class _Gatekeeper:
         if message.status == _CODE_CHANGED:
             return "changed while it was read"
         beginning = f"{message.path}: "
-        return next((t.removeprefix(beginning) for t in reversed(self.texts) if t.startswith(beginning)), "unreadable")
+        said = next((t.removeprefix(beginning) for t in reversed(self.texts) if t.startswith(beginning)), "unreadable")
+        return self.job.borg.clean(said)
 
     def _decide(self) -> None:
         self.refused = self._repository_failed or (bool(self.troubled) and not self.lenient)
@@ -210,7 +211,7 @@ def _attempt(job: _Job) -> _Attempt:
             if keeper.gave_up:
                 return _Attempt(created=None, skipped=keeper.skipped)
             raise
-    return _Attempt(created=parse_created(finished.stdout), skipped=keeper.skipped)
+    return _Attempt(created=job.borg.understood(parse_created, finished.stdout), skipped=keeper.skipped)
 
 
 def _arguments(job: _Job) -> tuple[str, ...]:

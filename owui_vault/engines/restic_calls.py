@@ -48,7 +48,7 @@ class Answer(Generic[Result]):
     stderr: str
     why: str
 
-    def result_or(self, failure: Callable[[int | None, str], VaultError]) -> Result:
+    def result_or(self, failure: Callable[[int | None, str], VaultError], clean: Callable[[str], str]) -> Result:
         """The result. Raises DeadlineExceededError, CancelledError, EngineOutputError or what `failure` makes of it."""
         if self.why == "cancelled":
             raise CancelledError("restic was ended on request")
@@ -60,7 +60,8 @@ class Answer(Generic[Result]):
         if self.status != 0:
             raise failure(self.status, self.stderr) from None
         if self.error is not None:
-            raise EngineOutputError(f"restic's answer makes no sense: {self.error}", engine="restic") from self.error
+            # not `from` it: resticpy quotes what restic said, whatever stands in that
+            raise EngineOutputError(f"restic's answer makes no sense: {clean(str(self.error))}", engine="restic")
         return self.result  # type: ignore[return-value]  # no error, so there is one
 
 

@@ -23,6 +23,7 @@ from owui_vault.errors import (
 
 ENGINE = "restic"
 _TAIL = 2000
+_LONGEST_WORDS = 300
 
 # restic < 0.17 knows 0, 1, 3 and 130 only.
 _BY_STATUS: Mapping[int, type[EngineError]] = {
@@ -127,22 +128,23 @@ def kind_of(status: int | None, stderr: str) -> type[EngineError]:
 def error_for(
     status: int | None, stderr: str, *, location: str, argv: Iterable[str] = (), secrets: Iterable[str] = ()
 ) -> VaultError:
-    """The error to raise, all secrets removed."""
-    clean = redact(stderr, secrets)
-    kind = kind_of(status, clean)
+    """The error to raise: understood as restic said it, told with all secrets removed."""
+    secrets = tuple(secrets)
+    kind = kind_of(status, stderr)
     text, hint = _WORDS[kind]
     if kind is RepositoryUnreachableError and location.startswith("/"):
         text, hint = _NO_RIGHT  # what lies here does not have to be reached
-    said = _last_words(clean)
+    said = _last_words(stderr)
     if "empty password" in said:
         return SecretError(f"the passphrase of {location} is empty", hint="Give the one it was created with.")
+    said = redact(said, secrets)[:_LONGEST_WORDS].rstrip(". ")  # hidden whole, and only then cut
     message = text.format(location=location)
     return kind(
         f"{message}: {said}" if said else message,
         engine=ENGINE,
         argv=tuple(redact(argument, secrets) for argument in argv),
         status=status,
-        stderr_tail=clean[-_TAIL:],
+        stderr_tail=redact(stderr, secrets)[-_TAIL:],
         hint=hint,
     )
 
@@ -158,4 +160,4 @@ def _last_words(stderr: str) -> str:
     lines = [line.strip() for line, after in zip(said, [*said[1:], ""], strict=False) if not _is_trace(line, after)]
     fatal = [line for line in lines if line.startswith("Fatal:")]
     chosen = (fatal or lines or [""])[-1]
-    return chosen.replace("Fatal:", "").strip().splitlines()[0][:300].rstrip(". ") if chosen.strip() else ""
+    return chosen.replace("Fatal:", "").strip().splitlines()[0] if chosen.strip() else ""

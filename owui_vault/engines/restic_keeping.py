@@ -169,4 +169,4 @@ def verify(restic: Restic, read_data: float) -> tuple[str, ...]:
         return ()
     if issubclass(kind_of(said.status, "\n".join(said.stderr)), _KEEPS_FROM_LOOKING):
         raise restic.error(said.status, said.stderr, said.argv)
-    return problems_in(said.stderr)
+    return tuple(restic.clean(problem) for problem in problems_in(said.stderr))

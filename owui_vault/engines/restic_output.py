@@ -104,7 +104,8 @@ class BackupReader:
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
         """What it could not read."""
-        return tuple(SkippedFile(path=path, reason=reason) for path, reason in sorted(self._skipped.items()))
+        clean = self.watch.clean
+        return tuple(SkippedFile(path=path, reason=clean(reason)) for path, reason in sorted(self._skipped.items()))
 
     def stdout(self, line: str) -> None:
         """A status, the summary, or something to pass over."""

@@ -127,10 +127,14 @@ class Restic:
         files = ("--password-file", f"/dev/fd/{passphrase}", "--repository-file", f"/dev/fd/{location}")
         return [self._program, *files, *self._options]
 
+    def clean(self, text: str) -> str:
+        """What restic said, as it may be shown; only for what was understood before: a secret may be a word of it."""
+        return redact(text, self._secrets)
+
     def error(self, status: int | None, stderr: Sequence[str], argv: Sequence[str]) -> VaultError:
         """What to raise for a failure."""
         text = "\n".join(stderr)
-        found = elsewhere(redact(text, self._secrets), self.call.folder)
+        found = elsewhere(text, self.call.folder, self.clean)
         return found or error_for(status, text, location=self.location.shown, argv=argv, secrets=self._secrets)
 
     def run(
@@ -148,7 +152,7 @@ class Restic:
         sinks, watch = sinks or Sinks(), watch or LineWatch(self.call)
         bounds = bounds or Bounds(idle=self.call.idle_seconds)
         record, kept = new_record(self.call.folder), deque[str](maxlen=_STDERR_LINES)
-        watch.follow(record)
+        watch.follow(record, self.clean)
         with ExitStack() as stack:
             secrets = (self._passphrase, self._told)
             descriptors = [stack.enter_context(process.secret_descriptor(text)) for text in secrets]
@@ -171,7 +175,7 @@ class Restic:
         if done.status >= 0:  # it ended by itself; else its record says that it may have left something behind
             record.unlink(missing_ok=True)
         if done.status in (launcher.CANNOT_RUN, launcher.PARENT_GONE):
-            raise ProgramMissingError(f"cannot run {self._program}: {' '.join(kept)}")
+            raise ProgramMissingError(f"cannot run {self._program}: {self.clean(' '.join(kept))}")
         return Said(status=done.status, stdout=done.stdout, stderr=tuple(kept), argv=argv)
 
     def insist(
@@ -224,11 +228,11 @@ class Restic:
             record.unlink(missing_ok=True)
         if answer.status == 0:
             for line in answer.stderr.splitlines():  # "Ignoring …: invalid data returned" comes with status 0
-                text = redact(message_of(line), self._secrets)
-                logger.warning("restic on %s: %s", self.location.shown, text)
+                text = message_of(line)
+                logger.warning("restic on %s: %s", self.location.shown, self.clean(text))
                 if text.startswith(_PASSED_OVER):
-                    self.passed_over.append(text)
-        return answer.result_or(lambda status, stderr: self.error(status, stderr.splitlines(), asked.base))
+                    self.passed_over.append(self.clean(text))
+        return answer.result_or(lambda status, stderr: self.error(status, stderr.splitlines(), asked.base), self.clean)
 
     @property
     def shown(self) -> str:

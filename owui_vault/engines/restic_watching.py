@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from owui_vault.engines.restic_errors import message_of
@@ -35,10 +36,12 @@ class Watch:
         self._moved = self._looked = time.monotonic()
         self._complaining_since: float | None = None
         self._writer = Writer()
+        self.clean: Callable[[str], str] = str
 
-    def follow(self, record: Path) -> None:
-        """The run that is watched notes its process number there."""
+    def follow(self, record: Path, clean: Callable[[str], str]) -> None:
+        """The run that is watched notes its process number there. What it says is shown through `clean` only."""
         self._writer = Writer(record)
+        self.clean = clean
 
     def see(self, position: object) -> None:
         """Take a note of how far it is. Raises DeadlineExceededError."""
@@ -63,8 +66,8 @@ class Watch:
         if self._complaining_since is None:  # one hiccup says nothing, however long it was still before
             self._complaining_since = now
         elif now - self._complaining_since > self._call.timeout_seconds:
-            raise elsewhere(line, self._call.folder) or RepositoryUnreachableError(
-                f"the repository does not answer: {message_of(line)[:300]}",
+            raise elsewhere(line, self._call.folder, self.clean) or RepositoryUnreachableError(
+                f"the repository does not answer: {self.clean(message_of(line))[:300]}",
                 engine="restic",
                 hint="Look whether its host answers.",
             )
@@ -150,7 +153,7 @@ class TextWatch:
         told = _COUNTS.sub(r"\2 \1", text)  # a number that grows for an hour is no news, a share is
         if told and told != self._told:
             self._told = told
-            self._call.progress(Progress(step=self._step, text=told))
+            self._call.progress(Progress(step=self._step, text=self.watch.clean(told)))
 
 
 class TargetWatch(threading.Event):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,14 +39,17 @@ def room_in(folder: Path) -> Iterator[None]:
         raise no_room(folder) from error
 
 
-def elsewhere(text: str, folder: Path) -> NoSpaceError | None:
-    """The error for what a program said, if it is about a file system that is full and not the repository's."""
+def elsewhere(text: str, folder: Path, clean: Callable[[str], str]) -> NoSpaceError | None:
+    """The error for what a program said, if it is about a file system that is full and not the repository's.
+
+    What is repeated of it goes through `clean`.
+    """
     for line in filter(tells_full_disk, text.splitlines()):
         if str(folder) in line:
             return no_room(folder)
         if "/restic-temp-" in line:
             return NoSpaceError(
-                f"no space is left for restic's temporary files: {line.strip()[-300:]}",
+                f"no space is left for restic's temporary files: {clean(line.strip())[-300:]}",
                 hint="Make room there, or let TMPDIR name another place.",
             )
     frames = set(_FRAME.findall(text))  # of the traceback that borg leaves

@@ -13,6 +13,7 @@ from owui_vault.model import Outcome, Progress, Step
 from owui_vault.testing.engine_bench import Bench, EngineBench, make_label
 from owui_vault.testing.trees import MANY_BYTES, assert_same, look, size_of
 
+ORDINARY_WORDS = ("password", "wrong", "found", "passphrase", "incorrect")  # of what engines answer
 HOSTILE_VERSION = "0.12.4 {now} \"a,b\" 'c' %2C \\ é☃ key=value"
 
 
@@ -72,6 +73,16 @@ class StoringTests(EngineBench):
                 ask()
             shown = f"{caught.value!r} {caught.value.hint} {caught.value.argv} {caught.value.stderr_tail}"
             assert "horse" not in shown
+
+    @pytest.mark.parametrize("word", ORDINARY_WORDS)
+    def test_a_wrong_passphrase_that_is_an_ordinary_word_is_named_like_any_other(self, bench: Bench, word: str) -> None:
+        """What a program says is understood before secrets are taken out of it: they may be words of its own."""
+        other = self.make(bench.folder, passphrase=word)
+        with pytest.raises(WrongPassphraseError) as caught:
+            other.snapshots(bench.call())
+        assert f"the passphrase does not open {other.location}" in caught.value.message.replace("the repository ", "")
+        assert caught.value.exit_code == 12
+        assert word not in caught.value.stderr_tail
 
     def test_everything_comes_back(self, bench: Bench) -> None:
         """Bytes, modes, times, owners, links, empty directories, awkward names."""

@@ -391,6 +391,26 @@ def test_a_refusal_never_repeats_what_may_be_a_secret(tmp_path: Path, text: str)
     assert shown.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("text", "claim"),
+    [
+        ("a: {b: ${HOME}}", "expected ',' or '}', but got '{'"),
+        ("a: [b\n}", "expected ',' or ']', but got '}'"),
+        ("a: {b: c\n- d", "expected ',' or '}', but got '<stream end>'"),
+        ('a: "\\q"', "found unknown escape character 'q'"),
+    ],
+)
+def test_what_yaml_says_of_signs_of_its_own_is_told(tmp_path: Path, text: str, claim: str) -> None:
+    assert claim in refusal(tmp_path, text)
+
+
+def test_an_unquoted_variable_in_braces_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "repositories:\n  nas: {engine: borg, location: ${HOME}/nas}\n")
+    assert "line 2" in caught.value.message
+    assert "put ${…} in quotes" in caught.value.hint.lower()
+
+
 def test_settings_do_not_show_what_they_hold(tmp_path: Path) -> None:
     text = borg("environment: {A: hunter2}").replace("location: x", "location: 'rest:http://u:hunter2@h/'")
     assert "hunter2" not in repr(load(tmp_path, text))

@@ -176,12 +176,12 @@ def failure(status: int | None, stderr: str) -> EngineError:
 
 def test_an_answer_comes_back_with_status_and_stderr(tmp_path: Path) -> None:
     answer = ask(tmp_path, "sh", "-c", "echo out; echo a warning >&2")
-    assert (answer.result_or(failure), answer.status, answer.stderr) == ("out\n", 0, "a warning\n")
+    assert (answer.result_or(failure, str), answer.status, answer.stderr) == ("out\n", 0, "a warning\n")
 
 
 def test_a_failure_brings_its_status_and_stderr(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
-        ask(tmp_path, "sh", "-c", "echo no >&2; exit 12").result_or(failure)
+        ask(tmp_path, "sh", "-c", "echo no >&2; exit 12").result_or(failure, str)
     assert (caught.value.status, caught.value.stderr_tail) == (12, "no\n")
 
 
@@ -201,22 +201,22 @@ def test_an_answer_that_makes_no_sense_is_told_from_a_failure(tmp_path: Path) ->
         raise KeyError("id")
 
     with pytest.raises(EngineOutputError):
-        ask_restic(question, call, NEVER, tmp_path).result_or(failure)
+        ask_restic(question, call, NEVER, tmp_path).result_or(failure, str)
 
 
 def test_the_environment_is_exactly_this(tmp_path: Path) -> None:
     answer = ask(tmp_path, "/usr/bin/env", environment={"ONLY": "this"})
-    assert answer.result_or(failure) == "ONLY=this\n"
+    assert answer.result_or(failure, str) == "ONLY=this\n"
 
 
 def test_secrets_come_by_descriptor_and_lie_on_no_disk(tmp_path: Path) -> None:
     answer = ask(tmp_path, "cat", "/dev/fd/60", "/dev/fd/61", descriptors={60: "first ", 61: "seçond"})
-    assert answer.result_or(failure) == "first seçond"
+    assert answer.result_or(failure, str) == "first seçond"
     assert not list((tmp_path / "asking").iterdir())
 
 
 def test_stdin_is_closed(tmp_path: Path) -> None:
-    assert ask(tmp_path, "cat").result_or(failure) == ""
+    assert ask(tmp_path, "cat").result_or(failure, str) == ""
 
 
 def test_a_lot_of_stderr_blocks_nobody_and_keeps_its_end(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_the_time_is_bounded_and_the_program_asked_before_it_is_told(tmp_path: P
     script = f"trap 'echo asked > {tmp_path}/asked; exit 1' INT; sleep 60 & wait"
     started = time.monotonic()
     with pytest.raises(DeadlineExceededError):
-        ask(tmp_path, "sh", "-c", script, timeout=0.5).result_or(failure)
+        ask(tmp_path, "sh", "-c", script, timeout=0.5).result_or(failure, str)
     assert time.monotonic() - started < PATIENCE / 2
     assert (tmp_path / "asked").read_text() == "asked\n"
 
@@ -239,7 +239,7 @@ def test_whatever_took_a_group_of_its_own_ends_as_well(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     aloof = "import os, time; os.setpgid(0, 0); print(os.getpid(), flush=True); time.sleep(60)"
     with pytest.raises(DeadlineExceededError):
-        ask(tmp_path, "sh", "-c", f"{sys.executable} -c '{aloof}' > {pid} & wait", timeout=1).result_or(failure)
+        ask(tmp_path, "sh", "-c", f"{sys.executable} -c '{aloof}' > {pid} & wait", timeout=1).result_or(failure, str)
     wait_until_gone(int(pid.read_text()))
 
 
@@ -247,7 +247,7 @@ def test_cancel_ends_it(tmp_path: Path) -> None:
     cancel = threading.Event()
     threading.Timer(0.3, cancel.set).start()
     with pytest.raises(CancelledError):
-        ask(tmp_path, "sleep", "60", cancel=cancel).result_or(failure)
+        ask(tmp_path, "sleep", "60", cancel=cancel).result_or(failure, str)
 
 
 def test_an_environment_that_does_not_fit_is_a_mistake(tmp_path: Path) -> None:

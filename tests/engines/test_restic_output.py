@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,23 @@ def test_errors_hold_no_secrets() -> None:
     shown = f"{error} {error.stderr_tail} {error.argv}"
     assert "s3cr3t" not in shown
     assert "pw12" not in shown
+
+
+@pytest.mark.parametrize(("recorded", "kind"), FAILURES)
+def test_a_failure_means_the_same_whatever_the_secret_is(recorded: dict[str, Any], kind: type[EngineError]) -> None:
+    """Also where every word of it is one: it is understood first, and blacked out last."""
+    words = {word for word in re.split(r"[^\w.]+", recorded["stderr"]) if len(word) > 3}
+    plain = error_for(recorded["status"], recorded["stderr"], location="/r")
+    hidden = error_for(recorded["status"], recorded["stderr"], location="/r", secrets=words)
+    assert (type(hidden), hidden.hint) == (kind, plain.hint)
+    assert hidden.message.split(": ")[0] == plain.message.split(": ")[0]
+    assert isinstance(hidden, EngineError)
+    assert not [word for word in words if word in hidden.stderr_tail]
+
+
+def test_a_secret_that_would_be_cut_in_two_is_hidden_whole() -> None:
+    error = error_for(1, f"Fatal: {'x' * 297}hunter2hunter2", location="/r", secrets=["hunter2hunter2"])
+    assert "hunter" not in f"{error}"
 
 
 CHECKS = [

@@ -101,7 +101,7 @@ def test_what_is_written_is_life_while_all_was_read(tmp_path: Path) -> None:
 def watching(folder: Path, pid: int) -> Watch:
     watch = Watch(replace(impatient(folder), idle_seconds=0.5))
     (folder / "record").write_text(json.dumps({"pid": pid}))
-    watch.follow(folder / "record")
+    watch.follow(folder / "record", str)
     return watch
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from owui_vault.engines.borg_errors import Circumstances, blames_the_repository, classify
+from owui_vault.engines.borg_errors import Circumstances, blames_the_repository, classify, telling_lines
 from owui_vault.engines.borg_output import (
     Transcript,
     decode_comment,
@@ -19,6 +21,7 @@ from owui_vault.engines.borg_output import (
     parse_listing,
     parse_message,
 )
+from owui_vault.engines.environment import redact
 from owui_vault.engines.room import tells_full_disk
 from owui_vault.errors import (
     EngineError,
@@ -104,6 +107,27 @@ def test_every_meaning_was_recorded_for_both_versions() -> None:
         if not case.startswith("modern_") and not (RECORDINGS / version / f"{case}.stderr").exists()
     }
     assert missing <= {("1.2.4", "be_ao_outside_path")}
+
+
+@pytest.mark.parametrize(("version", "case"), failures())
+def test_a_failure_means_the_same_whatever_the_secret_is(version: str, case: str) -> None:
+    """Also where every word of it is one: it is understood first, and blacked out last."""
+    status, transcript = recorded(version, case)
+    words = {word for text in transcript.texts for word in re.split(r"[^\w.]+", text) if len(word) > 3}
+    plain = classify(status, transcript.msgids, transcript.texts, WHERE)
+    where = replace(WHERE, clean=lambda text: redact(text, words))
+    hidden = classify(status, transcript.msgids, transcript.texts, where)
+    assert (type(hidden), hidden.hint) == (type(plain), plain.hint)
+    assert hidden.message.split(": ")[0] == plain.message.split(": ")[0]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("case", ["nospace_backup", "corrupt_config_list", "corrupt_segment_missing_create"])
+def test_of_a_long_report_the_cause_is_kept(version: str, case: str) -> None:
+    """Not what comes after it, about the machine."""
+    lines = telling_lines(recorded(version, case)[1].texts)
+    assert re.search(r"(Errno \d+|ParsingError)", "".join(lines[-2:]))
+    assert not [line for line in lines if re.match(r"\s+File|Platform|PID|sys.argv|SSH_|Linux|Traceback", line)]
 
 
 def test_a_repository_put_back_to_an_older_state_is_explained() -> None:
