@@ -139,7 +139,8 @@ class Engine(Protocol):
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Write the snapshot, or only `paths` of it (and what is below them), into the existing directory `target`.
 
-        `a/b` lands at `target/a/b` with mode, mtime and (as root) owner. Nothing outside `target` is written,
+        `a/b` lands at `target/a/b` with mode, mtime, access lists, extended attributes and (as root) owner, holes as
+        holes where the program can. Nothing outside `target` is written,
         whatever the snapshot holds. A path that the snapshot does not hold is left out without an error.
         Raises SnapshotMissingError, RepositoryDamagedError, NoSpaceError.
         """

@@ -146,7 +146,8 @@ def _extract(
     excluded = [f"pf:{path}" for path in (".", *special)]
     request = Request(
         arguments=(
-            "extract", "--progress", "--numeric-ids", *(part for each in excluded for part in ("--exclude", each)),
+            "extract", "--progress", "--numeric-ids", "--sparse",
+            *(part for each in excluded for part in ("--exclude", each)),
             archive_argument(archive.name), *_patterns(paths),
         ),
         long=True,

@@ -22,6 +22,7 @@ _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _PATTERN_SIGNS = re.compile(r"([\\*?\[])")
 _LONGEST_COMMAND = 500_000  # bytes of patterns in one command; the kernel takes two million
 _SPEAKS_WHILE_RESTORING = (0, 17)
+_LEAVES_HOLES = (0, 15)  # and older ones do not know the option
 
 
 def _check_id(restic: Restic, engine_id: str) -> None:
@@ -104,19 +105,25 @@ def _entries(file: IO[str]) -> Iterator[Entry]:
 def fetch(restic: Restic, engine_id: str, target: Path, paths: Sequence[str]) -> None:
     """Restore all of a snapshot, or only these paths, into `target`."""
     _check_id(restic, engine_id)
-    tells = restic.version_numbers() >= _SPEAKS_WHILE_RESTORING
+    version = restic.version_numbers()
+    tells = version >= _SPEAKS_WHILE_RESTORING
+    options = ["--sparse"] if version >= _LEAVES_HOLES else []
     check_tree(restic, engine_id, target)
     for patterns in _commands(paths):
-        said = _restore(restic, engine_id, target, patterns, tells=tells)
+        said = _restore(restic, engine_id, target, [*options, *_includes(patterns)], tells=tells)
         if said.status != 0:
             raise _restore_error(restic, said, target)
 
 
-def _restore(restic: Restic, engine_id: str, target: Path, patterns: Sequence[str], *, tells: bool) -> Said:
+def _includes(patterns: Sequence[str]) -> Iterator[str]:
+    for pattern in patterns:
+        yield from ("--include", pattern)
+
+
+def _restore(restic: Restic, engine_id: str, target: Path, options: Sequence[str], *, tells: bool) -> Said:
     """Takes no lock: neither a stale one nor a read-only disk must stand between somebody and his data."""
     reader = RestoreReader(restic.call)
-    includes = [word for pattern in patterns for word in ("--include", pattern)]
-    arguments = ("restore", "--no-lock", "--target", str(target), *includes, engine_id)
+    arguments = ("restore", "--no-lock", "--target", str(target), *options, engine_id)
     if tells:
         return restic.run("--json", *arguments, sinks=Sinks(stdout=reader.stdout), watch=reader.watch)
     looking = TargetWatch(target, restic.call, reader.watch)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from owui_vault.errors import RepositoryDamagedError
+from owui_vault.system.attributes import Attributes, give, read_extended
 
+_PIECE = 1 << 16
 _KINDS = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "dir"), (stat.S_ISLNK, "symlink"))
 
 
@@ -29,6 +31,7 @@ class Node:
     object: str = ""
     link: str = ""
     points_to: str = ""
+    extended: dict[str, str] = field(default_factory=dict)  # access lists and extended attributes, in base64
 
     def to_json(self) -> dict[str, Any]:
         """For `json.dumps`; undecodable bytes stay as they are in `str`, as lone surrogates."""
@@ -65,6 +68,7 @@ def _node(full: Path, path: str, facts: os.stat_result, first: str) -> Node:
         size=facts.st_size if kind == "file" else 0,
         link="" if first == path else first,
         points_to=str(full.readlink()) if kind == "symlink" else "",
+        extended={name: base64.b64encode(value).decode() for name, value in read_extended(str(full)).items()},
     )
 
 
@@ -109,13 +113,27 @@ def _write(node: Node, place: Path, target: Path, by_path: dict[str, Node], cont
     elif node.link and (target / node.link).exists():
         place.hardlink_to(target / node.link)
     elif node.kind == "file":
-        shutil.copyfile(content(by_path[node.link] if node.link else node), place)
+        _copy(content(by_path[node.link] if node.link else node), place)
+
+
+def _copy(source: Path, place: Path) -> None:
+    """Write a file's bytes; where there are nothing but zeros a hole will do."""
+    with source.open("rb") as file, place.open("xb") as out:
+        while piece := file.read(_PIECE):
+            if piece.count(0) == len(piece):
+                out.seek(len(piece), os.SEEK_CUR)
+            else:
+                out.write(piece)
+        out.truncate()
 
 
 def _dress(node: Node, place: Path) -> None:
     if node.kind not in ("file", "dir"):
         return
-    if os.geteuid() == 0:
-        os.chown(place, node.owner, node.group)
-    place.chmod(node.mode)
+    extended = {name: base64.b64decode(value) for name, value in node.extended.items()}
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give(descriptor, Attributes(node.mode, node.owner, node.group, extended))
+    finally:
+        os.close(descriptor)
     os.utime(place, ns=(node.mtime_ns, node.mtime_ns))

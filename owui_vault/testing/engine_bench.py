@@ -110,6 +110,9 @@ class EngineBench:
     names_every_byte = True
     """Whether `contents` tells names that are not UTF-8 apart; borg's listing cannot."""
 
+    keeps_holes = True
+    """Whether `fetch` leaves holes where nothing but zeros is; restic 0.14 cannot."""
+
     def prepare(self, bench: Bench) -> None:
         """Create the repository; override when a prepared copy is quicker."""
         bench.engine.initialize(bench.call())

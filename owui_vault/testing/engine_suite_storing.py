@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from owui_vault.errors import RepositoryExistsError, RepositoryMissingError, SnapshotMissingError, WrongPassphraseError
 from owui_vault.model import Outcome, Progress, Step
 from owui_vault.testing.engine_bench import Bench, EngineBench, make_label
-from owui_vault.testing.trees import MANY_BYTES, assert_same, look, size_of
+from owui_vault.testing.trees import MANY_BYTES, assert_same, extended_of, give_attributes, look, size_of
 
 ORDINARY_WORDS = ("password", "wrong", "found", "passphrase", "incorrect")  # of what engines answer
 HOSTILE_VERSION = "0.12.4 {now} \"a,b\" 'c' %2C \\ é☃ key=value"
@@ -207,6 +208,31 @@ class StoringTests(EngineBench):
         bench.engine.fetch(stored.snapshot.engine_id, target, bench.call())
         assert (look(outside), outside.stat().st_mtime_ns) == before
         assert_same(bench.tree, target)
+
+    def test_access_lists_and_extended_attributes_come_back(self, bench: Bench) -> None:
+        """Of files and directories, the default list that a directory gives to what will be in it among them."""
+        bench.build()
+        for name in ("data", "data/uploads", "data/webui.db"):
+            give_attributes(bench.tree / name)
+        stored = bench.store()
+        target = bench.fetch(stored.snapshot)
+        expected, found = extended_of(bench.tree), extended_of(target)
+        assert len(expected) == 3
+        assert found == expected
+        assert_same(bench.tree, target)
+
+    def test_holes_come_back_as_holes(self, bench: Bench) -> None:
+        """Where the program can: a nearly empty file must not fill the disk of a restore."""
+        bench.build()
+        path = bench.tree / "data/sparse.bin"
+        with path.open("wb") as file:
+            file.write(os.urandom(70_000))
+            file.truncate(MANY_BYTES * 8)
+        stored = bench.store()
+        back = bench.fetch(stored.snapshot) / "data/sparse.bin"
+        assert back.stat().st_size == MANY_BYTES * 8
+        assert sha256(back.read_bytes()).digest() == sha256(path.read_bytes()).digest()
+        assert (back.stat().st_blocks * 512 < MANY_BYTES * 4) == self.keeps_holes
 
     def test_an_unchanged_tree_adds_next_to_nothing(self, bench: Bench) -> None:
         """The same path at every run; size and mtime say whether a file is read."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import random
 import stat
+import struct
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from owui_vault.system.attributes import read_extended
+
 MANY_BYTES = 3_000_000
+_USER_OBJ, _USER, _GROUP_OBJ, _MASK, _OTHERS = 0x01, 0x02, 0x04, 0x10, 0x20  # of the kernel's access lists
+_NOBODY_ELSE = 0xFFFFFFFF
 
 AWKWARD_NAMES = (
     b"we*ird[1]?.txt",
@@ -100,6 +105,23 @@ def _see(path: Path, inodes: dict[int, list[str]]) -> Seen:
         digest=sha256(path.read_bytes()).hexdigest() if regular else "",
         twins=tuple(sorted(inodes.get(facts.st_ino, ()))) if regular else (),
     )
+
+
+def give_attributes(path: Path) -> None:
+    """An access list that lets another user in, an extended attribute, and on a directory a default access list."""
+    entries = [(_USER_OBJ, 7, _NOBODY_ELSE), (_USER, 5, 1234), (_GROUP_OBJ, 5, _NOBODY_ELSE), (_MASK, 5, _NOBODY_ELSE)]
+    entries.append((_OTHERS, 0, _NOBODY_ELSE))
+    access_list = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in entries)
+    os.setxattr(path, "system.posix_acl_access", access_list)
+    os.setxattr(path, "user.comment", b"\0\xff" + os.fsencode(path.name))
+    if path.is_dir():
+        os.setxattr(path, "system.posix_acl_default", access_list)
+
+
+def extended_of(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Access lists and extended attributes of whatever has any."""
+    found = {str(path.relative_to(folder)): read_extended(str(path)) for path in sorted(folder.rglob("*"))}
+    return {name: extended for name, extended in found.items() if extended}
 
 
 def assert_same(there: Path, here: Path) -> None:
