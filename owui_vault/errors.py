@@ -8,6 +8,7 @@ VaultError
 ├── DeadlineExceededError           a bounded step took too long                    retryable
 ├── CancelledError                  the caller asked to stop; everything was undone
 ├── StalePlanError                  the repository changed since the plan was made
+├── UnforeseenError                 one repository failed in a way that nobody foresaw
 ├── InstanceError
 │   ├── InstanceNotFoundError       no Open WebUI data where one was expected
 │   ├── WrongInstanceError          the series belongs to another instance
@@ -37,6 +38,7 @@ VaultError
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -94,6 +96,27 @@ class CancelledError(VaultError):
 
 class StalePlanError(VaultError):
     """The repository changed since the plan was made; make a new plan."""
+
+
+class UnforeseenError(VaultError):
+    """Something failed in a way that nobody foresaw: a mistake of this package, or of an engine from elsewhere.
+
+    The exception itself is the `__cause__`. Its text may hold anything, a secret for one: `message` tells its kind
+    only, and of a file that could not be used what the system said.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        message = f"unexpected {type(error).__name__}"
+        if isinstance(error, OSError) and error.strerror:
+            message += f": {error.strerror}" + (f": {error.filename}" if error.filename else "")
+        super().__init__(message, hint="Say -v before the command to see where it happened, and report it.")
+        self.__cause__ = error
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it happened, the innermost place last; nothing of what was worked on."""
+        frames = traceback.extract_tb(self.__cause__.__traceback__ if self.__cause__ else None)
+        return tuple(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
 
 
 class InstanceError(VaultError):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
 from owui_vault.cli.interruption import Interrupted, Interruption
 from owui_vault.cli.screen import Screen, close_stdout, prepare_streams, print_error, print_json
 from owui_vault.cli.words import before_the_rest
-from owui_vault.errors import CancelledError, VaultError
+from owui_vault.errors import CancelledError, UnforeseenError, VaultError
 
 
 def run(words: Sequence[str]) -> int:
@@ -22,6 +21,9 @@ def run(words: Sequence[str]) -> int:
     with interruption.listening():
         try:
             exit_code = _run(words, interruption)
+        except UnforeseenError as error:
+            exit_code = error.exit_code
+            _tell(_with_places(error, words), exit_code, words)
         except VaultError as error:
             cancelled = isinstance(error, CancelledError) and interruption.number is not None
             exit_code = interruption.exit_code if cancelled else error.exit_code
@@ -31,7 +33,7 @@ def run(words: Sequence[str]) -> int:
             _tell(CancelledError("stopped on request"), exit_code, words)
         except Exception as error:  # the last stop: a traceback would show what nobody should see
             exit_code = 1
-            _tell(_unexpected(error, words), exit_code, words)
+            _tell(_with_places(UnforeseenError(error), words), exit_code, words)
         close_stdout()
     return exit_code
 
@@ -64,18 +66,17 @@ def _tell(error: VaultError, exit_code: int, words: Sequence[str]) -> None:
         print_error(error, exit_code, as_json=as_json)
 
 
-def _unexpected(error: Exception, words: Sequence[str]) -> VaultError:
-    """An error of ours that nobody foresaw. Its text may hold anything, so only its kind and place are told."""
-    told = f"unexpected {type(error).__name__}"
-    if isinstance(error, OSError) and error.strerror:
-        told += f": {error.strerror}" + (f": {error.filename}" if error.filename else "")
+def _with_places(error: UnforeseenError, words: Sequence[str]) -> VaultError:
+    """The error, with where it happened for those who asked for more words."""
     ours = before_the_rest(words)
     verbose = any(word == "--verbose" or (word.startswith("-v") and set(word[1:]) == {"v"}) for word in ours)
     if not verbose:
-        return VaultError(told, hint="Say -v before the command to see where it happened, and report it.")
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    return VaultError("\n".join([told, *places]), hint="Report this, please.")
+        return error
+    told = VaultError(
+        "\n".join([error.message, *(f"  {place}" for place in error.places)]), hint="Report this, please."
+    )
+    told.report = error.report
+    return told
 
 
 def _set_up_logging(verbosity: int) -> None:

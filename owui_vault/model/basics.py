@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from enum import Enum
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,62}"  # of series and repositories
 TAG_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # the user's
+_LISTENING_SECONDS = 0.1
 
 
 class Quiesce(Enum):
@@ -161,3 +163,24 @@ class NeverCancelled(threading.Event):
 
 
 NEVER = NeverCancelled()
+
+
+class Listening(threading.Event):
+    """An event of one's own that is also set while the caller's is, and never sets that one."""
+
+    def __init__(self, callers: threading.Event) -> None:
+        super().__init__()
+        self._callers = callers
+
+    def is_set(self) -> bool:
+        """Whether either is."""
+        return super().is_set() or self._callers.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until either is set: both are looked at in turn, since no one wait is for two."""
+        left = math.inf if timeout is None else timeout
+        while not self.is_set() and left > 0:
+            piece = min(_LISTENING_SECONDS, left)
+            super().wait(piece)
+            left -= piece
+        return self.is_set()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError, VaultError
+from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault.apart import demand_apart
 from owui_vault.vault.kind import demand_kind
 from owui_vault.vault.notify import tell_failed
-from owui_vault.vault.parts import Parts, Repository
+from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.state import RepositoryMemory
-from owui_vault.vault.survey import demand_same_id, patiently
+from owui_vault.vault.survey import demand_same_id, failure_of, patiently
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
 def _attempt(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
     try:
         return _initialize_one(parts, repository, request)
-    except VaultError as error:
+    except Exception as raised:  # one repository of several
+        error = failure_of(repository, raised, Watch(), "creating")
         return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
 
 

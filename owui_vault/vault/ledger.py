@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from owui_vault.errors import CancelledError, ContentMismatchError, VaultError
+from owui_vault.errors import ContentMismatchError
 from owui_vault.model import LedgerEntry
 from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.reading import Found, read_manifest
-from owui_vault.vault.survey import Surveyed
+from owui_vault.vault.survey import Surveyed, failure_of
 
 _MOST_TRIED = 3  # a manifest that cannot be read does not mean that the one before cannot be either
 _log = logging.getLogger(__name__)
@@ -38,9 +38,8 @@ def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) 
             continue
         try:
             learn_ledger(parts, each, watch)
-        except CancelledError:
-            raise
-        except VaultError as error:
+        except Exception as raised:  # one repository of several
+            error = failure_of(each.repository, raised, watch, "learning from")
             _log.warning("the ledger could not be learned from %s: %s", each.repository.name, error.message)
         else:
             return

@@ -7,13 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from owui_vault.errors import (
-    CancelledError,
     ConfigError,
     EngineError,
     InstanceError,
     RepositoryAppendOnlyError,
     StalePlanError,
-    VaultError,
 )
 from owui_vault.model import (
     Progress,
@@ -32,7 +30,7 @@ from owui_vault.vault.ledger import learn_ledger
 from owui_vault.vault.notify import tell_failed
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.retention import decide
-from owui_vault.vault.survey import Surveyed, demand_fingerprint, listed, patiently
+from owui_vault.vault.survey import Surveyed, demand_fingerprint, failure_of, listed, patiently
 
 _DUE = "compact-due"  # in a repository's folder: snapshots were removed, and their space was not freed yet
 
@@ -81,11 +79,13 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
     """Carry out a plan.
 
     Every repository is looked at again before the first snapshot is removed. Raises StalePlanError, with nothing
-    removed, when one changed since the plan was made, or the policy now says something else about it.
+    removed, when one changed since the plan was made, or the policy now says something else about it. Each is looked at
+    once more at its turn: hours may have passed in the one before it. What changed by then is its result.
     """
     started = parts.clock.monotonic()
-    for each in plan.repositories:
-        _demand_unchanged(parts, each, watch)
+    if len(plan.repositories) > 1:
+        for each in plan.repositories:
+            _require_unchanged(parts, each, watch)
     results = tuple(_prune_one(parts, each, watch) for each in plan.repositories)
     took = timedelta(seconds=parts.clock.monotonic() - started)
     report = PruneReport(plan=plan, repositories=results, took=took)
@@ -97,7 +97,7 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
     return report
 
 
-def _demand_unchanged(parts: Parts, planned: RepositoryPrune, watch: Watch) -> None:
+def _require_unchanged(parts: Parts, planned: RepositoryPrune, watch: Watch) -> None:
     (repository,) = parts.select(planned.repository)
     now = Surveyed(repository=repository, snapshots=listed(parts, repository, watch)).series(planned.instance)
     same = _identities(now) == _identities([*(kept.snapshot for kept in planned.kept), *planned.removed])
@@ -123,11 +123,10 @@ def _prune_one(parts: Parts, planned: RepositoryPrune, watch: Watch) -> PruneRes
             what=repository.name,
             cancel=watch.cancel,
         ):
+            _require_unchanged(parts, planned, watch)
             return _pruned(parts, repository, planned, watch)
-    except CancelledError:
-        raise
-    except VaultError as error:
-        return PruneResult(repository=repository.name, error=error)
+    except Exception as raised:  # one repository of several
+        return PruneResult(repository=repository.name, error=failure_of(repository, raised, watch, "pruning"))
 
 
 def _pruned(parts: Parts, repository: Repository, planned: RepositoryPrune, watch: Watch) -> PruneResult:
@@ -142,13 +141,12 @@ def _pruned(parts: Parts, repository: Repository, planned: RepositoryPrune, watc
         if due.exists():
             result = replace(result, freed_bytes=_compact(parts, repository, watch))
             due.unlink()
-    except CancelledError:
-        raise
     except RepositoryAppendOnlyError as error:
         due.unlink(missing_ok=True)
         return replace(result, warnings=(f"nothing was freed: {error.message}. {error.hint}",))
-    except VaultError as error:
-        return replace(result, removed=_gone(parts, repository, planned, watch), freed_bytes=None, error=error)
+    except Exception as raised:  # one repository of several
+        failure = failure_of(repository, raised, watch, "pruning")
+        return replace(result, removed=_gone(parts, repository, planned, watch), freed_bytes=None, error=failure)
     return result
 
 
@@ -171,7 +169,7 @@ def _gone(parts: Parts, repository: Repository, planned: RepositoryPrune, watch:
     """What is no longer listed after a failure; nothing where nobody can tell."""
     try:
         left = {each.engine_id for each in listed(parts, repository, watch)}
-    except VaultError:
+    except Exception:  # of the same repository, whose first error is its result
         return ()
     return tuple(each for each in planned.removed if each.engine_id not in left)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from owui_vault.errors import (
-    CancelledError,
     ContentMismatchError,
     SnapshotAmbiguousError,
     SnapshotMissingError,
@@ -24,7 +23,7 @@ from owui_vault.vault.documents import (
 from owui_vault.vault.locate import choose, exactly
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.scratch import scratch
-from owui_vault.vault.survey import listed, patiently
+from owui_vault.vault.survey import failure_of, listed, patiently
 
 Passed: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing
 LATE = "files changed in the stage, or could not be read, while this repository's engine stored them"
@@ -68,10 +67,10 @@ def search(
     for repository in parts.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
         try:
             found = _find_in(parts, repository, wanted, watch, instance=instance)
-        except (SnapshotAmbiguousError, CancelledError):
+        except SnapshotAmbiguousError:
             raise
-        except VaultError as error:
-            passed.append((repository.name, error))
+        except Exception as raised:  # one repository of several
+            passed.append((repository.name, failure_of(repository, raised, watch, "looking at")))
             continue
         told = tuple((name, error) for name, error in passed if _matters(error, wanted))
         return Found(repository=repository, snapshot=found, passed_over=told), tuple(passed)

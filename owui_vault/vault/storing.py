@@ -21,7 +21,7 @@ from owui_vault.model import (
     StoreReceipt,
 )
 from owui_vault.vault.parts import Parts, Repository, Watch
-from owui_vault.vault.survey import Surveyed, demand_same, patiently
+from owui_vault.vault.survey import Surveyed, demand_same, failure_of, patiently
 
 _log = logging.getLogger(__name__)
 
@@ -29,18 +29,15 @@ _log = logging.getLogger(__name__)
 def store_everywhere(
     parts: Parts, captured: Captured, manifest: Manifest, surveyed: Sequence[Surveyed], watch: Watch
 ) -> tuple[RepositoryResult, ...]:
-    """One result per repository, in order. Raises CancelledError only."""
+    """One result per repository, in order. Raises CancelledError, and what concerns the instance."""
     results = []
     for each in surveyed:
         try:
             if each.error:
                 raise each.error
             results.append(_store(parts, captured, manifest, each, watch))
-        except CancelledError:
-            raise
-        except VaultError as error:
-            if watch.cancel.is_set():  # an engine that was interrupted may call it what it likes
-                raise CancelledError(f"stopped while storing in {each.repository.name}") from error
+        except Exception as raised:  # one repository of several
+            error = failure_of(each.repository, raised, watch, "storing in")
             _log.warning("could not store in %s: %s", each.repository.name, error.message)
             results.append(RepositoryResult(repository=each.repository.name, error=error))
     return tuple(results)
@@ -106,9 +103,8 @@ def settle(parts: Parts, repositories: Sequence[Repository], watch: Watch) -> tu
     for repository in repositories:
         try:
             warnings += _settled(parts, repository, watch)
-        except CancelledError:
-            raise
-        except VaultError as error:
+        except Exception as raised:  # one repository of several
+            error = failure_of(repository, raised, watch, "looking after")
             _log.warning("could not look after %s: %s", repository.name, error.message)
     return tuple(warnings)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,15 +12,19 @@ from owui_vault.errors import (
     CancelledError,
     RepositoryLockedError,
     RepositoryMissingError,
+    ResumeError,
+    RollbackError,
+    UnforeseenError,
     VaultError,
     WrongInstanceError,
 )
-from owui_vault.model import NEVER, Label, Outcome, RepositoryInfo, Snapshot
+from owui_vault.model import Label, Listening, Outcome, RepositoryInfo, Snapshot
 from owui_vault.vault.kind import demand_kind
 from owui_vault.vault.locate import newest_first
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.state import RepositoryMemory
 
+_log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
 _MOST_AT_ONCE = 4
 T = TypeVar("T")
@@ -42,23 +46,37 @@ class Surveyed:
 def survey(parts: Parts, repositories: Sequence[Repository], watch: Watch | None = None) -> tuple[Surveyed, ...]:
     """Ask all repositories at once; an error stays with the one that had it."""
     watch = watch or Watch()
-    if watch.cancel is NEVER:
-        watch = Watch(progress=watch.progress, cancel=threading.Event())
+    ending = Listening(watch.cancel)  # ours to set: the caller's may be meant for more than this operation
+    watch = Watch(progress=watch.progress, cancel=ending)
 
     def ask(repository: Repository) -> Surveyed:
         try:
             return Surveyed(repository=repository, snapshots=listed(parts, repository, watch))
-        except VaultError as error:
-            if watch.cancel.is_set():  # an engine that was interrupted may call it what it likes
-                raise CancelledError(f"stopped while looking at {repository.name}") from error
-            return Surveyed(repository=repository, error=error)
+        except Exception as error:  # one repository of several
+            return Surveyed(repository=repository, error=failure_of(repository, error, watch, "looking at"))
 
     with ThreadPoolExecutor(max_workers=_MOST_AT_ONCE, thread_name_prefix="survey") as pool:
         try:
             return tuple(pool.map(ask, repositories))
         except BaseException:  # KeyboardInterrupt, which only this thread gets: the others' programs must end as well
-            watch.cancel.set()
+            ending.set()
             raise
+
+
+def failure_of(repository: Repository, error: Exception, watch: Watch, doing: str) -> VaultError:
+    """What `error` is as the result of one repository of several, so that the others are not kept from theirs.
+
+    Raises what is nobody's result: CancelledError, and what concerns the instance.
+    """
+    if isinstance(error, CancelledError | ResumeError | RollbackError):
+        raise error
+    if watch.cancel.is_set():  # an engine that was interrupted may call it what it likes
+        raise CancelledError(f"stopped while {doing} {repository.name}") from error
+    if isinstance(error, VaultError):
+        return error
+    unforeseen = UnforeseenError(error)
+    _log.info("%s, %s %s: %s", unforeseen.message, doing, repository.name, "; ".join(unforeseen.places))
+    return unforeseen
 
 
 def listed(parts: Parts, repository: Repository, watch: Watch | None = None) -> tuple[Snapshot, ...]:

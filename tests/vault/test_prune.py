@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -252,3 +253,60 @@ def test_nothing_is_removed_while_restic_cannot_read_all_that_it_lists(tmp_path:
     with pytest.raises(RepositoryDamagedError, match="cannot be read"):
         place.vault.prune(place.vault.plan_prune())
     assert len(list((tmp_path / "repository/snapshots").iterdir())) == 3
+
+
+def test_each_repository_is_looked_at_again_at_its_turn(tmp_path: Path) -> None:
+    """Freeing space in the first may take hours, in which the only verified snapshot of the second was found wrong."""
+    places = {name: Place(tmp_path / name, DirectoryEngine(tmp_path / f"{name}-r", Secret("x"))) for name in "ab"}
+    for place in places.values():
+        for number in range(3):
+            place.store(number)
+    changed: list[str] = []
+
+    def meanwhile(operation: str, moment: str) -> None:
+        if (operation, moment) == ("compact", "before") and not changed:
+            changed.append(places["b"].store(7))
+
+    vault = Vault(
+        None,
+        [
+            Repository("a", FaultyEngine(places["a"].engine, meanwhile), RetentionPolicy(last=1)),
+            Repository("b", places["b"].engine, RetentionPolicy(last=1)),
+        ],
+        state_dir=tmp_path / "state",
+    )
+    first, second = vault.prune(vault.plan_prune()).repositories
+    assert changed
+    assert (first.error, len(first.removed)) == (None, 2)
+    assert isinstance(second.error, StalePlanError)
+    assert second.removed == ()
+    assert len(places["b"].ids()) == 4
+
+
+def test_what_changes_while_the_repository_is_waited_for_is_seen(place: Place) -> None:
+    """The plan is checked once nobody else works on the repository, and not before."""
+    for number in range(3):
+        place.store(number)
+    plan = place.vault.plan_prune()
+    folder = StateDirectory(place.folder / "state").repository_folder("nas", place.engine.location)
+    waiting: list[float] = []
+
+    class Meanwhile(SystemClock):
+        def sleep(self, seconds: float) -> None:
+            waiting.append(seconds)
+            if len(waiting) == 1:
+                place.store(7)
+                held.close()
+
+    held = ExitStack()
+    held.enter_context(directory_lock(folder, wait_seconds=0, clock=SystemClock(), what="nas"))
+    vault = Vault(
+        None,
+        [Repository("nas", place.engine, RetentionPolicy(last=1))],
+        state_dir=place.folder / "state",
+        clock=Meanwhile(),
+    )
+    with held, pytest.raises(StalePlanError):
+        vault.prune(plan)
+    assert waiting
+    assert len(place.ids()) == 4
