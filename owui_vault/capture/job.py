@@ -24,7 +24,7 @@ class Job:
     reserve_bytes: int
     wal_growth_bytes: int
     processes: tuple[int, ...] = ()  # the instance's own, as far as they are known
-    rewritten: frozenset[str] = frozenset()  # known to have been changed in place, wherever they lie
+    rewritten: frozenset[str] = frozenset()  # files, or their folders, known to be changed in place
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks in the data directory
     _selection: Selection = field(init=False, compare=False, repr=False)
 
@@ -57,7 +57,9 @@ class Job:
 
     def is_write_once(self, name: str) -> bool:
         """Whether a file of this name never changes once it is settled."""
-        return any(name.startswith(f"{each}/") for each in self.write_once) and name not in self.rewritten
+        return any(name.startswith(f"{each}/") for each in self.write_once) and self.rewritten.isdisjoint(
+            (name, os.path.dirname(name))
+        )
 
     def is_vector_file(self, name: str) -> bool:
         """Whether a file lies beside or below a database that has a directory of its own, as HNSW files do."""

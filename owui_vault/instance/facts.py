@@ -28,6 +28,7 @@ class DatabaseFacts:
     app_data_dir: str = ""  # as the application saw it; empty: no upload tells
     other_data_dirs: tuple[str, ...] = ()  # where further rows point: left over from an earlier move
     remote_files: int = 0  # rows whose bytes lie in a bucket
+    has_local_uploads: bool = False  # whether the bytes of any row lie on a disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,16 @@ def facts_of(connection: sqlite3.Connection) -> DatabaseFacts:
         app_data_dir=ranked[0] if ranked else "",
         other_data_dirs=tuple(ranked[1:]),
         remote_files=remote,
+        has_local_uploads=has_local_uploads(connection),
     )
+
+
+def has_local_uploads(connection: sqlite3.Connection) -> bool:
+    """Whether the bytes of any row of `file` lie on a disk: those are nowhere else, even if new ones go to a bucket."""
+    if "path" not in column_names(connection, "file"):
+        return False
+    query = "SELECT 1 FROM file WHERE path IS NOT NULL AND path <> '' AND NOT instr(path, '://') LIMIT 1"
+    return connection.execute(query).fetchone() is not None
 
 
 def fingerprint(connection: sqlite3.Connection) -> str:

@@ -50,18 +50,20 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
     """Look at an instance. Raises InstanceNotFoundError; what a snapshot would miss becomes a warning."""
     mounted = request.container.mounted if request.container else ()
     sight = look_at(request.path, depth=FACTS, scratch=request.scratch, vectors=dict(mounted).get(VECTORS))
+    around = look_around(
+        sight.data_dir,
+        secret_key=request.secret_key,
+        database_url=request.database_url,
+        container=request.container,
+    )
     plan = capture_plan(
         sight.data_dir,
         request.work_dir,
         include=request.include,
         exclude=request.exclude,
         mounted=mounted,
-    )
-    around = look_around(
-        sight.data_dir,
-        secret_key=request.secret_key,
-        database_url=request.database_url,
-        container=request.container,
+        bucket=around.bucket,
+        local_uploads=sight.has_local_uploads,
     )
     missing = left_out(plan)
     facts = sight.facts or DatabaseFacts()
@@ -81,7 +83,10 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         running=around.running,
         processes=around.holders.pids,
         modes=request.modes,
-        warnings=(*_warnings(sight, around, facts, missing), *_mount_warnings(plan, request.container)),
+        warnings=(
+            *_warnings(sight, around, facts, _by_the_user(plan, missing)),
+            *_mount_warnings(plan, request.container),
+        ),
         container=request.container.record if request.container else None,
         providers=around.providers,
         ollama=_ollama(request.ollama_dir),
@@ -151,6 +156,12 @@ def _warnings(sight: Sight, around: Surroundings, facts: DatabaseFacts, missing:
         yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
     if any(component_of(each.path) in (Component.DATABASE, Component.VECTORS, Component.UPLOADS) for each in missing):
         yield "parts of uploads/ or vector_db/ are excluded by the configuration: a restore will miss them"
+
+
+def _by_the_user(plan: CapturePlan, missing: tuple[LeftOut, ...]) -> tuple[LeftOut, ...]:
+    """What is left out because somebody wants it, not because it can be had again."""
+    ours = {pattern for pattern, _reason in plan.reasons}
+    return tuple(each for each in missing if each.path not in ours)
 
 
 def _mount_warnings(plan: CapturePlan, container: FoundContainer | None) -> Iterator[str]:

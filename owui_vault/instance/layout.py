@@ -30,6 +30,12 @@ _TOP = {
 }
 _AUDIT_LOG = re.compile(r"audit\.(?:.*\.)?log(?:\..*)?")  # audit.log, and audit.2026-01-01_….log.zip once rotated
 _AUDIT_PATTERNS = ("audit.log", "audit.log.*", "audit.*.log", "audit.*.log.*")
+_MARKER_OUTPUT = f"{UPLOADS}/marker_output"
+# What an upload's name begins with. What an administrator uploads for Ollama lacks it (routers/ollama.py of 0.12.4).
+_OF_A_ROW = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}[_.]")
+_MODEL = re.compile(r".+\.(?:gguf|ggml|safetensors)", re.IGNORECASE)
+_OF_OLLAMA = "a model on its way to Ollama, which the application deletes itself: upload it again"
+_OF_MARKER = "output of Datalab Marker: can be made again from the upload"
 _SIDE_FILE = re.compile(r"-(?:wal|shm|journal)$")
 
 # What `exclude` may not reach: without it nothing of the snapshot makes sense.
@@ -90,19 +96,22 @@ def locate_data_dir(path: Path) -> Path:
     return look_at(path).data_dir
 
 
-def capture_plan(
+def capture_plan(  # noqa: PLR0913  each may be left out
     data_dir: Path,
     work_dir: Path,
     *,
     include: Iterable[str] = (),
     exclude: Iterable[str] = (),
     mounted: Iterable[tuple[str, Path]] = (),
+    bucket: str = "",
+    local_uploads: bool = True,
 ) -> CapturePlan:
     """What a capture takes from a data directory.
 
     `include` and `exclude` are the operator's patterns, relative to the data directory; `include` wins. `mounted` are
-    parts of it that the application has mounted from elsewhere. Raises ConfigError when a pattern leaves the data
-    directory, or would leave out the database.
+    parts of it that the application has mounted from elsewhere. With a `bucket` (STORAGE_PROVIDER) `uploads/` is a
+    cache in which each read rewrites a file in place: left out unless there are `local_uploads`, whose bytes lie
+    nowhere else. Raises ConfigError when a pattern leaves the data directory, or would leave out the database.
     """
     root = data_dir.resolve()
     included = tuple(_clean(pattern) for pattern in include)
@@ -111,6 +120,11 @@ def capture_plan(
     default = tuple(name for name in left_out_by_default(root) if name not in included)
     elsewhere = _mounted(root, mounted)
     links = _deep_first({**dict(_links(root)), **elsewhere})
+    models = _models_under_way(located(root, links, UPLOADS))
+    reasons = {_MARKER_OUTPUT: _OF_MARKER, **dict.fromkeys(models, _OF_OLLAMA)}
+    if bucket and not local_uploads:
+        reasons = {UPLOADS: f"a cache of the bucket (STORAGE_PROVIDER={bucket}): read from there again"}
+    reasons = {name: reason for name, reason in reasons.items() if name not in included}
     databases = [name for name in (DATABASE, VECTOR_DATABASE) if os.path.lexists(located(root, links, name))]
     if _left_out(VECTOR_DATABASE, included, excluded):
         databases = [name for name in databases if name != VECTOR_DATABASE]
@@ -118,12 +132,24 @@ def capture_plan(
         data_dir=root,
         work_dir=work_dir,
         databases=tuple(databases),
-        write_once=(UPLOADS,),
+        write_once=() if bucket else (UPLOADS,),
+        rewritten=(_MARKER_OUTPUT, *models.values()),
         links=links,
         mounted=tuple(elsewhere),
-        exclude=(*default, *excluded, WORK_DIR),
+        exclude=(*default, *reasons, *excluded, WORK_DIR),
         include=included,
+        reasons=tuple(reasons.items()),
     )
+
+
+def _models_under_way(uploads: Path) -> dict[str, str]:
+    """Models that an administrator is uploading to Ollama, or that were left half uploaded: pattern and name."""
+    try:
+        names = [entry.name for entry in os.scandir(uploads) if _MODEL.fullmatch(entry.name)]
+    except OSError:
+        return {}
+    found = (f"{UPLOADS}/{name}" for name in names if not _OF_A_ROW.match(name))
+    return {_literal(name): name for name in found}
 
 
 def located(root: Path, links: Iterable[tuple[str, Path]], name: str) -> Path:

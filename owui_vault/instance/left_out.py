@@ -29,10 +29,11 @@ class _Sum:
 
 def left_out(plan: CapturePlan) -> tuple[LeftOut, ...]:
     """One entry per pattern that leaves something out. Only folders in which something can be left out are walked."""
+    reasons = dict(plan.reasons)
     sums: dict[str, _Sum] = {}
     for relative, size in _walk(plan):
         pattern = next((each for each in plan.exclude if matches(each, relative)), "")
-        reason = _REASONS.get(component_of(relative), _EXCLUDED)
+        reason = reasons.get(pattern) or _REASONS.get(component_of(relative), _EXCLUDED)
         entry = sums.setdefault(pattern, _Sum(reason))
         entry.files += 1
         entry.size_bytes += size

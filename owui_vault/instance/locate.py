@@ -42,6 +42,11 @@ class Sight:
         """Which instance this is; empty when unknown."""
         return self.facts.fingerprint if self.facts else ""
 
+    @property
+    def has_local_uploads(self) -> bool:
+        """Whether bytes of uploads may lie on this disk alone; where nothing tells they may."""
+        return self.facts is None or self.facts.has_local_uploads
+
 
 class _HeaderSeen(TypedDict):
     is_sqlite: bool
@@ -66,6 +71,7 @@ class _Facts(TypedDict):
     app_data_dir: str
     other_data_dirs: list[str]
     remote_files: int
+    has_local_uploads: bool
 
 
 class _Collection(TypedDict):
@@ -262,6 +268,7 @@ def _facts(value: _Facts | None) -> DatabaseFacts | None:
         app_data_dir=value["app_data_dir"],
         other_data_dirs=tuple(value["other_data_dirs"]),
         remote_files=value["remote_files"],
+        has_local_uploads=value["has_local_uploads"],
     )
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from owui_vault.instance.chroma import VectorStore, read_store_in
-from owui_vault.instance.facts import DatabaseFacts, alembic_head, facts_of, fingerprint
+from owui_vault.instance.facts import DatabaseFacts, alembic_head, facts_of, fingerprint, has_local_uploads
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE, VECTORS
 from owui_vault.instance.sqlite_files import beside, connect, read_header, table_names
 from owui_vault.model import CollectionRecord
@@ -114,7 +114,11 @@ def _read_database(path: Path, depth: str, scratch: str | None) -> dict[str, Jso
 
 
 def _identity(connection: sqlite3.Connection) -> tuple[DatabaseFacts, bool]:
-    facts = DatabaseFacts(fingerprint=fingerprint(connection), alembic_head=alembic_head(connection))
+    facts = DatabaseFacts(
+        fingerprint=fingerprint(connection),
+        alembic_head=alembic_head(connection),
+        has_local_uploads=has_local_uploads(connection),
+    )
     return facts, set(table_names(connection)) >= _OF_OPEN_WEBUI
 
 

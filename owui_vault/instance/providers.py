@@ -11,7 +11,11 @@ from owui_vault.model import Providers
 _SQLCIPHER = "sqlite+sqlcipher"
 _UNREADABLE = "an unreadable address"
 _OWN_TOOLS = "save them with its own tools"
-_BUCKETS = {"s3": "an S3 bucket", "gcs": "a Google Cloud Storage bucket", "azure": "an Azure container"}
+_BUCKETS = {
+    "s3": ("an S3 bucket", "S3_BUCKET_NAME"),
+    "gcs": ("a Google Cloud Storage bucket", "GCS_BUCKET_NAME"),
+    "azure": ("an Azure container", "AZURE_STORAGE_CONTAINER_NAME"),
+}
 # What each vector database is called, and the settings that say where it is (config.py of 0.12.4).
 _EXTERNAL_VECTORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "elasticsearch": ("Elasticsearch", ("ELASTICSEARCH_CLOUD_ID", "ELASTICSEARCH_URL")),
@@ -97,11 +101,6 @@ def _is_slim(settings: Mapping[str, str]) -> bool:
     return settings.get("USE_SLIM_DOCKER", "").lower() == "true"
 
 
-def has_bucket(settings: Mapping[str, str]) -> bool:
-    """Whether uploads lie in a bucket, and `uploads/` is a cache in which each read rewrites a file in place."""
-    return settings.get("STORAGE_PROVIDER", "").lower() not in ("", "local")
-
-
 def not_covered(settings: Mapping[str, str]) -> Iterator[str]:
     """What of database, vectors and uploads a backup of the data directory does not reach, one sentence each."""
     kind = settings.get("DATABASE_TYPE", "")
@@ -110,11 +109,13 @@ def not_covered(settings: Mapping[str, str]) -> Iterator[str]:
             f"Open WebUI ignores DATABASE_TYPE={kind}, since it needs host, port, name and a user or password as well:"
             " what counts is DATABASE_URL, or webui.db without it"
         )
-    if has_bucket(settings):
-        provider = settings["STORAGE_PROVIDER"].lower()
+    provider = settings.get("STORAGE_PROVIDER", "").lower()
+    if provider not in ("", "local"):
+        kind, told_by = _BUCKETS.get(provider, (provider, ""))
+        name = f"{settings[told_by]}, " if settings.get(told_by) else ""
         yield (
-            f"uploads lie in {_BUCKETS.get(provider, provider)} (STORAGE_PROVIDER={provider}) and are NOT covered:"
-            " uploads/ is only a cache. Turn on versioning or backups of the bucket"
+            f"uploads lie in {kind} ({name}STORAGE_PROVIDER={provider}) and are NOT covered: uploads/ is only a cache."
+            " Turn on versioning or backups of the bucket"
         )
     yield from _vectors_not_covered(settings)
 

@@ -53,6 +53,11 @@ class Surroundings:
         return bool(self.holders.found) or (self.container is not None and self.container.running)
 
     @property
+    def bucket(self) -> str:
+        """The provider of a bucket that uploads lie in; empty where they lie in the data directory."""
+        return "" if self.providers.storage == "local" else self.providers.storage
+
+    @property
     def vectors_elsewhere(self) -> bool:
         """Whether the vectors lie in another store: that there is none of Chroma's here is no loss."""
         return self.providers.vectors != "chroma"

@@ -22,11 +22,12 @@ class CapturePlan:
     work_dir: Path  # ours, 0700; the stage is `work_dir/stage`, its tree `work_dir/stage/data`
     databases: tuple[str, ...]  # files known to be SQLite: webui.db, vector_db/chroma.sqlite3
     write_once: tuple[str, ...] = ("uploads",)  # directories whose files never change once settled
-    rewritten: tuple[str, ...] = ()  # files in them that somebody has changed all the same
+    rewritten: tuple[str, ...] = ()  # files in them, or their folders, that somebody changes all the same
     links: tuple[tuple[str, Path], ...] = ()
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks here: the application has mounted them
     exclude: tuple[str, ...] = ()  # relative names (a directory takes everything below it) or glob patterns
     include: tuple[str, ...] = ()  # patterns that win over `exclude`
+    reasons: tuple[tuple[str, str], ...] = ()  # why this program put a pattern into `exclude` by itself
     processes: tuple[int, ...] = ()  # the instance's own: one of them must share the locks of what is pinned
     unchecked: tuple[str, ...] = ()  # what about a pin cannot be checked here, for the record
 

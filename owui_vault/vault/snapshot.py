@@ -26,7 +26,7 @@ from owui_vault.errors import QuiesceError, VaultError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
-from owui_vault.instance.locate import look_at
+from owui_vault.instance.locate import Sight, look_at
 from owui_vault.instance.names import DATABASE
 from owui_vault.instance.omitted import left_out_by
 from owui_vault.instance.own_processes import own_processes
@@ -87,11 +87,11 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     demand_apart(parts, repositories)
     with recovered(parts, watch.cancel) as (data_dir, lock):
         settled = settle(parts, repositories, watch)
-        surveyed, around = _look(parts, data_dir, repositories, watch)
+        surveyed, sight, around = _look(parts, data_dir, repositories, watch)
         learn_lost_ledger(parts, surveyed, watch)
         work_dir = work_folder(parts, data_dir)
         try:
-            plan = _plan(parts, data_dir, work_dir, around)
+            plan = _plan(parts, sight, work_dir, around)
             captured = _capture(parts, request, plan, around=around, lock=lock)
             _demand_same_container(parts, captured)
             with written(captured.stage):
@@ -112,7 +112,7 @@ def _mode(parts: Parts, request: SnapshotRequest) -> Quiesce:
 
 def _look(
     parts: Parts, data_dir: Path, repositories: Sequence[Repository], watch: Watch
-) -> tuple[tuple[Surveyed, ...], Surroundings]:
+) -> tuple[tuple[Surveyed, ...], Sight, Surroundings]:
     """Find what is wrong before the instance is touched: with its data, around them, with the repositories."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
         looking = pool.submit(look_at, data_dir)
@@ -122,7 +122,7 @@ def _look(
     around.demand_supported()
     _demand_one(parts, surveyed)
     demand_fingerprint(parts, sight.facts.fingerprint if sight.facts else None, surveyed)
-    return surveyed, around
+    return surveyed, sight, around
 
 
 def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
@@ -146,12 +146,19 @@ def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
     raise errors[0]
 
 
-def _plan(parts: Parts, data_dir: Path, work_dir: Path, around: Surroundings) -> CapturePlan:
+def _plan(parts: Parts, sight: Sight, work_dir: Path, around: Surroundings) -> CapturePlan:
     instance = parts.the_instance()
-    mounted = parts.container.mounted if parts.container else ()
-    plan = capture_plan(data_dir, work_dir, include=instance.include, exclude=instance.exclude, mounted=mounted)
+    plan = capture_plan(
+        sight.data_dir,
+        work_dir,
+        include=instance.include,
+        exclude=instance.exclude,
+        mounted=parts.container.mounted if parts.container else (),
+        bucket=around.bucket,
+        local_uploads=sight.has_local_uploads,
+    )
     own = own_processes(around)
-    rewritten = parts.state.instance_memory(instance.name).rewritten
+    rewritten = (*plan.rewritten, *parts.state.instance_memory(instance.name).rewritten)
     return replace(plan, rewritten=rewritten, processes=own.pids, unchecked=own.unchecked)
 
 
