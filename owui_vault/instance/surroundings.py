@@ -15,6 +15,7 @@ from owui_vault.instance.environment import read_settings, settings_of_the_insta
 from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
+from owui_vault.instance.pip_install import deleted_at_start
 from owui_vault.instance.processes import (
     Holder,
     Holders,
@@ -116,6 +117,7 @@ def look_around(
         providers=places.providers(settings, elsewhere),
         warnings=(
             *_warnings(holders, settings, container),
+            *(_doomed_warnings(data_dir, settings) if container is None else ()),
             *_sharing_warnings({"the data lie": data_dir, "the vectors lie": store.parent}),
         ),
     )
@@ -199,6 +201,15 @@ def _warnings(holders: Holders, settings: Mapping[str, str], container: FoundCon
     unreadable = [str(holder.pid) for holder in holders.found if holder.environment is None]
     if unreadable:
         yield f"the environment of process {', '.join(unreadable)} may not be read: settings are not in the snapshot"
+
+
+def _doomed_warnings(data_dir: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    if deleted_at_start(data_dir, settings):
+        yield (
+            f"Open WebUI, installed by pip, deletes {data_dir} at its next start and goes on in its package"
+            f" ({data_dir.parent / 'open_webui' / 'data'}), since DATA_DIR is not set: set it to a directory elsewhere,"
+            " or to this one"
+        )
 
 
 def _sharing_warnings(folders: Mapping[str, Path]) -> Iterator[str]:

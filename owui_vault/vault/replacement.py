@@ -11,6 +11,7 @@ from owui_vault.errors import RestoreError, TargetError, WrongInstanceError
 from owui_vault.instance.layout import component_of
 from owui_vault.instance.locate import FACTS, Sight, look_at, restorable_at
 from owui_vault.instance.names import DATABASE
+from owui_vault.instance.pip_install import deleted_at_start
 from owui_vault.instance.rewrite import decide_in_place
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.model import Component, InstanceState, Manifest, Quiesce, ReplacementPlan, Snapshot
@@ -50,6 +51,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     """
     data_dir = _place(parts)
     around = parts.look_around()
+    _refuse_doomed(data_dir, around)
     sight = _look(data_dir)
     found = find(parts, request.snapshot, request.repository, request.watch)
     manifest = read_manifest(parts, found, request.watch)
@@ -91,6 +93,15 @@ def _place(parts: Parts) -> Path:
     if running_swap(data_dir).exists():
         recover_first(parts)
     return data_dir
+
+
+def _refuse_doomed(data_dir: Path, around: Surroundings) -> None:
+    if deleted_at_start(data_dir, around.settings):
+        raise RestoreError(
+            f"{data_dir} is the folder that Open WebUI, installed by pip, deletes at its next start",
+            hint="It moves what lies there into its package, since DATA_DIR is not set. Restore into a directory"
+            " elsewhere (`--target`), and start it with DATA_DIR set to the restored data.",
+        )
 
 
 def _look(data_dir: Path) -> Sight | None:

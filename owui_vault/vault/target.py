@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.errors import ContentMismatchError, TargetError, VaultError
+from owui_vault.instance.pip_install import doomed_folder
 from owui_vault.system.files import is_within
 from owui_vault.system.filesystem import remove_tree
 from owui_vault.vault.apart import live_folders, place_of
@@ -46,6 +47,13 @@ def _demand_elsewhere(parts: Parts, target: Path) -> None:
                 f"{target} lies inside the data directory of the instance",
                 hint="Choose a directory elsewhere; the live data are never written by a restore like this one.",
             )
+    doomed = doomed_folder(target.resolve())
+    if doomed:
+        raise TargetError(
+            f"{target} lies in {doomed}, which Open WebUI deletes at its next start",
+            hint="A pip install moves what lies there into its package. Choose a directory elsewhere, and start it with"
+            " DATA_DIR set to the restored data.",
+        )
     for repository in parts.repositories:
         place = place_of(repository)
         if place and is_within(target, place):
