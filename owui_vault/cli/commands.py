@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from owui_vault import assembly
-from owui_vault.cli import codes, commands_live, requests, tell, tell_snapshots
+from owui_vault.cli import codes, commands_live, requests, tell, tell_snapshots, tell_verified
 from owui_vault.cli.discovering import discover, tell_discovered
 from owui_vault.cli.interruption import Interruption
 from owui_vault.cli.requests import Invocation, VaultRequest
@@ -128,7 +128,9 @@ def _verify(session: Session, request: requests.Verify) -> Answer:
             instance=request.instance,
             **watch,
         )
-    return Answer(value=report, show=lambda screen: tell.verified(screen, report), exit_code=codes.of_verify(report))
+    return Answer(
+        value=report, show=lambda screen: tell_verified.verified(screen, report), exit_code=codes.of_verify(report)
+    )
 
 
 def _recover(session: Session) -> Answer:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+
+from owui_vault.model import FullCheck, Snapshot
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -65,3 +68,22 @@ def local(moment: datetime) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """`1 file`, `2 files`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def full_check(checks: Sequence[FullCheck]) -> str:
+    """What SQLite's full check said, in few words; empty where there was nothing to check."""
+    damaged = [f"{each.path} is damaged at the source" for each in checks if each.is_damaged]
+    undone = [f"{each.path} left to `verify` ({each.not_done})" for each in checks if each.not_done]
+    sound = [each.path for each in checks if each.is_sound]
+    return "; ".join([*damaged, *undone, *([f"{', '.join(sound)} sound"] if sound else [])])
+
+
+def verified_on(snapshot: Snapshot) -> str:
+    """`2026-11-30`; `2026-11-30, all` where every file was read, and `2026-11-30, all 2026-11-01` where earlier."""
+    if snapshot.verified_at is None:
+        return "no"
+    last = f"{snapshot.verified_at.astimezone():%Y-%m-%d}"
+    if snapshot.verified_all_at is None:
+        return last
+    everything = f"{snapshot.verified_all_at.astimezone():%Y-%m-%d}"
+    return f"{last}, all" if everything == last else f"{last}, all {everything}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from owui_vault.cli import tell_container
-from owui_vault.cli.phrases import count, duration, local, size
+from owui_vault.cli.phrases import count, duration, full_check, local, size
 from owui_vault.cli.screen import Screen
 from owui_vault.errors import VaultError
 from owui_vault.model import (
@@ -25,7 +25,6 @@ from owui_vault.model import (
     SecretKeyRecord,
     Snapshot,
     SnapshotReport,
-    VerifyReport,
 )
 
 _PROOFS = {
@@ -125,6 +124,7 @@ def taken(screen: Screen, report: SnapshotReport) -> None:
     screen.pairs([
         ("instant", local(report.instant)),
         ("proof", f"{proof} ({count(report.proof.attempts, 'attempt')})"),
+        ("full check", full_check(report.full_checks)),
         ("took", duration(report.took)),
     ])  # fmt: skip
     for result in report.repositories:
@@ -210,21 +210,6 @@ def _freed(screen: Screen, result: PruneResult) -> None:
         screen.line(f"{result.repository}: {count(len(result.removed), 'snapshot')} removed{freed}")
     if result.error:
         _failed(screen, f"{result.repository}: FAILED", result.error)
-
-
-def verified(screen: Screen, report: VerifyReport) -> None:
-    """What `verify` found."""
-    snapshot = report.snapshot
-    what = f"repository {report.repository}"
-    if snapshot:
-        what = f"snapshot {snapshot.id} of {local(snapshot.instant)} in {report.repository}"
-    if report.ok:
-        screen.line(f"{what} is right", style="bold green")
-    else:
-        screen.line(f"{what}: {count(len(report.problems), 'problem')}", style="bold red")
-        screen.items(report.problems)
-    screen.line(f"{report.read_data:.0%} of the repository's data read, {duration(report.took)}")
-    warnings(screen, report.warnings)
 
 
 def recovered(screen: Screen, report: RecoverReport) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from owui_vault.cli import tell_container
-from owui_vault.cli.phrases import age, count, duration, local, size
+from owui_vault.cli.phrases import age, count, duration, local, size, verified_on
 from owui_vault.cli.screen import Screen
 from owui_vault.cli.tell import secret_key, warnings
-from owui_vault.model import Manifest, Outcome, Snapshot
+from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot
 
 
 def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
@@ -37,7 +37,7 @@ def _row(snapshot: Snapshot, now: datetime, several: bool, series: bool) -> list
         size(snapshot.size_bytes),
         label.outcome.value if label else "–",
         label.mode.value if label else "–",
-        f"{snapshot.verified_at.astimezone():%Y-%m-%d}" if snapshot.verified_at else "no",
+        verified_on(snapshot),
         ", ".join(label.tags) if label else "",
     ]
 
@@ -71,7 +71,7 @@ def manifest(screen: Screen, told: Manifest) -> None:
     screen.table(("component", "files", "size"), rows, right=frozenset({"files", "size"}))
     screen.line()
     databases = [
-        (each.path, size(each.size_bytes), each.journal_mode, each.check, f"{sum(each.tables.values()):,}")
+        (each.path, size(each.size_bytes), each.journal_mode, _check(each), f"{sum(each.tables.values()):,}")
         for each in told.databases
     ]
     screen.table(("database", "size", "journal", "check", "rows"), databases, right=frozenset({"size", "rows"}))
@@ -90,10 +90,7 @@ def _rest(screen: Screen, told: Manifest) -> None:
         screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in told.left_out)
     if told.ledger:
         screen.heading("Earlier checks")
-        screen.items(
-            f"{local(each.at)}: {each.kind} of {each.snapshot} in {each.repository}: {each.detail or _right(each.ok)}"
-            for each in told.ledger
-        )
+        screen.items(f"{local(each.at)}: {_subject(each)}: {each.detail or _right(each.ok)}" for each in told.ledger)
     if told.problems:
         screen.heading("Why it is not complete")
         screen.items(told.problems)
@@ -102,3 +99,14 @@ def _rest(screen: Screen, told: Manifest) -> None:
 
 def _right(ok: bool) -> str:
     return "right" if ok else "wrong"
+
+
+def _subject(entry: LedgerEntry) -> str:
+    where = f" in {entry.repository}" if entry.repository else ""
+    return f"{entry.kind}{f', {entry.depth},' if entry.depth else ''} of {entry.snapshot}{where}"
+
+
+def _check(database: DatabaseRecord) -> str:
+    if database.damage:
+        return "damaged at the source"
+    return f"{database.check} (full)" if database.checked == FULL else database.check

@@ -32,12 +32,15 @@ _HASHES_AT_ONCE = 2  # the two large ones are the databases; hashing lets other 
 class Comparison:
     """What differs.
 
-    `problems` differ from the manifest. `doubtful` uploads are on the list with the right size, but their SHA-256 is
+    `problems` differ from the manifest. `changed` uploads are on the list with the right size, but their SHA-256 is
     not the one the application recorded when it received them: the engine guards its data, so they were so before.
+    `doubtful` is what could not be compared. `identical` are the files whose SHA-256 is the manifest's.
     """
 
     problems: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
+    identical: tuple[str, ...] = ()
 
 
 def compare_with_manifest(
@@ -78,7 +81,9 @@ def compare_with_manifest(
             *(_blob_problems(data_dir.parent / OUTSIDE / OLLAMA, hash_of) if Component.OLLAMA in fetched else ()),
             *(_upload_problems(uploads) if Component.UPLOADS in {record.name for record, _here in lists} else ()),
         ),
-        doubtful=(*_doubtful(uploads), *(_veiled_text(record) for record in veiled)),
+        changed=_changed(uploads),
+        doubtful=tuple(_veiled_text(record) for record in veiled),
+        identical=tuple(each.path for each in _hashed(manifest, fetched) if each.path not in dict(content)),
     )
 
 
@@ -95,14 +100,17 @@ def _contents(
     data_dir: Path, manifest: Manifest, fetched: set[Component], hash_of: HashOf
 ) -> Iterator[tuple[str, str]]:
     """What differs in the files that the manifest has hashes of, with their names."""
-    databases = (each for each in manifest.databases if component_of(each.path) in fetched)
-    vector_files = manifest.vector_files if Component.VECTORS in fetched else ()
-    records: tuple[DatabaseRecord | FileRecord, ...] = (*databases, *vector_files)
+    records = _hashed(manifest, fetched)
     with ThreadPoolExecutor(max_workers=_HASHES_AT_ONCE, thread_name_prefix="hash") as pool:
         problems = pool.map(lambda each: _content_problem(data_dir / each.path, each, hash_of), records)
         for record, problem in zip(records, problems, strict=True):
             if problem:
                 yield record.path, problem
+
+
+def _hashed(manifest: Manifest, fetched: set[Component]) -> tuple[DatabaseRecord | FileRecord, ...]:
+    databases = (each for each in manifest.databases if component_of(each.path) in fetched)
+    return (*databases, *(manifest.vector_files if Component.VECTORS in fetched else ()))
 
 
 def _content_problem(path: Path, record: DatabaseRecord | FileRecord, hash_of: HashOf) -> str:
@@ -238,10 +246,11 @@ def _upload_problems(found: UploadFindings) -> Iterator[str]:
         yield f"{len(found.wrong_size):,} uploads have another size than the database says: {names(found.wrong_size)}"
 
 
-def _doubtful(found: UploadFindings) -> tuple[str, ...]:
+def _changed(found: UploadFindings) -> tuple[str, ...]:
     if not found.wrong_hash:
         return ()
     text = (
-        f"{len(found.wrong_hash):,} uploads are not what the application received (SHA-256): {names(found.wrong_hash)}"
+        f"{len(found.wrong_hash):,} uploads are not what the application received (SHA-256), and were so when they were"
+        f" stored: {names(found.wrong_hash)}"
     )
     return (text,)

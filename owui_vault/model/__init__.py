@@ -16,11 +16,14 @@ from owui_vault.model.basics import (
     Quiesce,
     Secret,
     Step,
+    VerifyDepth,
     ignore_progress,
 )
 from owui_vault.model.capture import Captured, CaptureLimits, CapturePlan, Findings
+from owui_vault.model.checks import CURED, FULL, QUICK, FullCheck
 from owui_vault.model.containers import ComposeService, ContainerRecord, DataMount
 from owui_vault.model.manifest import (
+    ALL,
     MANIFEST_FORMAT,
     ApplicationRecord,
     CollectionRecord,
@@ -47,6 +50,7 @@ from owui_vault.model.reports import (
     RepositoryResult,
     RestoreReport,
     SnapshotReport,
+    VerifiedPart,
     VerifyReport,
 )
 from owui_vault.model.retention import Kept, PrunePlan, RepositoryPrune, RetentionPolicy
@@ -61,10 +65,14 @@ from owui_vault.model.snapshots import (
 )
 
 __all__ = [
+    "ALL",
+    "CURED",
+    "FULL",
     "LABEL_FORMAT",
     "MANIFEST_FORMAT",
     "NAME_PATTERN",
     "NEVER",
+    "QUICK",
     "TAG_PATTERN",
     "ApplicationRecord",
     "CaptureLimits",
@@ -83,6 +91,7 @@ __all__ = [
     "Entry",
     "FileRecord",
     "Findings",
+    "FullCheck",
     "InitializeReport",
     "InitializeResult",
     "InstanceReport",
@@ -122,6 +131,8 @@ __all__ = [
     "Step",
     "StoreReceipt",
     "UndoReport",
+    "VerifiedPart",
+    "VerifyDepth",
     "VerifyReport",
     "ignore_progress",
 ]

@@ -64,6 +64,14 @@ class OllamaModels(Enum):
     BLOBS = "blobs"  # all of them
 
 
+class VerifyDepth(Enum):
+    """How a file was looked at by `verify`."""
+
+    CONTENT = "content"  # fetched, and its SHA-256 held against the manifest's
+    READ = "read"  # fetched, guarded by the engine's own checksums; name and size are the manifest's
+    LISTED = "listed"  # not read: name and size are the manifest's
+
+
 class InstanceState(Enum):
     """What a quiescer sees."""
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from owui_vault.model.basics import Component, Outcome, Proof
+from owui_vault.model.checks import QUICK
 
 MANIFEST_FORMAT = 1
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,10 @@ class DatabaseRecord:
     journal_mode: str  # "wal" or "delete": what the live file's header says
     size_bytes: int
     sha256: str
-    check: str = "ok"  # "ok", or what SQLite's check found
+    check: str = "ok"  # "ok", or what SQLite's quick check found, which every capture does
     tables: Mapping[str, int] = field(default_factory=dict)  # rows per table
+    checked: str = QUICK  # or "full": these very bytes had been through SQLite's full check when this was written
+    damage: tuple[str, ...] = ()  # what the full check said of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +120,15 @@ class OllamaModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """An earlier snapshot that was verified or drilled, and how it went."""
+    """An earlier snapshot that was checked, verified or drilled, and how it went."""
 
     snapshot: str
-    repository: str
-    kind: str  # "verify" or "drill"
+    repository: str  # empty for a check, which looks at what is about to be stored
+    kind: str  # "verify", "drill", or "check": SQLite's full check of the databases
     at: datetime
     ok: bool
     detail: str = ""
+    depth: str = ""  # of a verification: "all" where every file was read, else databases and index files were
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

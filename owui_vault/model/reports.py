@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from owui_vault.errors import VaultError
-from owui_vault.model.basics import Component, Outcome
+from owui_vault.model.basics import Component, Outcome, VerifyDepth
+from owui_vault.model.checks import FullCheck
 from owui_vault.model.containers import ContainerRecord
 from owui_vault.model.manifest import CollectionRecord, LeftOut, Manifest, OllamaModel, ProofRecord, SecretKeyRecord
 from owui_vault.model.retention import PrunePlan
@@ -43,6 +44,7 @@ class SnapshotReport:
     manifest: Manifest | None  # None: no repository answered, so nothing was captured
     took: timedelta
     dry_run: bool = False
+    full_checks: tuple[FullCheck, ...] = ()  # SQLite's, of each database that passed the quick one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,17 @@ class PruneReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedPart:
+    """Files of one component that were looked at in the same way."""
+
+    component: Component
+    depth: VerifyDepth
+    files: int
+    size_bytes: int
+    databases: int = 0  # how many of the files are SQLite's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
     """What a repository gave back, held against the manifest."""
 
@@ -108,8 +121,10 @@ class VerifyReport:
     repository: str
     problems: tuple[str, ...]  # empty: everything that was looked at is right
     warnings: tuple[str, ...]
-    read_data: float  # share of the repository's data that was read, 0 to 1
+    read_data: float  # share of the repository's data that the engine was asked to read besides, 0 to 1
     took: timedelta
+    parts: tuple[VerifiedPart, ...] = ()  # what was looked at, and how; empty where nothing could be fetched
+    full_checks: tuple[FullCheck, ...] = ()  # SQLite's, of each database that came back as it was stored
 
     @property
     def ok(self) -> bool:

@@ -40,8 +40,8 @@ class Snapshot:
     """One stored state, as the repository tells it.
 
     `engine_id` is restic's full id or borg's archive id, `name` restic's short id or borg's archive name. `label` is
-    None for what another tool stored. `size_bytes` is what the label says, else the engine. `repository` and
-    `verified_at` are filled in by the vault.
+    None for what another tool stored. `size_bytes` is what the label says, else the engine. `repository`,
+    `verified_at` and `verified_all_at` (when every file of it was read) are filled in by the vault.
     """
 
     engine_id: str
@@ -51,6 +51,7 @@ class Snapshot:
     size_bytes: int | None = None
     repository: str = ""
     verified_at: datetime | None = None
+    verified_all_at: datetime | None = None
 
     @property
     def id(self) -> str:

@@ -44,6 +44,7 @@ from owui_vault.vault.documents import (
     RESTORE_TEXT_NAME,
     manifest_to_bytes,
 )
+from owui_vault.vault.full_checks import earlier_damage
 from owui_vault.vault.ollama_part import keep_ollama, ollama_record
 from owui_vault.vault.parts import Parts
 from owui_vault.version import VERSION
@@ -81,7 +82,13 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         sequence=naming.sequence,
         outcome=Outcome.INCOMPLETE if problems else Outcome.COMPLETE,
         problems=problems,
-        warnings=(*captured.warnings, *around.warnings, *_compose_warnings(around), *_key_warnings(key, captured)),
+        warnings=(
+            *earlier_damage(parts, captured.databases).values(),
+            *captured.warnings,
+            *around.warnings,
+            *_compose_warnings(around),
+            *_key_warnings(key, captured),
+        ),
         tags=naming.tags,
         proof=captured.proof,
         application=_application(plan.data_dir, facts, around),

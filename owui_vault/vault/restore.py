@@ -166,7 +166,7 @@ def _check(target: Path, manifest: Manifest, components: Sequence[Component], wa
             hint="The fetched files are left for you to look at. Run `verify`, or restore another snapshot.",
         )
     incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
-    return (*incomplete, *found.doubtful)
+    return (*incomplete, *found.changed, *found.doubtful)
 
 
 def _tell_late(target: Path, manifest: Manifest) -> None:

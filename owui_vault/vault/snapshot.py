@@ -5,7 +5,7 @@ recover   what a killed run left behind
 survey    every repository, before anything is touched    none answers: its error
 capture   one instant, in the stage
 describe  manifest, RESTORE.txt, what lies outside        the outcome is decided here
-store     the stage, into each repository
+store     the stage, into each repository                SQLite's full check of its databases runs beside
 look      at the stage again: did it stay as it was?
 clear     the stage
 """
@@ -47,6 +47,7 @@ from owui_vault.model import (
 )
 from owui_vault.vault.apart import demand_apart
 from owui_vault.vault.describe import Naming, describe, written
+from owui_vault.vault.full_checks import checking_beside, known_checks, remember, warnings_of
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import demand_quiescer, hold_over
 from owui_vault.vault.ledger import learn_lost_ledger
@@ -94,16 +95,20 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             plan = _plan(parts, sight, work_dir, around)
             captured = _capture(parts, request, plan, around=around, lock=lock)
             _demand_same_container(parts, captured)
+            captured = replace(captured, databases=known_checks(parts, captured.databases))
             with written(captured.stage):
                 manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
             demand_fingerprint(parts, _fingerprint(manifest), surveyed)
-            results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
-            _learn(parts, results)
+            with checking_beside(parts, captured.stage / "data", manifest) as beside:
+                results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
+                _learn(parts, results)
+                checks = beside.finish(watch, parts.clock.monotonic() - started)
         finally:
             clear_stage(work_dir)
+    unnoted = remember(parts, manifest, checks, is_stored=any(each.snapshot for each in results))
     took = timedelta(seconds=parts.clock.monotonic() - started)
-    warnings = (*settled, *manifest.warnings, *_clock_warnings(manifest, surveyed))
-    return _report(request, manifest, warnings, results, took)
+    warnings = (*settled, *beside.amended(manifest.warnings, checks), *unnoted, *_clock_warnings(manifest, surveyed))
+    return replace(_report(request, manifest, warnings, results, took), full_checks=checks)
 
 
 def _mode(parts: Parts, request: SnapshotRequest) -> Quiesce:
@@ -296,4 +301,6 @@ def _told(parts: Parts, report: SnapshotReport) -> SnapshotReport:
         told = tell(parts, "snapshot", "incomplete", "; ".join(report.problems))
     else:
         told = tell(parts, "snapshot", "success", f"snapshot {report.id}")
+    if damage := warnings_of(report.full_checks):
+        told = (*told, *tell(parts, "snapshot", "warning", "; ".join(damage)))
     return replace(report, warnings=(*report.warnings, *told))

@@ -15,16 +15,18 @@ from datetime import datetime
 from pathlib import Path
 
 from owui_vault.errors import ConfigError, NoSpaceError
-from owui_vault.model import LedgerEntry
+from owui_vault.model import FullCheck, LedgerEntry
 from owui_vault.model.codec import dumps
 from owui_vault.system.files import private_directory, read_json, try_to_write, write_durably
 from owui_vault.system.filesystem import is_full
 from owui_vault.system.lock import file_lock
 
 LEDGER_LENGTH = 100
+CHECKS_LENGTH = 100
 REWRITTEN_LENGTH = 1000  # a tool that touches all uploads once must not have all of them copied for ever
 _MEMORY = "memory.json"
 _LEDGER = "ledger.json"
+_CHECKS = "checks.json"
 
 
 def short_name(data_dir: Path) -> str:
@@ -234,12 +236,56 @@ class StateDirectory:
             known = {"entries": entries, "learned": learned or self.has_learned_ledger(instance)}
             write_durably(path, dumps(known).encode())
 
+    def full_checks(self, instance: str) -> tuple[FullCheck, ...]:
+        """What SQLite's full check said of databases of a series, oldest first; the last of a path is its newest."""
+        with self._usable():
+            known = read_json(self.root / "instances" / instance / _CHECKS).get("checks")
+        entries = known if isinstance(known, list) else []
+        return tuple(check for each in entries if (check := _full_check(each)) is not None)
+
+    def remember_full_checks(self, instance: str, checks: Sequence[FullCheck]) -> None:
+        """Note verdicts; one that was not reached is none. The oldest are forgotten, and found out again."""
+        path = self.instance_folder(instance) / _CHECKS
+        with self._usable(), file_lock(path):
+            known = self.full_checks(instance)
+            last = {each.path: each for each in known}
+            new = [each for each in checks if not each.not_done and _says_more(each, last.get(each.path))]
+            if not new:
+                return
+            replaced = {(each.path, each.sha256) for each in new}
+            kept = (*(each for each in known if (each.path, each.sha256) not in replaced), *new)[-CHECKS_LENGTH:]
+            write_durably(path, dumps({"checks": kept}).encode())
+
+
+def _says_more(check: FullCheck, last: FullCheck | None) -> bool:
+    return last is None or (last.sha256, last.complaints, last.reindex) != (
+        check.sha256,
+        check.complaints,
+        check.reindex,
+    )
+
+
+def _full_check(known: object) -> FullCheck | None:
+    if not isinstance(known, dict):
+        return None
+    complaints = known.get("complaints")
+    try:
+        return FullCheck(
+            path=str(known["path"]),
+            sha256=str(known["sha256"]),
+            at=datetime.fromisoformat(str(known["at"])),
+            complaints=tuple(map(str, complaints)) if isinstance(complaints, list) else (),
+            reindex=str(known.get("reindex", "")),
+        )
+    except (KeyError, ValueError):
+        return None
+
 
 def _shortened(entries: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
-    """The newest entries, and of each repository the last that was right and was not found wrong since."""
+    """The newest entries, and of each repository and depth the last that was right and was not found wrong since."""
     last = {(each.repository, each.snapshot): each for each in entries}
-    right = {each.repository: each for each in entries if each.ok and last[each.repository, each.snapshot] is each}
-    kept = set(right.values())
+    right = [each for each in entries if each.ok and last[each.repository, each.snapshot].ok]
+    kept = set({(each.repository, each.depth): each for each in right}.values())
     return (*(each for each in entries[:-LEDGER_LENGTH] if each in kept), *entries[-LEDGER_LENGTH:])
 
 
@@ -258,6 +304,7 @@ def _ledger_entry(known: object) -> LedgerEntry | None:
             at=datetime.fromisoformat(str(known["at"])),
             ok=bool(known["ok"]),
             detail=str(known.get("detail", "")),
+            depth=str(known.get("depth", "")),
         )
     except (KeyError, ValueError):
         return None

@@ -18,7 +18,7 @@ from owui_vault.errors import (
     VaultError,
     WrongInstanceError,
 )
-from owui_vault.model import Label, Listening, Outcome, RepositoryInfo, Snapshot
+from owui_vault.model import ALL, Label, Listening, Outcome, RepositoryInfo, Snapshot
 from owui_vault.vault.kind import demand_kind
 from owui_vault.vault.locate import newest_first
 from owui_vault.vault.parts import Parts, Repository, Watch
@@ -128,13 +128,15 @@ def _with_memory(
     That is the repository's name, when a snapshot was last verified, and whether the run that stored it lived to look
     whether its data had stayed as they were.
     """
-    last = {  # what was found wrong later is not verified any more
-        entry.snapshot: entry
+    entries = [
+        entry
         for instance in {each.instance for each in found if each.label}
         for entry in parts.state.ledger(instance)
         if entry.repository == repository.name
-    }
+    ]
+    last = {entry.snapshot: entry for entry in entries}  # what was found wrong later is not verified any more
     verified = {snapshot: entry.at for snapshot, entry in last.items() if entry.ok}
+    read = {entry.snapshot: entry.at for entry in entries if entry.ok and entry.depth == ALL}
     return tuple(
         replace(
             each,
@@ -142,6 +144,7 @@ def _with_memory(
             label=_believed(each.label, memory),
             size_bytes=(each.label.size_bytes if each.label else 0) or each.size_bytes,
             verified_at=verified.get(each.id) if each.label else None,
+            verified_all_at=read.get(each.id) if each.label and each.id in verified else None,
         )
         for each in found
     )

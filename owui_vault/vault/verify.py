@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +15,25 @@ from owui_vault.errors import (
     VaultError,
 )
 from owui_vault.instance.compare import Comparison, compare_with_manifest
-from owui_vault.model import Component, LedgerEntry, Manifest, Progress, Snapshot, Step, VerifyReport
+from owui_vault.instance.layout import component_of
+from owui_vault.model import (
+    ALL,
+    Component,
+    DatabaseRecord,
+    FileRecord,
+    FullCheck,
+    LedgerEntry,
+    Manifest,
+    Progress,
+    Snapshot,
+    Step,
+    VerifiedPart,
+    VerifyDepth,
+    VerifyReport,
+)
 from owui_vault.system.files import demand_space
 from owui_vault.vault.documents import MANIFEST_NAME
+from owui_vault.vault.full_checks import check_now, warnings_of
 from owui_vault.vault.notify import tell
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.reading import Found, Passed, failure, manifest_in, search
@@ -24,6 +41,7 @@ from owui_vault.vault.scratch import scratch
 from owui_vault.vault.survey import patiently
 
 _SPARE_BYTES = 64 << 20
+_FETCHED = (Component.DATABASE, Component.VECTORS)
 _ALWAYS_FETCHED = (MANIFEST_NAME, "data/webui.db", "data/vector_db")
 
 
@@ -36,6 +54,16 @@ class VerifyRequest:
     instance: str | None = None
     read_data: float = 0.0
     watch: Watch = field(default_factory=Watch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What was found in a snapshot, and what was looked at for it."""
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    parts: tuple[VerifiedPart, ...] = ()
+    full_checks: tuple[FullCheck, ...] = ()
 
 
 def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
@@ -53,11 +81,12 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
         if not problems:
             raise failure(passed)
         warnings += (f"{name}: {error.message}" for name, error in _but(passed, damaged))
+        content = _Content()
     else:
         problems += _check_repository(parts, request, found.repository)
         content = _check_snapshot(parts, request, found, is_damaged=bool(problems))
         problems += content.problems
-        warnings += (*replace(found, passed_over=_but(found.passed_over, damaged)).warnings, *content.doubtful)
+        warnings += (*replace(found, passed_over=_but(found.passed_over, damaged)).warnings, *content.warnings)
     report = VerifyReport(
         snapshot=found.snapshot if found else None,
         repository=found.repository.name if found else (damaged or passed)[0][0],
@@ -65,9 +94,10 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
         warnings=tuple(warnings),
         read_data=request.read_data,
         took=timedelta(seconds=parts.clock.monotonic() - started),
+        parts=content.parts,
+        full_checks=content.full_checks,
     )
-    _note(parts, request, report)
-    return report
+    return _noted(parts, request, report)
 
 
 def _but(passed: Passed, damaged: Passed) -> Passed:
@@ -95,7 +125,7 @@ def _check_repository(parts: Parts, request: VerifyRequest, repository: Reposito
         return (_in_words(error, repository.name),)
 
 
-def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_damaged: bool) -> Comparison:
+def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_damaged: bool) -> _Content:
     """Fetch database, vectors and manifest (everything with read_data 1) and compare; the rest is compared by list.
 
     Where the repository is known to be damaged, an engine that gives up for whatever reason is part of that.
@@ -108,11 +138,45 @@ def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_da
         except EngineError as error:
             if not is_damaged and not isinstance(error, RepositoryDamagedError):
                 raise
-            return Comparison(problems=(f"snapshot {found.snapshot.id} cannot be fetched: {error.message}",))
+            return _Content(problems=(f"snapshot {found.snapshot.id} cannot be fetched: {error.message}",))
         except ContentMismatchError as error:
-            return Comparison(problems=(error.message,))
+            return _Content(problems=(error.message,))
+        identical = [each for each in manifest.databases if each.path in content.identical]
+        request.watch.progress(Progress(step=Step.CHECK, text="SQLite's full check"))
+        checks = check_now(parts, folder / "data", identical, request.watch)
     incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
-    return replace(content, doubtful=(*incomplete, *content.doubtful))
+    undone = tuple(f"{each.path} could not be checked in full: {each.not_done}" for each in checks if each.not_done)
+    return _Content(
+        problems=(*content.problems, *content.changed),
+        warnings=(*warnings_of(checks), *incomplete, *undone, *content.doubtful),
+        parts=tuple(_looked_at(manifest, content, everything=not paths)),
+        full_checks=checks,
+    )
+
+
+def _looked_at(manifest: Manifest, content: Comparison, *, everything: bool) -> Iterator[VerifiedPart]:
+    """What was compared, what was read, and what was held against the list alone."""
+    for record in manifest.components:
+        databases = [each for each in manifest.databases if _is_of(each, record.name, content)]
+        indexes = [each for each in manifest.vector_files if _is_of(each, record.name, content)]
+        compared = VerifiedPart(
+            component=record.name,
+            depth=VerifyDepth.CONTENT,
+            files=len(databases) + len(indexes),
+            size_bytes=sum(each.size_bytes for each in databases) + sum(each.size_bytes for each in indexes),
+            databases=len(databases),
+        )
+        rest = VerifiedPart(
+            component=record.name,
+            depth=VerifyDepth.READ if everything or record.name in _FETCHED else VerifyDepth.LISTED,
+            files=record.files - compared.files,
+            size_bytes=record.size_bytes - compared.size_bytes,
+        )
+        yield from (each for each in (compared, rest) if each.files > 0)
+
+
+def _is_of(record: DatabaseRecord | FileRecord, component: Component, content: Comparison) -> bool:
+    return record.path in content.identical and component_of(record.path) is component
 
 
 def _fetch(parts: Parts, request: VerifyRequest, found: Found, folder: Path, paths: tuple[str, ...]) -> Manifest:
@@ -130,8 +194,7 @@ def _fetch(parts: Parts, request: VerifyRequest, found: Found, folder: Path, pat
 
 
 def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:
-    fetched = (Component.DATABASE, Component.VECTORS)
-    return sum(record.size_bytes for record in manifest.components if everything or record.name in fetched)
+    return sum(record.size_bytes for record in manifest.components if everything or record.name in _FETCHED)
 
 
 def _compare(parts: Parts, request: VerifyRequest, found: Found, manifest: Manifest, folder: Path) -> Comparison:
@@ -141,15 +204,15 @@ def _compare(parts: Parts, request: VerifyRequest, found: Found, manifest: Manif
     call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
     entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
-    fetched = (Component.DATABASE, Component.VECTORS)
     return compare_with_manifest(
-        folder / "data", manifest, components=fetched, listing=entries, cancel=request.watch.cancel
+        folder / "data", manifest, components=_FETCHED, listing=entries, cancel=request.watch.cancel
     )
 
 
-def _note(parts: Parts, request: VerifyRequest, report: VerifyReport) -> None:
-    """Write it into the ledger, which travels in later manifests, and tell those who want to hear of failures."""
-    detail = "; ".join(report.problems[:3])
+def _noted(parts: Parts, request: VerifyRequest, report: VerifyReport) -> VerifyReport:
+    """Write it into the ledger, which travels in later manifests, and tell those who want to hear of it."""
+    damage = warnings_of(report.full_checks)
+    detail = "; ".join(report.problems[:3] or damage)
     asked = request.snapshot if isinstance(request.snapshot, str) else request.snapshot.id
     entry = LedgerEntry(
         snapshot=report.snapshot.id if report.snapshot else asked,
@@ -158,8 +221,13 @@ def _note(parts: Parts, request: VerifyRequest, report: VerifyReport) -> None:
         at=parts.clock.now(),
         ok=report.ok,
         detail=detail,
+        depth=ALL if report.ok and request.read_data >= 1 else "",
     )
-    series = report.snapshot.instance if report.snapshot else ""
-    parts.state.add_to_ledger(series or parts.series(request.instance), entry)
+    series = (report.snapshot.instance if report.snapshot else "") or parts.series(request.instance)
+    parts.state.remember_full_checks(series, report.full_checks)
+    parts.state.add_to_ledger(series, entry)
     if not report.ok:
         tell(parts, "verify", "failure", detail)
+    elif damage:
+        tell(parts, "verify", "warning", detail)
+    return report

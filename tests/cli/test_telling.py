@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from owui_vault.cli import tell, tell_snapshots
+from owui_vault.cli import tell, tell_snapshots, tell_verified
 from owui_vault.cli.commands import show_report_of
 from owui_vault.cli.progress import shown
 from owui_vault.cli.screen import Screen, print_error, print_json
@@ -17,6 +17,7 @@ from owui_vault.errors import EngineError, RepositoryFullError, VaultError
 from owui_vault.model import (
     Component,
     ComponentSize,
+    FullCheck,
     InitializeReport,
     InitializeResult,
     InstanceReport,
@@ -42,6 +43,8 @@ from owui_vault.model import (
     Snapshot,
     SnapshotReport,
     Step,
+    VerifiedPart,
+    VerifyDepth,
     VerifyReport,
 )
 
@@ -119,14 +122,21 @@ def test_no_name_commands_the_terminal(screen: Screen, paper: io.StringIO, snaps
 def test_the_list_is_a_table(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
     now = stored.time + timedelta(hours=3)
     foreign = Snapshot(engine_id="f" * 64, name="ffffffff", time=stored.time, repository="nas")
+    day = f"{stored.time.astimezone():%Y-%m-%d}"
     verified = replace(stored, verified_at=stored.time)
     tell_snapshots.listed(screen, [verified, foreign], now, everything=True)
     head, first, second = (line.split() for line in paper.getvalue().splitlines())
     assert head == ["id", "series", "instant", "age", "size", "outcome", "proof", "verified", "tags"]
     assert first[:2] == ["4e1c0a9f", "open-webui"]
-    assert first[4:] == ["3", "h", "9.0", "MB", "complete", "pause", f"{stored.time.astimezone():%Y-%m-%d}", "release"]
+    assert first[4:] == ["3", "h", "9.0", "MB", "complete", "pause", day, "release"]
     assert second[:2] == ["ffffffff", "(foreign)"]
     assert second[-4:] == ["–", "–", "–", "no"]
+    deeply = replace(verified, verified_all_at=stored.time)
+    earlier = replace(deeply, verified_all_at=stored.time - timedelta(days=9))
+    tell_snapshots.listed(screen, [deeply, earlier], now, everything=False)
+    before = f"{stored.time.astimezone() - timedelta(days=9):%Y-%m-%d}"
+    assert f" {day}, all  " in paper.getvalue()
+    assert f" {day}, all {before}  " in paper.getvalue()
 
 
 def test_nothing_is_cut_on_a_narrow_terminal(stored: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,17 +330,62 @@ def test_pruning_says_what_it_freed_and_what_failed(screen: Screen, paper: io.St
     assert "nas: 1 snapshot removed, 5.0 MB freed\nfar: FAILED: too far\n  hint: Go there." in text
 
 
+def part(component: Component, depth: VerifyDepth, files: int, size_bytes: int, databases: int = 0) -> VerifiedPart:
+    return VerifiedPart(component=component, depth=depth, files=files, size_bytes=size_bytes, databases=databases)
+
+
+def test_verify_says_what_it_compared_what_it_read_and_what_not(
+    screen: Screen, paper: io.StringIO, stored: Snapshot
+) -> None:
+    sound = FullCheck(path="webui.db", sha256="a" * 64, at=stored.time)
+    report = VerifyReport(
+        snapshot=stored,
+        repository="nas",
+        problems=(),
+        warnings=("look",),
+        read_data=0.05,
+        took=timedelta(seconds=2),
+        parts=(
+            part(Component.DATABASE, VerifyDepth.CONTENT, 1, 1_000_000, 1),
+            part(Component.VECTORS, VerifyDepth.CONTENT, 50, 2_000_000, 1),
+            part(Component.VECTORS, VerifyDepth.READ, 1, 100),
+            part(Component.UPLOADS, VerifyDepth.LISTED, 8, 423_000),
+            part(Component.OTHER, VerifyDepth.LISTED, 2, 1000),
+        ),
+        full_checks=(sound, replace(sound, path="vector_db/chroma.sqlite3", complaints=("wrong",), reindex="cured")),
+    )
+    tell_verified.verified(screen, report)
+    text = paper.getvalue()
+    for claim in (
+        "in nas: structure sound; 2 databases and 49 index files identical to what was stored\n",
+        "\n  read: 1 file (100 B)\n",
+        "\n  not read: 8 uploads, 2 other files (424 kB); `verify --read-data` reads them as well\n",
+        "\n  the engine read 5% of the repository's data as well\n",
+        "SQLite's full check: vector_db/chroma.sqlite3 is damaged at the source; webui.db sound",
+        "Warnings\n  - look",
+    ):
+        assert claim in text
+    assert "is right" not in text
+
+
 def test_verify_names_each_problem(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
     report = VerifyReport(
-        snapshot=stored, repository="nas", problems=(), warnings=(), read_data=0.05, took=timedelta(seconds=2)
+        snapshot=None,
+        repository="nas",
+        problems=("it is damaged",),
+        warnings=(),
+        read_data=0.0,
+        took=timedelta(seconds=2),
     )
-    tell.verified(screen, report)
-    tell.verified(screen, replace(report, snapshot=None, problems=("it is damaged",)))
-    tell.verified(screen, replace(report, problems=("uploads/x is missing",), read_data=1.0))
+    tell_verified.verified(screen, report)
+    parts = (part(Component.DATABASE, VerifyDepth.CONTENT, 1, 9, 1), part(Component.UPLOADS, VerifyDepth.READ, 7, 50))
+    missing = replace(report, snapshot=stored, problems=("uploads/x is missing",), read_data=1.0, parts=parts)
+    tell_verified.verified(screen, missing)
     text = paper.getvalue()
-    assert "is right\n5% of the repository's data read, 2.0 s" in text
-    assert "repository nas: 1 problem\n  - it is damaged\n" in text
-    assert "in nas: 1 problem\n  - uploads/x is missing\n100% of" in text
+    assert "repository nas: 1 problem\n  - it is damaged\n  2.0 s\n" in text
+    assert "in nas: 1 problem\n  - uploads/x is missing\n  identical to what was stored: 1 database\n" in text
+    assert "\n  read: 7 uploads (50 B)\n" in text
+    assert "not read" not in text
 
 
 def test_recover_says_what_it_did(screen: Screen, paper: io.StringIO) -> None:

@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import NoSpaceError
-from owui_vault.model import LedgerEntry
-from owui_vault.vault.state import LEDGER_LENGTH, REWRITTEN_LENGTH, InstanceMemory, RepositoryMemory, StateDirectory
+from owui_vault.model import FullCheck, LedgerEntry
+from owui_vault.vault.state import (
+    CHECKS_LENGTH,
+    LEDGER_LENGTH,
+    REWRITTEN_LENGTH,
+    InstanceMemory,
+    RepositoryMemory,
+    StateDirectory,
+)
 
 
 def entry(number: int) -> LedgerEntry:
@@ -150,3 +157,36 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("owui_vault.vault.state.write_durably", full)
     with pytest.raises(NoSpaceError, match="No space left"):
         state.remember_stored(folder, "open-webui", "aaaa0001")
+
+
+def test_the_last_verification_of_each_depth_outlives_many_others(tmp_path: Path) -> None:
+    """Which snapshot was read to the last byte protects it, and is what `snapshots` shows."""
+    state = StateDirectory(tmp_path)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def verified(snapshot: str, *, ok: bool = True, depth: str = "") -> LedgerEntry:
+        return LedgerEntry(snapshot=snapshot, repository="nas", kind="verify", at=at, ok=ok, depth=depth)
+
+    for each in (verified("deep", depth="all"), verified("found wrong since", depth="all"), verified("right")):
+        state.add_to_ledger("one", each)
+    state.add_to_ledger("one", verified("found wrong since", ok=False))
+    for number in range(LEDGER_LENGTH):
+        state.add_to_ledger("one", verified(f"wrong {number}", ok=False))
+    assert [each.snapshot for each in state.ledger("one")][:2] == ["deep", "right"]
+
+
+def test_verdicts_are_remembered_by_their_bytes_and_the_oldest_forgotten(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    damaged = FullCheck(path="webui.db", sha256="a", at=at, complaints=("wrong",), reindex="cured")
+    state.remember_full_checks("one", [damaged, FullCheck(path="x.db", sha256="x", at=at, not_done="no time")])
+    assert state.full_checks("one") == (damaged,)
+    for number in range(CHECKS_LENGTH):
+        state.remember_full_checks("one", [FullCheck(path="webui.db", sha256=str(number), at=at)])
+    assert len(state.full_checks("one")) == CHECKS_LENGTH
+    assert damaged not in state.full_checks("one")
+    first = FullCheck(path="webui.db", sha256="0", at=at)
+    state.remember_full_checks("one", [first])
+    assert state.full_checks("one")[-1] == first
+    (tmp_path / "instances/one/checks.json").write_text('{"checks": [1, {"path": "webui.db"}, {"at": "never"}]}')
+    assert state.full_checks("one") == ()

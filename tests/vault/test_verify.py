@@ -16,7 +16,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from owui_vault import Call, DataDirectory, Event, Repository, Vault
+from owui_vault import (
+    Call,
+    Component,
+    DataDirectory,
+    Event,
+    LedgerEntry,
+    Repository,
+    Snapshot,
+    Vault,
+    VerifyDepth,
+)
 from tests.pages import unpack_safely
 from tests.vault.conftest import PASSPHRASE, MakeEngine
 
@@ -156,6 +166,70 @@ def test_a_whole_one_is_right_and_written_into_the_ledger(store: Store) -> None:
     assert store.vault.verify(store.whole.id, read_data=1.0).ok
     ledger = store.vault.snapshot(dry_run=True).manifest.ledger  # type: ignore[union-attr]
     assert {(entry.snapshot, entry.ok) for entry in ledger if entry.ok} == {(store.whole.id, True)}
+
+
+def test_what_was_read_and_what_not_is_told_apart_in_report_list_and_ledger(store: Store) -> None:
+    def the_one() -> Snapshot:
+        return next(each for each in store.vault.snapshots() if each.id == store.whole.id)
+
+    held = {each.name: (each.files, each.size_bytes) for each in store.vault.manifest(store.whole.id).components}
+    listed = store.vault.verify(store.whole.id)
+    kinds = {(each.component, each.depth) for each in listed.parts}
+    assert (Component.DATABASE, VerifyDepth.CONTENT) in kinds
+    assert (Component.VECTORS, VerifyDepth.CONTENT) in kinds
+    (uploads,) = [each for each in listed.parts if each.component is Component.UPLOADS]
+    assert uploads.depth is VerifyDepth.LISTED
+    assert sum(each.databases for each in listed.parts) == len(listed.full_checks) == 2
+    assert all(each.is_sound for each in listed.full_checks), listed.full_checks
+
+    read = store.vault.verify(store.whole.id, read_data=1.0)
+    assert not [each for each in read.parts if each.depth is VerifyDepth.LISTED]
+    for report in (listed, read):
+        found = {component: [0, 0] for component in held}
+        for part in report.parts:
+            found[part.component][0] += part.files
+            found[part.component][1] += part.size_bytes
+        assert {name: tuple(sums) for name, sums in found.items() if sums[0]} == {
+            name: sums for name, sums in held.items() if sums[0]
+        }
+    assert the_one().verified_all_at == the_one().verified_at
+    depths = [each.depth for each in _ledger(store) if each.snapshot == store.whole.id and each.ok]
+    assert depths[-2:] == ["", "all"]
+    store.vault.verify(store.whole.id)
+    again = the_one()
+    assert again.verified_at
+    assert again.verified_all_at
+    assert again.verified_at > again.verified_all_at
+
+
+def _ledger(store: Store) -> tuple[LedgerEntry, ...]:
+    manifest = store.vault.snapshot(dry_run=True).manifest
+    assert manifest
+    return manifest.ledger
+
+
+def _hashed_upload(data: Path) -> Path:
+    """An upload whose SHA-256 the application recorded, after a change that keeps its size."""
+    with closing(sqlite3.connect(f"file:{data / 'webui.db'}?immutable=1", uri=True)) as connection:
+        rows = connection.execute("SELECT path, meta FROM file").fetchall()
+    name = next(str(path).rpartition("/")[2] for path, meta in rows if "file_hash" in str(meta))
+    flip(data / "uploads" / name)
+    return data / "uploads" / name
+
+
+def test_a_changed_upload_is_wrong_where_it_was_read_and_not_read_else(store: Store) -> None:
+    assert store.spoiled(lambda data, _: _hashed_upload(data)) == ()
+    deep = store.vault.verify("latest", read_data=1.0)
+    assert any("not what the application received" in problem for problem in deep.problems), deep
+    if store.engine.name == "directory":  # which the program does not know
+        return
+    status, said = owui_vault(store, "verify", "--read-data")
+    assert status == 5
+    status, said = owui_vault(store, "verify")
+    assert status == 0
+    parts = said["parts"]
+    assert isinstance(parts, list)
+    assert ("uploads", "listed") in {(each["component"], each["depth"]) for each in parts}
 
 
 @pytest.mark.parametrize("case", list(SPOILT))
