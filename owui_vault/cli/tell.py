@@ -75,7 +75,8 @@ def instance(screen: Screen, report: InstanceReport) -> None:
 def secret_key(record: SecretKeyRecord) -> str:
     """Where the key is, or what its absence means."""
     if record.found:
-        return record.source
+        wrong = f", but does NOT open {', '.join(record.unopened)}" if record.unopened else ""
+        return f"{record.source}{wrong}"
     if record.needed_because:
         return f"NOT FOUND, and needed for {', '.join(record.needed_because)}"
     return "not found"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from owui_vault.instance.names import DATABASE, UPLOADS
-from owui_vault.instance.sqlite_files import column_names, open_at_rest, quoted, row_counts
-
-_FERNET = "gAAAA"  # how everything begins that the application seals (Fernet, version byte 0x80, 20th to 23rd century)
+from owui_vault.instance.sealed_values import sealed_values
+from owui_vault.instance.sqlite_files import column_names, open_at_rest, row_counts
+from owui_vault.model import SealedValues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +24,16 @@ class DatabaseFacts:
     fingerprint: str = ""  # empty: nobody has signed up yet
     alembic_head: str = ""
     tables: Mapping[str, int] = field(default_factory=dict)
-    sealed: tuple[str, ...] = ()  # what cannot be opened without the secret key, in words
+    sealed_values: tuple[SealedValues, ...] = ()  # what cannot be opened without the secret key
     app_data_dir: str = ""  # as the application saw it; empty: no upload tells
     other_data_dirs: tuple[str, ...] = ()  # where further rows point: left over from an earlier move
     remote_files: int = 0  # rows whose bytes lie in a bucket
     has_local_uploads: bool = False  # whether the bytes of any row lie on a disk
+
+    @property
+    def sealed(self) -> tuple[str, ...]:
+        """The same in words."""
+        return tuple(each.words for each in self.sealed_values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,7 @@ def facts_of(connection: sqlite3.Connection) -> DatabaseFacts:
         fingerprint=fingerprint(connection),
         alembic_head=alembic_head(connection),
         tables=row_counts(connection),
-        sealed=tuple(_sealed(connection)),
+        sealed_values=tuple(sealed_values(connection)),
         app_data_dir=ranked[0] if ranked else "",
         other_data_dirs=tuple(ranked[1:]),
         remote_files=remote,
@@ -138,26 +143,3 @@ def _from_meta(raw: object) -> tuple[int | None, str]:
     is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 0
     sha256 = digest.lower() if isinstance(digest, str) and len(digest) == 64 else ""
     return size if is_size else None, sha256
-
-
-_SEALED_WHERE = (
-    ("auth", "mfa", "{column} NOT IN ('', 'null', '{{}}', '[]')", "second factors (MFA) of {count} people"),
-    ("function", "valves", "instr(substr({column}, 1, 8), ?)", "encrypted valves of {count} functions"),
-    ("tool", "valves", "instr(substr({column}, 1, 8), ?)", "encrypted valves of {count} tools"),
-    ("oauth_session", "token", "{column} <> ''", "{count} OAuth sessions"),
-    ("config", "value", "instr({column}, ?)", "{count} encrypted settings"),
-    ("config", "data", "instr({column}, ?)", "{count} encrypted settings"),
-)
-
-
-def _sealed(connection: sqlite3.Connection) -> Iterator[str]:
-    """What hangs on the secret key. Without it the first of them keeps the application from starting at all."""
-    for table, column, condition, words in _SEALED_WHERE:
-        if column not in column_names(connection, table):
-            continue
-        where = condition.format(column=quoted(column))
-        parameters = (_FERNET,) if "?" in where else ()
-        query = f"SELECT count(*) FROM {quoted(table)} WHERE {where}"  # noqa: S608 - constants only
-        (count,) = connection.execute(query, parameters).fetchone()
-        if count:
-            yield words.format(count=count)

@@ -16,6 +16,7 @@ from owui_vault.instance.left_out import left_out
 from owui_vault.instance.locate import FACTS, Sight, look_at
 from owui_vault.instance.names import VECTORS, WORK_DIR
 from owui_vault.instance.ollama import find_models, models_folder
+from owui_vault.instance.secret_key import unopened_text
 from owui_vault.instance.surroundings import Surroundings, look_around
 from owui_vault.model import (
     CapturePlan,
@@ -24,6 +25,9 @@ from owui_vault.model import (
     InstanceReport,
     LeftOut,
     OllamaModel,
+    SecretKeyRecord,
+    TryKey,
+    untried,
 )
 from owui_vault.ports import SecretSource
 from owui_vault.system.patterns import takes
@@ -44,6 +48,7 @@ class InspectRequest:
     scratch: Path | None = None
     container: FoundContainer | None = None
     ollama_dir: Path | None = None  # None: not asked for
+    try_key: TryKey = untried
 
 
 def inspect_instance(request: InspectRequest) -> InstanceReport:
@@ -67,6 +72,9 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
     )
     missing = left_out(plan)
     facts = sight.facts or DatabaseFacts()
+    key = around.key_record(
+        request.try_key(facts.sealed_values, around.key.key if around.key else None, around.settings)
+    )
     return InstanceReport(
         name=request.name,
         data_dir=sight.data_dir,
@@ -77,14 +85,14 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         components=tuple(_sizes(plan)),
         left_out=missing,
         collections=sight.store.collections if sight.store else (),
-        secret_key=around.key_record(facts),
+        secret_key=key,
         filesystem=around.filesystem,
         stage=request.work_dir / "stage",
         running=around.running,
         processes=around.holders.pids,
         modes=request.modes,
         warnings=(
-            *_warnings(sight, around, facts, _by_the_user(plan, missing)),
+            *_warnings(sight, around, facts, key=key, missing=_by_the_user(plan, missing)),
             *_mount_warnings(plan, request.container),
         ),
         container=request.container.record if request.container else None,
@@ -142,7 +150,9 @@ def _size(entry: os.DirEntry[str], *, follow: bool) -> int:
         return 0
 
 
-def _warnings(sight: Sight, around: Surroundings, facts: DatabaseFacts, missing: tuple[LeftOut, ...]) -> Iterator[str]:
+def _warnings(
+    sight: Sight, around: Surroundings, facts: DatabaseFacts, *, key: SecretKeyRecord, missing: tuple[LeftOut, ...]
+) -> Iterator[str]:
     if around.unsupported:
         yield f"{around.unsupported}: a snapshot of this directory would miss it and is refused"
     if sight.damage:
@@ -151,7 +161,7 @@ def _warnings(sight: Sight, around: Surroundings, facts: DatabaseFacts, missing:
         yield sight.no_store
     yield from sight.warnings
     yield from around.warnings
-    yield from key_warnings(around, facts)
+    yield from _key_warnings(key)
     if facts.remote_files:
         yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
     if any(component_of(each.path) in (Component.DATABASE, Component.VECTORS, Component.UPLOADS) for each in missing):
@@ -169,12 +179,13 @@ def _mount_warnings(plan: CapturePlan, container: FoundContainer | None) -> Iter
         yield f"{each}: a snapshot will be INCOMPLETE. Run owui_vault where it can be reached (docs/docker.md)"
 
 
-def key_warnings(around: Surroundings, facts: DatabaseFacts) -> Iterator[str]:
-    """What is said when there is no secret key to store."""
-    if around.key is not None:
-        return
-    lost = f", and {'; '.join(facts.sealed)} cannot be opened any more" if facts.sealed else ""
-    yield (
-        f"the secret key was not found: after a restore everybody must sign in again{lost}."
-        " Name it in instance.secret_key"
-    )
+def _key_warnings(key: SecretKeyRecord) -> Iterator[str]:
+    """What is said when there is no secret key to store, or not the right one."""
+    if not key.found:
+        lost = f", and {'; '.join(key.needed_because)} cannot be opened any more" if key.needed_because else ""
+        yield (
+            f"the secret key was not found: after a restore everybody must sign in again{lost}."
+            " Name it in instance.secret_key"
+        )
+    if wrong := unopened_text(key):
+        yield f"{wrong}. Name the right one in instance.secret_key: a snapshot will be INCOMPLETE"

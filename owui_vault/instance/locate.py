@@ -15,7 +15,7 @@ from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
 from owui_vault.instance.sqlite_files import Header
 from owui_vault.instance.uploads import printable
-from owui_vault.model import CollectionRecord
+from owui_vault.model import CollectionRecord, SealedValues, Sealing
 from owui_vault.system import process
 from owui_vault.system.python import interpreter, module_environment
 
@@ -63,11 +63,17 @@ class _Look(TypedDict):
     journal_bytes: int
 
 
+class _Sealed(TypedDict):
+    kind: str
+    words: str
+    samples: list[str]
+
+
 class _Facts(TypedDict):
     fingerprint: str
     alembic_head: str
     tables: dict[str, int]
-    sealed: list[str]
+    sealed_values: list[_Sealed]
     app_data_dir: str
     other_data_dirs: list[str]
     remote_files: int
@@ -264,7 +270,10 @@ def _facts(value: _Facts | None) -> DatabaseFacts | None:
         fingerprint=value["fingerprint"],
         alembic_head=value["alembic_head"],
         tables=value["tables"],
-        sealed=tuple(value["sealed"]),
+        sealed_values=tuple(
+            SealedValues(kind=Sealing(each["kind"]), words=each["words"], samples=tuple(each["samples"]))
+            for each in value["sealed_values"]
+        ),
         app_data_dir=value["app_data_dir"],
         other_data_dirs=tuple(value["other_data_dirs"]),
         remote_files=value["remote_files"],

@@ -72,14 +72,30 @@ def _secret_key(manifest: Manifest) -> str:
 -----------------------------
 outside/webui_secret_key holds WEBUI_SECRET_KEY. Give it to Open WebUI BEFORE
 the first start; otherwise it makes a new key without a word{_without(key)}.
-"""
+{_wrong(key)}{_separate(key)}"""
     return f"""\
 2. The secret key is NOT here
 -----------------------------
 It was not found when the snapshot was made. If you have it (it is called
 WEBUI_SECRET_KEY, or lies in a file .webui_secret_key), give it to Open WebUI
 before the first start. Without it everybody has to sign in again{_without(key)}.
-"""
+{_wrong(key)}{_separate(key)}"""
+
+
+def _wrong(key: SecretKeyRecord) -> str:
+    if not key.unopened:
+        return ""
+    lines = "".join(f"  - {each}\n" for each in key.unopened)
+    return f"ATTENTION: no key that was known when the snapshot was made opens these:\n{lines}"
+
+
+def _separate(key: SecretKeyRecord) -> str:
+    if not key.separate:
+        return ""
+    return (
+        f"Some things are sealed with a key of their own: {', '.join(key.separate)}.\nIt stands in outside/environment,"
+        " or in outside/container.json.\nGive it to Open WebUI as well.\n"
+    )
 
 
 def _without(key: SecretKeyRecord) -> str:

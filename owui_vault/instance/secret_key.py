@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.instance.processes import Holder, as_seen_by, read_small, working_directory
-from owui_vault.model import Secret
+from owui_vault.model import Secret, SecretKeyRecord
 from owui_vault.ports import SecretSource
 
 KEY_FILE = ".webui_secret_key"
@@ -26,6 +26,18 @@ class FoundKey:
     key: Secret
     source: str
     file: Path | None = None
+
+
+def unopened_text(record: SecretKeyRecord) -> str:
+    """That a key is not the one that was sealed with; empty where nothing that was tried says so."""
+    if not record.unopened:
+        return ""
+    keys = ([f"the secret key ({record.source})"] if record.found else []) + list(record.separate)
+    apart = "" if record.separate else ", or had a key of their own (MFA_ENCRYPTION_KEY, …) that is not known here"
+    return (
+        f"{' and '.join(keys)} {'does' if len(keys) == 1 else 'do'} not open {'; '.join(record.unopened)}: they were"
+        f" sealed with another one{apart}"
+    )
 
 
 def find_secret_key(

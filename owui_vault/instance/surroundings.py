@@ -12,7 +12,6 @@ from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance import providers as places
 from owui_vault.instance.container import FoundContainer
 from owui_vault.instance.environment import read_settings, settings_of_the_instance
-from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
 from owui_vault.instance.pip_install import deleted_at_start
@@ -26,7 +25,7 @@ from owui_vault.instance.processes import (
     version_in,
 )
 from owui_vault.instance.secret_key import FoundKey, find_secret_key
-from owui_vault.model import Providers, SecretKeyRecord
+from owui_vault.model import KeyTrial, Providers, SecretKeyRecord
 from owui_vault.ports import SecretSource
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type
 
@@ -63,10 +62,14 @@ class Surroundings:
         """Whether the vectors lie in another store: that there is none of Chroma's here is no loss."""
         return self.providers.vectors != "chroma"
 
-    def key_record(self, facts: DatabaseFacts) -> SecretKeyRecord:
+    def key_record(self, trial: KeyTrial) -> SecretKeyRecord:
         """Where the key is and what hangs on it, for a manifest or a report."""
         return SecretKeyRecord(
-            found=self.key is not None, source=self.key.source if self.key else "", needed_because=facts.sealed
+            found=self.key is not None,
+            source=self.key.source if self.key else "",
+            needed_because=trial.needed_because,
+            unopened=trial.unopened,
+            separate=trial.separate,
         )
 
     def demand_supported(self) -> None:

@@ -54,6 +54,7 @@ from owui_vault.model.reports import (
     VerifyReport,
 )
 from owui_vault.model.retention import Kept, PrunePlan, RepositoryPrune, RetentionPolicy
+from owui_vault.model.sealing import KeyTrial, SealedValues, Sealing, TryKey, untried
 from owui_vault.model.snapshots import (
     LABEL_FORMAT,
     Entry,
@@ -97,6 +98,7 @@ __all__ = [
     "InstanceReport",
     "InstanceState",
     "Kept",
+    "KeyTrial",
     "Label",
     "LedgerEntry",
     "LeftOut",
@@ -122,6 +124,8 @@ __all__ = [
     "RepositoryResult",
     "RestoreReport",
     "RetentionPolicy",
+    "SealedValues",
+    "Sealing",
     "Secret",
     "SecretKeyRecord",
     "SetAside",
@@ -130,9 +134,11 @@ __all__ = [
     "SnapshotReport",
     "Step",
     "StoreReceipt",
+    "TryKey",
     "UndoReport",
     "VerifiedPart",
     "VerifyDepth",
     "VerifyReport",
     "ignore_progress",
+    "untried",
 ]

@@ -93,6 +93,8 @@ class SecretKeyRecord:
     found: bool
     source: str = ""  # "environment of process 812", "/opt/open-webui/.webui_secret_key", …
     needed_because: tuple[str, ...] = ()  # what in the database is sealed with it
+    unopened: tuple[str, ...] = ()  # what was tried, and no known key opens
+    separate: tuple[str, ...] = ()  # settings with a key of their own for one kind: MFA_ENCRYPTION_KEY, …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

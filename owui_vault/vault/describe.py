@@ -19,6 +19,7 @@ from owui_vault.instance.left_out import left_out
 from owui_vault.instance.names import KEY_NAME, OUTSIDE
 from owui_vault.instance.restore_text import restore_text
 from owui_vault.instance.rewrite import called_here
+from owui_vault.instance.secret_key import unopened_text
 from owui_vault.instance.stage_facts import StageFacts, read_stage
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.model import (
@@ -31,8 +32,10 @@ from owui_vault.model import (
     LeftOut,
     Manifest,
     Outcome,
+    Secret,
     SecretKeyRecord,
 )
+from owui_vault.secrets.application_key import try_key
 from owui_vault.system.files import private_directory, write_durably
 from owui_vault.system.filesystem import is_full
 from owui_vault.vault.documents import (
@@ -64,8 +67,9 @@ class Naming:
 def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surroundings, naming: Naming) -> Manifest:
     """Complete the tree in the stage and answer its manifest. The outcome is decided here, before any engine runs."""
     facts = read_stage(captured.stage / "data")
-    key = around.key_record(facts.database)
-    write_outside(parts, captured.stage, around)
+    trial = try_key(facts.database.sealed_values, around.key.key if around.key else None, around.settings)
+    key = around.key_record(trial)
+    write_outside(parts, captured.stage, around, trial.key)
     ollama = keep_ollama(parts, captured.stage / OUTSIDE)
     problems = (
         *captured.problems,
@@ -126,10 +130,11 @@ def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:
     return (f"webui.db holds none of Open WebUI's tables ({', '.join(sorted(_CORE_TABLES))})",)
 
 
-def _key_problems(key: SecretKeyRecord) -> tuple[str, ...]:
-    if key.found or not key.needed_because:
-        return ()
-    return (f"the secret key was not found, and without it these cannot be opened: {', '.join(key.needed_because)}",)
+def _key_problems(key: SecretKeyRecord) -> Iterator[str]:
+    if key.needed_because and not key.found:
+        yield f"the secret key was not found, and without it these cannot be opened: {', '.join(key.needed_because)}"
+    if wrong := unopened_text(key):
+        yield wrong
 
 
 def _key_warnings(key: SecretKeyRecord, captured: Captured) -> Iterator[str]:
@@ -138,6 +143,8 @@ def _key_warnings(key: SecretKeyRecord, captured: Captured) -> Iterator[str]:
             "the secret key (WEBUI_SECRET_KEY) was not found and is not in the snapshot: after a restore everybody has"
             " to sign in again; set instance.secret_key to say where it is"
         )
+    if wrong := unopened_text(key):
+        yield f"{wrong}; set instance.secret_key to say where the right one is"
     if captured.skipped:
         yield f"{len(captured.skipped)} sockets, pipes or devices were skipped: {', '.join(captured.skipped[:3])}"
 
@@ -161,11 +168,11 @@ def _skipped(captured: Captured) -> Iterator[LeftOut]:
         yield LeftOut(path=name, reason="a socket, pipe or device")
 
 
-def write_outside(parts: Parts, stage: Path, around: Surroundings) -> None:
+def write_outside(parts: Parts, stage: Path, around: Surroundings, key: Secret | None) -> None:
     """Put what the instance needs and its data directory does not hold below `outside/`, readable by us alone."""
     folder = private_directory(stage / OUTSIDE)
-    if around.key:
-        write_durably(folder / KEY_NAME, around.key.key.reveal().encode(errors="surrogateescape"))
+    if key:
+        write_durably(folder / KEY_NAME, key.reveal().encode(errors="surrogateescape"))
     if around.settings:
         lines = "".join(f"{name}={value}\n" for name, value in sorted(around.settings.items()))
         write_durably(folder / ENVIRONMENT_NAME, lines.encode(errors="surrogateescape"))

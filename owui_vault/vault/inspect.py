@@ -5,6 +5,7 @@ from __future__ import annotations
 from owui_vault.instance.inspect import InspectRequest, inspect_instance
 from owui_vault.instance.locate import directory_at, look_at
 from owui_vault.model import InstanceReport, OllamaModels, Quiesce
+from owui_vault.secrets.application_key import try_key
 from owui_vault.vault.parts import Parts
 from owui_vault.vault.recover import work_folder
 
@@ -25,6 +26,7 @@ def inspect(parts: Parts) -> InstanceReport:
             secret_key=instance.secret_key,
             database_url=instance.database_url.reveal() if instance.database_url else "",
             container=parts.container,
+            try_key=try_key,
             ollama_dir=instance.ollama_dir if instance.ollama is not OllamaModels.OFF else None,
         )
     )

@@ -34,6 +34,8 @@ from owui_vault.instance.locate import folder_at
 from owui_vault.instance.names import WORK_DIR
 from owui_vault.instance.omitted import left_out_of
 from owui_vault.instance.rewrite import rewrite_paths
+from owui_vault.instance.sealed_values import read_sealed
+from owui_vault.instance.secret_key import unopened_text
 from owui_vault.instance.surroundings import look_around
 from owui_vault.model import (
     Component,
@@ -42,11 +44,14 @@ from owui_vault.model import (
     Progress,
     ReplacementPlan,
     ReplacementReport,
+    Secret,
+    SecretKeyRecord,
     SetAside,
     Step,
     UndoReport,
 )
 from owui_vault.ports import Application
+from owui_vault.secrets.application_key import try_key
 from owui_vault.system.files import private_directory, sync_directory, write_durably
 from owui_vault.system.filesystem import sync_filesystem
 from owui_vault.vault import aside
@@ -88,6 +93,7 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
         cutover = Cutover(parts=parts, application=application, lock=lock, data_dir=plan.data_dir)
         with _cleaned_up(plan.data_dir):
             _stage(parts, plan, watch)
+            key_warnings = _try_key(parts, plan, watch)
             done = cutover.carry_out(lambda: _swap(parts, plan), watch)
         kept = aside.finish(plan.data_dir, done.swap)
     return ReplacementReport(
@@ -95,7 +101,7 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
         aside=kept,
         outage=done.outage,
         health=done.health,
-        warnings=(*plan.warnings, *done.warnings),
+        warnings=(*plan.warnings, *key_warnings, *done.warnings),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -190,6 +196,25 @@ def _stage_key(parts: Parts, found: Found, target: Path) -> None:
     if key is None:
         raise ContentMismatchError("the snapshot's secret key does not come back", hint="Nothing was touched.")
     write_durably(target / KEY_NAME, key.reveal().encode(errors="surrogateescape"))
+
+
+def _try_key(parts: Parts, plan: ReplacementPlan, watch: Watch) -> tuple[str, ...]:
+    """Say, before anything is exchanged, what the application's key will not open of what is about to be there."""
+    incoming = aside.incoming_folder(plan.data_dir)
+    if Component.DATABASE not in plan.components:
+        return ()
+    around = parts.look_around()
+    key, source = (around.key.key, around.key.source) if around.key else (None, "")
+    if plan.key_file:
+        staged = (incoming / KEY_NAME).read_bytes().decode(errors="surrogateescape")
+        key, source = Secret(staged), "the snapshot's"
+    trial = try_key(read_sealed(incoming / "data"), key, around.settings)
+    wrong = unopened_text(
+        SecretKeyRecord(found=key is not None, source=source, unopened=trial.unopened, separate=trial.separate)
+    )
+    if wrong:
+        watch.progress(Progress(step=Step.CHECK, text=wrong))
+    return (wrong,) if wrong else ()
 
 
 def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:

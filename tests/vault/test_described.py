@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import sqlite3
 from contextlib import closing
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from owui_vault import (
     CaptureError,
     Container,
@@ -64,7 +67,8 @@ class House:
         """Two tools with settings that only the secret key opens, and one without."""
         with closing(sqlite3.connect(self.data_dir / "webui.db")) as connection:
             connection.execute("CREATE TABLE tool (id TEXT PRIMARY KEY, valves TEXT)")
-            rows = [("a", "gAAAAABn"), ("b", "gAAAAABo"), ("c", "{}")]
+            cipher = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"a secret key").digest()))
+            rows = [("a", cipher.encrypt(b"1").decode()), ("b", cipher.encrypt(b"2").decode()), ("c", "{}")]
             connection.executemany("INSERT INTO tool VALUES (?, ?)", rows)
             connection.commit()
 

@@ -1,0 +1,50 @@
+"""What Open WebUI seals with its secret key, and what came of trying the key on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from owui_vault.model.basics import Secret
+
+
+class Sealing(Enum):
+    """The kinds, each with a key derived in a way of its own."""
+
+    MFA = "mfa"
+    OAUTH_SESSIONS = "oauth_sessions"
+    OAUTH_CLIENTS = "oauth_clients"
+    VALVES = "valves"
+    APPS = "apps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedValues:
+    """Sealed values of one kind at one place of the database. `samples` are a few of them, the newest first."""
+
+    kind: Sealing
+    words: str  # "encrypted valves of 2 tools"
+    samples: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTrial:
+    """What a key was seen to open.
+
+    `key` is the key as it opens them: with or without the line's end of the file it came from. `separate` are settings
+    that hold a key of their own for one kind; what such a key seals does not hang on the secret key.
+    """
+
+    key: Secret | None = None
+    unopened: tuple[str, ...] = ()  # what no known key opens, in words
+    needed_because: tuple[str, ...] = ()  # what is sealed with the secret key itself
+    separate: tuple[str, ...] = ()
+
+
+TryKey = Callable[[tuple[SealedValues, ...], Secret | None, Mapping[str, str]], KeyTrial]
+
+
+def untried(values: tuple[SealedValues, ...], key: Secret | None, _settings: Mapping[str, str]) -> KeyTrial:
+    """A trial by whoever cannot open anything: the key is believed."""
+    return KeyTrial(key=key, needed_because=tuple(each.words for each in values))
