@@ -73,9 +73,9 @@ class Session:
             message["job"], self._job = self._job, None
         self.obeys = False
         try:
-            self._child.send(json.dumps(message))
+            self._child.send(json.dumps(message), seconds + _ANSWER_SLACK_SECONDS, self._cancel)
             answer = self._answer(seconds + _ANSWER_SLACK_SECONDS)
-        except DeadlineExceededError as error:
+        except DeadlineExceededError as error:  # whoever called ends the child
             raise AttemptFailedError(f"the capture did not get through {deed} in time") from error
         except CompanionEndedError as error:
             raise CaptureError(
@@ -92,8 +92,11 @@ class Session:
         return answer
 
     def end(self) -> None:
-        """End the child, and with it every lock and read transaction."""
-        self._child.end()
+        """End the child, and with it every lock and read transaction. Raises CaptureError when that cannot be done."""
+        try:
+            self._child.end()
+        except DeadlineExceededError as error:
+            raise CaptureError(f"the capture could not be ended: {error.message}", hint=error.hint) from error
 
     def _answer(self, seconds: float) -> Answer:
         while True:

@@ -130,10 +130,10 @@ class Worker:
         return {str(each["name"]): texts(each, "what") for each in parts(answer, "lost")}
 
     def end(self) -> None:
-        """End the child and every lock it holds."""
-        if self._session is not None:
-            self._session.end()
-            self._session = None
+        """End the child and every lock it holds. Raises CaptureError when that cannot be done."""
+        session, self._session = self._session, None  # first: one that hangs is waited for once
+        if session is not None:
+            session.end()
 
     def _require_prepared(self) -> None:
         if self._session is None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import select
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import IO
 
-from owui_vault.errors import CancelledError, DeadlineExceededError
+from owui_vault.errors import DeadlineExceededError
 from owui_vault.model import NEVER
+from owui_vault.system.lines import Lines
 
-_POLL_SECONDS = 0.1
-_CHUNK = 1 << 16
 _TAIL = 2000
+_KILLED_SECONDS = 5.0  # a process that is killed ends at once, unless it waits for a disk or a server
 
 
 class CompanionEndedError(Exception):
@@ -44,60 +41,55 @@ class Companion:
             stderr=self._complaints,
             start_new_session=True,
         )
-        self._rest = b""
+        self._lines = Lines(self._child)
 
     @property
     def pid(self) -> int:
         """The child's process id."""
         return self._child.pid
 
-    def send(self, line: str) -> None:
-        """Hand one line to the child. Raises CompanionEndedError."""
+    def send(self, line: str, timeout_seconds: float, cancel: threading.Event = NEVER) -> None:
+        """Hand one line to the child. Raises CompanionEndedError, DeadlineExceededError, CancelledError."""
         try:
-            _stream(self._child.stdin).write(line.encode("ascii") + b"\n")
+            self._lines.write(line, timeout_seconds, cancel)
         except BrokenPipeError as error:
             raise self._ended() from error
+        except TimeoutError as error:
+            raise DeadlineExceededError("the capture did not listen in time") from error
 
     def receive(self, timeout_seconds: float, cancel: threading.Event = NEVER) -> str:
         """The child's next line. Raises CompanionEndedError, DeadlineExceededError, CancelledError."""
-        until = time.monotonic() + timeout_seconds
-        poller = select.poll()  # select() refuses descriptors above 1023, which a bigger program may well have
-        poller.register(_stream(self._child.stdout).fileno(), select.POLLIN)
-        parts = [self._rest]
-        while b"\n" not in parts[-1]:
-            if cancel.is_set():
-                raise CancelledError("the capture was ended on request")
-            remaining = until - time.monotonic()
-            if remaining <= 0:
-                raise DeadlineExceededError("the capture did not answer in time")
-            if poller.poll(min(remaining, _POLL_SECONDS) * 1000):
-                parts.append(self._read())
-        line, _, self._rest = b"".join(parts).partition(b"\n")
-        return line.decode("ascii")
+        try:
+            return self._lines.read(timeout_seconds, cancel)
+        except EOFError as error:
+            raise self._ended() from error
+        except TimeoutError as error:
+            raise DeadlineExceededError("the capture did not answer in time") from error
 
     def end(self) -> None:
-        """Kill the child and wait for it. Whatever locks it held are gone then."""
+        """Kill the child and wait for it: whatever locks it held are gone then.
+
+        Raises DeadlineExceededError when it does not end: it waits inside the kernel, and ends once that lets it go.
+        """
+        try:
+            self._killed()
+        finally:
+            self._lines.close()
+            self._complaints.close()
+
+    def _killed(self) -> int:
         with suppress(ProcessLookupError):
             self._child.kill()
-        self._child.wait()
-        for stream in (_stream(self._child.stdin), _stream(self._child.stdout), self._complaints):
-            stream.close()
-
-    def _read(self) -> bytes:
-        data = os.read(_stream(self._child.stdout).fileno(), _CHUNK)
-        if not data:
-            raise self._ended()
-        return data
+        try:
+            return self._child.wait(_KILLED_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise DeadlineExceededError(
+                f"process {self.pid} does not end although it was killed: it waits for a disk or a server",
+                hint="Look whether every file system of the data directory answers.",
+            ) from error
 
     def _ended(self) -> CompanionEndedError:
-        self._child.kill()
-        status = self._child.wait()
+        status = self._killed()
         self._complaints.seek(max(0, self._complaints.seek(0, os.SEEK_END) - _TAIL))
         complaint = self._complaints.read()
         return CompanionEndedError(status, complaint.decode(errors="replace"))
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:
-        raise TypeError("both streams are pipes")
-    return stream

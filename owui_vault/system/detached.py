@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import select
 import subprocess
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
-_CHUNK = 4096
+from owui_vault.system.lines import Lines
+
+_SEND_SECONDS = 10.0
 
 
 class Detached:
@@ -27,10 +25,7 @@ class Detached:
             pass_fds=tuple(pass_fds),
             start_new_session=True,
         )
-        if self._child.stdin is None or self._child.stdout is None:
-            raise AssertionError("both were asked for as pipes")
-        self._stdin, self._stdout = self._child.stdin, self._child.stdout
-        self._rest = b""
+        self._lines = Lines(self._child)
         self._ended = False
 
     @property
@@ -39,10 +34,10 @@ class Detached:
         return self._child.pid
 
     def say(self, line: str) -> bool:
-        """Send one line; whether the child could still take it."""
+        """Send one line; whether the child took it."""
         try:
-            self._stdin.write(line.encode("ascii") + b"\n")
-        except (BrokenPipeError, ValueError):
+            self._lines.write(line, _SEND_SECONDS)
+        except (BrokenPipeError, TimeoutError):
             return False
         return True
 
@@ -50,16 +45,13 @@ class Detached:
         """The next line, or None when none came in time or none can come any more (`ended` tells which)."""
         if self._ended:
             return None
-        poller = select.poll()
-        poller.register(self._stdout.fileno(), select.POLLIN)
-        while b"\n" not in self._rest:
-            if self._ended or not poller.poll(timeout_seconds * 1000):
-                return None
-            data = os.read(self._stdout.fileno(), _CHUNK)
-            self._ended = not data
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line.decode("ascii", errors="replace")
+        try:
+            return self._lines.read(timeout_seconds)
+        except EOFError:
+            self._ended = True
+        except TimeoutError:
+            pass
+        return None
 
     @property
     def ended(self) -> bool:
@@ -67,13 +59,9 @@ class Detached:
         return self._ended
 
     def let_go(self) -> None:
-        """Close our ends. The child goes on as it likes; somebody waits for it, so that it leaves no zombie."""
+        """Close our ends. The child goes on as it likes."""
         self._ended = True
-        for stream in (self._stdin, self._stdout):
-            with suppress(BrokenPipeError):
-                stream.close()
-        if self._child.poll() is None:
-            threading.Thread(target=self._child.wait, name=f"wait-{self._child.pid}", daemon=True).start()
+        self._lines.close()
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait for its end; whether it came in time."""

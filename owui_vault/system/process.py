@@ -10,7 +10,6 @@ its whole session.
 from __future__ import annotations
 
 import io
-import math
 import os
 import selectors
 import signal
@@ -30,6 +29,7 @@ from owui_vault.model import NEVER
 STDERR_TAIL_CHARACTERS = 2000
 _INTERRUPT_SECONDS = 10.0  # restic took up to 4.5 s to end its uploads after SIGINT
 _TERMINATE_SECONDS = 5.0
+_KILLED_SECONDS = 10.0  # what is killed ends at once, unless it waits for a disk or a server
 _POLL_SECONDS = 0.2
 _READ_BYTES = 1 << 16
 
@@ -170,7 +170,6 @@ def _converse(
                 break
             _check_bounds(command, started, last)
             if cancel.is_set():
-                end(child)
                 raise CancelledError(f"{command.program} was ended on request")
     for output in outputs:
         output.finish()
@@ -229,17 +228,26 @@ def _check_bounds(command: Command, started: float, last: float) -> None:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """End a program and everything in its session: ask, insist, kill."""
+    """End a program and everything in its session: ask, insist, kill.
+
+    Raises DeadlineExceededError when not even that ends it: it waits inside the kernel, and ends once that lets it go.
+    """
     for number, patience in (
         (signal.SIGINT, _INTERRUPT_SECONDS),
         (signal.SIGTERM, _TERMINATE_SECONDS),
-        (signal.SIGKILL, math.inf),
+        (signal.SIGKILL, _KILLED_SECONDS),
     ):
         if child.poll() is not None:
             break
         _signal_group(child, number)
         _wait(child, patience)
     _kill_session(child.pid)
+    if child.poll() is None:
+        threading.Thread(target=child.wait, name=f"wait-{child.pid}", daemon=True).start()
+        raise DeadlineExceededError(
+            f"process {child.pid} does not end although it was killed: it waits for a disk or a server",
+            hint="Look whether the file systems and hosts it works on answer.",
+        )
 
 
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
@@ -283,7 +291,8 @@ def run_attached(argv: Sequence[str], *, stdout_to_stderr: bool = False) -> int:
             child.wait(timeout=_TERMINATE_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
-            child.wait()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=_KILLED_SECONDS)
         raise
 
 
