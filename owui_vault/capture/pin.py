@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from urllib.parse import quote
 
 from owui_vault.capture.errors import AttemptFailedError
@@ -32,15 +32,14 @@ class Pin:
         self.name = name
         self.lost = ""
         self._growth_bytes = growth_bytes
-        self._index = open_to_read(f"{real}-shm")  # to close it drops the locks of this process
-        self._holding, self._spare, self._witness = (_connect(real) for _ in range(3))
-        try:
+        self._salt = ""
+        with ExitStack() as undone:
+            self._index = open_to_read(f"{real}-shm")
+            undone.callback(os.close, self._index)  # last: to close it drops the locks of this process
+            self._holding, self._spare, self._witness = (_connect(real, undone) for _ in range(3))
             self._begin(self._holding)
             self._first = self._seen = self.commit()
-        except AttemptFailedError:
-            self.release()
-            raise
-        self._salt = ""
+            self._held = undone.pop_all()
 
     def commit(self) -> Commit:
         """The last commit. Raises AttemptFailedError."""
@@ -57,9 +56,16 @@ class Pin:
         A transaction may only follow one of an earlier commit: SQLite lets one begin that does not hold the log when
         all of the log is in the database, and that cannot be while another holds it at an earlier commit.
         """
-        now = last_commit(self._index)
-        if now is None or self.lost:
+        if self.lost:
             return
+        try:
+            now = last_commit(self._index)
+            if now is not None:
+                self._look_after(now)
+        except (OSError, sqlite3.Error) as error:  # the disk, for one: what is held is not known any more
+            self._lose(f"{self.name} cannot be held any longer: {error}")
+
+    def _look_after(self, now: Commit) -> None:
         same = now.salt == self._seen.salt
         before = self._first.log_bytes if now.salt == self._first.salt else 0
         if now.log_bytes - before > self._growth_bytes:
@@ -110,16 +116,13 @@ class Pin:
 
     def release(self) -> None:
         """Let it go for good."""
-        for each in (self._holding, self._spare, self._witness):
-            with suppress(sqlite3.Error):
-                each.rollback()
-            each.close()
-        os.close(self._index)
+        self._held.close()
 
     def _lose(self, reason: str) -> None:
         self.lost = reason
         for each in (self._holding, self._spare, self._witness):
-            each.rollback()
+            with suppress(sqlite3.Error):
+                each.rollback()
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         try:
@@ -157,7 +160,15 @@ def at_one_moment(pins: Sequence[Pin]) -> tuple[int, list[Commit]]:
     return instant_ns, after
 
 
-def _connect(real: str) -> sqlite3.Connection:
+def _connect(real: str, undone: ExitStack) -> sqlite3.Connection:
     # isolation_level None: no transaction but the one that is asked for.
     uri = f"file:{quote(os.fsencode(real))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, cached_statements=0)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, cached_statements=0)
+    undone.callback(_let_go, connection)
+    return connection
+
+
+def _let_go(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):
+        connection.rollback()
+    connection.close()

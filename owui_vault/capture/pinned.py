@@ -17,7 +17,7 @@ from owui_vault.capture.bench import Bench
 from owui_vault.capture.classify import Database, classify
 from owui_vault.capture.errors import AttemptFailedError, NoRoomError, SourceChangedError
 from owui_vault.capture.marks import Mark, mark_of
-from owui_vault.capture.pinner import Pinner
+from owui_vault.capture.pinner import Pinner, PinnerGoneError
 from owui_vault.capture.sqlite import open_copy
 from owui_vault.capture.statements import answer
 from owui_vault.capture.wal import Commit, bring_in
@@ -56,6 +56,7 @@ class PinnedCopies:
 
         One that was replaced is let go.
         """
+        self._start_over_if_gone()
         for name in [name for name, each in self.ahead.items() if not each.same_files()]:
             self.forget(name)
         found = {each.name: each for each in classify(self.bench.job, but=frozenset(self.ahead))}
@@ -139,7 +140,7 @@ class PinnedCopies:
 
     def dismiss(self) -> None:
         """The last moment is of no interest any more."""
-        if self._pinner is not None:
+        if self._pinner is not None and not self._pinner.gone:
             self._pinner.dismiss()
 
     def complete(self, name: str, commit: Commit, until: float) -> None:
@@ -206,7 +207,9 @@ class PinnedCopies:
     def release(self, name: str) -> None:
         """Let a database go; its copy stays."""
         self.ahead.pop(name)
-        self._process().release(name)
+        if self._pinner is not None and not self._pinner.gone:
+            with suppress(PinnerGoneError):  # with everything it held
+                self._pinner.release(name)
 
     def forget(self, name: str) -> None:
         """Let a database go and remove its copy."""
@@ -219,6 +222,13 @@ class PinnedCopies:
         if self._pinner is not None:
             self._pinner.end()
             self._pinner = None
+
+    def _start_over_if_gone(self) -> None:
+        """What a process held that is gone is not held, so that its copy cannot be brought to any moment."""
+        if self._pinner is not None and self._pinner.gone:
+            for name in list(self.ahead):
+                self.forget(name)
+            self.end()
 
     def _process(self) -> Pinner:
         if self._pinner is None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import sqlite3
+import time
+import traceback
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -21,10 +24,16 @@ from owui_vault.capture.ties import tie_to
 from owui_vault.capture.wal import Commit
 
 _LOOK_EVERY_SECONDS = 0.02
+_ANSWER_SECONDS = 60.0  # the longest answers count the rows of 32 MiB, or wait for a slow disk
+_END_SECONDS = 1.0
+
+
+class PinnerGoneError(AttemptFailedError):
+    """The process ended, or does not answer: nothing is held any more."""
 
 
 class Pinner:
-    """The child's end of the talk. Every call raises AttemptFailedError."""
+    """The child's end of the talk. Every call raises AttemptFailedError; PinnerGoneError, from then on, at its end."""
 
     def __init__(self, growth_bytes: int) -> None:
         ours, theirs = socket.socketpair()
@@ -33,7 +42,9 @@ class Pinner:
         if self.pid == 0:
             _become(theirs.detach(), parent, growth_bytes)
         theirs.close()
+        self.gone = ""  # why it is
         self._channel = ours
+        self._channel.settimeout(_ANSWER_SECONDS)
         self._lines = ours.makefile("r", encoding="ascii")
 
     def pin(self, name: str, real: str) -> None:
@@ -67,19 +78,44 @@ class Pinner:
         """End the process, and with it every pin."""
         self._lines.close()
         self._channel.close()
-        os.waitpid(self.pid, 0)
+        if not self.gone:
+            self._reap()
 
     def _ask(self, deed: str, **details: object) -> Answer:
-        line = ""
-        with suppress(OSError):
-            self._channel.sendall(json.dumps({"do": deed, **details}).encode() + b"\n")
+        if self.gone:
+            raise PinnerGoneError(self.gone)
+        line, silent = "", False
+        try:
+            with suppress(BrokenPipeError):  # nobody is at the other end, but its last words may still be there
+                self._channel.sendall(json.dumps({"do": deed, **details}).encode() + b"\n")
             line = self._lines.readline()
-        if not line:
-            raise RuntimeError("the process that pins the databases is gone")
-        answer: Answer = json.loads(line)
+        except TimeoutError:
+            silent = True
+        except OSError:
+            line = ""
+        answer: Answer = json.loads(line) if line.endswith("\n") else {"died": "it does not answer" if silent else ""}
+        if "died" in answer:
+            status = self._reap(patience_seconds=0.0 if silent else _END_SECONDS)
+            why = str(answer["died"]) or f"status {status}"
+            self.gone = f"the process that pins the databases is gone: {why}"
+            raise PinnerGoneError(self.gone)
         if "failed" in answer:
             raise AttemptFailedError(str(answer["failed"]))
         return answer
+
+    def _reap(self, *, patience_seconds: float = _END_SECONDS) -> int:
+        """End the process; its exit status. One that waits inside the kernel is left to do so."""
+        until = time.monotonic() + patience_seconds
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > until:
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+            if time.monotonic() > until + _END_SECONDS:
+                return -signal.SIGKILL
+            time.sleep(0.002)
 
 
 def _commit(told: Answer) -> Commit:
@@ -96,6 +132,7 @@ def _commit(told: Answer) -> Commit:
 
 def _become(channel: int, parent: int, growth_bytes: int) -> None:
     """Be that process, and nothing of the one it was: what came with the fork is closed before anything is pinned."""
+    status = 1
     try:
         tie_to(parent)
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -107,12 +144,27 @@ def _become(channel: int, parent: int, growth_bytes: int) -> None:
                 with suppress(OSError):  # the one the listing itself was read through
                     os.close(each)
         serve(socket.socket(fileno=3), growth_bytes)
+        status = 0
+    except BaseException:  # stderr is the child's, which tells what was said there last if it ends as well
+        os.write(2, traceback.format_exc().encode(errors="replace"))
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def serve(channel: socket.socket, growth_bytes: int) -> None:
-    """Obey until the other end is closed, and between the calls see to it that nothing is held for long."""
+    """Obey until the other end is closed, and between the calls see to it that nothing is held for long.
+
+    What was not foreseen ends it, and is the answer to the question that is, or comes, next.
+    """
+    try:
+        _obey_all(channel, growth_bytes)
+    except BaseException as error:
+        with suppress(OSError):
+            channel.sendall(json.dumps({"died": f"{type(error).__name__}: {error}"}).encode() + b"\n")
+        raise
+
+
+def _obey_all(channel: socket.socket, growth_bytes: int) -> None:
     pins = Pins(growth_bytes)
     lines = channel.makefile("r", encoding="ascii")
     while True:

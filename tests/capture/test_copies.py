@@ -127,15 +127,20 @@ def test_somebody_in_the_way_of_a_pin_is_waited_for(
     assert obstacles == (("webui.db cannot be pinned: database is locked",) if failures == 3 else ())
 
 
-def test_a_process_with_the_pins_that_is_gone_ends_the_capture(pinned: Helper) -> None:
-    """Nothing is known of the log any more."""
+def test_a_process_with_the_pins_that_is_gone_costs_one_attempt(pinned: Helper) -> None:
+    """Nothing is known of the log any more, so nothing is brought to a moment by it: the copies are made anew."""
     pinned.obey(PREPARE)
     pinner = pinned.pinned.process()
     assert pinner is not None
     os.kill(pinner, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="the process that pins the databases is gone"):
+    with pytest.raises(AttemptFailedError, match="the process that pins the databases is gone"):
         pinned.obey(ATTEMPT)
-    pinned.pinned.ahead.clear()
+    with pytest.raises(AttemptFailedError, match="not what was copied ahead any more"):
+        pinned.obey(ATTEMPT)
+    assert not Path(pinned.job.tree, "webui.db").exists()
+    assert pinned.obey(PREPARE)["obstacles"] == ()
+    pinned.obey(ATTEMPT)
+    assert pinned.pinned.process() not in (None, pinner)
 
 
 @pytest.mark.root

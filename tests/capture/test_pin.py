@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from owui_vault.capture import pin as pins
@@ -228,3 +230,32 @@ def test_the_testimony_is_of_the_moment(
     assert told["PRAGMA page_count"] == f"[({moment.pages},)]"
     pin.dismiss()
     assert pin.commit().change == moment.change + 4
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_pin_that_cannot_be_made_leaves_nothing_open(
+    application: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A descriptor of the database that is closed later would take the next pin's locks with it."""
+    connect, left = sqlite3.connect, [number]
+
+    def fail_at(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        left[0] -= 1
+        if not left[0]:
+            raise sqlite3.OperationalError("unable to open database file")
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    def indexes() -> int:
+        paths = (Path(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd"))
+        return sum(os.path.realpath(path).endswith("webui.db-shm") for path in paths)
+
+    made: list[sqlite3.Connection] = []
+    before = indexes()
+    monkeypatch.setattr(sqlite3, "connect", fail_at)
+    with pytest.raises(sqlite3.OperationalError):
+        Pin("webui.db", str(tmp_path / "webui.db"), 1 << 30)
+    assert indexes() == before
+    for each in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            each.execute("SELECT 1")

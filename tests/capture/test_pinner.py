@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from owui_vault.capture import pin as pins
 from owui_vault.capture import pinner as pinning
 from owui_vault.capture.errors import AttemptFailedError
-from owui_vault.capture.pinner import Pinner, serve
+from owui_vault.capture.pinner import Pinner, PinnerGoneError, serve
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -82,17 +84,18 @@ def test_a_database_that_is_gone_is_an_answer(ask: Ask, tmp_path: Path) -> None:
 
 
 def test_turns_are_taken_while_nobody_asks(ask: Ask, application: sqlite3.Connection, tmp_path: Path) -> None:
-    """The application can bring in all that it wrote before the last of them."""
+    """The application can bring in all that it wrote before the last of them, which is never long ago."""
     ask("pin", name="webui.db", real=str(tmp_path / "webui.db"))
     application.execute("PRAGMA wal_autocheckpoint=0")
     for _ in range(5):
         application.execute("INSERT INTO filling VALUES (zeroblob(1600000))")
     until = time.monotonic() + 10
-    frames, done = 1, 0
-    while done < frames and time.monotonic() < until:
+    frames, done = 1000, 0
+    while frames - done >= pins._FRAMES_PER_TURN and time.monotonic() < until:
         time.sleep(0.05)
         _, frames, done = application.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    assert done == frames > 1500
+    assert frames > 1500
+    assert frames - done < pins._FRAMES_PER_TURN
 
 
 def test_a_mistake_of_ours_is_no_answer() -> None:
@@ -117,7 +120,7 @@ def test_a_process_that_was_killed_is_told_of(pinner: Pinner, application: sqlit
     pinner.pin("webui.db", str(tmp_path / "webui.db"))
     os.kill(pinner.pid, signal.SIGKILL)
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="the process that pins the databases is gone"):
+        with pytest.raises(PinnerGoneError, match="the process that pins the databases is gone: status -9"):
             pinner.demand("webui.db")
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
 
@@ -138,3 +141,67 @@ def test_the_process_keeps_nothing_that_came_with_the_fork(monkeypatch: pytest.M
     assert served == [3]
     assert {each for each in here if each > 3} - {max(here)} <= set(closed)
     assert min(closed) > 3
+
+
+def test_what_was_not_foreseen_is_the_answer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With what it was, and with a traceback where the child complains; nothing of it is taken for an end in order."""
+
+    def stumble(*_: object) -> None:
+        raise ValueError("seven is not eight")
+
+    monkeypatch.setattr(pinning.Pins, "obey", stumble)
+    made = Pinner(1 << 30)
+    for _ in range(2):
+        with pytest.raises(PinnerGoneError, match="ValueError: seven is not eight"):
+            made.demand("webui.db")
+    made.end()
+    assert "Traceback" in capfd.readouterr().err
+
+
+@pytest.fixture
+def stumbling(monkeypatch: pytest.MonkeyPatch) -> Pinner:
+    """One that makes a mistake as soon as it holds something and looks after it."""
+
+    def stumble(_: object) -> None:
+        raise KeyError("salt")
+
+    monkeypatch.setattr(pins.Pin, "take_turns", stumble)
+    return Pinner(1 << 30)
+
+
+def test_so_it_is_when_it_happened_while_nobody_asked(
+    stumbling: Pinner, application: sqlite3.Connection, tmp_path: Path
+) -> None:
+    stumbling.pin("webui.db", str(tmp_path / "webui.db"))
+    with pytest.raises(PinnerGoneError, match="KeyError: 'salt'"):
+        stumbling.demand("webui.db")
+    stumbling.end()
+
+
+def test_a_disk_that_fails_while_turns_are_taken_costs_that_database_only(
+    monkeypatch: pytest.MonkeyPatch, ask: Ask, application: sqlite3.Connection, tmp_path: Path
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    ask("pin", name="webui.db", real=str(tmp_path / "webui.db"))
+    monkeypatch.setattr(pins, "last_commit", fail)
+    assert ask("demand", name="webui.db")["failed"] == (
+        "webui.db cannot be held any longer: [Errno 5] Input/output error"
+    )
+    monkeypatch.undo()
+    assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
+    assert ask("release", name="webui.db") == {}
+
+
+def test_a_process_that_does_not_answer_is_ended(
+    pinner: Pinner, application: sqlite3.Connection, tmp_path: Path
+) -> None:
+    pinner.pin("webui.db", str(tmp_path / "webui.db"))
+    pinner._channel.settimeout(0.3)
+    os.kill(pinner.pid, signal.SIGSTOP)
+    with pytest.raises(PinnerGoneError, match="it does not answer"):
+        pinner.demand("webui.db")
+    assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
