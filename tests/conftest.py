@@ -12,15 +12,11 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
-from owui_vault.engines.restic import ResticEngine
-from owui_vault.model import RepositoryInfo
-from owui_vault.ports import Call
-from tests.restic_keys import cheapen
-from tests.restic_templates import Templates
+from tests.restic_templates import PlaceRestic, Templates
 from tests.runs import marker_of
 
 # The environment carries the seed to the workers of a parallel run, so that the header tells the seed of all of them.
@@ -155,39 +151,10 @@ def program() -> Callable[[str, str], Path]:
     return require
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cheap_restic_repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Local restic repositories that tests make have a key that is derived at once, and are made once for all tests.
-
-    SLOW_KEYS=1 leaves all of it to restic.
-    """
-    if os.environ.get("SLOW_KEYS"):
-        yield
-        return
-    initialize, inspect = ResticEngine.initialize, ResticEngine.inspect
-    templates = Templates(tmp_path_factory.mktemp("restic-templates"))
-
-    def cheaply(engine: ResticEngine, call: Call) -> RepositoryInfo:
-        access = engine._access
-        repository = access.location.folder
-        if repository is None or access.options:
-            return initialize(engine, call)
-        passphrase = call.secrets.of(access.passphrase)
-        if not call.cancel.is_set() and templates.copy(access.program, passphrase, repository):
-            return inspect(engine, call)
-
-        def look(call: Call) -> RepositoryInfo:  # the last thing `initialize` does
-            cheapen(repository, passphrase)
-            templates.keep(access.program, passphrase, repository)
-            return inspect(engine, call)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "inspect", look, raising=True)
-            return initialize(engine, call)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ResticEngine, "initialize", cheaply)
-        yield
+@pytest.fixture(scope="session")
+def place_restic(tmp_path_factory: pytest.TempPathFactory) -> PlaceRestic:
+    """`place_restic(repository, program, passphrase)`: an empty repository, in no time and with a cheap key."""
+    return Templates(tmp_path_factory.mktemp("restic-templates")).place
 
 
 def chosen(kind: str, matrix: Mapping[str, Path | None], suite: str) -> Path:

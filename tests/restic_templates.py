@@ -1,7 +1,10 @@
 """Empty local restic repositories, made once and copied: restic takes a second of processor time to make one.
 
-Most of it is spent on finding out how dear a key may be, which is then thrown away (see restic_keys). A copy gets an id
-of its own, since repositories are told apart by it.
+Most of it is spent on finding out how dear a key may be, and each later call pays that price again (see restic_keys). A
+copy has a key that is derived at once, and an id of its own, since repositories are told apart by it.
+
+Whoever wants one asks the fixture `place_restic` for it before it makes its engine; nothing else changes, and what
+calls `initialize` on a place that is empty gets a repository as restic makes it, as the conformance suite does.
 """
 
 from __future__ import annotations
@@ -9,54 +12,39 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from tests.restic_keys import master_key
+from owui_vault.engines.restic import ResticEngine
+from owui_vault.model import Secret
+from owui_vault.ports import Call
+from tests.restic_keys import cheapen, master_key
 
-_ELF = b"\x7fELF"
+PlaceRestic = Callable[[Path, Path | str, str], None]
 
 
 class Templates:
-    """Empty repositories, by the program that made them and their passphrase."""
+    """Empty repositories, by the program that makes them and their passphrase."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, program: str, passphrase: str, repository: Path) -> None:
-        """From now on, copies of this one will do. Only of what restic itself made, not of a test's script."""
-        template = self._template(program, passphrase)
-        if template is not None and not template.exists():
-            shutil.copytree(repository, template)
+    def place(self, repository: Path, program: Path | str, passphrase: str) -> None:
+        """Make an empty repository, where there is nothing yet."""
+        shutil.copytree(self._template(Path(program), passphrase), repository)
+        path, master = repository / "config", master_key(repository, passphrase)
+        config = json.loads(master.open(path.read_bytes())) | {"id": os.urandom(32).hex()}
+        mode = path.stat().st_mode
+        path.unlink()
+        path.write_bytes(master.seal(json.dumps(config).encode()))
+        path.chmod(mode)
 
-    def copy(self, program: str, passphrase: str, repository: Path) -> bool:
-        """Make a repository; False where there is nothing to copy, or something in the way."""
-        template = self._template(program, passphrase)
-        if template is None or not template.exists() or repository.exists() or not repository.parent.is_dir():
-            return False
-        try:
-            shutil.copytree(template, repository)
-        except OSError:  # let restic say what is wrong with the place
-            shutil.rmtree(repository, ignore_errors=True)
-            return False
-        _give_new_id(repository, passphrase)
-        return True
-
-    def _template(self, program: str, passphrase: str) -> Path | None:
-        found = shutil.which(program)
-        if found is None or not os.access(self._folder, os.W_OK) or os.geteuid() != self._folder.stat().st_uid:
-            return None
-        real = Path(found).resolve()
-        with real.open("rb") as file:
-            if file.read(len(_ELF)) != _ELF:
-                return None
-        return self._folder / sha256(f"{real}\0{passphrase}".encode()).hexdigest()
-
-
-def _give_new_id(repository: Path, passphrase: str) -> None:
-    path, master = repository / "config", master_key(repository, passphrase)
-    config = json.loads(master.open(path.read_bytes())) | {"id": os.urandom(32).hex()}
-    mode = path.stat().st_mode
-    path.unlink()
-    path.write_bytes(master.seal(json.dumps(config).encode()))
-    path.chmod(mode)
+    def _template(self, program: Path, passphrase: str) -> Path:
+        folder = self._folder / sha256(f"{program}\0{passphrase}".encode()).hexdigest()
+        if not folder.exists():
+            folder.mkdir()
+            engine = ResticEngine(str(folder / "repository"), Secret(passphrase), program=str(program))
+            engine.initialize(Call(folder=folder))
+            cheapen(folder / "repository", passphrase)
+        return folder / "repository"

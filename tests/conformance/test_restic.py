@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,26 +11,17 @@ from owui_vault.engines.restic import ResticEngine
 from owui_vault.model import Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite
+from tests.restic_templates import PlaceRestic
 
 NOBODY_LISTENS = "rest:http://127.0.0.1:9/alice/"
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
-    """A repository, made once for each restic."""
-    folder = tmp_path_factory.mktemp("prepared")
-    engine = ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(restic_program))
-    bench = Bench(engine=engine, folder=folder)
-    engine.initialize(bench.call())
-    return folder / "repository"
 
 
 @pytest.mark.slow
 class TestRestic(EngineSuite):
     @pytest.fixture(autouse=True)
-    def _which(self, restic_program: Path, prepared: Path) -> None:
+    def _which(self, restic_program: Path, place_restic: PlaceRestic) -> None:
         self.program = restic_program
-        self.prepared = prepared
+        self.place_restic = place_restic
         told = subprocess.run([restic_program, "version"], capture_output=True, text=True, check=True).stdout
         self.keeps_holes = not told.startswith("restic 0.14.")
 
@@ -39,7 +29,7 @@ class TestRestic(EngineSuite):
         return ResticEngine(str(folder / "repository"), Secret(passphrase), program=str(self.program))
 
     def prepare(self, bench: Bench) -> None:
-        shutil.copytree(self.prepared, bench.repository)
+        self.place_restic(bench.repository, self.program, PASSPHRASE)
 
     def store_foreign(self, bench: Bench, tree: Path) -> None:
         argv = [str(self.program), "-r", str(bench.repository), "backup", "--tag", "owui-vault,id=00000001", "."]

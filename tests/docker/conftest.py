@@ -17,6 +17,7 @@ from owui_vault import CaptureLimits, Container, Limits, ResticEngine, Secret, V
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.vault.parts import Repository
 from tests.quiesce.conftest import image  # noqa: F401  a fixture: pytest looks for it here
+from tests.restic_templates import PlaceRestic
 
 # Also how long a guardian waits for a stop to land that was asked for by a run that died.
 QUICK = Limits(capture=CaptureLimits(stop_seconds=5.0))
@@ -110,11 +111,13 @@ def run(image: str, tmp_path: Path) -> Iterator[Callable[..., Instance]]:  # noq
 
 
 @pytest.fixture
-def vault_of(tmp_path: Path) -> Callable[..., Vault]:
+def vault_of(tmp_path: Path, place_restic: PlaceRestic) -> Callable[..., Vault]:
     """`vault_of(instance)`: a vault with one repository, made and empty."""
 
     def build(instance: Instance, *, engine: str = "directory") -> Vault:
         place = tmp_path / f"{instance.name}-repository"
+        if engine == "restic" and not place.exists():
+            place_restic(place, "restic", "x")
         kind = DirectoryEngine(place, Secret("x")) if engine == "directory" else ResticEngine(str(place), Secret("x"))
         vault = Vault(
             Container(instance.name),

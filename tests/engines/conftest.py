@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 import time
@@ -19,6 +18,7 @@ from owui_vault.engines.restic import ResticEngine
 from owui_vault.model import Secret
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench
 from tests.restic_keys import master_key
+from tests.restic_templates import PlaceRestic
 
 Node = Mapping[str, Any]
 
@@ -115,17 +115,8 @@ def engine_at(folder: Path, program: Path) -> ResticEngine:
     return ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
 
 
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Path:
-    """An empty repository to copy: making one takes restic a second."""
-    folder = tmp_path_factory.mktemp("restic")
-    bench = Bench(engine=engine_at(folder, restic_program), folder=folder)
-    bench.engine.initialize(bench.call())
-    return bench.repository
-
-
 @pytest.fixture
-def bench(tmp_path: Path, restic_program: Path, prepared: Path) -> Bench:
+def bench(tmp_path: Path, restic_program: Path, place_restic: PlaceRestic) -> Bench:
     """An engine on an empty repository of its own."""
-    shutil.copytree(prepared, tmp_path / "repository")
+    place_restic(tmp_path / "repository", restic_program, PASSPHRASE)
     return Bench(engine=engine_at(tmp_path, restic_program), folder=tmp_path)

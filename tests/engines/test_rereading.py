@@ -15,6 +15,7 @@ from owui_vault.model import Outcome, Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench
 from owui_vault.testing.trees import MANY_BYTES
+from tests.restic_templates import PlaceRestic
 
 DAY = 24 * 3600
 
@@ -42,18 +43,20 @@ def borg(folder: Path, program: Path) -> Engine:
 
 
 @pytest.mark.slow
-def test_restic_reads_everything_again(tmp_path: Path, restic_program: Path) -> None:
+def test_restic_reads_everything_again(tmp_path: Path, restic_program: Path, place_restic: PlaceRestic) -> None:
+    place_restic(tmp_path / "repository", restic_program, PASSPHRASE)
     everything_again(tmp_path, restic_program, restic)
 
 
 @pytest.mark.slow
 def test_borg_reads_everything_again(tmp_path: Path, borg_program: Path) -> None:
+    bench = Bench(engine=borg(tmp_path, borg_program), folder=tmp_path)
+    bench.engine.initialize(bench.call())
     everything_again(tmp_path, borg_program, borg)
 
 
 def everything_again(folder: Path, program: Path, make: Callable[[Path, Path], Engine]) -> None:
     bench = Bench(engine=make(folder, program), folder=folder)
-    bench.engine.initialize(bench.call())
     bench.store(1)
     victim = bench.tree / "data/webui.db"
     facts = victim.stat()

@@ -13,6 +13,7 @@ from owui_vault.errors import EngineError
 from owui_vault.model import Secret
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench
 from owui_vault.testing.trees import look
+from tests.restic_templates import PlaceRestic
 
 Nodes = tuple[Mapping[str, Any], ...]
 
@@ -20,13 +21,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory, restic_program: Path) -> Bench:
+def repository(tmp_path_factory: pytest.TempPathFactory, restic_program: Path, place_restic: PlaceRestic) -> Bench:
     folder = tmp_path_factory.mktemp("forged")
-    bench = Bench(
+    place_restic(folder / "repository", restic_program, PASSPHRASE)
+    return Bench(
         engine=ResticEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(restic_program)), folder=folder
     )
-    bench.engine.initialize(bench.call())
-    return bench
 
 
 @pytest.fixture

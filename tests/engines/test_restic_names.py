@@ -12,6 +12,7 @@ from owui_vault.engines.restic import ResticEngine
 from owui_vault.engines.restic_names import unquoted
 from owui_vault.model import Secret
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
+from tests.restic_templates import PlaceRestic
 
 TREE = (
     b"plain/file",
@@ -46,10 +47,12 @@ def test_names_without_a_backslash_are_what_they_are(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_every_name_is_listed_and_can_be_fetched(tmp_path: Path, restic_program: Path) -> None:
+def test_every_name_is_listed_and_can_be_fetched(
+    tmp_path: Path, restic_program: Path, place_restic: PlaceRestic
+) -> None:
+    place_restic(tmp_path / "repository", restic_program, PASSPHRASE)
     engine = ResticEngine(str(tmp_path / "repository"), Secret(PASSPHRASE), program=str(restic_program))
     bench = Bench(engine=engine, folder=tmp_path)
-    engine.initialize(bench.call())
     for name in TREE:
         path = Path(os.fsdecode(os.fsencode(bench.tree) + b"/" + name))
         path.parent.mkdir(parents=True, exist_ok=True)

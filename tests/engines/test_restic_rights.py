@@ -10,12 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from owui_vault import ResticEngine, Secret
 from owui_vault.engines.restic_errors import error_for
 from owui_vault.engines.restic_location import parse_location
 from owui_vault.engines.restic_rights import demand_rights
 from owui_vault.errors import RepositoryUnreachableError
-from owui_vault.ports import Call
+from tests.restic_templates import PlaceRestic
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_NOBODY = """\
@@ -38,14 +37,14 @@ print(time.monotonic() - began < 20)
 
 
 @pytest.fixture
-def mine() -> Iterator[Path]:
+def mine(own_restic: Path, place_restic: PlaceRestic) -> Iterator[Path]:
     """A repository of ours in a folder that everybody may enter, unlike those of pytest."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         for own in ("folder", "theirs"):
             (folder / own).mkdir()
-        ResticEngine(str(folder / "repository"), Secret("right horse")).initialize(Call(folder=folder / "folder"))
+        place_restic(folder / "repository", own_restic, "right horse")
         os.chown(folder / "theirs", 65534, 65534)
         yield folder / "repository"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from owui_vault import BorgEngine, Engine, ResticEngine, Secret
 from owui_vault.testing.directory_engine import DirectoryEngine
+from tests.restic_templates import PlaceRestic
 
 MakeEngine = Callable[[Path], Engine]
 PASSPHRASE = "a passphrase"
@@ -24,11 +25,16 @@ _REAL = pytest.mark.slow
         pytest.param("own_borg", marks=_REAL),
     ],
 )
-def make_engine(request: pytest.FixtureRequest) -> MakeEngine:
+def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> MakeEngine:
     """`make_engine(folder)`: an engine on a repository in that folder; each kind in turn."""
     if request.param == "directory":
         return lambda folder: DirectoryEngine(folder, Secret(PASSPHRASE))
     program = str(request.getfixturevalue(request.param))
-    if "restic" in request.param:
-        return lambda folder: ResticEngine(str(folder), Secret(PASSPHRASE), program=program)
-    return lambda folder: BorgEngine(str(folder), Secret(PASSPHRASE), program=program)
+    if "borg" in request.param:
+        return lambda folder: BorgEngine(str(folder), Secret(PASSPHRASE), program=program)
+
+    def restic(folder: Path) -> Engine:
+        place_restic(folder, program, PASSPHRASE)
+        return ResticEngine(str(folder), Secret(PASSPHRASE), program=program)
+
+    return restic

@@ -9,6 +9,7 @@ import pytest
 from owui_vault import BorgEngine, DataDirectory, Engine, PrunePlan, Repository, ResticEngine, RetentionPolicy, Vault
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
+from tests.restic_templates import PlaceRestic
 
 
 class Counting:
@@ -29,12 +30,17 @@ _REAL = pytest.mark.slow
 @pytest.fixture(
     params=["directory", pytest.param("own_restic", marks=_REAL), pytest.param("own_borg", marks=_REAL)],
 )
-def make(request: pytest.FixtureRequest) -> Make:
+def make(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> Make:
     if request.param == "directory":
         return lambda folder, passphrase, _: DirectoryEngine(folder, passphrase)
     program = str(request.getfixturevalue(request.param))
     if request.param == "own_restic":
-        return lambda folder, word, key: ResticEngine(str(folder), word, environment={"KEY": key}, program=program)
+
+        def restic(folder: Path, word: Counting, key: Counting) -> Engine:
+            place_restic(folder, program, word.reveal())
+            return ResticEngine(str(folder), word, environment={"KEY": key}, program=program)
+
+        return restic
     return lambda folder, word, key: BorgEngine(str(folder), word, environment={"KEY": key}, program=program)
 
 

@@ -19,6 +19,7 @@ from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.vault.parts import Repository
 from owui_vault.vault.retention import decide
 from owui_vault.vault.vault import Vault
+from tests.restic_templates import PlaceRestic
 
 NEW_YEAR = datetime(2023, 12, 28, 3, tzinfo=UTC)
 HOME_SERVER = RetentionPolicy(last=3, daily=7, weekly=4, monthly=6, yearly=2, tags=("release",))
@@ -158,8 +159,15 @@ def test_an_engine_that_removes_one_too_many_is_noticed(tmp_path: Path, seed: ra
 
 @pytest.mark.slow
 def test_restic_and_borg_keep_the_same_and_leave_others_alone(
-    tmp_path: Path, seed: random.Random, soak: Callable[[int], int], newest_restic: Path, newest_borg: Path
+    tmp_path: Path,
+    seed: random.Random,
+    *,
+    soak: Callable[[int], int],
+    newest_restic: Path,
+    newest_borg: Path,
+    place_restic: PlaceRestic,
 ) -> None:
+    place_restic(tmp_path / "restic", newest_restic, "x")
     restic = ResticEngine(str(tmp_path / "restic"), Secret("x"), program=str(newest_restic))
     borg = BorgEngine(str(tmp_path / "borg"), Secret("x"), program=str(newest_borg))
     months = Months({"restic": restic, "borg": borg}, tmp_path, seed)

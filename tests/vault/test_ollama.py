@@ -21,16 +21,19 @@ from owui_vault import (
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.ollama import make_models
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
+from tests.restic_templates import PlaceRestic
 
 
 @pytest.fixture
-def make_vault(tmp_path: Path) -> Callable[..., Vault]:
+def make_vault(tmp_path: Path, place_restic: PlaceRestic) -> Callable[..., Vault]:
     make_small_instance(tmp_path / "data")
     use_small_instance(tmp_path / "data", "hello")
 
     def make(ollama: OllamaModels, place: Path | None, engine: str = "directory") -> Vault:
         place_of_it, passphrase = tmp_path / "repository", Secret("x")
         directory = DirectoryEngine(place_of_it, passphrase)
+        if engine == "restic" and not place_of_it.exists():
+            place_restic(place_of_it, "restic", "x")
         kind = directory if engine == "directory" else ResticEngine(str(place_of_it), passphrase)
         repository = Repository("one", kind)
         instance = DataDirectory(tmp_path / "data", ollama=ollama, ollama_dir=place)

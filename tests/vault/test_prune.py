@@ -35,6 +35,7 @@ from owui_vault.testing.engine_bench import make_label
 from owui_vault.testing.faulty_engine import FaultyEngine
 from owui_vault.testing.trees import size_of
 from owui_vault.vault.state import StateDirectory
+from tests.restic_templates import PlaceRestic
 
 PASSPHRASE = "a passphrase"
 
@@ -239,8 +240,11 @@ def test_a_borg_repository_that_keeps_everything_is_told(tmp_path: Path, borg_pr
 
 
 @pytest.mark.slow
-def test_nothing_is_removed_while_restic_cannot_read_all_that_it_lists(tmp_path: Path, restic_program: Path) -> None:
+def test_nothing_is_removed_while_restic_cannot_read_all_that_it_lists(
+    tmp_path: Path, restic_program: Path, place_restic: PlaceRestic
+) -> None:
     """It passes over a damaged snapshot with status 0: the rules would count without it."""
+    place_restic(tmp_path / "repository", restic_program, PASSPHRASE)
     place = Place(tmp_path, ResticEngine(str(tmp_path / "repository"), Secret(PASSPHRASE), program=str(restic_program)))
     for number in range(1, 4):
         place.store(number)
