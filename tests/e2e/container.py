@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 from tests.e2e import service
 from tests.e2e.installation import ROOT, installed
@@ -36,7 +38,18 @@ def ready() -> None:
 
 def bridge() -> str:
     """Where a container finds this machine."""
-    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    (network,) = json.loads(docker("network", "inspect", "bridge"))
+    return gateway_of(network)
+
+
+def gateway_of(network: Mapping[str, Any]) -> str:
+    """The gateway of a network as the engine tells it.
+
+    An engine that was started for the first time names none for its own bridge until it is started again; it takes the
+    first address of the subnet.
+    """
+    (config,) = network["IPAM"]["Config"][:1]
+    return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
 
 
 @dataclass
