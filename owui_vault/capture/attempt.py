@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from owui_vault.capture.bench import Bench
@@ -12,11 +12,11 @@ from owui_vault.capture.databases import RawCopies, RawMark, raw_mark
 from owui_vault.capture.errors import AttemptFailedError, SourceChangedError, UnreadableError
 from owui_vault.capture.marks import Mark, Walk, demand_layout
 from owui_vault.capture.pinned import PinnedCopies
-from owui_vault.capture.settle import clock_offset, tick, wall_ns
+from owui_vault.capture.settle import CLOCK_STEP_NS, Now, clock_offset, tick, wall_ns
 from owui_vault.capture.wal import Commit
 from owui_vault.capture.watch import watch
 
-_CLOCK_STEP_SECONDS = 0.010
+_LONGEST_GRANULE_SECONDS = 3.0  # two on FAT, and as long may an attribute be remembered
 
 
 @dataclass(slots=True)
@@ -34,16 +34,16 @@ class Look:
         parts = ((name, mark) for name, raw in self.raw.items() for mark in raw.parts())
         return files | {(mark.device, mark.inode): name for name, mark in parts}
 
-    def unsettled(self, probe_ns: int) -> set[str]:
-        """Names of what could have been changed after the look without any difference in its mark."""
-        late = {name for name, mark in self.tree.items() if _has_times(mark) and not mark.settled(probe_ns)}
-        return late | {
-            name for name, raw in self.raw.items() if not all(part.settled(probe_ns) for part in raw.parts())
-        }
+    def marks(self) -> Iterator[tuple[str, Mark]]:
+        """All marks; those of a database's files by its own name."""
+        yield from self.tree.items()
+        for name, raw in self.raw.items():
+            yield from ((name, part) for part in raw.parts())
 
-
-def _has_times(mark: Mark) -> bool:
-    return bool(mark.mtime_ns or mark.ctime_ns)
+    def not_past(self, now: Now) -> list[tuple[str, Mark]]:
+        """What bears a time that is not surely past: few of very many."""
+        early = now.surely_past_ns
+        return [each for each in self.marks() if each[1].ctime_ns >= early or each[1].mtime_ns >= early]
 
 
 @dataclass(slots=True)
@@ -77,6 +77,8 @@ class Attempt:
     settle_seconds: float = 0.0
     databases: tuple[Database, ...] = ()
     _all_seen: bool | None = None  # whether the kernel told of everybody that nobody else writes
+    _ahead: dict[str, int] = field(default_factory=dict)  # what was trusted because it is dated ahead
+    _since: dict[tuple[str, Mark], float] = field(default_factory=dict)  # of what another machine's clock stamps
 
     def run(self) -> Instant:
         """Steps 4 to 12 of the procedure. Raises AttemptFailedError, NoRoomError."""
@@ -93,7 +95,8 @@ class Attempt:
             at_ns, commits = self.pinned.at_one_moment(pinned) if pinned else (wall_ns(), {})
             self._take(apart, look, unsettled)
             self._compare(apart, look)
-            if abs(clock_offset() - offset) > _CLOCK_STEP_SECONDS:
+            self._demand_still_ahead()
+            if abs(clock_offset() - offset) * 1e9 > CLOCK_STEP_NS:
                 raise AttemptFailedError("the clock of this machine was set meanwhile")
             self.raw.examine(apart)
         except BaseException:
@@ -111,18 +114,46 @@ class Attempt:
                 look = self.look(apart)
                 self._refuse_journals(apart, look)
                 self._refuse_writers(look)
-                unsettled = look.unsettled(self.bench.probe.now_ns())
+                now = self.bench.read_clock()
+                recent = look.not_past(now)
+                unsettled = [each for each in recent if not now.settled(each[1]) and not self._held_still(*each, now)]
                 impatient = self.held and self._all_seen and time.monotonic() - began > self.patience_seconds
                 if not unsettled or impatient:
                     self._fence(apart, look)
                     self.settle_seconds += time.monotonic() - began
-                    return look, unsettled
-                reason = f"{min(unsettled) or 'the data directory'} is being written to"
+                    late = {name for name, _ in unsettled}
+                    ahead = ((name, now.ahead(mark)) for name, mark in recent if name not in late)
+                    self._ahead = {name: when for name, when in ahead if when is not None}
+                    return look, late
+                reason = self._what_is_waited_for(unsettled, now)
             except SourceChangedError as changed:
                 reason = str(changed)
             self._within_time(reason)
             time.sleep(min(tick(number), max(0.0, self.until - time.monotonic())))
             number += 1
+
+    def _held_still(self, name: str, mark: Mark, now: Now) -> bool:
+        """Whether a mark that another machine's clock made has stayed for longer than any of them counts at once."""
+        moment = time.monotonic()
+        return now.is_foreign(mark) and moment - self._since.setdefault((name, mark), moment) > _LONGEST_GRANULE_SECONDS
+
+    def _what_is_waited_for(self, unsettled: Sequence[tuple[str, Mark]], now: Now) -> str:
+        """For the message. Raises AttemptFailedError at once for what cannot come within the time that is left."""
+        name, mark = min(unsettled, key=lambda each: (-now.seconds_to_wait(each[1]), each[0]))
+        what, seconds = name or "the data directory", now.seconds_to_wait(mark)
+        if seconds <= 0:
+            return f"{what} was changed only just now"
+        reason = f"{what} is dated {seconds:.1f} s ahead of the clock of its file system"
+        if time.monotonic() + seconds > self.until and not (self.held and self._all_seen):
+            raise AttemptFailedError(reason)
+        return reason
+
+    def _demand_still_ahead(self) -> None:
+        """A change at the very time that a file bears already would not have moved it."""
+        now = self.bench.read_clock()
+        for name, when in self._ahead.items():
+            if now.reached(when):
+                raise SourceChangedError(name, "is dated ahead, and that time has come meanwhile")
 
     def look(self, apart: Sequence[Database]) -> Look:
         """Read all marks once."""

@@ -12,7 +12,7 @@ from owui_vault.capture.files import copy_file, keep_attributes, link_file, uniq
 from owui_vault.capture.inside import Inside
 from owui_vault.capture.job import COMPANIONS, Job
 from owui_vault.capture.marks import Mark, mark_from, mark_of, symlink_leaves
-from owui_vault.capture.settle import Fences, Probe, wall_ns
+from owui_vault.capture.settle import Fences, Now, Probe, wall_ns
 from owui_vault.system.attributes import give_link, read_extended
 from owui_vault.system.filesystem import free_bytes, room_of_copy
 
@@ -36,6 +36,9 @@ class Bench:
     leaving: set[str] = field(default_factory=set)  # symlinks that point out of the data directory
     lost: dict[str, tuple[str, ...]] = field(default_factory=dict)  # attributes that copies could not be given
     mappers: dict[int, str] = field(default_factory=dict)  # processes that can write without a trace, and what
+    foreign: frozenset[int] = frozenset()  # devices that another machine's clock stamps
+    once: set[str] = field(default_factory=set)  # copies that are good for this attempt only, whatever mark they bear
+    ahead: dict[str, int] = field(default_factory=dict)  # copies of what is dated ahead: good until the clock is there
     copied_bytes: int = 0
     copying_seconds: float = 0.0
     _unlooked_bytes: int = 0
@@ -44,13 +47,30 @@ class Bench:
     def __post_init__(self) -> None:
         self.inside = Inside(self.job.tree)
 
+    def read_clock(self) -> Now:
+        """What time it is. A copy whose file bears a time that came since could be of an earlier state."""
+        now = Now(self.probe.now_ns(), self.probe.device, self.foreign)
+        for name in [name for name, when in self.ahead.items() if now.reached(when)]:
+            self.ahead.pop(name)
+            self.once.add(name)
+        return now
+
+    def judge(self, name: str, marks: Iterable[Mark], now: Now, *, once: bool) -> None:
+        """Note for how long a copy of these marks is good, which was made at that time or later."""
+        times = [when for mark in marks if (when := now.ahead(mark)) is not None]
+        if times:
+            self.ahead[name] = min(times)
+        if once:
+            self.once.add(name)
+
     def place(self, name: str) -> str:
         """Where a name stands in the stage, for reading."""
         return f"{self.job.tree}/{name}" if name else self.job.tree
 
     def has(self, name: str, mark: Mark) -> bool:
         """Whether the stage holds exactly this already."""
-        return self.copies.get(name) == mark or self.others.get(name) == mark or self.has_link(name, mark)
+        copied = self.copies.get(name) == mark and name not in self.once
+        return copied or self.others.get(name) == mark or self.has_link(name, mark)
 
     def has_link(self, name: str, mark: Mark) -> bool:
         """Whether the stage links to exactly this. Linking another name of the same file moves its ctime."""
@@ -72,6 +92,7 @@ class Bench:
         self, name: str, mark: Mark, *, link: bool, fenced: bool, unsettled: bool, moving: bool = False
     ) -> None:
         self.forget(name)  # what is no longer known must not stay: nobody would ever take it out of the stage
+        now = self.read_clock()
         try:
             if link and self._link(name, mark, fenced):
                 return
@@ -81,8 +102,8 @@ class Bench:
             return
         self.unreadable.discard(name)
         self.copies[name] = mark
+        self.judge(name, (mark,), now, once=unsettled)
         if unsettled:
-            self.copies[name] = mark._replace(ctime_ns=-1)  # in the stage, but good for this attempt only
             new_time = unique_time_ns(self.probe.is_coarse())
             os.utime(self.inside.place(name), ns=(new_time, new_time))
 
@@ -169,13 +190,19 @@ class Bench:
         for each in (self.copies, self.links, self.others):
             each.pop(name, None)
         self.lost.pop(name, None)
+        self._forget_judgement(name)
         self.inside.remove(name)
 
     def forget_database(self, name: str) -> None:
         """Remove a copy of a database with everything SQLite may have put beside it."""
+        self._forget_judgement(name)
         for suffix in ("", *COMPANIONS):
             self.unreadable.discard(name + suffix)
             self.inside.remove(name + suffix)
+
+    def _forget_judgement(self, name: str) -> None:
+        self.once.discard(name)
+        self.ahead.pop(name, None)
 
     def place_for_database(self, name: str) -> str:
         """Where a copy of a database can be made: its directory may not have been met yet."""

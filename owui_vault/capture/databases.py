@@ -76,9 +76,10 @@ class RawCopies:
 
         With `once` the copy is good for this attempt only: its mark had not settled.
         """
-        if self.taken.get(database.name) == mark:
+        if self.taken.get(database.name) == mark and database.name not in self.bench.once:
             return
         self.forget(database.name)
+        now = self.bench.read_clock()
         self.bench.place_for_database(database.name)
         for suffix, part in (("", mark.main), ("-wal", mark.wal), ("-journal", mark.journal)):
             if part is None or not part.is_file or (suffix and not part.size):
@@ -88,7 +89,8 @@ class RawCopies:
                 self.bench.copy(database.real + suffix, database.name + suffix, part, ours=True)
             except UnreadableError:
                 self.bench.unreadable.add(database.name + suffix)
-        self.taken[database.name] = mark._replace(head=b"once") if once else mark
+        self.taken[database.name] = mark
+        self.bench.judge(database.name, mark.parts(), now, once=once)
 
     def forget(self, name: str) -> None:
         """Remove a raw copy from the stage."""

@@ -63,9 +63,9 @@ def _whole(bench: Bench, raw: RawCopies, database: Database, until: float) -> bo
     while True:
         try:
             mark = raw_mark(bench, database)
-            now = bench.probe.now_ns()
+            now = bench.read_clock()
             idle = database.left_journal or not mark.journal_lives
-            if idle and all(part.settled(now) for part in mark.parts()):
+            if idle and all(map(now.settled, mark.parts())):
                 raw.fence(database, mark)
                 raw.take(database, mark)
                 raw.changed_since(database, mark)
@@ -101,7 +101,8 @@ def _under_lock(bench: Bench, raw: RawCopies, database: Database) -> bool:
         raw.forget(database.name)
         return False
     mark = mark_of(database.real)
-    raw.taken[database.name] = RawMark(mark, None, None, None, b"locked", journal_lives=False)
+    raw.taken[database.name] = RawMark(mark, None, None, None, b"", journal_lives=False)
+    bench.once.add(database.name)
     return True
 
 
@@ -133,7 +134,7 @@ def _put(bench: Bench, name: str, mark: Mark) -> bool:
         if found is None:
             return False
         try:
-            settled = found.settled(bench.probe.now_ns())
+            settled = bench.read_clock().settled(found)
             bench.put(name, found, link=settled and bench.job.is_write_once(name), fenced=True, unsettled=not settled)
         except SourceChangedError:
             found = mark_of(bench.job.locate(name))

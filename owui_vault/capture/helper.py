@@ -217,7 +217,7 @@ class Helper:
 
         if raw and (raw.wal or raw.journal):
             # The parent recovers this copy; what is in the stage then is no longer what was copied.
-            self.raw.taken[name] = raw._replace(head=b"recovered")
+            self.bench.once.add(name)
         return {
             "name": name,
             "mode": mode,

@@ -16,7 +16,6 @@ _SHARED_MEMORY = "-shm"
 _MAGIC = b"SQLite format 3\0"
 _DEEPEST = 100  # folders below each other, and
 _LONGEST = 3000  # bytes of a name: what lies deeper could not be copied, stored and restored below any other folder
-_FAR_FUTURE_NS = 24 * 3600 * 1_000_000_000
 
 
 class Mark(NamedTuple):
@@ -51,12 +50,10 @@ class Mark(NamedTuple):
         """A socket, FIFO or device: nothing that could be stored."""
         return not (self.is_file or self.is_directory or self.is_symlink)
 
-    def settled(self, probe_ns: int) -> bool:
-        """Whether any later change must show: the file system's clock has moved past both times.
-
-        A modification time far in the future was set by hand; any write would replace it.
-        """
-        return self.ctime_ns < probe_ns and not probe_ns <= self.mtime_ns < probe_ns + _FAR_FUTURE_NS
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Those that it has; entries whose times are nobody's matter have none."""
+        return tuple(each for each in (self.mtime_ns, self.ctime_ns) if each)
 
     def but_for_ctime(self, other: Mark) -> bool:
         """Whether only the time of the last change of the inode may differ, which our own link moves."""

@@ -187,16 +187,18 @@ def _shared(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]
         with suppress(FileNotFoundError):
             kind = filesystem_type(bench.job.locate(name))
             if kind in SHARED_FILESYSTEMS:
+                device = os.stat(bench.job.locate(name)).st_dev
+                bench.foreign |= {device} - {bench.probe.device}  # the probe's clock is that server's
                 yield f"{name or 'the data directory'} lies on {kind}"
 
 
 def _ahead(bench: Bench, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:
     """Whatever changes later is taken again; each entry keeps the mark it was taken at."""
-    now = bench.probe.now_ns()
+    now = bench.read_clock()
     total = sum(mark.size for name, mark in tree.items() if mark.is_file and not bench.job.is_write_once(name))
     done = 0
     for name, mark in tree.items():
-        if mark.is_file and not mark.settled(now):
+        if mark.is_file and not now.settled(mark):
             continue
         try:
             bench.put(name, mark, link=bench.job.is_write_once(name), fenced=True)
@@ -230,8 +232,7 @@ def _pin_and_copy(
 def _database_ahead(bench: Bench, raw: RawCopies, database: Database) -> None:
     try:
         mark = raw_mark(bench, database)
-        now = bench.probe.now_ns()
-        if mark.journal_lives or not all(part.settled(now) for part in mark.parts()):
+        if mark.journal_lives or not all(map(bench.read_clock().settled, mark.parts())):
             return
         raw.fence(database, mark)
         raw.take(database, mark)
@@ -242,10 +243,11 @@ def _database_ahead(bench: Bench, raw: RawCopies, database: Database) -> None:
 
 def _freeze_bytes(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> int:
     """An upper bound: databases that cannot be pinned, and files that were written to lately or are not copied yet."""
-    recent = bench.probe.now_ns() - _RECENT_SECONDS * 1_000_000_000
+    now = bench.probe.now_ns()
+    recent = range(now - _RECENT_SECONDS * 1_000_000_000, now + 1)  # nobody writes with a time that lies ahead
     size = sum(_database_bytes(database) for database in databases if not database.pinnable)
     for name, mark in tree.items():
         if mark.is_file and not (bench.job.is_write_once(name) and name in bench.links):
-            late = mark.mtime_ns > recent or not bench.has(name, mark)
+            late = mark.mtime_ns in recent or not bench.has(name, mark)
             size += _room(bench, name, mark) if late else 0
     return size

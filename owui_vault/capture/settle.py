@@ -13,6 +13,10 @@ from owui_vault.system.filesystem import fence, open_to_read
 _FIRST_TICK_SECONDS = 0.002
 _LONGEST_TICK_SECONDS = 0.25
 _CLOSE_NS = 1_000_000
+_NEAR_NS = 1_000_000_000  # waiting for it costs no more; an attempt that takes longer than that looks again
+_FOREIGN_NS = 3600 * 1_000_000_000  # by how much the clock of a file server may be wrong
+_COARSEST_NS = 2_000_000_000  # FAT counts by two seconds
+CLOCK_STEP_NS = 10_000_000  # a clock that was set by more than that fails the attempt
 _READINGS = 20
 
 
@@ -35,6 +39,61 @@ class Probe:
     def close(self) -> None:
         """Let the file go."""
         os.close(self._descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What time it is for the files that are looked at, and which of their marks can be trusted.
+
+    A change stamps a file with the time at which it happens, whatever was there before (tests/capture/test_future.py
+    shows that on each file system). So the next one shows unless it could happen at the very time that a mark bears:
+
+    * a time in the past: it cannot come again;
+    * the present one, as exactly as the file system counts: wait for its clock to move on;
+    * a time ahead, of a file dated by hand or by a clock that ran ahead: only when the clock comes there. One far
+      ahead is trusted at once, and whether the clock came there after all is looked at in the end (`reached`).
+
+    Both times are looked at, since the second is moved by our own links. `foreign` are devices that another machine's
+    clock stamps: around the present nothing is known there.
+    """
+
+    probe_ns: int
+    device: int  # the probe's; a time there is as exact as the probe's
+    foreign: frozenset[int] = frozenset()
+
+    @property
+    def surely_past_ns(self) -> int:
+        """Whatever bears only earlier times is settled."""
+        return self.probe_ns - (_FOREIGN_NS if self.foreign else _COARSEST_NS)
+
+    def settled(self, mark: Mark) -> bool:
+        """Whether any later change must show."""
+        past, ahead = self._margins(mark)
+        return all(each < self.probe_ns - past or each > self.probe_ns + ahead for each in mark.times)
+
+    def ahead(self, mark: Mark) -> int | None:
+        """The first time of a mark that is still to come."""
+        return min((each for each in mark.times if each > self.probe_ns), default=None)
+
+    def reached(self, time_ns: int) -> bool:
+        """Whether a change may bear this time by now, also where the clock was set back by less than is noticed."""
+        return time_ns <= self.probe_ns + CLOCK_STEP_NS
+
+    def seconds_to_wait(self, mark: Mark) -> float:
+        """Until the clock has passed what is near; nothing for what nobody knows how to wait for."""
+        past, ahead = self._margins(mark)
+        near = [each for each in mark.times if self.probe_ns <= each <= self.probe_ns + ahead]
+        return (max(near) - self.probe_ns + past) / 1e9 if near else 0.0
+
+    def is_foreign(self, mark: Mark) -> bool:
+        """Whether another machine's clock stamps it."""
+        return mark.device in self.foreign
+
+    def _margins(self, mark: Mark) -> tuple[int, int]:
+        if self.is_foreign(mark):
+            return _FOREIGN_NS, _FOREIGN_NS
+        exact = mark.device == self.device or any(each % 1_000_000_000 for each in mark.times)
+        return 0 if exact else _COARSEST_NS, _NEAR_NS
 
 
 def wall_ns() -> int:
