@@ -13,7 +13,7 @@ from pathlib import Path
 
 from owui_vault.errors import RestoreError, ResumeError, RollbackError, VaultError
 from owui_vault.model import Deadline, InstanceState, Progress, Quiesce, Step
-from owui_vault.ports import Application, Candid, Quiescer
+from owui_vault.ports import Application, Candid, Observation, Quiescer
 from owui_vault.vault import aside
 from owui_vault.vault.guarded import HOLD_SECONDS, guarded_hold, hold_limits
 from owui_vault.vault.hold import Holding
@@ -25,6 +25,7 @@ _HEALTH_SECONDS = 300.0
 _DOWN_SECONDS = 20.0  # what fails to start is started again, but not for as long as something may start slowly
 _WATCH_SECONDS = 10.0  # for what cannot be asked: it must not go down again that soon
 _LOOK_SECONDS = 0.5
+_TURN_SECONDS = 2.0  # of asking whether it is well; then whether it still runs is looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,31 +93,44 @@ class Cutover:
         write_down(swap, aside.running_swap(self.data_dir))
 
     def _start(self, quiescer: Quiescer) -> str:
-        starting = self._patience(quiescer, hold_limits(self.parts).resume_seconds, down_seconds=_DOWN_SECONDS)
-        quiescer.resume(Quiesce.STOP, starting)
-        answering = self._patience(quiescer, _HEALTH_SECONDS, down_seconds=0)
-        return self.application.wait_until_healthy(answering) or self._watched(quiescer)
+        quiescer.resume(Quiesce.STOP, self._starting(quiescer))
+        return self._healthy(quiescer) or self._watched(quiescer)
 
-    def _patience(self, quiescer: Quiescer, seconds: float, *, down_seconds: float) -> Deadline:
-        """So long while it is on its way, but at an end once it is down although it has had `down_seconds`."""
+    def _starting(self, quiescer: Quiescer) -> Deadline:
+        """As long as something may start slowly, but at an end once it is down although it has had its time."""
+        # `resume` cannot be asked in turns: what is on its way then would be taken for what runs. So its clock looks.
         monotonic = self.parts.clock.monotonic
-        began = monotonic()
+        began, seconds = monotonic(), hold_limits(self.parts).resume_seconds
 
         def now() -> float:
             moment = monotonic()
-            is_down = moment >= began + down_seconds and quiescer.observe().state is InstanceState.STOPPED
+            is_down = moment >= began + _DOWN_SECONDS and _is_down(quiescer)
             return max(moment, began + seconds) if is_down else moment
 
         return Deadline(began + seconds, now)
 
+    def _healthy(self, quiescer: Quiescer) -> str:
+        """Ask it in short turns until it is well; between them see that it is not down."""
+        until = self._deadline(_HEALTH_SECONDS)
+        while True:
+            turn = self._deadline(min(_TURN_SECONDS, until.remaining()))
+            try:
+                return self.application.wait_until_healthy(turn)
+            except ResumeError:
+                if not turn.passed() or until.passed() or _is_down(quiescer):
+                    raise
+
     def _watched(self, quiescer: Quiescer) -> str:
         """For what cannot be asked: whether it stays up for a while, and was not started anew meanwhile."""
-        first, until = quiescer.observe(), self._deadline(_WATCH_SECONDS)
+        first, until = _seen(quiescer), self._deadline(_WATCH_SECONDS)
         while not until.passed():
             self.parts.clock.sleep(_LOOK_SECONDS)
-            now = quiescer.observe()
-            if now.state is not InstanceState.RUNNING or now.identity != first.identity:
+            now = _seen(quiescer)
+            if now is None:
+                continue
+            if now.state is not InstanceState.RUNNING or (first is not None and now.identity != first.identity):
                 raise ResumeError(f"{quiescer.name} went down again", hint="Look at its log.")
+            first = first or now
         return f"not asked, it was not seen to listen anywhere; it still ran after {_WATCH_SECONDS:g} s"
 
     def _roll_back(self, swap: Swap, quiescer: Quiescer, held: Holding, reason: str) -> None:
@@ -138,6 +152,19 @@ class Cutover:
 
     def _deadline(self, seconds: float) -> Deadline:
         return Deadline(self.parts.clock.monotonic() + seconds, self.parts.clock.monotonic)
+
+
+def _seen(quiescer: Quiescer) -> Observation | None:
+    """What is to be seen; None while its engine does not answer, which says nothing about what runs."""
+    try:
+        return quiescer.observe()
+    except VaultError:
+        return None
+
+
+def _is_down(quiescer: Quiescer) -> bool:
+    seen = _seen(quiescer)
+    return seen is not None and seen.state is InstanceState.STOPPED
 
 
 def _text(error: Exception) -> str:

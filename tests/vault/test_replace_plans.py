@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from owui_vault import (
     InstanceNotFoundError,
     InstanceState,
     Quiesce,
+    QuiesceError,
     Repository,
     RepositoryDamagedError,
     RestoreError,
@@ -36,10 +38,10 @@ from owui_vault.instance import surroundings
 from owui_vault.instance.processes import Holders
 from owui_vault.ports import Event, Observation
 from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.testing.fakes import FakeInstance, FakeQuiescer
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
 from owui_vault.vault import cutover, renames, replacement
-from tests.vault.house import House
+from tests.vault.house import FakeApplication, House
 
 
 @pytest.fixture
@@ -372,6 +374,70 @@ class TestWhoRuns:
             vault.replace(vault.plan_replacement("latest"))
         assert house.state() == house.later
         assert house.runs()
+
+    @pytest.mark.parametrize("says", ["answers", ""])
+    def test_an_engine_that_does_not_answer_for_a_moment_leads_nothing_back(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, says: str
+    ) -> None:
+        """Whoever is asked whether it runs: what does not answer says nothing about what was started."""
+        monkeypatch.setattr(cutover, "_WATCH_SECONDS", 1.2)
+        monkeypatch.setattr(cutover, "_DOWN_SECONDS", 0.0)
+        house.application.says = says
+        house.quiescer = Hiccups(house.folder)
+        vault = house.a_vault()
+        vault.replace(vault.plan_replacement("latest"))
+        assert house.state() == house.earlier
+        assert house.quiescer.hiccups == 0
+
+    @pytest.mark.parametrize("comes_up", [True, False])
+    def test_what_takes_its_time_to_be_well_is_waited_for_while_it_runs(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, comes_up: bool
+    ) -> None:
+        monkeypatch.setattr(cutover, "_TURN_SECONDS", 0.1)
+        house.application = Slow(house.quiescer.instance, turns=3, comes_up=comes_up)
+        vault = house.a_vault()
+        if comes_up:
+            vault.replace(vault.plan_replacement("latest"))
+            assert house.state() == house.earlier
+        else:
+            with pytest.raises(RestoreError, match="not yet"):
+                vault.replace(vault.plan_replacement("latest"))
+            assert house.state() == house.later
+
+
+class Hiccups(FakeQuiescer):
+    """After a start its engine does not answer at the first look."""
+
+    hiccups = 0
+
+    def resume(self, mode: Quiesce, deadline: Deadline) -> None:
+        super().resume(mode, deadline)
+        self.hiccups = 1
+        deadline.passed()
+
+    def observe(self) -> Observation:
+        if self.hiccups:
+            self.hiccups = 0
+            raise QuiesceError("the engine does not answer")
+        return super().observe()
+
+
+class Slow(FakeApplication):
+    """One that is not well at first; if it never `comes_up`, it goes down meanwhile."""
+
+    def __init__(self, instance: FakeInstance, *, turns: int, comes_up: bool) -> None:
+        super().__init__()
+        self.instance, self.turns, self.comes_up = instance, turns, comes_up
+
+    def wait_until_healthy(self, deadline: Deadline) -> str:
+        if self.turns == 0:
+            return "answers"
+        self.turns -= 1
+        if self.turns == 0 and not self.comes_up:
+            self.instance.set(InstanceState.STOPPED)
+        while not deadline.passed():
+            time.sleep(0.01)
+        raise ResumeError("not yet")
 
 
 class Failing(FakeQuiescer):
