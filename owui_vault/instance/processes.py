@@ -178,6 +178,13 @@ def package_folders(pid: int) -> Iterator[str]:
             yield match[1]
 
 
+def package_of(pid: int) -> Path | None:
+    """Where the code of the Open WebUI lies that a process runs, as a path from here; None where it is not seen."""
+    places = [as_seen_by(pid, folder) for folder in package_folders(pid)]
+    packages = (place / "open_webui" for place in (*places, working_directory(pid)))
+    return next((each for each in packages if (each / "main.py").is_file()), None)
+
+
 def version_of_package_json(text: str) -> str:
     """The version the Docker image notes beside its backend."""
     if not re.search(r'"name"\s*:\s*"open-webui"', text):

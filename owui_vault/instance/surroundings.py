@@ -11,7 +11,7 @@ from pathlib import Path
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance import providers as places
 from owui_vault.instance.container import FoundContainer
-from owui_vault.instance.environment import read_settings, settings_of_the_instance
+from owui_vault.instance.environment import names_read_by, read_settings, settings_of_the_instance
 from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
 from owui_vault.instance.pip_install import deleted_at_start
@@ -21,6 +21,7 @@ from owui_vault.instance.processes import (
     application_version,
     as_seen_by,
     find_holders,
+    package_of,
     servers_on,
     version_in,
 )
@@ -101,7 +102,8 @@ def look_around(
     store = located(data_dir, container.mounted if container else (), VECTOR_DATABASE)
     holders = find_holders((data_dir / DATABASE, store))
     asked = _asked(data_dir, holders)
-    from_file = {} if container else _settings_files(data_dir, asked)
+    names = _names_read(asked)
+    from_file = {} if container else _settings_files(data_dir, asked, names)
     settings = {**from_file, **(container.environment if container else {}), **_environment(asked)}
     if database_url:
         settings["DATABASE_URL"] = database_url
@@ -111,7 +113,7 @@ def look_around(
     return Surroundings(
         holders=holders,
         version=_version(data_dir, asked) or (container.version if container else ""),
-        settings=settings_of_the_instance(settings),
+        settings=settings_of_the_instance(settings, names),
         key=known_key or find_secret_key(data_dir, asked, given=secret_key, settings=from_file),
         app_data_dir=container.record.data_dir if container else settings.get("DATA_DIR", ""),
         filesystem=filesystem_type(data_dir),
@@ -138,7 +140,13 @@ def _environment(asked: tuple[Holder, ...]) -> Mapping[str, str]:
     return next((holder.environment for holder in asked if holder.environment), {})
 
 
-def _settings_files(data_dir: Path, asked: tuple[Holder, ...]) -> dict[str, str]:
+def _names_read(asked: tuple[Holder, ...]) -> frozenset[str]:
+    """The settings that the code of the running server reads; none where it is not seen."""
+    package = next((found for holder in asked if (found := package_of(holder.pid))), None)
+    return names_read_by(package) if package else frozenset()
+
+
+def _settings_files(data_dir: Path, asked: tuple[Holder, ...], names: frozenset[str]) -> dict[str, str]:
     """`.env` files the application reads at its start: above its backend, where it works, and beside the data."""
     places = [data_dir.parent.parent / ".env", data_dir.parent / ".env"]
     for holder in asked[:1]:
@@ -146,7 +154,7 @@ def _settings_files(data_dir: Path, asked: tuple[Holder, ...]) -> dict[str, str]
     found: dict[str, str] = {}
     for place in places:
         found |= read_settings(place)
-    return settings_of_the_instance(found)
+    return settings_of_the_instance(found, names)
 
 
 def _asker(data_dir: Path, asked: tuple[Holder, ...]) -> Callable[[str], bool]:

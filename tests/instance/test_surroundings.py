@@ -165,6 +165,38 @@ def test_only_the_instances_own_settings_are_kept() -> None:
     assert settings_of_the_instance(environment) == {"RAG_TOP_K": "3", "WEBUI_URL": "z"}
 
 
+def test_what_the_running_package_reads_is_kept_and_nothing_of_the_machine(left: Path, tmp_path: Path) -> None:
+    package = tmp_path / "backend" / "open_webui"
+    (package / "utils").mkdir(parents=True)
+    (package / "main.py").write_text("")
+    (package / "env.py").write_text(
+        "A = os.getenv('PASSWORD_HASH_ALGORITHM', 'bcrypt')\n"
+        "B = os.environ.get(\n    'FORWARD_USER_INFO_HEADER_JWT_SECRET',\n    '')\n"
+        'C = _int_env("SCHEDULER_POLL_INTERVAL", 10)\n'
+        "os.environ['LD_LIBRARY_PATH'] = os.environ['PATH']\nprint('NOT_READ')\n"
+    )
+    (package / "utils" / "terminals.py").write_text("os.environ['TERMINAL_SERVER_CONNECTIONS']\n")
+    settings = {
+        "PASSWORD_HASH_ALGORITHM": "argon2",
+        "FORWARD_USER_INFO_HEADER_JWT_SECRET": "j",
+        "SCHEDULER_POLL_INTERVAL": "9",
+        "TERMINAL_SERVER_CONNECTIONS": "[]",
+        "HF_HOME": "/models",
+    }
+    machine = {
+        "PATH": "/bin",
+        "HOME": "/root",
+        "LD_LIBRARY_PATH": "/x",
+        "SSH_AUTH_SOCK": "s",
+        "NOT_READ": "x",
+        "RESTIC_PASSWORD": "s3cr3t",
+        "BORG_PASSPHRASE": "s3cr3t",
+        "OWUI_VAULT_PASSPHRASE": "s3cr3t",
+    }
+    with server(left, {**settings, **machine}, cwd=package.parent):
+        assert dict(look_around(left).settings) == settings
+
+
 def test_settings_files_are_read(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("# c\nexport A='1 # 2'\nB = \"x=y\"\nC=plain # comment\nnot a setting\n=\nD=\n")
     assert read_settings(tmp_path / ".env") == {"A": "1 # 2", "B": "x=y", "C": "plain", "D": ""}
