@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from owui_vault.instance.names import DATABASE, UPLOADS
+from owui_vault.instance.neighbours import Neighbour, read_neighbours
 from owui_vault.instance.sealed_values import sealed_values
 from owui_vault.instance.sqlite_files import column_names, open_at_rest, row_counts
 from owui_vault.model import SealedValues
@@ -28,6 +29,7 @@ class DatabaseFacts:
     app_data_dir: str = ""  # as the application saw it; empty: no upload tells
     other_data_dirs: tuple[str, ...] = ()  # where further rows point: left over from an earlier move
     remote_files: int = 0  # rows whose bytes lie in a bucket
+    neighbours: tuple[Neighbour, ...] = ()  # other programs that hold something of it, as its settings say
     has_local_uploads: bool = False  # whether the bytes of any row lie on a disk
 
     @property
@@ -86,6 +88,7 @@ def facts_of(connection: sqlite3.Connection) -> DatabaseFacts:
         app_data_dir=ranked[0] if ranked else "",
         other_data_dirs=tuple(ranked[1:]),
         remote_files=remote,
+        neighbours=read_neighbours(connection),
         has_local_uploads=has_local_uploads(connection),
     )
 

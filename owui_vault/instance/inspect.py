@@ -161,6 +161,7 @@ def _warnings(
         yield sight.no_store
     yield from sight.warnings
     yield from around.warnings
+    yield from around.neighbour_warnings(facts)
     yield from _key_warnings(key)
     if facts.remote_files:
         yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"

@@ -13,6 +13,7 @@ from owui_vault.errors import InstanceError, InstanceNotFoundError
 from owui_vault.instance.chroma import VectorStore
 from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
+from owui_vault.instance.neighbours import Neighbour
 from owui_vault.instance.sqlite_files import Header
 from owui_vault.instance.uploads import printable
 from owui_vault.model import CollectionRecord, SealedValues, Sealing
@@ -69,6 +70,12 @@ class _Sealed(TypedDict):
     samples: list[str]
 
 
+class _Neighbour(TypedDict):
+    kind: str
+    address: str
+    holds: str
+
+
 class _Facts(TypedDict):
     fingerprint: str
     alembic_head: str
@@ -77,6 +84,7 @@ class _Facts(TypedDict):
     app_data_dir: str
     other_data_dirs: list[str]
     remote_files: int
+    neighbours: list[_Neighbour]
     has_local_uploads: bool
 
 
@@ -277,6 +285,7 @@ def _facts(value: _Facts | None) -> DatabaseFacts | None:
         app_data_dir=value["app_data_dir"],
         other_data_dirs=tuple(value["other_data_dirs"]),
         remote_files=value["remote_files"],
+        neighbours=tuple(Neighbour(**each) for each in value["neighbours"]),
         has_local_uploads=value["has_local_uploads"],
     )
 

@@ -12,8 +12,10 @@ from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance import providers as places
 from owui_vault.instance.container import FoundContainer
 from owui_vault.instance.environment import names_read_by, read_settings, settings_of_the_instance
+from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
+from owui_vault.instance.neighbours import neighbours, paths_elsewhere, told
 from owui_vault.instance.pip_install import deleted_at_start
 from owui_vault.instance.processes import (
     Holder,
@@ -73,6 +75,10 @@ class Surroundings:
             separate=trial.separate,
         )
 
+    def neighbour_warnings(self, facts: DatabaseFacts) -> tuple[str, ...]:
+        """Programs that hold something of the instance's, by its database and its settings, one sentence each."""
+        return told(sorted({*facts.neighbours, *neighbours({}, self.settings)}))
+
     def demand_supported(self) -> None:
         """Raise UnsupportedInstanceError when the main database lies elsewhere."""
         if self.unsupported:
@@ -109,19 +115,20 @@ def look_around(
         settings["DATABASE_URL"] = database_url
     asker = _asker_of(container) if container else _asker(data_dir, asked)
     elsewhere = places.database_elsewhere(settings, asker)
+    app_data_dir = container.record.data_dir if container else settings.get("DATA_DIR", "")
     known_key = container.key if container and secret_key is None else None
     return Surroundings(
         holders=holders,
         version=_version(data_dir, asked) or (container.version if container else ""),
         settings=settings_of_the_instance(settings, names),
         key=known_key or find_secret_key(data_dir, asked, given=secret_key, settings=from_file),
-        app_data_dir=container.record.data_dir if container else settings.get("DATA_DIR", ""),
+        app_data_dir=app_data_dir,
         filesystem=filesystem_type(data_dir),
         unsupported=_unsupported(data_dir, elsewhere),
         container=container,
         providers=places.providers(settings, elsewhere),
         warnings=(
-            *_warnings(holders, settings, container),
+            *_warnings(holders, settings, container, app_data_dir or os.fspath(data_dir)),
             *(_doomed_warnings(data_dir, settings) if container is None else ()),
             *_sharing_warnings({"the data lie": data_dir, "the vectors lie": store.parent}),
         ),
@@ -199,8 +206,11 @@ def _version(data_dir: Path, asked: tuple[Holder, ...]) -> str:
     return version_in(data_dir.parent.parent) if is_inside else ""
 
 
-def _warnings(holders: Holders, settings: Mapping[str, str], container: FoundContainer | None) -> Iterator[str]:
+def _warnings(
+    holders: Holders, settings: Mapping[str, str], container: FoundContainer | None, app_data_dir: str
+) -> Iterator[str]:
     yield from places.not_covered(settings)
+    yield from paths_elsewhere(settings, app_data_dir)
     yield from container.warnings if container else ()
     if (
         holders.hidden and not holders.found and not container and os.geteuid() != 0

@@ -90,6 +90,7 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
             *earlier_damage(parts, captured.databases).values(),
             *captured.warnings,
             *around.warnings,
+            *around.neighbour_warnings(facts.database),
             *_compose_warnings(around),
             *_key_warnings(key, captured),
         ),
