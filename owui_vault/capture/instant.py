@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from owui_vault.capture.record import Taken, captured
-from owui_vault.capture.result import TORN, lost_warnings, read_contents, with_torn
+from owui_vault.capture.result import TORN, in_words, lost_warnings, read_contents, with_torn
 from owui_vault.capture.stage import clear_stage
 from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Outlook, Worker
 from owui_vault.errors import InstanceNotFoundError, NotProvenError, QuiesceError
@@ -237,7 +237,7 @@ class _Run:
         # The same bytes with the same complaint twice, or out of a transaction: so it lies at the source.
         if fresh and not last:
             return None
-        damaged = tuple(f"{path} is damaged: {complaint}" for path, complaint, _ in self.failed_checks)
+        damaged = tuple(in_words(path, complaint) for path, complaint, _ in self.failed_checks)
         broken = taken.findings.broken
         before, self.broken_before = self.broken_before, (broken, taken.contents.vector_state)
         # Nobody wrote to the vectors since, and they still do not belong together: that is how they are.
@@ -252,7 +252,7 @@ class _Run:
         if answer is None:
             return None
         tree = self.plan.work_dir / "stage" / "data"
-        contents = read_contents(answer, tree, self.plan.databases, self.cancel)
+        contents = read_contents(answer, tree, self.plan.databases, self.cancel, encrypted=self.plan.encrypted)
         return Taken(at, contents, self.examine(tree))
 
     def _without_proof(self) -> Taken:
@@ -267,7 +267,7 @@ class _Run:
         problems = [f"not one proven instant: {self.worker.tally.latest}"]
         problems += [f"{name} was written to while it was copied" for name in torn]
         failed = [each for each in contents.failed_checks if each[1] != TORN]
-        problems += [f"{path} is damaged: {complaint}" for path, complaint, _ in failed]
+        problems += [in_words(path, complaint) for path, complaint, _ in failed]
         return Taken(at, contents, taken.findings, (*problems, *taken.findings.broken))
 
     def _captured(self, taken: Taken, proof: Proof) -> Captured:

@@ -16,11 +16,15 @@ from owui_vault.capture.content_times import content_time_ns
 from owui_vault.capture.messages import Answer, parts, texts, whole
 from owui_vault.capture.sqlite import check_copy, count_rows, recover_copy, sha256_of
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
-from owui_vault.model import DatabaseRecord, FileRecord
+from owui_vault.model import ENCRYPTED, DatabaseRecord, FileRecord
 from owui_vault.system.attributes import OWNER, Attributes, give
 
 OK = "ok"
 TORN = "torn"
+_UNAPPLIED = (
+    "is encrypted (SQLCipher), and was being written to: what lies beside it belongs to it, and nobody can apply that"
+    " without its key. Only a stop gives a snapshot that can be restored"
+)
 _MOST_NAMES = 3
 _LOW_PRIORITY = 10  # nice's own default; of this thread alone
 
@@ -45,15 +49,27 @@ class Contents:
     @property
     def failed_checks(self) -> tuple[tuple[str, str, str], ...]:
         """Databases whose check failed: name, complaint, hash; equal twice means that it is the source."""
-        return tuple((each.path, each.check, each.sha256) for each in self.databases if each.check != OK)
+        return tuple(
+            (each.path, each.check, each.sha256) for each in self.databases if each.check not in (OK, ENCRYPTED)
+        )
 
 
-def read_contents(answer: Answer, tree: Path, databases: Sequence[str], cancel: threading.Event) -> Contents:
-    """Bring the database copies to rest, check them, and say what there is of the `databases` that were planned."""
+def read_contents(
+    answer: Answer,
+    tree: Path,
+    databases: Sequence[str],
+    cancel: threading.Event,
+    *,
+    encrypted: Sequence[str] = (),
+) -> Contents:
+    """Bring the database copies to rest, check them, and say what there is of the `databases` that were planned.
+
+    Of those that are `encrypted` nothing can be checked but that they are whole in themselves.
+    """
     coarse = bool(answer["coarse"])
     found = [each for each in parts(answer, "databases") if _is_ours(tree, str(each["name"]))]
     with ThreadPoolExecutor(thread_name_prefix="check", initializer=_after_you) as pool:
-        records = tuple(pool.map(lambda each: _database_record(each, tree, coarse, cancel), found))
+        records = tuple(pool.map(lambda each: _record(each, tree, encrypted, coarse=coarse, cancel=cancel), found))
     given = {str(each["name"]): _give_attributes(tree, each) for each in found}
     vectors = tuple(
         FileRecord(path=str(each["name"]), size_bytes=whole(each, "size"), sha256=str(each["sha256"]))
@@ -97,7 +113,8 @@ def _after_you() -> None:
 def with_torn(contents: Contents, names: Sequence[str]) -> Contents:
     """The same, where the check says of these databases that they may hold half a transaction, whatever else holds."""
     records = (
-        replace(each, check=TORN) if each.path in names and each.check == OK else each for each in contents.databases
+        replace(each, check=TORN) if each.path in names and each.check in (OK, ENCRYPTED) else each
+        for each in contents.databases
     )
     return replace(contents, databases=tuple(records))
 
@@ -130,10 +147,18 @@ def _is_ours(tree: Path, name: str) -> bool:
     return place.is_file() and place.resolve() == tree.resolve() / name
 
 
-def _database_record(found: Answer, tree: Path, coarse: bool, cancel: threading.Event) -> DatabaseRecord:
+def in_words(path: str, complaint: str) -> str:
+    """A failed check in a sentence."""
+    return f"{path} {complaint}" if complaint == _UNAPPLIED else f"{path} is damaged: {complaint}"
+
+
+def _record(
+    found: Answer, tree: Path, encrypted: Sequence[str], *, coarse: bool, cancel: threading.Event
+) -> DatabaseRecord:
     name = str(found["name"])
     place = str(tree / name)
-    complaint = _recover(place)
+    is_encrypted = name in encrypted and str(found["mode"]) == "none"
+    complaint = _sealed(place) if is_encrypted else _recover(place)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash", initializer=_after_you) as pool:
         hashing = pool.submit(sha256_of, place)  # beside the check: both let other threads run while they work
         check = complaint or check_copy(place, cancel)
@@ -149,6 +174,12 @@ def _database_record(found: Answer, tree: Path, coarse: bool, cancel: threading.
         check=check,
         tables=count_rows(place) if complaint == "" and check != "not a database" else {},
     )
+
+
+def _sealed(place: str) -> str:
+    """What can be said of a database that nobody here can open: whether it is whole without what lies beside it."""
+    beside = (Path(place + suffix) for suffix in ("-wal", "-journal"))
+    return _UNAPPLIED if any(each.is_file() and each.stat().st_size for each in beside) else ENCRYPTED
 
 
 def _recover(place: str) -> str:

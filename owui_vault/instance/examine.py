@@ -10,9 +10,14 @@ from owui_vault.instance.chroma import VectorStore, read_store
 from owui_vault.instance.facts import facts_of, file_rows
 from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE
 from owui_vault.instance.omitted import IsLeftOut, nothing
-from owui_vault.instance.sqlite_files import column_names, open_at_rest
+from owui_vault.instance.sqlite_files import column_names, open_at_rest, read_header
 from owui_vault.instance.uploads import UploadFindings, check_uploads, names, printable, sha256_of
 from owui_vault.model import CollectionRecord, Findings
+
+_ENCRYPTED = (
+    f"{DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as it is, and nobody has"
+    " looked into it. Its key is DATABASE_PASSWORD; without that it opens nowhere"
+)
 
 
 def examine(
@@ -21,15 +26,20 @@ def examine(
     hash_uploads: bool = False,
     is_left_out: IsLeftOut = nothing,
     vectors_elsewhere: bool = False,
+    encrypted: bool = False,
 ) -> Findings:
     """Look at a data directory at rest, journals rolled back. Nothing is written, nothing live may be given.
 
     The tree is taken as the truth: a row of `file` without its upload was without it at the source. `hash_uploads`
     reads every upload and holds it against the SHA-256 the application recorded. What `is_left_out` is not there on
     purpose: that is a warning. With `vectors_elsewhere` a vector store that is not there is none.
+    An `encrypted` database is not looked into.
     """
     vectors, store = _examine_vectors(data_dir, is_left_out, vectors_elsewhere)
-    rows = _examine_rows(data_dir, hash_uploads, is_left_out, store.collections)
+    if encrypted and not read_header(data_dir / DATABASE).is_sqlite:
+        rows = Findings(warnings=(_ENCRYPTED,))
+    else:
+        rows = _examine_rows(data_dir, hash_uploads, is_left_out, store.collections)
     return Findings(
         broken=(*rows.broken, *vectors.broken),
         problems=rows.problems,

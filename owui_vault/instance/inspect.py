@@ -14,7 +14,7 @@ from owui_vault.instance.inventory import Listed, Totals
 from owui_vault.instance.layout import capture_plan, component_of
 from owui_vault.instance.left_out import left_out
 from owui_vault.instance.locate import FACTS, Sight, look_at
-from owui_vault.instance.names import VECTORS, WORK_DIR
+from owui_vault.instance.names import DATABASE, VECTORS, WORK_DIR
 from owui_vault.instance.ollama import find_models, models_folder
 from owui_vault.instance.secret_key import unopened_text
 from owui_vault.instance.surroundings import Surroundings, look_around
@@ -156,7 +156,7 @@ def _warnings(
     if around.unsupported:
         yield f"{around.unsupported}: a snapshot of this directory would miss it and is refused"
     if sight.damage:
-        yield sight.damage
+        yield _encrypted(sight) if around.encrypted and sight.may_be_encrypted else sight.damage
     if sight.no_store and not around.vectors_elsewhere:
         yield sight.no_store
     yield from sight.warnings
@@ -167,6 +167,13 @@ def _warnings(
         yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
     if any(component_of(each.path) in (Component.DATABASE, Component.VECTORS, Component.UPLOADS) for each in missing):
         yield "parts of uploads/ or vector_db/ are excluded by the configuration: a restore will miss them"
+
+
+def _encrypted(sight: Sight) -> str:
+    return (
+        f"{sight.data_dir / DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as"
+        " it is, and nobody looks into it. Its key is DATABASE_PASSWORD"
+    )
 
 
 def _by_the_user(plan: CapturePlan, missing: tuple[LeftOut, ...]) -> tuple[LeftOut, ...]:

@@ -44,6 +44,11 @@ class Sight:
         return self.facts.fingerprint if self.facts else ""
 
     @property
+    def may_be_encrypted(self) -> bool:
+        """Whether the database has no header of SQLite's, as one of SQLCipher's has none."""
+        return DATABASE not in dict(self.journal_modes)
+
+    @property
     def has_local_uploads(self) -> bool:
         """Whether bytes of uploads may lie on this disk alone; where nothing tells they may."""
         return self.facts is None or self.facts.has_local_uploads
@@ -251,7 +256,7 @@ def _ruin(root: Path, look: _Look, *, may_be_all: bool) -> str:
     if not header.size_bytes:
         ruin, hint = f"{path} is empty", "Is this instance's first start still to come?"
     elif not header.is_sqlite:
-        ruin = f"{path} is not a SQLite database"
+        ruin = f"{path} is not a SQLite database, unless it is encrypted (SQLCipher, DATABASE_TYPE=sqlite+sqlcipher)"
     elif header.missing_bytes and not look["wal_bytes"] and not look["journal_bytes"]:
         ruin = f"{path} is cut short: {header.size_bytes:,} of {header.pages * header.page_size:,} bytes"
     if ruin and not may_be_all and not _has_content(root):

@@ -56,6 +56,11 @@ class Surroundings:
         return bool(self.holders.found) or (self.container is not None and self.container.running)
 
     @property
+    def encrypted(self) -> bool:
+        """Whether the main database is said to be SQLCipher's."""
+        return self.providers.database == "sqlcipher"
+
+    @property
     def bucket(self) -> str:
         """The provider of a bucket that uploads lie in; empty where they lie in the data directory."""
         return "" if self.providers.storage == "local" else self.providers.storage

@@ -24,6 +24,7 @@ from owui_vault.model.checks import CURED, FULL, QUICK, FullCheck
 from owui_vault.model.containers import ComposeService, ContainerRecord, DataMount
 from owui_vault.model.manifest import (
     ALL,
+    ENCRYPTED,
     MANIFEST_FORMAT,
     ApplicationRecord,
     CollectionRecord,
@@ -68,6 +69,7 @@ from owui_vault.model.snapshots import (
 __all__ = [
     "ALL",
     "CURED",
+    "ENCRYPTED",
     "FULL",
     "LABEL_FORMAT",
     "MANIFEST_FORMAT",

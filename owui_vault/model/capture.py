@@ -21,6 +21,7 @@ class CapturePlan:
     data_dir: Path  # resolved
     work_dir: Path  # ours, 0700; the stage is `work_dir/stage`, its tree `work_dir/stage/data`
     databases: tuple[str, ...]  # files known to be SQLite: webui.db, vector_db/chroma.sqlite3
+    encrypted: tuple[str, ...] = ()  # those of them that are SQLCipher's: copied as they are, and not looked into
     write_once: tuple[str, ...] = ("uploads",)  # directories whose files never change once settled
     rewritten: tuple[str, ...] = ()  # files in them, or their folders, that somebody changes all the same
     links: tuple[tuple[str, Path], ...] = ()

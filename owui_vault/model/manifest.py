@@ -32,6 +32,9 @@ class ProofRecord:
     weaker: tuple[str, ...] = ()  # each assumption that was replaced by a weaker one, or why it failed
 
 
+ENCRYPTED = "encrypted"  # of a database that nobody can look into: stored as it is
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseRecord:
     """One SQLite database as it was captured. `path` is relative to `data/`."""
@@ -40,7 +43,7 @@ class DatabaseRecord:
     journal_mode: str  # "wal" or "delete": what the live file's header says
     size_bytes: int
     sha256: str
-    check: str = "ok"  # "ok", or what SQLite's quick check found, which every capture does
+    check: str = "ok"  # "ok", "encrypted", or what SQLite's quick check found, which every capture does
     tables: Mapping[str, int] = field(default_factory=dict)  # rows per table
     checked: str = QUICK  # or "full": these very bytes had been through SQLite's full check when this was written
     damage: tuple[str, ...] = ()  # what the full check said of them
@@ -158,3 +161,8 @@ class Manifest:
     ledger: tuple[LedgerEntry, ...] = ()
     created_by: str = ""  # "owui_vault 0.1.0"
     format: int = MANIFEST_FORMAT
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether a database is one of SQLCipher's, which nobody here can look into."""
+        return any(record.check == ENCRYPTED for record in self.databases)

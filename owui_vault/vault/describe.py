@@ -23,6 +23,7 @@ from owui_vault.instance.secret_key import unopened_text
 from owui_vault.instance.stage_facts import StageFacts, read_stage
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.model import (
+    ENCRYPTED,
     ApplicationRecord,
     Captured,
     CapturePlan,
@@ -126,7 +127,11 @@ def written(stage: Path) -> Iterator[None]:
 
 def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:
     """An empty database passes every check of SQLite's."""
-    if captured.problems or set(facts.database.tables) >= _CORE_TABLES:
+    if (
+        captured.problems
+        or any(each.check == ENCRYPTED for each in captured.databases)
+        or set(facts.database.tables) >= _CORE_TABLES
+    ):
         return ()
     return (f"webui.db holds none of Open WebUI's tables ({', '.join(sorted(_CORE_TABLES))})",)
 

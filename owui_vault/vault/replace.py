@@ -63,7 +63,7 @@ from owui_vault.vault.reading import Found, find, read_key
 from owui_vault.vault.recover import data_lock, recover_held, recovered
 from owui_vault.vault.renames import demand_renamable
 from owui_vault.vault.replacement import demand_known_schema, divided, what_stops
-from owui_vault.vault.restore import paths_of
+from owui_vault.vault.restore import is_ruined, paths_of
 from owui_vault.vault.survey import patiently
 from owui_vault.vault.swap import Swap, with_side_files
 from owui_vault.vault.units import units
@@ -181,7 +181,8 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> None:
         patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", watch)
-    if Component.DATABASE in plan.components and plan.app_data_dir != plan.manifest.application.data_dir:
+    is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
+    if Component.DATABASE in plan.components and is_elsewhere and not is_ruined(plan.manifest):
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
     if plan.key_file:
         _stage_key(parts, found, target)
@@ -222,7 +223,9 @@ def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:
     differences = list(found.problems)
     everything = {Component.DATABASE, Component.VECTORS, Component.UPLOADS} <= set(plan.components)
     if everything and plan.manifest.outcome is Outcome.COMPLETE:
-        differences += examine(data, is_left_out=left_out_of(plan.manifest)).broken
+        differences += examine(
+            data, is_left_out=left_out_of(plan.manifest), encrypted=plan.manifest.is_encrypted
+        ).broken
     if differences:
         raise ContentMismatchError(
             f"the snapshot does not come back as it was stored: {'; '.join(differences[:5])}",

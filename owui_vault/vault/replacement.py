@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from owui_vault.errors import RestoreError, TargetError, WrongInstanceError
@@ -52,7 +52,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     data_dir = _place(parts)
     around = parts.look_around()
     _refuse_doomed(data_dir, around)
-    sight = _look(data_dir)
+    sight = _look(data_dir, encrypted=around.encrypted)
     found = find(parts, request.snapshot, request.repository, request.watch)
     manifest = read_manifest(parts, found, request.watch)
     _demand_same_instance(parts, manifest, sight)
@@ -104,9 +104,12 @@ def _refuse_doomed(data_dir: Path, around: Surroundings) -> None:
         )
 
 
-def _look(data_dir: Path) -> Sight | None:
+def _look(data_dir: Path, *, encrypted: bool) -> Sight | None:
     """What the database of today tells; None where there is none. Raises InstanceNotFoundError for a foreign one."""
-    return look_at(data_dir, depth=FACTS, ruins=True) if os.path.lexists(data_dir / DATABASE) else None
+    if not os.path.lexists(data_dir / DATABASE):
+        return None
+    sight = look_at(data_dir, depth=FACTS, ruins=True)
+    return replace(sight, damage="") if encrypted and sight.may_be_encrypted else sight
 
 
 def _seen_at(data_dir: Path, manifest: Manifest, around: Surroundings, sight: Sight | None) -> str:

@@ -108,7 +108,7 @@ def _decide_paths(
     """Where the application must see the data; None without the database, which alone says so. Raises ConfigError."""
     if Component.DATABASE in components:
         decision = decide_paths(target / "data", manifest.application, request.app_data_dir)
-        if _is_ruined(manifest):  # nothing can be changed in it
+        if is_ruined(manifest):  # nothing can be changed in it
             return PathDecision(app_data_dir=manifest.application.data_dir, rewrite=False)
         return decision
     if request.app_data_dir is not None:
@@ -176,14 +176,16 @@ def _tell_late(target: Path, manifest: Manifest) -> None:
         write_durably(path, restore_text(manifest).encode(), mode=0o644)
 
 
-def _is_ruined(manifest: Manifest) -> bool:
+def is_ruined(manifest: Manifest) -> bool:
+    """Whether nothing can be read in the database, or changed: it is damaged, or encrypted."""
     return any(record.path == DATABASE and record.check != "ok" for record in manifest.databases)
 
 
 def _ruin_warning(manifest: Manifest, components: Sequence[Component]) -> tuple[str, ...]:
-    if Component.DATABASE not in components or not _is_ruined(manifest):
+    if Component.DATABASE not in components or not is_ruined(manifest):
         return ()
-    return (f"{DATABASE} is damaged: the paths of uploads in it stay as they are",)
+    what = "encrypted (SQLCipher)" if manifest.is_encrypted else "damaged"
+    return (f"{DATABASE} is {what}: the paths of uploads in it stay as they are",)
 
 
 def _secret_key(target: Path, components: Sequence[Component]) -> Path | None:

@@ -164,7 +164,8 @@ def _plan(parts: Parts, sight: Sight, work_dir: Path, around: Surroundings) -> C
     )
     own = own_processes(around)
     rewritten = (*plan.rewritten, *parts.state.instance_memory(instance.name).rewritten)
-    return replace(plan, rewritten=rewritten, processes=own.pids, unchecked=own.unchecked)
+    encrypted = (DATABASE,) if around.encrypted else ()
+    return replace(plan, encrypted=encrypted, rewritten=rewritten, processes=own.pids, unchecked=own.unchecked)
 
 
 def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> None:
@@ -183,7 +184,12 @@ def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, *, aroun
         plan,
         mode=mode,
         quiet=_quiet(parts, lock),
-        examine=partial(examine, is_left_out=left_out_by(plan), vectors_elsewhere=around.vectors_elsewhere),
+        examine=partial(
+            examine,
+            is_left_out=left_out_by(plan),
+            vectors_elsewhere=around.vectors_elsewhere,
+            encrypted=around.encrypted,
+        ),
         limits=parts.limits.capture,
         unproven=instance.store_unproven and mode in (Quiesce.AUTO, Quiesce.LIVE),
         clock=parts.clock,

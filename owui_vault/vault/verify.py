@@ -18,6 +18,7 @@ from owui_vault.instance.compare import Comparison, compare_with_manifest
 from owui_vault.instance.layout import component_of
 from owui_vault.model import (
     ALL,
+    ENCRYPTED,
     Component,
     DatabaseRecord,
     FileRecord,
@@ -141,7 +142,7 @@ def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_da
             return _Content(problems=(f"snapshot {found.snapshot.id} cannot be fetched: {error.message}",))
         except ContentMismatchError as error:
             return _Content(problems=(error.message,))
-        identical = [each for each in manifest.databases if each.path in content.identical]
+        identical = [each for each in manifest.databases if each.path in content.identical and each.check != ENCRYPTED]
         request.watch.progress(Progress(step=Step.CHECK, text="SQLite's full check"))
         checks = check_now(parts, folder / "data", identical, request.watch)
     incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
