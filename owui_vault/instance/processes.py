@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from owui_vault.system import procfs
@@ -17,7 +18,7 @@ from owui_vault.system import procfs
 _PROC = Path("/proc")
 _SITE_PACKAGES = re.compile(r"(/.*?/(?:site|dist)-packages)/")
 _DIST_INFO = re.compile(r"open_webui-(?P<version>[^-/]+)\.dist-info")
-_OPEN_WEBUI = re.compile(r"open[-_]webui\b")
+_STARTS = frozenset({"serve", "dev"})
 _TEXT_LIMIT = 1 << 20
 
 
@@ -104,11 +105,23 @@ def servers_on(data_dir: Path) -> Iterator[Holder]:
     """
     for status in procfs.processes():
         pid = status.identity.pid
-        if status.ended or not _OPEN_WEBUI.search("\0".join(procfs.command_line(pid))):
+        if status.ended or pid == os.getpid() or not _starts_open_webui(procfs.command_line(pid)):
             continue
         environment = environment_of(pid)
         if environment is not None and _was_given(pid, environment.get("DATA_DIR", ""), data_dir):
             yield Holder(pid=pid, name=procfs.name_of(pid), environment=environment)
+
+
+def _starts_open_webui(argv: tuple[str, ...]) -> bool:
+    """`open-webui serve`, with or without its interpreter, or a server of `open_webui.main:app`, as the image has it.
+
+    Many others have the name among their arguments: whoever shows a log, and whoever takes a backup.
+    """
+    if "open_webui.main:app" in argv:
+        return True
+    programs = {os.path.basename(each) for each in argv[:2]}
+    is_module = any(pair == ("-m", "open_webui") for pair in pairwise(argv))
+    return ("open-webui" in programs or is_module) and not _STARTS.isdisjoint(argv)
 
 
 def _was_given(pid: int, data_dir: str, ours: Path) -> bool:

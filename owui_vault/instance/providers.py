@@ -46,7 +46,8 @@ def database_elsewhere(settings: Mapping[str, str], is_ours: Callable[[str], boo
     scheme, _, rest = url.partition("://")
     scheme = scheme.partition(":")[0].partition("+")[0].lower()
     if scheme == "sqlite":
-        path = unquote(rest.partition("?")[0].removeprefix("/"))
+        # SQLAlchemy takes one slash away; for SQLCipher the application takes none.
+        path = rest if is_encrypted(settings) else unquote(rest.partition("?")[0].removeprefix("/"))
         path = "" if path == ":memory:" else path
         return "" if is_ours(path) else f"SQLite at {path or 'nowhere (memory)'}"
     host = host_of(url).partition(":")[0] if "://" in url else _UNREADABLE
@@ -84,7 +85,7 @@ def providers(settings: Mapping[str, str], database_elsewhere: str) -> Providers
     """Where the state is kept, by the names Open WebUI itself has for them; its defaults where nothing is set."""
     store = _vector_store(settings)
     if store == "chroma" and settings.get("CHROMA_HTTP_HOST"):
-        store = f"chroma server on {settings['CHROMA_HTTP_HOST']}"
+        store = f"chroma server on {host_of(settings['CHROMA_HTTP_HOST'])}"
     return Providers(
         database=database_elsewhere or ("sqlcipher" if is_encrypted(settings) else "sqlite"),
         vectors=store,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance.inspect import InspectRequest, inspect_instance
+from owui_vault.instance.processes import _starts_open_webui
 from owui_vault.instance.providers import database_elsewhere, not_covered, providers
 from owui_vault.instance.surroundings import look_around
 
@@ -80,6 +81,12 @@ def test_every_form_of_a_url(url: str, text: str) -> None:
     assert database_elsewhere({"DATABASE_URL": url}, lambda _path: False) == text
 
 
+def test_a_path_of_sqlcipher_is_taken_as_the_application_takes_it() -> None:
+    for url in ("sqlite+sqlcipher:////app/webui.db", "sqlite+sqlcipher:///app/webui.db"):
+        ours = database_elsewhere({"DATABASE_URL": url}, lambda path: Path(path).resolve() == Path("/app/webui.db"))
+        assert ours == ""
+
+
 def test_the_slim_image_keeps_its_vectors_in_postgres() -> None:
     slim = {"USE_SLIM_DOCKER": "True"}
     assert providers(slim, "").vectors == "pgvector"
@@ -125,6 +132,26 @@ import sys
 print("ready", flush=True)
 sys.stdin.read()
 """
+
+
+@pytest.mark.parametrize(
+    ("argv", "is_one"),
+    [
+        (("/opt/venv/bin/python", "/opt/venv/bin/open-webui", "serve"), True),
+        (("open-webui", "serve", "--port", "8080"), True),
+        (("python", "-m", "open_webui", "serve"), True),
+        (("/usr/local/bin/python3", "-m", "uvicorn", "open_webui.main:app", "--workers", "1"), True),
+        (("uvicorn", "open_webui.main:app"), True),
+        (("python", "-m", "owui_vault", "snapshot", "--container", "open-webui"), False),
+        (("owui-vault", "--data-dir", "/opt/open-webui/data", "snapshot"), False),
+        (("tail", "-f", "/var/log/open-webui"), False),
+        (("/usr/bin/open-webui", "--version"), False),
+        (("restic", "serve", "/srv/open-webui"), False),
+        ((), False),
+    ],
+)
+def test_only_the_server_itself_is_taken_for_one(argv: tuple[str, ...], is_one: bool) -> None:
+    assert _starts_open_webui(argv) is is_one
 
 
 def test_a_server_with_its_database_elsewhere_is_found_though_it_has_nothing_open(newest: Path, tmp_path: Path) -> None:

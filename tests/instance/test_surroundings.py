@@ -218,7 +218,7 @@ def test_a_settings_file_beside_the_data_counts(left: Path) -> None:
         ("postgresql+psycopg2://db/webui", "postgresql on db"),
         ("mysql://[bad", "mysql on an unreadable address"),
         ("sqlite:////elsewhere/other.db", "SQLite at /elsewhere/other.db"),
-        ("sqlite+sqlcipher:///x.db", "SQLite at x.db"),
+        ("sqlite+sqlcipher:///x.db", "SQLite at /x.db"),
         ("sqlite://", "SQLite at nowhere (memory)"),
         ("", ""),
     ],
