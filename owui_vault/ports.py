@@ -134,7 +134,11 @@ class Engine(Protocol):
         """
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
-        """All paths of one snapshot, streamed. Raises SnapshotMissingError."""
+        """All paths of one snapshot, parents first or not, not all of them in memory.
+
+        Whatever can be raised is raised by the call and not by the iterator: a caller tries again when the repository
+        is locked, and can do that only here. Raises SnapshotMissingError.
+        """
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Write the snapshot, or only `paths` of it (and what is below them), into the existing directory `target`.

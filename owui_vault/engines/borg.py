@@ -90,9 +90,9 @@ class BorgEngine:
             return tuple(each.snapshot() for each in archives(borg))
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
-        """All paths of one archive, streamed."""
+        """All paths of one archive."""
         with self._open(call) as borg:
-            yield from entries(borg, find(archives(borg), engine_id))
+            return entries(borg, find(archives(borg), engine_id))
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Write an archive, or parts of it, into `target`."""

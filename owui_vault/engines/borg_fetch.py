@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from owui_vault.engines.borg_errors import ENGINE
-from owui_vault.engines.borg_listing import items
+from owui_vault.engines.borg_listing import each_item
 from owui_vault.engines.borg_output import Archive, Item, Message
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
 from owui_vault.engines.room import tells_full_disk
@@ -36,8 +36,7 @@ def fetch(borg: Borg, archive: Archive, target: Path, paths: Sequence[str]) -> N
     portions = list(_in_portions(wanted))
     shape = _Shape()
     # What is not extracted cannot lead anywhere: for a manifest among a hundred thousand files, only it is looked at.
-    for item in items(borg, archive, _patterns(wanted) if len(portions) == 1 else ()):
-        shape.take(item)
+    each_item(borg, archive, shape.take, _patterns(wanted) if len(portions) == 1 else ())
     shape.finish()
     _make_way(target, shape.folders)
     listener = _Listener(borg)

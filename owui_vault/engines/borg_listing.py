@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +18,7 @@ from owui_vault.engines.borg_output import (
     parse_listing,
 )
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
-from owui_vault.engines.borg_stream import pulled
+from owui_vault.engines.spool import Row, spooling
 from owui_vault.errors import EngineError, SnapshotMissingError
 from owui_vault.model import Entry
 
@@ -74,28 +73,37 @@ def leftovers(borg: Borg) -> tuple[str, ...]:
     return tuple(sorted(overtaken | {name for name in names if _is_leftover(name, names)}))
 
 
-def items(borg: Borg, archive: Archive, chosen: Sequence[str] = ()) -> Iterator[Item]:
-    """All paths of an archive as they are stored, or those that `chosen` patterns of borg take; streamed."""
+def each_item(borg: Borg, archive: Archive, take: Callable[[Item], None], chosen: Sequence[str] = ()) -> None:
+    """Hand over all paths of an archive as they are stored, or those that `chosen` patterns of borg take."""
     arguments = ("list", "--json-lines", "--format", ITEM_FORMAT, archive_argument(archive.name), *chosen)
 
-    def listen(sink: Callable[[str], None], cancel: threading.Event) -> None:
-        borg.run(Request(arguments=arguments, long=True, reads=True, on_stdout=sink, cancel=cancel))
+    def listen(line: str) -> None:
+        take(borg.understood(parse_item, line))
 
-    for line in pulled(listen, borg.call.cancel):
-        yield borg.understood(parse_item, line)
+    borg.run(Request(arguments=arguments, long=True, reads=True, on_stdout=listen))
 
 
 def entries(borg: Borg, archive: Archive) -> Iterator[Entry]:
     """All paths below the tree's root. A hard link has the size of the file it is another name of."""
-    sizes: dict[str, int] | None = None
-    for item in items(borg, archive):
-        size = item.size_bytes
-        if item.hard_link:
-            if sizes is None:  # rare, so that nobody else pays for remembering all sizes
-                sizes = {each.path: each.size_bytes for each in items(borg, archive) if each.kind == "file"}
-            size = sizes.get(item.source, 0)
-        if item.path != ".":
-            yield Entry(path=item.path, kind=item.kind, size_bytes=size)
+    sources: set[str] = set()  # of hard links; rare, so that nobody else pays for remembering all sizes
+    with spooling(borg.folder) as spool:
+
+        def take(item: Item) -> None:
+            if item.hard_link:
+                sources.add(item.source)
+            if item.path != ".":
+                spool.write(item.path, item.kind, item.size_bytes, item.source if item.hard_link else "")
+
+        each_item(borg, archive, take)
+        files = (row for row in spool.rows() if not row[3] and row[0] in sources)
+        sizes = {row[0]: row[2] for row in files} if sources else {}
+
+    def read(row: Row) -> Entry:
+        path, kind, size, link = row
+        size = sizes.get(link, 0) if link else size
+        return Entry(path=str(path), kind=str(kind), size_bytes=int(str(size)))
+
+    return spool.hand_out(read)
 
 
 def demand_encrypted(borg: Borg, mode: str) -> None:

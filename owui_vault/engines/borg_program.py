@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -111,7 +110,7 @@ class Request:
     on_stdout: LineSink | None = None
     on_message: Callable[[Message], None] | None = None
     reads: bool = False  # may be done without a lock where none can be written
-    cancel: threading.Event | None = None  # instead of the call's
+    on_tick: Callable[[], None] | None = None  # see system.process.run
 
 
 class Borg:
@@ -162,7 +161,8 @@ class Borg:
                 ),
                 on_stdout=request.on_stdout,
                 on_stderr=transcript.take,
-                cancel=request.cancel or self.call.cancel,
+                on_tick=request.on_tick,
+                cancel=self.call.cancel,
             )
         if done.status >= 0:  # it ended by itself; else its record says that it may have left a lock behind
             record.unlink(missing_ok=True)

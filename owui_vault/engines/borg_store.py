@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,15 +75,13 @@ class _Job:
     everything: bool
 
 
-class _Bound(threading.Event):
+class _Bound:
     """The time of one store in all, over as soon as borg was told to write the archive down.
 
-    Ending borg while it commits would tell of a failure, and leave a complete archive. It stands where the `cancel` of
-    a program stands, because that is looked at all the time, and from the same thread.
+    Ending borg while it commits would tell of a failure, and leave a complete archive.
     """
 
     def __init__(self, call: Call) -> None:
-        super().__init__()
         self._call = call
         self._until = None if call.store_seconds is None else time.monotonic() + call.store_seconds
 
@@ -92,14 +89,13 @@ class _Bound(threading.Event):
         """From now on only its silence is bounded."""
         self._until = None
 
-    def is_set(self) -> bool:
-        """Whether to cancel. Raises DeadlineExceededError."""
+    def check(self) -> None:
+        """Raise DeadlineExceededError when it is over."""
         if self._until is not None and time.monotonic() > self._until:
             raise DeadlineExceededError(
                 f"borg did not end within {self._call.store_seconds:g} s",
                 hint="Look whether its disk or host answers, or raise limits.store.",
             )
-        return self._call.cancel.is_set()
 
 
 def _chunking(label: Label) -> str:
@@ -203,7 +199,7 @@ def _attempt(job: _Job) -> _Attempt:
             cwd=job.tree,
             environment={"BORG_FILES_CACHE_SUFFIX": f"owui-vault-{job.label.instance}"},
             on_message=keeper.take,
-            cancel=job.bound,
+            on_tick=job.bound.check,
         )
         try:
             finished = job.borg.run(request)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 from owui_vault.engines.restic_checking import check_tree
 from owui_vault.engines.restic_errors import ENGINE, kind_of
 from owui_vault.engines.restic_names import UNDECODABLE, ExactNames, is_plain
 from owui_vault.engines.restic_output import RestoreReader, document_of, entry_of
-from owui_vault.engines.restic_program import Bounds, Restic, Said, Sinks
+from owui_vault.engines.restic_program import Restic, Said, Sinks
 from owui_vault.engines.restic_watching import TargetWatch
+from owui_vault.engines.spool import Spool, spooling
 from owui_vault.errors import EngineError, NoSpaceError, RepositoryFullError, SnapshotMissingError
-from owui_vault.model import Entry
+from owui_vault.model import Entry, Progress, Step
 
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _PATTERN_SIGNS = re.compile(r"([\\*?\[])")
@@ -36,30 +34,23 @@ def _check_id(restic: Restic, engine_id: str) -> None:
 
 
 def contents(restic: Restic, engine_id: str) -> Iterator[Entry]:
-    """All paths of one snapshot.
-
-    They wait in an unnamed file until they are asked for: nobody has to hold all of them in memory, and no restic waits
-    for somebody who never asks for the rest.
-    """
+    """All paths of one snapshot."""
     _check_id(restic, engine_id)
-    listing = _Listing(restic.call.folder)
-    try:
+    with spooling(restic.call.folder) as spool:
+        listing = _Listing(spool)
         said = restic.run("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=listing.stdout))
         # restic < 0.16 ends with status 0 when it ignores what it was asked for
         if said.status != 0 or any(line.startswith("Ignoring") for line in said.stderr):
             raise restic.error(said.status or None, said.stderr, said.argv)
         listing.complete(restic)
-    except BaseException:
-        listing.file.close()
-        raise
-    return _entries(listing.file)
+    return spool.hand_out(lambda row: Entry(path=str(row[0]), kind=str(row[1]), size_bytes=int(str(row[2]))))
 
 
 class _Listing:
     """The lines of `restic ls --json`, those with names that are not UTF-8 replaced by what the trees say."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = _spool(folder)
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
         self._root = ""
         self._again: set[str] = set()  # directories to be listed from their trees
 
@@ -85,21 +76,7 @@ class _Listing:
                     self._write(entry)
 
     def _write(self, entry: Entry) -> None:
-        self.file.write(json.dumps([entry.path, entry.kind, entry.size_bytes]) + "\n")
-
-
-def _spool(folder: Path) -> IO[str]:
-    return tempfile.TemporaryFile(  # whoever reads it closes it
-        "w+", dir=folder, encoding="utf-8", errors="surrogateescape"
-    )
-
-
-def _entries(file: IO[str]) -> Iterator[Entry]:
-    with file:
-        file.seek(0)
-        for line in file:
-            path, kind, size = json.loads(line)
-            yield Entry(path=path, kind=kind, size_bytes=size)
+        self._spool.write(entry.path, entry.kind, entry.size_bytes)
 
 
 def fetch(restic: Restic, engine_id: str, target: Path, paths: Sequence[str]) -> None:
@@ -122,13 +99,14 @@ def _includes(patterns: Sequence[str]) -> Iterator[str]:
 
 def _restore(restic: Restic, engine_id: str, target: Path, options: Sequence[str], *, tells: bool) -> Said:
     """Takes no lock: neither a stale one nor a read-only disk must stand between somebody and his data."""
-    reader = RestoreReader(restic.call)
     arguments = ("restore", "--no-lock", "--target", str(target), *options, engine_id)
     if tells:
+        reader = RestoreReader(restic.call)
         return restic.run("--json", *arguments, sinks=Sinks(stdout=reader.stdout), watch=reader.watch)
-    looking = TargetWatch(target, restic.call, reader.watch)
-    said = restic.run(*arguments, watch=reader.watch, bounds=Bounds(cancel=looking))
-    looking.look()
+    restic.call.progress(Progress(step=Step.FETCH))
+    watch = TargetWatch(target, restic.call)
+    said = restic.run(*arguments, watch=watch)
+    watch.look()
     return said
 
 

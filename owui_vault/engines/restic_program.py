@@ -7,7 +7,6 @@ import logging
 import os
 import shlex
 import shutil
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -75,11 +74,10 @@ class Sinks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How long a run may take in all and be silent, and who may end it, if not the `cancel` of the call."""
+    """How long a run may take in all and be silent."""
 
     total: float | None = None
     idle: float | None = None
-    cancel: threading.Event | None = None
 
 
 class Restic:
@@ -170,7 +168,8 @@ class Restic:
                 command,
                 on_stdout=_each(watch.heard, sinks.stdout) if sinks.stdout else None,
                 on_stderr=_each(kept.append, watch.hear, sinks.stderr),
-                cancel=bounds.cancel or self.call.cancel,
+                on_tick=watch.tick,
+                cancel=self.call.cancel,
             )
         if done.status >= 0:  # it ended by itself; else its record says that it may have left something behind
             record.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -75,6 +74,9 @@ class Watch:
     def heard(self, line: str) -> None:
         """Take a note of a line of stdout, which is no sign that anything arrived anywhere."""
         self._writer.heard_bytes += len(line) + 1
+
+    def tick(self) -> None:
+        """Called all the time while it runs."""
 
     def _move(self, now: float) -> None:
         self._moved, self._complaining_since = now, None
@@ -156,28 +158,22 @@ class TextWatch:
             self._call.progress(Progress(step=self._step, text=self.watch.clean(told)))
 
 
-class TargetWatch(threading.Event):
-    """Looks at what a silent restore writes. restic < 0.17 says nothing while it restores.
+class TargetWatch(Watch):
+    """Looks at what a silent restore writes. restic < 0.17 says nothing while it restores."""
 
-    It stands where the `cancel` of a program stands, because that is looked at all the time, and from the same thread.
-    """
-
-    def __init__(self, target: Path, call: Call, watch: Watch) -> None:
-        super().__init__()
+    def __init__(self, target: Path, call: Call) -> None:
+        super().__init__(call)
         self._target = target
-        self._call = call
-        self._watch = watch
         self._before = _size_below(target)
         self._next = 0.0
 
-    def is_set(self) -> bool:
-        """Whether to cancel. Raises DeadlineExceededError when nothing grows any more."""
+    def tick(self) -> None:
+        """Look now and then. Raises DeadlineExceededError when nothing grows any more."""
         now = time.monotonic()
         if now >= self._next:
             size = self.look()
             self._next = time.monotonic() + max(_LOOK_SECONDS, _SHARE_OF_LOOKING * (time.monotonic() - now))
-            self._watch.see(size)
-        return self._call.cancel.is_set()
+            self.see(size)
 
     def look(self) -> int:
         """Tell how much has come."""

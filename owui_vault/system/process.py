@@ -74,18 +74,19 @@ def run(
     *,
     on_stdout: LineSink | None = None,
     on_stderr: LineSink | None = None,
+    on_tick: Callable[[], None] | None = None,
     cancel: threading.Event = NEVER,
 ) -> Completed:
     """Run a program to its end.
 
-    Lines go to a sink as they arrive and are then not kept, but for the tail of stderr. Raises ProgramMissingError,
-    DeadlineExceededError (total or idle time passed) and CancelledError (`cancel` was set); whatever a sink raises ends
-    the program first.
+    Lines go to a sink as they arrive and are then not kept, but for the tail of stderr. `on_tick` is called all the
+    time, a few times a second when the program is silent. Raises ProgramMissingError, DeadlineExceededError (total or
+    idle time passed) and CancelledError (`cancel` was set); whatever a sink or `on_tick` raises ends the program first.
     """
     child = _start(command)
     out, err = _Output(child.stdout, on_stdout), _Output(child.stderr, on_stderr)
     try:
-        _converse(child, command, (out, err), cancel)
+        _converse(child, command, (out, err), on_tick=on_tick, cancel=cancel)
     except BaseException:
         end(child)
         raise
@@ -151,7 +152,12 @@ def _start(command: Command) -> subprocess.Popen[bytes]:
 
 
 def _converse(
-    child: subprocess.Popen[bytes], command: Command, outputs: Sequence[_Output], cancel: threading.Event
+    child: subprocess.Popen[bytes],
+    command: Command,
+    outputs: Sequence[_Output],
+    *,
+    on_tick: Callable[[], None] | None,
+    cancel: threading.Event,
 ) -> None:
     started = last = time.monotonic()
     with selectors.DefaultSelector() as selector:
@@ -169,6 +175,8 @@ def _converse(
                     pass
                 break
             _check_bounds(command, started, last)
+            if on_tick:
+                on_tick()
             if cancel.is_set():
                 raise CancelledError(f"{command.program} was ended on request")
     for output in outputs:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,6 +131,11 @@ class EngineBench:
         victim.chmod(0o600)
         victim.write_bytes(data)
         victim.chmod(mode)
+
+    @contextmanager
+    def locked(self, bench: Bench) -> Iterator[None]:  # noqa: ARG002  # for those who override it
+        """Somebody else works on the repository; override where a lock keeps readers out."""
+        yield
 
     def on_dead_host(self, folder: Path) -> Engine:  # noqa: ARG002  # for those who override it
         """The engine on a repository whose host does not answer."""

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from owui_vault.errors import RepositoryExistsError, RepositoryMissingError, SnapshotMissingError, WrongPassphraseError
+from owui_vault.errors import (
+    RepositoryExistsError,
+    RepositoryLockedError,
+    RepositoryMissingError,
+    SnapshotMissingError,
+    WrongPassphraseError,
+)
 from owui_vault.model import Outcome, Progress, Step
 from owui_vault.testing.engine_bench import Bench, EngineBench, make_label
 from owui_vault.testing.trees import MANY_BYTES, assert_same, extended_of, give_attributes, look, size_of
@@ -141,10 +147,20 @@ class StoringTests(EngineBench):
         target.mkdir()
         for missing in ("0123456789abcdef" * 4, "nothing-of-that-name"):
             with pytest.raises(SnapshotMissingError):
-                list(bench.engine.contents(missing, bench.call()))
+                bench.engine.contents(missing, bench.call())
             with pytest.raises(SnapshotMissingError):
                 bench.engine.fetch(missing, target, bench.call())
         assert list(target.iterdir()) == []
+
+    def test_contents_of_a_locked_repository_fail_at_the_call_or_not_at_all(self, bench: Bench) -> None:
+        """Who wants to wait for the lock can do so at the call only."""
+        stored = bench.store().snapshot
+        with self.locked(bench):
+            try:
+                entries = bench.engine.contents(stored.engine_id, bench.call(timeout=8))
+            except RepositoryLockedError:
+                return
+            assert len(list(entries)) == len(look(bench.tree))
 
     @pytest.mark.parametrize(
         "name", ["we*ird[1]?.txt", "new\nline", "back\\slash", "comma,brace{x}.txt", "not-\udcff\udcfe-utf8"]

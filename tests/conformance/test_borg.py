@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,6 +79,14 @@ class TestBorg(EngineSuite):
         except PermissionError:
             return False
         return done.returncode == 0
+
+    @contextmanager
+    def locked(self, bench: Bench) -> Iterator[None]:
+        lock = bench.repository / "lock.exclusive"
+        lock.mkdir()
+        (lock / "elsewhere@123456789.17-0").touch()
+        yield
+        shutil.rmtree(lock)
 
     def on_dead_host(self, folder: Path) -> Engine:
         """A host that takes the connection and then says nothing."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from owui_vault.errors import RepositoryFullError
-from owui_vault.model import Secret
-from owui_vault.ports import Engine
+from owui_vault.errors import RepositoryFullError, RepositoryLockedError
+from owui_vault.model import Entry, RepositoryInfo, Secret
+from owui_vault.ports import Call, Engine
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite, make_label
 from owui_vault.testing.faulty_engine import FaultyEngine
@@ -24,6 +26,42 @@ class TestDirectory(EngineSuite):
 
 
 @pytest.mark.rare  # the same claims once more
+class Lockable(DirectoryEngine):
+    """Answers nobody while a lock is there."""
+
+    def inspect(self, call: Call) -> RepositoryInfo:
+        if (Path(self.location) / "lock").exists():
+            raise RepositoryLockedError("locked")
+        return super().inspect(call)
+
+
+class Lazy(Lockable):
+    """Does nothing before somebody asks for the first path."""
+
+    def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
+        yield from super().contents(engine_id, call)
+
+
+class Lockables(EngineSuite):
+    @contextmanager
+    def locked(self, bench: Bench) -> Iterator[None]:
+        (bench.repository / "lock").touch()
+        yield
+        (bench.repository / "lock").unlink()
+
+
+@pytest.mark.parametrize("kind", [Lockable, Lazy])
+def test_the_suite_tells_a_lazy_engine_from_one_that_is_not(tmp_path: Path, kind: type[DirectoryEngine]) -> None:
+    bench = Bench(engine=kind(tmp_path / "repository", Secret("x")), folder=tmp_path)
+    bench.engine.initialize(bench.call())
+    lazy = kind is Lazy
+    with pytest.raises(RepositoryLockedError) if lazy else nullcontext():
+        Lockables().test_contents_of_a_locked_repository_fail_at_the_call_or_not_at_all(bench)
+    (bench.repository / "lock").unlink(missing_ok=True)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE") if lazy else nullcontext():
+        Lockables().test_contents_and_fetch_name_a_missing_snapshot(bench)
+
+
 class TestFaultyWithoutFault(TestDirectory):
     def make(self, folder: Path, passphrase: str = PASSPHRASE) -> Engine:
         return FaultyEngine(super().make(folder, passphrase))

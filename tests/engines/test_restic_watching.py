@@ -155,14 +155,10 @@ def test_what_a_long_check_prints_is_told(tmp_path: Path) -> None:
 
 def test_a_silent_restore_is_watched_by_what_it_writes(tmp_path: Path) -> None:
     events: list[Progress] = []
-    cancel = threading.Event()
-    call = impatient(tmp_path, events, cancel)
-    watch = TargetWatch(tmp_path, call, Watch(call))
+    watch = TargetWatch(tmp_path, impatient(tmp_path, events))
     (tmp_path / "new").write_bytes(b"x" * 100_000)
-    assert not watch.is_set()
+    watch.tick()
     assert events[-1] == Progress(step=Step.FETCH, done_bytes=events[-1].done_bytes)
     assert events[-1].done_bytes >= 100_000
-    cancel.set()
-    assert watch.is_set()
     with pytest.raises(DeadlineExceededError):
-        repeat(lambda _: watch.is_set())
+        repeat(lambda _: watch.tick())

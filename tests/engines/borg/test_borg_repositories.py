@@ -8,9 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import owui_vault
@@ -312,13 +310,19 @@ def test_a_program_that_says_nothing_is_given_up(bench: BorgBench) -> None:
 
 def test_contents_can_be_left_in_the_middle(bench: BorgBench) -> None:
     stored = bench.store().snapshot
-    before = threading.active_count()
     entries = bench.engine.contents(stored.engine_id, bench.call())
     next(entries)
-    assert isinstance(entries, Generator)
-    entries.close()
-    assert threading.active_count() == before
     assert bench.locks() == []
+    assert bench.left_running() == set()
+    del entries
+    assert not [each for each in os.listdir("/proc/self/fd") if "state" in _target_of(each)]
+
+
+def _target_of(descriptor: str) -> str:
+    try:
+        return str(Path("/proc/self/fd", descriptor).readlink())
+    except FileNotFoundError:  # that of the listing itself
+        return ""
 
 
 def test_a_hard_link_has_the_size_of_its_file(bench: BorgBench) -> None:

@@ -1,0 +1,58 @@
+"""Rows of a listing, in an unnamed file until they are asked for.
+
+Nobody has to hold all of them in memory, and no program waits, with its lock on the repository, for somebody who never
+asks for the rest. Whatever is wrong shows before the first row is handed out.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeVar
+
+Row = tuple[object, ...]
+Result = TypeVar("Result")
+
+
+class Spool:
+    """Rows of texts and numbers, written once and read from the beginning as often as it takes."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def __del__(self) -> None:
+        """Whoever never asks for the rows leaves no open file either."""
+        self._file.close()
+
+    def write(self, *row: object) -> None:
+        """Add a row. Raises OSError."""
+        self._file.write(json.dumps(row) + "\n")
+
+    def rows(self) -> Iterator[Row]:
+        """All of them."""
+        self._file.seek(0)
+        for line in self._file:
+            yield tuple(json.loads(line))
+
+    def hand_out(self, read: Callable[[Row], Result]) -> Iterator[Result]:
+        """All of them as what `read` makes of them, for the last time."""
+        with self._file:
+            for row in self.rows():
+                yield read(row)
+
+
+@contextmanager
+def spooling(folder: Path) -> Iterator[Spool]:
+    """A spool to be filled in the block; it is gone where that fails, and after `hand_out`."""
+    file = tempfile.TemporaryFile(  # noqa: SIM115  # the spool closes it
+        "w+", dir=folder, encoding="utf-8", errors="surrogateescape"
+    )
+    try:
+        yield Spool(file)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
