@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -77,6 +77,10 @@ class Revealed:
             return self._known[id(source)][1]
 
 
+def ignore_warning(_text: str) -> None:
+    """The `warn` of those who do not listen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """The circumstances of one call of an engine.
@@ -92,6 +96,10 @@ class Call:
     idle_seconds: float = 600.0
     store_seconds: float | None = None  # bound of one store in all
     progress: ProgressSink = ignore_progress
+    warn: Callable[[str], None] = ignore_warning  # about the result; what is told has not failed
+    # Asked once by an engine that can hold a finished snapshot back: what is no longer as it was when it was read. If
+    # anything is, the snapshot is written down as INCOMPLETE. An engine that cannot never asks; then its caller looks.
+    last_look: Callable[[], Sequence[str]] | None = None
     cancel: threading.Event = NEVER
     # one for all calls of an operation
     secrets: Revealed = field(default_factory=Revealed, repr=False, compare=False)
@@ -124,7 +132,9 @@ class Engine(Protocol):
 
         Unreadable files end up in `skipped`, and the snapshot is marked INCOMPLETE in the repository itself; neither
         is an exception. Go by size and mtime: `tree` is the same path at every run. A run that dies leaves nothing
-        that is listed as COMPLETE.
+        that is listed as COMPLETE and lacks what could not be read. Whether what was read stayed as it was is the
+        caller's to look: before the snapshot is written down where the engine asks for that (`Call.last_look`, as borg
+        does), else afterwards, and until then only the caller's own machine knows.
         """
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:

@@ -18,7 +18,7 @@ from owui_vault.engines.borg_listing import archives, entries, find, leftovers, 
 from owui_vault.engines.borg_output import encode_comment
 from owui_vault.engines.borg_program import Borg, Request, Setting, archive_argument, find_program, local_folder
 from owui_vault.engines.borg_store import store
-from owui_vault.engines.environment import check_extra, reveal_all, without_credentials
+from owui_vault.engines.environment import check_extra, invisible_ends, reveal_all, without_credentials
 from owui_vault.engines.room import room_in
 from owui_vault.errors import CancelledError, ConfigError, EngineError, SecretError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
@@ -69,6 +69,11 @@ class BorgEngine:
         with self._open(call) as borg:
             borg.version()
             borg.run(Request(arguments=("init", "--encryption", self._encryption)))
+            for invisible in invisible_ends(call.secrets.of(self._passphrase)):
+                call.warn(
+                    f"the passphrase {invisible}, which borg takes as a part of it: written on paper it will not open"
+                    " the repository"
+                )
             return self._info(borg)
 
     def inspect(self, call: Call) -> RepositoryInfo:

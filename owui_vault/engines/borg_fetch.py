@@ -17,6 +17,7 @@ from owui_vault.engines.borg_errors import ENGINE
 from owui_vault.engines.borg_listing import each_item
 from owui_vault.engines.borg_output import Archive, Item, Message
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
+from owui_vault.engines.readable import named
 from owui_vault.engines.room import tells_full_disk
 from owui_vault.errors import EngineError, NoSpaceError, RepositoryDamagedError, RepositoryFullError
 from owui_vault.model import Progress, Step
@@ -25,6 +26,7 @@ _LONGEST_ARGUMENTS = 100_000  # bytes of paths in one command line
 _MOST_SPECIAL = 200
 _HARMLESS = re.compile(r"never matched|when setting (?:extended attribute|ACL)|Killed stale lock|Removed stale")
 _DAMAGED = re.compile(r"damaged \(all-zero\) chunks|[Ss]ize inconsistency")
+_EDGES = ("1970-01-01T00:00:00.000000", "2038-01-17T05:20:47")  # see borg_survey; up to a microsecond, as it is listed
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
@@ -43,6 +45,11 @@ def fetch(borg: Borg, archive: Archive, target: Path, paths: Sequence[str]) -> N
     for some in portions:
         _extract(listener, archive, target, some, shape.special)
         listener.portion_done()
+    if shape.odd_times:
+        borg.call.warn(
+            "these bear the first or last time that borg keeps (1970, January 2038), and may have had another:"
+            f" {named(sorted(shape.odd_times))}"
+        )
 
 
 def _patterns(paths: Sequence[str]) -> list[str]:
@@ -65,10 +72,13 @@ class _Shape:
     links: set[str] = field(default_factory=set)
     sources: set[str] = field(default_factory=set)  # of hard links
     special: list[str] = field(default_factory=list)  # devices and the like: never made
+    odd_times: list[str] = field(default_factory=list)  # what borg may have moved to the first or last time it keeps
 
     def take(self, item: Item) -> None:
         if item.path == ".":
             return
+        if item.time.startswith(_EDGES):
+            self.odd_times.append(item.path)
         self._demand_inside(item.path)
         if item.hard_link:
             self._demand_inside(item.source)

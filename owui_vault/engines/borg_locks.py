@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.engines.runs import Run, dead_runs
+from owui_vault.system.files import write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,8 @@ def _cleared(place: Path, dead: Sequence[Run]) -> bool:
     try:
         _clear_exclusive(place / _EXCLUSIVE, dead)
         return _clear_roster(place, dead)
-    except OSError as error:
-        logger.warning("could not look for locks of dead runs in %s: %s", place, error.strerror)
+    except (OSError, ValueError) as error:  # ValueError: a list that cannot be read is not one of nobody
+        logger.warning("could not look for locks of dead runs in %s: %s", place, error)
         return False
 
 
@@ -81,13 +82,16 @@ def _clear_roster(place: Path, dead: Sequence[Run]) -> bool:
     roster = place / _ROSTER
     if not _theirs(roster, dead):
         return True
-    with _exclusively(place) as mine:
+    with _exclusively(place, dead[0]) as mine:
         if not mine:
             return False  # somebody works there: the next run will look again
         document = _read(roster)
         gone = _theirs(roster, dead)
         left = {key: [each for each in entries if each not in gone] for key, entries in document.items()}
-        roster.write_text(json.dumps(left))
+        before = roster.stat()
+        write_durably(roster, json.dumps(left).encode(), mode=before.st_mode & 0o777)
+        with suppress(PermissionError):  # whose it is by now is somebody's who may write here as well
+            os.chown(roster, before.st_uid, before.st_gid)
         logger.info("took %d dead runs of ours off the list %s", len(gone), roster)
     return True
 
@@ -110,17 +114,24 @@ def _is_used(run: Run) -> bool:
 def _read(roster: Path) -> dict[str, list[list[object]]]:
     try:
         document = json.loads(roster.read_text())
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return {}
-    return document if isinstance(document, dict) else {}
+    if not isinstance(document, dict) or not all(isinstance(listed, list) for listed in document.values()):
+        raise ValueError(f"{roster.name} is no list of readers and writers")
+    return document
 
 
 @contextmanager
-def _exclusively(place: Path) -> Iterator[bool]:
-    """Hold borg's exclusive lock as borg takes it: a directory that is renamed into place. Does not wait."""
+def _exclusively(place: Path, dead: Run) -> Iterator[bool]:
+    """Hold borg's exclusive lock as borg takes it: a directory that is renamed into place. Does not wait.
+
+    It bears the name of the dead run that we clear up after: should we be killed here, the next run takes it for that
+    one's, and removes it.
+    """
     folder = Path(tempfile.mkdtemp(".tmp", f"{_EXCLUSIVE}.", place))
-    name = f"{os.uname().nodename}@0.{os.getpid()}-0"
+    name = f"{dead.host}@0.{dead.pid}-0"
     (folder / name).touch()
+    os.utime(folder / name, (dead.started, dead.started))
     try:
         folder.rename(place / _EXCLUSIVE)
     except OSError:

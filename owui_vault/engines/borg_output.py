@@ -23,7 +23,7 @@ _COMPLAINTS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 #: What `list --json` is asked for. `barchive` is the name with all its bytes.
 LISTING_FORMAT = "{barchive}{comment}{id}{start}"
 #: What `list --json-lines` of an archive is asked for, besides what it always says. Bytes that are no UTF-8 become `?`.
-ITEM_FORMAT = "{path}{size}"
+ITEM_FORMAT = "{path}{size}{isomtime}"
 
 _KINDS = {"-": "file", "h": "file", "d": "dir", "l": "symlink"}
 
@@ -147,6 +147,7 @@ class Item:
     size_bytes: int
     hard_link: bool
     source: str  # where a link points to; bytes that are not UTF-8 are lost here
+    time: str = ""  # when it was changed, UTC, beginning with `2026-01-31T12:00:00`
 
 
 def parse_listing(text: str) -> Listing:
@@ -190,6 +191,7 @@ def parse_item(line: str) -> Item:
             size_bytes=int(str(document["size"])),
             hard_link=mode[0] == "h",
             source=str(document["source"]),
+            time=_text(document, "isomtime"),
         )
     except (KeyError, IndexError, ValueError) as error:
         raise _not_understood(line, error) from error

@@ -1,19 +1,21 @@
 """Storing a tree with borg so that nothing is ever listed COMPLETE that is not.
 
 The label stands in the archive's comment, which is given before the first file is read. `borg_gate` holds the finished
-archive back until borg has named every path without a complaint. If it complained about one, the archive is given up
-and made again with a label that says INCOMPLETE: what was read is read again, which costs time, never the truth.
+archive back until borg has named every path without a complaint, and a last look has shown that what it read stayed as
+it was. If it complained about one, or one changed, the archive is given up and made again with a label that says
+INCOMPLETE: what was read is read again, which costs time, never the truth.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from owui_vault.engines.borg_output import Created, Message, encode_comment, par
 from owui_vault.engines.borg_program import Borg, Request, archive_argument
 from owui_vault.engines.borg_survey import LAST, Survey, take_survey
 from owui_vault.engines.launching import launching
+from owui_vault.engines.readable import named
 from owui_vault.engines.rereading import done, is_due
 from owui_vault.errors import DeadlineExceededError, EngineError
 from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
@@ -44,6 +47,10 @@ def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
     everything = is_due(borg.call.folder, label.instance)
     with _workplace(borg.folder) as workplace:
         survey = take_survey(tree, workplace / "paths")
+        if survey.odd_times:
+            borg.call.warn(
+                f"borg keeps no times before 1970 or after January 2038; others come back for {named(survey.odd_times)}"
+            )
         if survey.unreadable:
             label = replace(label, outcome=Outcome.INCOMPLETE)
         job = _Job(borg=borg, tree=tree, survey=survey, label=label, bound=_Bound(borg.call), everything=everything)
@@ -169,7 +176,10 @@ class _Gatekeeper:
         return self.job.borg.clean(said)
 
     def _decide(self) -> None:
+        look = self.job.borg.call.last_look
         self.refused = self._repository_failed or (bool(self.troubled) and not self.lenient)
+        if not self.refused and not self.lenient and look:
+            self.refused = bool(look())  # links share their bytes with live files: an upload that was rewritten
         if not self.refused:
             self.job.bound.lift()
         os.write(self.gate, b"-" if self.refused else borg_gate.YES)
@@ -228,16 +238,41 @@ def archive_name(label: Label) -> str:
 
 @contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
-    """A private directory of this run; those of dead runs go."""
-    for old in folder.glob("store-*-*"):
-        pid = old.name.split("-")[1]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            shutil.rmtree(old, ignore_errors=True)
-    path = Path(tempfile.mkdtemp(prefix=f"store-{os.getpid()}-", dir=folder))
+    """A private directory of this run, locked for as long as it lives; those of dead runs go.
+
+    Not by process numbers: those of another container mean nothing here, and here they are given out again.
+    """
+    with _locked(folder):  # nobody may take a folder for a dead run's before it has its lock
+        for old in folder.glob("store-*"):
+            with suppress(BlockingIOError), _locked(old, wait=False):
+                shutil.rmtree(old, ignore_errors=True)
+        path = Path(tempfile.mkdtemp(prefix="store-", dir=folder))
+        lock = _lock(path)
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Raises BlockingIOError where somebody has the lock, and we are not to wait."""
+    descriptor = _lock(folder, wait=wait)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: Path, *, wait: bool = True) -> int:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 @contextmanager

@@ -20,8 +20,10 @@ from owui_vault.model import SkippedFile
 
 LAST = "."  # named last: its status tells that all others are done
 _UNREADABLE_REASON = "permission denied"
-_FACTS = struct.Struct("<QQq")  # inode, size, mtime in nanoseconds
+_FACTS = struct.Struct("<QQqI")  # inode, size, mtime in seconds (file systems know years beyond 9999) and nanoseconds
 _PIECE = 1 << 16
+#: What borg 1.2 and 1.4 keep of a time: others are moved to the nearer end (`MAX_S` for the sake of 32-bit machines).
+FIRST_TIME_NS, LAST_TIME_NS = 0, 2_147_310_847 * 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class Survey:
     paths: int
     size_bytes: int
     unreadable: tuple[SkippedFile, ...]
+    odd_times: tuple[str, ...]  # paths whose times borg cannot keep
     list: Path
 
     def still_holds(self, tree: Path, path: str) -> bool:
@@ -59,7 +62,13 @@ def take_survey(tree: Path, list_path: Path) -> Survey:
         found = _Found(names, facts)
         found.walk(os.fsencode(tree), b"")
         names.write(os.fsencode(LAST))
-    return Survey(paths=found.paths, size_bytes=found.size_bytes, unreadable=tuple(found.unreadable), list=list_path)
+    return Survey(
+        paths=found.paths,
+        size_bytes=found.size_bytes,
+        unreadable=tuple(found.unreadable),
+        odd_times=tuple(sorted(found.odd_times)),
+        list=list_path,
+    )
 
 
 def _facts_beside(list_path: Path) -> Path:
@@ -67,7 +76,8 @@ def _facts_beside(list_path: Path) -> Path:
 
 
 def _packed(facts: os.stat_result) -> bytes:
-    return _FACTS.pack(facts.st_ino, facts.st_size if stat.S_ISREG(facts.st_mode) else 0, facts.st_mtime_ns)
+    size = facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+    return _FACTS.pack(facts.st_ino, size, *divmod(facts.st_mtime_ns, 10**9))
 
 
 def _names(list_path: Path) -> Iterator[bytes]:
@@ -85,6 +95,7 @@ class _Found:
     paths: int = 0
     size_bytes: int = 0
     unreadable: list[SkippedFile] = field(default_factory=list)
+    odd_times: list[str] = field(default_factory=list)
 
     def walk(self, folder: bytes, prefix: bytes) -> None:
         try:
@@ -101,6 +112,8 @@ class _Found:
         self.paths += 1
         self.names.write(path + b"\0")
         self.facts.write(_packed(facts))
+        if not FIRST_TIME_NS <= facts.st_mtime_ns <= LAST_TIME_NS:
+            self.odd_times.append(os.fsdecode(path))
         if entry.is_dir(follow_symlinks=False):
             self.walk(entry.path, path + b"/")
         elif entry.is_file(follow_symlinks=False):

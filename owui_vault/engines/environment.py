@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from owui_vault.errors import ConfigError
 from owui_vault.ports import Revealed, SecretSource
+
+_log = logging.getLogger(__name__)
 
 HIDDEN = "***"
 _SHORTEST_SECRET = 4  # shorter ones would blot out half of every message
@@ -33,6 +36,7 @@ _OURS = re.compile(
     r"|TZ|LC_ALL|LANG"
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAMES = {"\ufeff": "a byte order mark", "\n": "a line break", "\r": "a line break", "\t": "a tab"}
 _IN_URL = re.compile(r"(?<=://)([^/\s:]*):([^/\s]*)@")  # to the last @ before the path: a password may hold some
 
 
@@ -64,7 +68,12 @@ def engine_environment(
     """
     found = os.environ if inherited is None else inherited
     kept = {name: found[name] for name in _KEPT if found.get(name)}
-    return {"PATH": _PATH, **kept, **extra, **ours, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": _PATH, **kept, **extra, **ours, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    if (place := environment.get("TMPDIR")) and not Path(place).is_dir():
+        # restic 0.14 to 0.19 fail there in words of their own, borg passes over it
+        _log.warning("TMPDIR names %s, which is no directory: engines use /tmp", place)
+        del environment["TMPDIR"]
+    return environment
 
 
 def ssh_command(timeout_seconds: float) -> str:
@@ -86,6 +95,16 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     return _IN_URL.sub(rf"\1:{HIDDEN}@", text)
+
+
+def invisible_ends(passphrase: str) -> tuple[str, ...]:
+    """What stands at the ends of a passphrase and cannot be seen on paper."""
+    ends = {"begins": passphrase[:1], "ends": passphrase[-1:]}
+    return tuple(
+        f"{where} with {_NAMES.get(sign) or ('a blank' if sign.isspace() else 'a character that cannot be seen')}"
+        for where, sign in ends.items()
+        if sign.isspace() or not sign.isprintable()
+    )
 
 
 def without_credentials(location: str) -> str:

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from owui_vault.errors import EngineError
 from owui_vault.model import SkippedFile
+
+_MOST_NAMES = 3
+
+
+def named(paths: Sequence[str]) -> str:
+    """Some of these paths, and how many more."""
+    more = f" and {len(paths) - _MOST_NAMES} more" if len(paths) > _MOST_NAMES else ""
+    return f"{', '.join(paths[:_MOST_NAMES])}{more}"
+
+
+def times_outside(tree: Path, first_ns: int, last_ns: int) -> Iterator[tuple[str, int]]:
+    """Paths below `tree`, with their times of change, that an engine cannot keep or give back."""
+    for folder, folders, files in os.walk(tree):
+        for name in (*folders, *files):
+            with suppress(OSError):  # unreadable or gone: told elsewhere
+                time_ns = os.lstat(f"{folder}/{name}").st_mtime_ns
+                if not first_ns <= time_ns <= last_ns:
+                    yield os.path.relpath(f"{folder}/{name}", tree), time_ns
 
 
 def demand_something(tree: Path, engine: str) -> None:

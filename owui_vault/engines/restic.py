@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.engines import restic_fetching, restic_keeping, restic_questions, restic_storing
-from owui_vault.engines.environment import check_extra
+from owui_vault.engines.environment import check_extra, invisible_ends
 from owui_vault.engines.restic_errors import ENGINE
 from owui_vault.engines.restic_location import parse_location
 from owui_vault.engines.restic_locks import clear_remains
@@ -82,6 +82,8 @@ class ResticEngine:
             demand_rights(restic.location, write=True)
             restic.version()
             restic.ask(restic_questions.init)
+            for invisible in invisible_ends(call.secrets.of(self._access.passphrase)):
+                call.warn(f"the passphrase {invisible}: restic takes blanks and byte order marks away, others do not")
         return self.inspect(call)
 
     def inspect(self, call: Call) -> RepositoryInfo:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from owui_vault.engines.readable import named
 from owui_vault.engines.restic_checking import check_tree
-from owui_vault.engines.restic_errors import ENGINE, kind_of
+from owui_vault.engines.restic_errors import ENGINE, kind_of, message_of
 from owui_vault.engines.restic_names import UNDECODABLE, ExactNames, is_plain
 from owui_vault.engines.restic_output import RestoreReader, document_of, entry_of
 from owui_vault.engines.restic_program import Restic, Said, Sinks
 from owui_vault.engines.restic_watching import TargetWatch
 from owui_vault.engines.spool import Spool, spooling
-from owui_vault.errors import EngineError, NoSpaceError, RepositoryFullError, SnapshotMissingError
+from owui_vault.errors import (
+    EngineError,
+    NoSpaceError,
+    RepositoryFullError,
+    RepositoryUnreachableError,
+    SnapshotMissingError,
+)
 from owui_vault.model import Entry, Progress, Step
 
+_MOST_COMPLAINTS = 500
+_MOST_LINES_OF_A_NAME = 255
+_OWNER = re.compile(r"\blchown .*: (?:operation not permitted|invalid argument)$", re.IGNORECASE | re.DOTALL)
+_IGNORED = "ignoring error for "  # restic < 0.17, which then goes on
+_BEGINS = re.compile(rf"{_IGNORED}|Fatal: |\s*$")
+_SUM_OF_ERRORS = re.compile(r"^(?:Fatal: )?There were \d+ errors")
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _PATTERN_SIGNS = re.compile(r"([\\*?\[])")
 _LONGEST_COMMAND = 500_000  # bytes of patterns in one command; the kernel takes two million
@@ -85,11 +100,64 @@ def fetch(restic: Restic, engine_id: str, target: Path, paths: Sequence[str]) ->
     version = restic.version_numbers()
     tells = version >= _SPEAKS_WHILE_RESTORING
     options = ["--sparse"] if version >= _LEAVES_HOLES else []
-    check_tree(restic, engine_id, target)
+    odd_times = check_tree(restic, engine_id, target)
+    owners = 0
     for patterns in _commands(paths):
-        said = _restore(restic, engine_id, target, [*options, *_includes(patterns)], tells=tells)
-        if said.status != 0:
-            raise _restore_error(restic, said, target)
+        complaints = Complaints()
+        said = _restore(restic, engine_id, target, [*options, *_includes(patterns)], complaints=complaints, tells=tells)
+        if said.status != 0 and not complaints.only_owners:
+            raise _restore_error(restic, said, complaints, target)
+        owners += complaints.owners
+    if owners:
+        restic.call.warn(f"could not give owners: {owners} entries")
+    if lost := [path for path, time_ns in odd_times if not _given_time(target / path, time_ns)]:
+        restic.call.warn(f"could not give the time of change: {named(lost)}")
+
+
+class Complaints:
+    """What a restore complained about. An owner that cannot be given keeps nothing else from coming back.
+
+    restic says that for each entry where root lacks the right or the number means nothing (a container, a share), goes
+    on to all the rest, and ends with status 1.
+    """
+
+    def __init__(self) -> None:
+        self.owners = 0
+        self.others: deque[str] = deque(maxlen=_MOST_COMPLAINTS)
+        self._begun = (
+            ""  # a complaint that goes on in the next line: restic 0.14 writes names with line breaks as they are
+        )
+
+    @property
+    def only_owners(self) -> bool:
+        """Whether everything came back but for owners."""
+        return self.owners > 0 and not self.others and not self._begun
+
+    def take(self, line: str) -> None:
+        """A line of stderr."""
+        text = message_of(line)
+        if self._begun and _BEGINS.match(text):
+            self.others.append(self._begun)  # it was whole
+        elif self._begun:
+            text = f"{self._begun}\n{text}"
+        self._begun = ""
+        if _OWNER.search(text):
+            self.owners += 1
+        elif text.startswith(_IGNORED) and text.count("\n") < _MOST_LINES_OF_A_NAME:
+            self._begun = text
+        elif text.strip() and not _SUM_OF_ERRORS.search(text):
+            self.others.append(text)
+
+
+def _given_time(path: Path, time_ns: int) -> bool:
+    """Give a time that restic cannot; answers whether it is there now. What was not asked for is not there."""
+    try:
+        os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
+        return path.lstat().st_mtime_ns == time_ns
+    except FileNotFoundError:
+        return not path.parent.is_dir() or "\ufffd" not in path.name
+    except (OSError, OverflowError):
+        return False
 
 
 def _includes(patterns: Sequence[str]) -> Iterator[str]:
@@ -97,23 +165,47 @@ def _includes(patterns: Sequence[str]) -> Iterator[str]:
         yield from ("--include", pattern)
 
 
-def _restore(restic: Restic, engine_id: str, target: Path, options: Sequence[str], *, tells: bool) -> Said:
+def _restore(  # noqa: PLR0913  # what one command needs
+    restic: Restic,
+    engine_id: str,
+    target: Path,
+    options: Sequence[str],
+    *,
+    complaints: Complaints,
+    tells: bool,
+) -> Said:
     """Takes no lock: neither a stale one nor a read-only disk must stand between somebody and his data."""
     arguments = ("restore", "--no-lock", "--target", str(target), *options, engine_id)
     if tells:
         reader = RestoreReader(restic.call)
-        return restic.run("--json", *arguments, sinks=Sinks(stdout=reader.stdout), watch=reader.watch)
+        return restic.run(
+            "--json", *arguments, sinks=Sinks(stdout=reader.stdout, stderr=complaints.take), watch=reader.watch
+        )
     restic.call.progress(Progress(step=Step.FETCH))
     watch = TargetWatch(target, restic.call)
-    said = restic.run(*arguments, watch=watch)
+    said = restic.run(*arguments, sinks=Sinks(stderr=complaints.take), watch=watch)
     watch.look()
     return said
 
 
-def _restore_error(restic: Restic, said: Said, target: Path) -> Exception:
-    error = restic.error(said.status, said.stderr, said.argv)
-    if isinstance(error, EngineError) and kind_of(said.status, "\n".join(said.stderr)) is RepositoryFullError:
+def _restore_error(restic: Restic, said: Said, complaints: Complaints, target: Path) -> Exception:
+    """Owners left out: "operation not permitted" of the target would be taken for the repository's."""
+    lines = tuple(complaints.others) or said.stderr
+    error = restic.error(said.status, lines, said.argv)
+    if not isinstance(error, EngineError):
+        return error
+    kind = kind_of(said.status, "\n".join(lines))
+    if kind is RepositoryFullError:
         return NoSpaceError(f"no space is left at {target}", hint="Make room there, or name another target.")
+    if kind is RepositoryUnreachableError and (ours := [line for line in lines if str(target) in line]):
+        return EngineError(
+            f"not everything could be written to {target}: {restic.clean(message_of(ours[0]))[:300]}",
+            engine=ENGINE,
+            argv=error.argv,
+            status=said.status,
+            stderr_tail=error.stderr_tail,
+            hint="Restore to a place where this user may write, or run as another one.",
+        )
     return error
 
 

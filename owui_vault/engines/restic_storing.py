@@ -13,9 +13,9 @@ from datetime import UTC
 from pathlib import Path
 
 from owui_vault.engines.labels import label_to_tags
-from owui_vault.engines.readable import demand_something, unreadable_below
+from owui_vault.engines.readable import demand_something, named, times_outside, unreadable_below
 from owui_vault.engines.rereading import done, is_due
-from owui_vault.engines.restic_checking import trust_tree
+from owui_vault.engines.restic_checking import FIRST_TIME_NS, LAST_TIME_NS, OddTimes, trust_tree
 from owui_vault.engines.restic_doubts import believe, doubting
 from owui_vault.engines.restic_errors import ENGINE
 from owui_vault.engines.restic_keeping import as_labelled, forget, incomplete, set_label
@@ -27,6 +27,7 @@ from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID = 8
 _RETRY_SECONDS = 1.0
+_LAST_KEPT_NS = 253_402_300_800 * 10**9  # the year 10,000
 _NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
 
 
@@ -54,7 +55,10 @@ def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[Skipp
         raise restic.error(said.status, said.stderr, said.argv)
     skipped = _merged((*reader.skipped, *unreadable))
     lacking = bool(skipped) or said.status == _NOT_EVERYTHING
-    snapshot = _finished(restic, reader.summary, label, lacking=lacking)
+    odd_times = list(times_outside(tree, FIRST_TIME_NS, LAST_TIME_NS))
+    if lost := [path for path, time_ns in odd_times if time_ns > _LAST_KEPT_NS]:
+        restic.call.warn(f"restic keeps no times beyond the year 9999; others come back elsewhere for {named(lost)}")
+    snapshot = _finished(restic, reader.summary, label, odd_times, lacking=lacking)
     if everything:
         done(restic.call.folder, label.instance)
     return StoreReceipt(
@@ -111,11 +115,11 @@ def _full_id(restic: Restic, told: str) -> str:
     return found[0] if len(found) == 1 else told
 
 
-def _finished(restic: Restic, summary: Summary, label: Label, *, lacking: bool) -> Snapshot:
+def _finished(restic: Restic, summary: Summary, label: Label, odd_times: OddTimes, *, lacking: bool) -> Snapshot:
     """What stands in the repository now, and says so. `cancel` comes too late: it would leave a lie behind."""
     calm = restic.undisturbed()
     snapshot = _stored(calm, summary, label)
-    trust_tree(calm, snapshot.engine_id)
+    trust_tree(calm, snapshot.engine_id, odd_times)
     if lacking and label.outcome is Outcome.COMPLETE:
         snapshot = _demoted(calm, snapshot, label, restic.call.cancel)
     believe(restic.call.folder, label.id)

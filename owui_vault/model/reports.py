@@ -26,6 +26,7 @@ class RepositoryResult:
     read_bytes: int = 0
     skipped: tuple[SkippedFile, ...] = ()  # what the engine could not read
     changed: tuple[str, ...] = ()  # what somebody changed while the engine read it, relative to the data directory
+    warnings: tuple[str, ...] = ()  # what this repository cannot keep
     took: timedelta = timedelta()
 
 
@@ -56,6 +57,7 @@ class InitializeResult:
     created: bool = False
     passphrase_source: str  # where the passphrase lies, never the passphrase
     error: VaultError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -97,6 +98,25 @@ class StoringTests(EngineBench):
         assert stored.skipped == ()
         assert stored.read_bytes >= MANY_BYTES
         assert_same(bench.tree, bench.fetch(stored.snapshot))
+
+    def test_a_time_that_no_engine_can_keep_is_no_reason_to_fail(self, bench: Bench) -> None:
+        """Of a file or a folder. It comes back, or somebody is told when it is stored or when it is fetched."""
+        bench.build()
+        names = {"data/far": 10_413_792_000, "data/old": -631_152_000, "data/closed": 10_413_792_000}
+        for name, seconds in names.items():
+            if not (bench.tree / name).exists():
+                (bench.tree / name).write_bytes(b"x")
+            os.utime(bench.tree / name, ns=(seconds * 10**9, seconds * 10**9 + 7))
+        kept = {name for name in names if (bench.tree / name).stat().st_mtime == names[name]}  # by this file system
+        told: list[str] = []
+        stored = bench.engine.store(bench.tree, make_label(), replace(bench.call(), warn=told.append))
+        assert (stored.skipped, stored.snapshot.outcome) == ((), Outcome.COMPLETE)
+        target = bench.folder / "target"
+        target.mkdir()
+        bench.engine.fetch(stored.snapshot.engine_id, target, replace(bench.call(), warn=told.append))
+        for name in kept:
+            back = (target / name).stat().st_mtime_ns == names[name] * 10**9 + 7
+            assert back or any(name in text for text in told), name
 
     def test_what_the_store_answered_is_what_the_repository_lists(self, bench: Bench) -> None:
         """The label too, with the engine's part of it filled in."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
+from owui_vault.ports import Call
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault.apart import demand_apart
 from owui_vault.vault.kind import demand_kind
@@ -38,7 +39,9 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
         )
     repositories = parts.select(request.names)
     demand_apart(parts, repositories)
-    report = InitializeReport(repositories=tuple(_attempt(parts, each, request) for each in repositories))
+    results = tuple(_attempt(parts, each, request) for each in repositories)
+    warnings = tuple(f"{each.repository}: {text}" for each in results for text in each.warnings)
+    report = InitializeReport(repositories=results, warnings=warnings)
     errors = [result.error for result in report.repositories if result.error]
     if len(errors) == len(report.repositories):
         errors[0].report = report
@@ -63,7 +66,8 @@ def _source(repository: Repository) -> str:
 
 def _initialize_one(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
     demand_kind(repository)
-    call = parts.call(repository)
+    warnings: list[str] = []
+    call = replace(parts.call(repository), warn=warnings.append)
     with directory_lock(
         call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name
     ):
@@ -72,7 +76,7 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
             info, created = patiently(parts, lambda: repository.engine.inspect(call)), False
         except RepositoryMissingError as error:
             _demand_unknown(known, repository, request, error)
-            info, created = _create(parts, repository)
+            info, created = _create(repository, call)
         if not created and not request.again:
             demand_same_id(known.id, info)
         parts.state.remember_repository(call.folder, info.id)
@@ -81,11 +85,11 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
         info=info,
         created=created,
         passphrase_source=_source(repository),
+        warnings=tuple(warnings),
     )
 
 
-def _create(parts: Parts, repository: Repository) -> tuple[RepositoryInfo, bool]:
-    call = parts.call(repository)
+def _create(repository: Repository, call: Call) -> tuple[RepositoryInfo, bool]:
     try:
         return repository.engine.initialize(call), True
     except RepositoryExistsError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,7 +50,8 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
     demand_space(target, _judged_ahead(parts, request, found, target) + _SPARE_BYTES, "this restore")
     is_new = not target.exists()
     with claimed(target):
-        _fetch(parts, request, found, target)
+        remarks: list[str] = []
+        _fetch(parts, request, found, target, warn=remarks.append)
         manifest = manifest_in(target, found.snapshot)
         components = _components(manifest, request.components)
         decision = _decide_paths(request, target, manifest, components)
@@ -70,7 +71,7 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         rewritten=rewritten,
         app_data_dir=decision.app_data_dir if decision else "",
         secret_key=_secret_key(target, components),
-        warnings=(*found.warnings, *_rights_warning(), *warnings, *_ruin_warning(manifest, components)),
+        warnings=(*found.warnings, *_rights_warning(), *remarks, *warnings, *_ruin_warning(manifest, components)),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -119,8 +120,8 @@ def _decide_paths(
     return None
 
 
-def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path) -> None:
-    call = parts.call(found.repository, request.watch)
+def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path, *, warn: Callable[[str], None]) -> None:
+    call = replace(parts.call(found.repository, request.watch), warn=warn)
     engine = found.repository.engine
     paths: tuple[str, ...] = ()
     if request.components is not None:

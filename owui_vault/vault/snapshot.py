@@ -107,8 +107,9 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             clear_stage(work_dir)
     unnoted = remember(parts, manifest, checks, is_stored=any(each.snapshot for each in results))
     took = timedelta(seconds=parts.clock.monotonic() - started)
-    warnings = (*settled, *beside.amended(manifest.warnings, checks), *unnoted, *_clock_warnings(manifest, surveyed))
-    return replace(_report(request, manifest, warnings, results, took), full_checks=checks)
+    late = (f"{each.repository}: {text}" for each in results for text in each.warnings)
+    told = (*settled, *beside.amended(manifest.warnings, checks), *unnoted, *_clock_warnings(manifest, surveyed), *late)
+    return replace(_report(request, manifest, told, results, took), full_checks=checks)
 
 
 def _mode(parts: Parts, request: SnapshotRequest) -> Quiesce:

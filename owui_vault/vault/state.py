@@ -1,7 +1,8 @@
 """What we remember between runs, beside the repositories: ids, sequence numbers, the ledger.
 
-All of it can be lost. Then the next run learns it again from the repositories, and only loses the warning that
-another repository lies where the known one was.
+All of it can be lost. Then the next run learns it again from the repositories, and loses the warning that another
+repository lies where the known one was. With restic one thing more: whoever is killed after storing and before he could
+look whether an upload had been rewritten meanwhile leaves a snapshot that only this memory doubts (docs/design.md).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -50,8 +50,9 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
     watch.progress(Progress(step=Step.STORE, repository=repository.name))
     # Before: whoever kills us while the engine works must not leave a snapshot that is believed unseen.
     parts.state.remember_storing(folder, manifest.instance, manifest.id)
-    receipt = _stored(parts, repository, captured, _label(manifest, repository, surveyed), watch=watch)
-    changed = verify_stage(captured)
+    warnings: list[str] = []
+    label = _label(manifest, repository, surveyed)
+    receipt, changed = _stored(parts, repository, captured, label, watch=watch, warn=warnings.append)
     stored = receipt.snapshot
     if changed and stored.label and stored.is_restore_point:
         # A link shares its bytes with the live file: somebody changed an upload that should never change.
@@ -66,14 +67,38 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
         read_bytes=receipt.read_bytes,
         skipped=receipt.skipped,
         changed=changed,
+        warnings=tuple(warnings),
         took=took,
     )
 
 
-def _stored(parts: Parts, repository: Repository, captured: Captured, label: Label, *, watch: Watch) -> StoreReceipt:
+def _stored(  # noqa: PLR0913  # what one store needs
+    parts: Parts,
+    repository: Repository,
+    captured: Captured,
+    label: Label,
+    *,
+    watch: Watch,
+    warn: Callable[[str], None],
+) -> tuple[StoreReceipt, tuple[str, ...]]:
+    """What the engine did, and what had changed by the time it had read the last file."""
     call = parts.call(repository, watch)
+    seen: list[tuple[str, ...]] = []
+
+    def last_look() -> tuple[str, ...]:
+        """For an engine that asks before it writes down anything, what it lists is true from the first moment."""
+        seen.append(verify_stage(captured))
+        if not seen[-1]:
+            parts.state.forget_storing(call.folder, (label.id,))
+        return seen[-1]
+
+    def store() -> StoreReceipt:
+        seen.clear()
+        return repository.engine.store(captured.stage, label, replace(call, warn=warn, last_look=last_look))
+
     try:
-        return patiently(parts, lambda: repository.engine.store(captured.stage, label, call), watch)
+        receipt = patiently(parts, store, watch)
+        return receipt, seen[0] if seen else verify_stage(captured)
     except VaultError:
         if not verify_stage(captured):  # should it have been stored all the same, then it is what it says
             parts.state.forget_storing(call.folder, (label.id,))

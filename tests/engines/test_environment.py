@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from owui_vault.engines.environment import (
     check_extra,
     engine_environment,
+    invisible_ends,
     redact,
     reveal_all,
     without_credentials,
@@ -85,3 +88,28 @@ def test_a_password_is_hidden_to_its_end(address: str) -> None:
 )
 def test_a_location_is_shown_without_its_password(location: str, shown: str) -> None:
     assert without_credentials(location) == shown
+
+
+def test_a_place_for_temporary_files_that_does_not_exist_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """restic would fail in words of its own."""
+    assert engine_environment({}, {}, {"TMPDIR": str(tmp_path)})["TMPDIR"] == str(tmp_path)
+    for ours, extra, inherited in (({}, {}, {"TMPDIR": "/no/such"}), ({}, {"TMPDIR": "/no/such"}, {})):
+        assert "TMPDIR" not in engine_environment(ours, extra, inherited)
+    assert "/no/such" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "told"),
+    [
+        ("plain and with blanks inside", ()),
+        ("\ufeffpass", ("begins with a byte order mark",)),
+        ("pass ", ("ends with a blank",)),
+        ("\tpass\n", ("begins with a tab", "ends with a line break")),
+        ("pass\u200b", ("ends with a character that cannot be seen",)),
+        ("\u00a0pass\x07", ("begins with a blank", "ends with a character that cannot be seen")),
+    ],
+)
+def test_what_cannot_be_seen_at_the_ends_of_a_passphrase_is_named(passphrase: str, told: tuple[str, ...]) -> None:
+    assert invisible_ends(passphrase) == told

@@ -12,6 +12,7 @@ import pytest
 from owui_vault.engines.labels import label_to_tags
 from owui_vault.engines.restic import ResticEngine
 from owui_vault.engines.restic_errors import error_for, kind_of
+from owui_vault.engines.restic_fetching import Complaints
 from owui_vault.engines.restic_location import parse_location, password_in, with_credentials
 from owui_vault.engines.restic_output import (
     BackupReader,
@@ -274,3 +275,28 @@ def test_nothing_is_started_when_cancel_is_set(tmp_path: Path) -> None:
     cancel.set()
     with pytest.raises(CancelledError):
         ResticEngine("/r", Secret("x"), program="/no/such").snapshots(Call(folder=tmp_path, cancel=cancel))
+
+
+@pytest.mark.parametrize(
+    ("said", "owners", "others"),
+    [
+        ("ignoring error for /a: Lchown: lchown /t/a: operation not permitted\nFatal: There were 1 errors\n", 1, 0),
+        ("ignoring error for /n\nl: Lchown: lchown /t/n\nl: operation not permitted\nFatal: There were 1 errors", 1, 0),
+        ("ignoring error for /a: open /t/a: permission denied\nFatal: There were 1 errors", 0, 1),
+        (
+            "ignoring error for /a: open /t/a: permission denied\n"
+            "ignoring error for /b: Lchown: lchown /t/b: operation not permitted\nFatal: There were 2 errors",
+            1,
+            1,
+        ),
+        ('{"message_type":"error","error":{"message":"lchown /t/a\\nb: invalid argument"}}', 1, 0),
+        ('{"message_type":"error","error":{"message":"chmod /t/a: operation not permitted"}}', 0, 1),
+        ("Fatal: wrong password or no key found", 0, 1),
+    ],
+)
+def test_complaints_about_owners_are_told_from_others(said: str, owners: int, others: int) -> None:
+    complaints = Complaints()
+    for line in said.splitlines():
+        complaints.take(line)
+    assert (complaints.owners, len(complaints.others)) == (owners, others)
+    assert complaints.only_owners is (owners > 0 and not others)

@@ -20,12 +20,18 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines.restic import ResticEngine
-from owui_vault.errors import CancelledError, DeadlineExceededError, NoSpaceError
+from owui_vault.errors import (
+    CancelledError,
+    DeadlineExceededError,
+    EngineError,
+    NoSpaceError,
+    RepositoryUnreachableError,
+)
 from owui_vault.model import Outcome, Secret
 from owui_vault.ports import Call
 from owui_vault.testing.engine_bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.processes import descendants, left_after, mounted
-from owui_vault.testing.trees import assert_same
+from owui_vault.testing.trees import assert_same, look
 
 pytestmark = pytest.mark.slow
 
@@ -249,3 +255,41 @@ def test_a_store_that_ends_well_though_it_was_cancelled_is_not_believed(bench: B
     assert stored.outcome is Outcome.INCOMPLETE
     assert_same(bench.tree, bench.fetch(stored))
     bench.engine.remove([stored.engine_id], bench.call())
+
+
+def without_right_to_chown(bench: Bench, program: Path) -> ResticEngine:
+    """Root of a container on a share, say."""
+    script = bench.folder / "restic-of-a-container"
+    script.write_text(f'#!/bin/sh\nexec setpriv --bounding-set=-chown --inh-caps=-chown {program} "$@"\n')
+    script.chmod(0o755)
+    return ResticEngine(str(bench.repository), Secret(PASSPHRASE), program=str(script))
+
+
+@pytest.mark.root
+def test_owners_that_cannot_be_given_keep_nothing_else_from_coming_back(bench: Bench, restic_program: Path) -> None:
+    tree = bench.build()
+    for path in (tree, *tree.rglob("*")):
+        os.lchown(path, 1234, 1234)
+    stored = bench.store().snapshot
+    target = bench.folder / "target"
+    target.mkdir()
+    told: list[str] = []
+    call = replace(bench.call(), warn=told.append)
+    without_right_to_chown(bench, restic_program).fetch(stored.engine_id, target, call)
+    assert [text.rpartition(": ")[0] for text in told] == ["could not give owners"]
+    expected, found = look(tree), look(target)
+    assert set(found) == set(expected)
+    for name, seen in expected.items():
+        there = found[name]
+        assert (there.mode, there.mtime_ns, there.digest) == (seen.mode, seen.mtime_ns, seen.digest), name
+
+
+@pytest.mark.root
+def test_a_target_that_cannot_be_written_is_not_blamed_on_the_repository(bench: Bench, restic_program: Path) -> None:
+    stored = bench.store().snapshot
+    target = bench.folder / "target"
+    target.mkdir()
+    with mounted("--bind", target, target, "ro"), pytest.raises(EngineError) as caught:
+        bench.engine.fetch(stored.engine_id, target, bench.call())
+    assert not isinstance(caught.value, RepositoryUnreachableError)
+    assert str(target) in caught.value.message

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines import borg_gate
+from owui_vault.engines.borg_store import _workplace
 from owui_vault.model import Label, Outcome
 from owui_vault.ports import Call
 from owui_vault.testing.engine_bench import make_label
@@ -157,6 +158,19 @@ def test_cancel_at_once_is_quick(bench: BorgBench) -> None:
     with pytest.raises(Exception, match="request"):
         bench.engine.store(bench.tree, make_label(), bench.call(progress=stop, cancel=cancel))
     assert time.monotonic() - started[0] < 9
+
+
+def test_the_folder_of_a_living_run_is_nobodys_to_remove(tmp_path: Path) -> None:
+    """Whatever its process number means here; one that nobody lives in goes, whoever has the number now."""
+    left = tmp_path / f"store-{os.getpid()}-left"
+    left.mkdir()
+    with _workplace(tmp_path) as first:
+        (first / "paths").write_text("mine")
+        with _workplace(tmp_path) as second:
+            assert (first / "paths").read_text() == "mine"
+        assert not second.exists()
+        assert not left.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_left_overs_of_killed_runs_are_cleared(bench: BorgBench) -> None:

@@ -74,6 +74,48 @@ def test_a_list_is_left_alone_while_somebody_works_there(tmp_path: Path) -> None
     assert list(place.glob("lock.exclusive.*")) == []
 
 
+@pytest.mark.parametrize("text", ['{"shared": [["3f2a1b@1", 7', '["shared"]', '{"shared": 7}'])
+def test_a_list_that_cannot_be_read_is_not_one_of_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    place = tmp_path / "repository"
+    place.mkdir()
+    (place / "lock.roster").write_text(text)
+    record = a_dead_run(tmp_path)
+    clear_remains(tmp_path, [place])
+    assert record.exists()
+    assert "could not look" in caplog.text
+
+
+def test_whoever_dies_while_he_clears_a_list_leaves_it_whole_and_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list is replaced in one step, and the next run knows the lock for its own dead's."""
+    place = tmp_path / "repository"
+    place.mkdir()
+    roster = place / "lock.roster"
+    text = json.dumps({"shared": [["3f2a1b@1", 7, 0]]})
+    roster.write_text(text)
+    record = a_dead_run(tmp_path)
+    child = os.fork()
+    if child == 0:
+
+        def die(*_arguments: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        rename = Path.rename
+        monkeypatch.setattr(Path, "rename", lambda path, to: die() if path.is_file() else rename(path, to))
+        clear_remains(tmp_path, [place])
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert roster.read_text() == text
+    assert (place / "lock.exclusive").is_dir()
+    clear_remains(tmp_path, [place])
+    assert json.loads(roster.read_text()) == {"shared": []}
+    assert not (place / "lock.exclusive").exists()
+    assert not record.exists()
+
+
 def test_a_number_that_is_somebodys_now_is_left_to_borg(tmp_path: Path) -> None:
     place = tmp_path / "repository"
     place.mkdir()
