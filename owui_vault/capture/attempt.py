@@ -74,6 +74,7 @@ class Attempt:
     held: bool
     patience_seconds: float  # how long settling is waited for when everybody is seen to be frozen
     until: float
+    alone: bool = False  # that nobody runs is all there is for a proof, so whoever cannot be looked at spoils it
     settle_seconds: float = 0.0
     databases: tuple[Database, ...] = ()
     _all_seen: bool | None = None  # whether the kernel told of everybody that nobody else writes
@@ -96,6 +97,8 @@ class Attempt:
             self._take(apart, look, unsettled)
             self._compare(apart, look)
             self._demand_still_ahead()
+            if self.alone:
+                self._look_for_writers(look)
             if abs(clock_offset() - offset) * 1e9 > CLOCK_STEP_NS:
                 raise AttemptFailedError("the clock of this machine was set meanwhile")
             self.raw.examine(apart)
@@ -164,13 +167,21 @@ class Attempt:
 
     def _refuse_writers(self, look: Look) -> None:
         """Look once who else has the data open for writing. Where somebody may be unseen, only settled marks count."""
-        if not self.frozen or self._all_seen is not None:
-            return
+        if self.frozen and self._all_seen is None:
+            self._all_seen = self._look_for_writers(look)
+
+    def _look_for_writers(self, look: Look) -> bool:
+        """Whether everybody there is could be looked at. Raises AttemptFailedError for whoever could write."""
         files, pinner = look.files(), self.pinned.process()
         watched = watch(self.bench.job, files, self.databases, self.bench.mappers, pinner=pinner)
         if watched.writers:
             raise AttemptFailedError("; ".join(watched.writers))
-        self._all_seen = watched.complete
+        if self.alone and not watched.complete:
+            raise AttemptFailedError(
+                "that nobody runs cannot be proven: not every process can be looked at from here (as root of this"
+                " machine they can; or name its unit, container or pid file)"
+            )
+        return watched.complete
 
     def _refuse_journals(self, apart: Sequence[Database], look: Look) -> None:
         """Pages are written only while a journal lives; where we hold the writer, and after a crash, it is taken along.

@@ -163,6 +163,7 @@ class Helper:
             pin=bool(message["pin"]),
             frozen=bool(message["frozen"]),
             held=bool(message["held"]),
+            alone=bool(message.get("alone", False)),
             patience_seconds=patience,
             until=until,
         )

@@ -101,9 +101,10 @@ class _Run:
     def escalate(self, *, unproven: bool) -> Captured:
         """Try what the mode allows, in the order of what it costs the instance."""
         live, pause, stop = (Proof.LIVE, self._live), (Proof.PAUSE, self._pause), (Proof.STOP, self._stop)
+        idle = (Proof.IDLE, self._idle)
         ways = {
-            Quiesce.AUTO: (live, pause),
-            Quiesce.LIVE: (live,),
+            Quiesce.AUTO: (live, pause, idle),
+            Quiesce.LIVE: (live, idle),
             Quiesce.PAUSE: (pause,),
             Quiesce.STOP: (stop,),
         }
@@ -167,6 +168,24 @@ class _Run:
         limit = self.limits.stop_seconds + 2 * outlook.freeze_seconds
         at = self._quiet_attempt(quiet, Quiesce.STOP, limit, lambda held: self._cold_attempts(limit, held))
         return self._conclude(at, last=True)
+
+    def _idle(self) -> Taken | None:
+        """Of an instance that does not run, with nobody to ask: no process may have anything of it open for writing.
+
+        Where its files lie does not matter then: no write is on its way that would have to be waited for.
+        """
+        outlook = self.worker.prepare()
+        said = self.worker.tally.latest
+        if outlook.shared:
+            self.worker.tally.note(f"that nobody runs proves nothing about another machine: {outlook.shared[0]}")
+            at = None
+        else:
+            seconds = self.limits.stop_seconds
+            at = self.worker.attempt(frozen=True, held=False, alone=True, seconds=seconds)
+        taken = self._conclude(at, last=True)
+        if taken is None and said:
+            self.worker.tally.latest = f"{said}; {self.worker.tally.latest}"
+        return taken
 
     def _quiet_by(self, mode: Quiesce) -> Quiet | None:
         """What makes the instance quiet in this way; None, and a note, where nothing does."""

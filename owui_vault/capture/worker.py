@@ -93,14 +93,20 @@ class Worker:
         )
 
     def attempt(
-        self, *, frozen: bool, held: bool = True, seconds: float, patience_seconds: float = 0.0
+        self,
+        *,
+        frozen: bool,
+        held: bool = True,
+        alone: bool = False,
+        seconds: float,
+        patience_seconds: float = 0.0,
     ) -> datetime | None:
         """Try to take an instant. None: it failed, and the reason is noted."""
         self.tally.attempts += 1
         try:
             self._require_prepared()
-            details = {"frozen": frozen, "held": held, "patience_seconds": patience_seconds, "pin": self._pin}
-            answer = self._ask("attempt", seconds=seconds, **details)
+            details = {"frozen": frozen, "held": held, "alone": alone, "pin": self._pin}
+            answer = self._ask("attempt", seconds=seconds, patience_seconds=patience_seconds, **details)
         except AttemptFailedError as failed:
             self.tally.note(str(failed))
             return None

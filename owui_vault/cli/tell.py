@@ -31,6 +31,7 @@ _PROOFS = {
     Proof.LIVE: "live: the instance was not touched",
     Proof.PAUSE: "pause: frozen for {freeze}",
     Proof.STOP: "stop: away for {outage}",
+    Proof.IDLE: "idle: nobody ran",
     Proof.UNPROVEN: "not proven",
 }
 
@@ -41,7 +42,7 @@ def instance(screen: Screen, report: InstanceReport) -> None:
     running = f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
     screen.pairs([
         ("series", report.name),
-        ("running", running if report.running else "no"),
+        ("running", running if report.running else "no: nobody has its databases open"),
         ("fingerprint", report.fingerprint or "none yet: there is no user"),
         ("schema", report.alembic_head),
         ("database", report.providers.database),

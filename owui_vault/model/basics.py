@@ -28,6 +28,7 @@ class Proof(Enum):
     LIVE = "live"
     PAUSE = "pause"
     STOP = "stop"
+    IDLE = "idle"  # nobody ran: no process had anything of it open for writing, before and after
     UNPROVEN = "unproven"
 
 
