@@ -47,7 +47,7 @@ def database_elsewhere(settings: Mapping[str, str], is_ours: Callable[[str], boo
     scheme = scheme.partition(":")[0].partition("+")[0].lower()
     if scheme == "sqlite":
         # SQLAlchemy takes one slash away; for SQLCipher the application takes none.
-        path = rest if is_encrypted(settings) else unquote(rest.partition("?")[0].removeprefix("/"))
+        path = f"/{rest.lstrip('/')}" if is_encrypted(settings) else unquote(rest.partition("?")[0].removeprefix("/"))
         path = "" if path == ":memory:" else path
         return "" if is_ours(path) else f"SQLite at {path or 'nowhere (memory)'}"
     host = host_of(url).partition(":")[0] if "://" in url else _UNREADABLE

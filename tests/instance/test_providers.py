@@ -83,7 +83,7 @@ def test_every_form_of_a_url(url: str, text: str) -> None:
 
 def test_a_path_of_sqlcipher_is_taken_as_the_application_takes_it() -> None:
     for url in ("sqlite+sqlcipher:////app/webui.db", "sqlite+sqlcipher:///app/webui.db"):
-        ours = database_elsewhere({"DATABASE_URL": url}, lambda path: Path(path).resolve() == Path("/app/webui.db"))
+        ours = database_elsewhere({"DATABASE_URL": url}, lambda path: path == "/app/webui.db")
         assert ours == ""
 
 
