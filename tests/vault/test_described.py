@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,13 @@ from owui_vault import (
     Repository,
     Secret,
     SnapshotReport,
+    UnsupportedInstanceError,
     Vault,
     VaultError,
 )
 from owui_vault.instance.container import FoundContainer
+from owui_vault.instance.facts import DatabaseFacts
+from owui_vault.instance.surroundings import demand_database_here, look_around
 from owui_vault.model import ComposeService, ContainerRecord, DataMount
 from owui_vault.ports import Event, Notifier
 from owui_vault.secrets.sources import FileSource
@@ -213,3 +216,26 @@ def test_who_cannot_be_told_is_on_the_report_and_the_others_are_told(house: Hous
     assert report.outcome is Outcome.COMPLETE
     assert "Mute could not be told: no way to say success" in report.warnings
     assert listener.heard == ["success"]
+
+
+def test_the_settings_of_a_container_say_where_its_state_lies(house: House) -> None:
+    """As its engine tells them, whether or not it runs."""
+    postgres = {"TYPE": "postgresql", "USER": "webui", "HOST": "db", "PORT": "5432", "NAME": "webui"}
+    moved = replace(found_container(house), environment={f"DATABASE_{name}": each for name, each in postgres.items()})
+    with pytest.raises(UnsupportedInstanceError, match="postgresql on db"):
+        demand_database_here(moved)
+    settings = {
+        "USE_SLIM_DOCKER": "true",
+        "STORAGE_PROVIDER": "gcs",
+        "MFA_ENCRYPTION_KEY": "s3cr3t",
+        "TERMINAL_SERVER_CONNECTIONS": '[{"url": "http://u:s3cr3t@term:8000", "key": "s3cr3t"}]',
+        "WHISPER_MODEL_DIR": "/models",
+        "TIKTOKEN_CACHE_DIR": "/app/backend/data/cache/tiktoken",
+    }
+    around = look_around(house.data_dir, container=replace(moved, environment=settings))
+    assert (around.providers.vectors, around.bucket) == ("pgvector", "gcs")
+    text = "\n".join((*around.warnings, *around.neighbour_warnings(DatabaseFacts())))
+    for words in ("PostgreSQL (pgvector)", "Google Cloud Storage", "Open Terminal at term:8000", "WHISPER_MODEL_DIR"):
+        assert words in text
+    assert "TIKTOKEN_CACHE_DIR" not in text
+    assert "s3cr3t" not in text
