@@ -2,6 +2,7 @@
 
 VaultError
 ├── ConfigError                     the configuration or a command line is wrong; nothing was touched
+│   ├── SameRepositoryError         two repositories are one, or one is a copy of the other
 │   ├── SecretError                 a passphrase or key could not be obtained
 │   └── ProgramMissingError         restic, borg or another program is absent or too old
 ├── LockHeldError                   another run works on this instance              retryable
@@ -24,6 +25,7 @@ VaultError
 │   ├── RepositoryExistsError
 │   ├── RepositoryLockedError                                                       retryable
 │   ├── RepositoryDamagedError
+│   │   └── RepositoryRolledBackError   older than when this machine last used it
 │   ├── RepositoryFullError
 │   ├── RepositoryAppendOnlyError   nothing can be freed there
 │   ├── RepositoryUnreachableError                                                  retryable
@@ -67,6 +69,10 @@ class ConfigError(VaultError):
     """The configuration or the command line is wrong; nothing was touched."""
 
     exit_code = 2
+
+
+class SameRepositoryError(ConfigError):
+    """Two configured repositories are one store under two names, or one of them is a copy of the other."""
 
 
 class SecretError(ConfigError):
@@ -209,6 +215,10 @@ class RepositoryLockedError(EngineError):
 
 class RepositoryDamagedError(EngineError):
     """The repository is damaged."""
+
+
+class RepositoryRolledBackError(RepositoryDamagedError):
+    """The repository is older than when this machine last used it: something that was stored there is gone."""
 
 
 class RepositoryFullError(EngineError):

@@ -92,6 +92,7 @@ class Call:
     """
 
     folder: Path
+    shared: Path | None = None  # as private, and common to all repositories: for what goes by their own ids
     timeout_seconds: float = 120.0
     idle_seconds: float = 600.0
     store_seconds: float | None = None  # bound of one store in all
@@ -173,6 +174,14 @@ class Engine(Protocol):
 
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
         """Check the repository, `read_data` from 0 (structure) to 1 (every byte). Damage is answered, not raised."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An engine whose program remembers what it saw of a repository, and refuses an older state of it."""
+
+    def forget(self, call: Call) -> None:
+        """Take the repository as it is from now on. What keeps its encryption sound is not forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ def init(
     context: typer.Context,
     repositories: Repositories = None,
     adopt: Annotated[bool, typer.Option("--adopt", help="Go on with a series that another instance began.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Make a new repository where a known one is gone.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="A known repository is gone or changed: make it anew, or take it.")
+    ] = False,
     discover: Annotated[
         bool, typer.Option("--discover", help="Find the container and write a first vault.yaml; nothing else.")
     ] = False,

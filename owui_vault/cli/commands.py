@@ -86,7 +86,7 @@ def _snapshots(session: Session, request: requests.ListSnapshots) -> Answer:
     )
     now = SystemClock().now()
     return Answer(
-        more={"snapshots": found},
+        more={"snapshots": found, "warnings": found.warnings},
         show=lambda screen: tell_snapshots.listed(screen, found, now, everything=request.everything),
     )
 

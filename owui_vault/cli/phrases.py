@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from owui_vault.model import FullCheck, Snapshot
+from owui_vault.model.codec import local_text
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -61,8 +62,15 @@ def age(moment: datetime, now: datetime) -> str:
 
 
 def local(moment: datetime) -> str:
-    """Date and time as the clock on the wall says."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Date and time as the clock on the wall says, and by which zone; can be given where a snapshot is asked for."""
+    return local_text(moment)
+
+
+def local_column(moments: Iterable[datetime]) -> tuple[str, list[str]]:
+    """The same for a table: the heading names the zones, CET and CEST say, so that the times fit a narrow screen."""
+    known = list(moments)
+    zones = dict.fromkeys(f"{moment.astimezone():%Z}" for moment in known)
+    return f"instant ({', '.join(zones)})", [local_text(moment, zone=False) for moment in known]
 
 
 def count(number: int, one: str, many: str = "") -> str:

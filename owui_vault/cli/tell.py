@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from owui_vault.cli import tell_container
-from owui_vault.cli.phrases import count, duration, full_check, local, size
+from owui_vault.cli.phrases import count, duration, full_check, local, local_column, size
 from owui_vault.cli.screen import Screen
 from owui_vault.errors import VaultError
 from owui_vault.model import (
@@ -184,10 +184,12 @@ def planned(screen: Screen, plan: PrunePlan) -> None:
 
 def _plan_of(screen: Screen, planned: RepositoryPrune, what_goes: str, fate: Callable[[Snapshot], str]) -> None:
     screen.heading(f"{planned.repository}: {len(planned.kept)} kept, {what_goes}")
-    rows = [(one.snapshot.id[:12], local(one.snapshot.instant), ", ".join(one.reasons)) for one in planned.kept]
-    rows += [(one.id[:12], local(one.instant), f"– {fate(one)}") for one in planned.removed]
-    if rows:
-        screen.table(("id", "instant", "kept because"), rows)
+    fates = [(one.snapshot, ", ".join(one.reasons)) for one in planned.kept]
+    fates += [(one, f"– {fate(one)}") for one in planned.removed]
+    heading, instants = local_column(one.instant for one, _ in fates)
+    if fates:
+        rows = ((one.id[:12], instant, told) for (one, told), instant in zip(fates, instants, strict=True))
+        screen.table(("id", heading, "kept because"), rows)
 
 
 def pruned(screen: Screen, report: PruneReport) -> None:

@@ -6,33 +6,47 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from owui_vault.cli import tell_container
-from owui_vault.cli.phrases import age, count, duration, local, size, verified_on
+from owui_vault.cli.phrases import age, count, duration, local, local_column, size, verified_on
 from owui_vault.cli.screen import Screen
 from owui_vault.cli.tell import secret_key, warnings
-from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot
+from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot, SnapshotList
 
 
 def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
-    """A table, newest first."""
+    """A table, newest first, and what whoever trusts it must know."""
+    _table(screen, snapshots, now, everything=everything)
+    if isinstance(snapshots, SnapshotList):
+        warnings(screen, snapshots.warnings)
+
+
+def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
     if not snapshots:
         where = "" if everything else " of this series (--all lists every one)"
         screen.line(f"no snapshots{where} yet; take one with the command snapshot")
         return
     several = len({each.repository for each in snapshots}) > 1
     series = everything or len({each.instance for each in snapshots}) > 1
-    columns = ["id", "instant", "age", "size", "outcome", "proof", "verified", "tags"]
+    heading, instants = local_column(each.instant for each in snapshots)
+    columns = ["id", heading, "age", "size", "outcome", "proof", "verified", "tags"]
     columns[1:1] = ["series"] if series else []
     columns[1:1] = ["repository"] if several else []
-    screen.table(columns, (_row(each, now, several, series) for each in snapshots), right=frozenset({"age", "size"}))
+    screen.table(
+        columns,
+        (
+            _row(each, instant, now, several=several, series=series)
+            for each, instant in zip(snapshots, instants, strict=True)
+        ),
+        right=frozenset({"age", "size"}),
+    )
 
 
-def _row(snapshot: Snapshot, now: datetime, several: bool, series: bool) -> list[str]:
+def _row(snapshot: Snapshot, instant: str, now: datetime, *, several: bool, series: bool) -> list[str]:
     label = snapshot.label
     return [
         label.id if label else snapshot.name,
         *([snapshot.repository] if several else []),
         *([snapshot.instance or "(foreign)"] if series else []),
-        local(snapshot.instant),
+        instant,
         age(snapshot.instant, now),
         size(snapshot.size_bytes),
         label.outcome.value if label else "–",

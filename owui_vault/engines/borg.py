@@ -142,6 +142,11 @@ class BorgEngine:
                 read_listing(borg, "--last", "1")
             return verify(borg, read_data)
 
+    def forget(self, call: Call) -> None:
+        """Accept the repository as it is now (`ports.Remembering`)."""
+        with self._open(call) as borg:
+            borg.forget()
+
     def _info(self, borg: Borg) -> RepositoryInfo:
         version = borg.version()
         found = read_listing(borg, "--last", "1")

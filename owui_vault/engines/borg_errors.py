@@ -18,6 +18,7 @@ from owui_vault.errors import (
     RepositoryFullError,
     RepositoryLockedError,
     RepositoryMissingError,
+    RepositoryRolledBackError,
     RepositoryUnreachableError,
     SnapshotMissingError,
     WrongPassphraseError,
@@ -120,10 +121,10 @@ BY_MSGID = {
         "Each snapshot is stored once; take a new one.",
     ),
     "Cache.RepositoryReplay": Meaning(
-        RepositoryDamagedError,
+        RepositoryRolledBackError,
         "{location} is older than when it was last used from this machine",
         "Its disk lost what was written last (a power cut), or somebody put an older copy back, or attacks it. "
-        "Once you know which, remove the folder {folder} and try again: it holds caches and this memory only.",
+        "Once you know which, `init --again` accepts it as it is.",
     ),
     "Cache.CacheInitAbortedError": Meaning(
         EngineError,

@@ -21,12 +21,14 @@ from owui_vault.engines import launcher
 from owui_vault.engines.borg_errors import CANNOT_BE_LOCKED, ENGINE, Circumstances, classify, telling_lines
 from owui_vault.engines.borg_locks import clear_remains
 from owui_vault.engines.borg_output import Message, Transcript
+from owui_vault.engines.borg_security import forget_what_was_written, hear_of_writing, writers_memory
 from owui_vault.engines.environment import engine_environment, private_folder, redact, ssh_command
 from owui_vault.engines.launching import launching
 from owui_vault.engines.room import elsewhere
 from owui_vault.engines.runs import new_record
 from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, VaultError
 from owui_vault.ports import Call
+from owui_vault.system.filesystem import remove_tree
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
 from owui_vault.system.python import interpreter
 
@@ -42,6 +44,7 @@ _WARNINGS = range(100, 126)
 _NOT_EXECUTABLE = 126  # what a shell script answers whose program may not be run
 _INSTALL = "Install borg 1.2 or newer (`apt install borgbackup`), or the extra `owui-vault[borg]`."
 _FLAGS = ("--log-json",)
+_WRITING = ("create", "delete", "recreate")
 _ELSEWHERE = re.compile(r"[^/]*:")  # told from paths as borg does it
 _KEPT = ("BORG_KEYS_DIR",)  # where the user's key files lie; without it borg looks below HOME
 
@@ -120,6 +123,8 @@ class Borg:
         self._setting = setting
         self.call = call
         self.folder = private_folder(call.folder, "borg")
+        self._seen = self.folder / "security"
+        self._written = writers_memory(self._seen, call.shared) if call.shared else self._seen
         self._encrypted_memory = self.folder / "encrypted.json"
 
     def run(self, request: Request) -> Finished:
@@ -153,7 +158,7 @@ class Borg:
                 Command(
                     argv=(*self._launched(str(record)), *arguments),
                     name=ENGINE,
-                    environment=self._environment(descriptor, request.environment),
+                    environment=self._environment(descriptor, request.environment, reads=request.reads),
                     cwd=request.cwd or self.folder,
                     pass_fds=(descriptor,),
                     timeout_seconds=None if request.long else self.call.timeout_seconds,
@@ -168,6 +173,8 @@ class Borg:
             record.unlink(missing_ok=True)
         if not (done.status in (0, 1) or done.status in _WARNINGS):
             raise self._error(done.status, arguments, transcript)
+        if name in _WRITING:
+            hear_of_writing(self._seen, self._written)
         return Finished(status=done.status, stdout=done.stdout, complaints=tuple(transcript.complaints))
 
     @staticmethod
@@ -212,6 +219,11 @@ class Borg:
     def shown_location(self) -> str:
         """For messages."""
         return self._setting.shown_location
+
+    def forget(self) -> None:
+        """Have the repository accepted as it is: its cache remembers it as well."""
+        forget_what_was_written(self._seen, self._written)
+        remove_tree(self.folder / "cache")
 
     def clear_locks(self) -> None:
         """Remove the locks of our dead, in the repository and in its caches."""
@@ -270,14 +282,16 @@ class Borg:
         facts = Path(path).stat()
         return f"{path} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
 
-    def _environment(self, descriptor: int | None, more: Mapping[str, str] | None) -> dict[str, str]:
+    def _environment(
+        self, descriptor: int | None, more: Mapping[str, str] | None, *, reads: bool = True
+    ) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         extra = {"BORG_RSH": ssh_command(self.call.timeout_seconds)} | kept | dict(self._setting.environment)
         ours = {
             "BORG_REPO": self._setting.location,
             "BORG_EXIT_CODES": "modern",
             "BORG_CACHE_DIR": str(self.folder / "cache"),
-            "BORG_SECURITY_DIR": str(self.folder / "security"),
+            "BORG_SECURITY_DIR": str(self._seen if reads else self._written),
             # Says yes to a repository that was moved; one put back to an older state is refused all the same.
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
             **(more or {}),

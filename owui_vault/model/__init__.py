@@ -63,6 +63,7 @@ from owui_vault.model.snapshots import (
     RepositoryInfo,
     SkippedFile,
     Snapshot,
+    SnapshotList,
     StoreReceipt,
 )
 
@@ -133,6 +134,7 @@ __all__ = [
     "SetAside",
     "SkippedFile",
     "Snapshot",
+    "SnapshotList",
     "SnapshotReport",
     "Step",
     "StoreReceipt",

@@ -61,6 +61,14 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def local_text(moment: datetime, *, zone: bool = True) -> str:
+    """Date and time to the second as the clock on the wall says, and by which zone: every list and hint shows this.
+
+    What is shown is taken where a snapshot is asked for: see `vault.locate`.
+    """
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z" if zone else "%Y-%m-%d %H:%M:%S")
+
+
 def dumps(value: object) -> str:
     """JSON text, indented, ASCII only, so that undecodable names survive any terminal."""
     return json.dumps(to_json(value), indent=2)

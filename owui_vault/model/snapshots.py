@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from owui_vault.model.basics import Outcome, Proof
 
@@ -77,6 +79,18 @@ class Snapshot:
     def is_restore_point(self) -> bool:
         """Ours and complete."""
         return self.outcome is Outcome.COMPLETE
+
+
+class SnapshotList(tuple[Snapshot, ...]):
+    """A tuple of snapshots, newest first, and what whoever trusts it must know: `warnings`."""
+
+    warnings: tuple[str, ...]
+
+    def __new__(cls, snapshots: Iterable[Snapshot] = (), warnings: Iterable[str] = ()) -> Self:
+        """A tuple with one more attribute."""
+        made = super().__new__(cls, snapshots)
+        made.warnings = tuple(warnings)
+        return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from owui_vault.errors import CancelledError, LockHeldError
 from owui_vault.model import NEVER
 from owui_vault.ports import Clock
+from owui_vault.system.clock import SystemClock
 
 _POLL_SECONDS = 0.1
 
@@ -28,21 +30,34 @@ def directory_lock(
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _acquire(descriptor, wait_seconds, clock, what=what, cancel=cancel)
+        wait_for(descriptor, Patience(wait_seconds=wait_seconds, clock=clock, cancel=cancel), what=what)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Be the only one who reads a file and writes it anew: for moments, so that nobody is told to wait.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a lock is waited for, and who may end the waiting."""
 
-    The lock is a file beside it, which is gone afterwards: the file itself is replaced at each writing, and directories
-    cannot be locked on NFS.
+    wait_seconds: float = 300.0
+    clock: Clock = field(default_factory=SystemClock)
+    cancel: threading.Event = NEVER
+
+
+USUAL_PATIENCE = Patience()
+
+
+@contextmanager
+def file_lock(path: Path, patience: Patience = USUAL_PATIENCE) -> Iterator[None]:
+    """Be the only one who reads a file and writes it anew.
+
+    That takes moments; whoever is stopped meanwhile, or writes to a disk that hangs, is waited for as a run is. The
+    lock is a file beside it, which is gone afterwards: the file itself is replaced at each writing, and directories
+    cannot be locked on NFS. Raises LockHeldError and CancelledError.
     """
     beside = path.with_name(f".{path.name}.lock")
-    descriptor = _locked(beside)
+    descriptor = _locked(beside, patience)
     try:
         yield
     finally:
@@ -50,11 +65,11 @@ def file_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, patience: Patience) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            wait_for(descriptor, patience, what=str(path))
             mine = os.fstat(descriptor)
             with suppress(FileNotFoundError):
                 there = os.lstat(path)
@@ -66,18 +81,20 @@ def _locked(path: Path) -> int:
         os.close(descriptor)  # the holder before us has removed it: locking what nobody finds excludes nobody
 
 
-def _acquire(descriptor: int, wait_seconds: float, clock: Clock, *, what: str, cancel: threading.Event) -> None:
-    until = clock.monotonic() + wait_seconds
+def wait_for(descriptor: int, patience: Patience, *, what: str) -> None:
+    """Lock what is open there. Raises LockHeldError and CancelledError."""
+    clock = patience.clock
+    until = clock.monotonic() + patience.wait_seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if cancel.is_set():
+            if patience.cancel.is_set():
                 raise CancelledError(f"stopped while another run worked on {what}") from None
             if clock.monotonic() >= until:
                 raise LockHeldError(
-                    f"another run works on {what}; waited {wait_seconds:g} s",
+                    f"another run works on {what}; waited {patience.wait_seconds:g} s",
                     hint="Wait for it to end, or raise limits.lock_wait.",
                 ) from None
             clock.sleep(_POLL_SECONDS)

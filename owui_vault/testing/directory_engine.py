@@ -202,7 +202,9 @@ class DirectoryEngine:
         return replace(node, object=digest.hexdigest(), size=size), grown
 
     def _write_snapshot(self, nodes: Sequence[Node], label: Label) -> Snapshot:
-        document = {"label": label_to_json(label), "nodes": [node.to_json() for node in nodes]}
+        # As with real engines, whose ids hang on the repository's key, no two repositories give out the same id.
+        of = json.loads((self._folder / "config").read_bytes())["id"]
+        document = {"of": of, "label": label_to_json(label), "nodes": [node.to_json() for node in nodes]}
         text = json.dumps(document)
         path = self._folder / "snapshots" / f"{sha256(text.encode()).hexdigest()}.json"
         _write(path, text.encode())

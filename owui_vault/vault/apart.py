@@ -11,7 +11,9 @@ from pathlib import Path
 
 from owui_vault.errors import ConfigError, InstanceError
 from owui_vault.instance.layout import components_elsewhere
+from owui_vault.model import OllamaModels
 from owui_vault.system.files import is_within
+from owui_vault.system.mounts import lies_within, read_mounts
 from owui_vault.vault.containers import located
 from owui_vault.vault.parts import DataDirectory, Parts, Repository
 
@@ -27,6 +29,8 @@ def live_folders(parts: Parts) -> Iterator[Path]:
     if isinstance(instance, DataDirectory) and instance.path.exists():
         yield instance.path
         yield from components_elsewhere(instance.path)
+        if instance.ollama_dir and instance.ollama is not OllamaModels.OFF:
+            yield instance.ollama_dir
 
 
 def place_of(repository: Repository) -> Path | None:
@@ -35,15 +39,23 @@ def place_of(repository: Repository) -> Path | None:
     return place if place.is_absolute() or place.is_dir() else None
 
 
-def demand_apart(parts: Parts, repositories: Sequence[Repository]) -> None:
-    """Raise ConfigError for a repository, or a state directory, among the live data."""
+def among_the_data(parts: Parts, repositories: Sequence[Repository]) -> Iterator[str]:
+    """What lies among the live data and must not, in words; also where only a mount leads there."""
     places = [(f"the repository {each.name!r}", place_of(each)) for each in repositories]
     places.append(("the state directory", parts.state.root))
+    mounts = read_mounts()
     for folder in live_folders(parts):
         for what, place in places:
-            if place and is_within(place, folder):
-                raise ConfigError(
-                    f"{what} ({place}) lies inside the data directory of the instance",
-                    hint="Choose a place elsewhere, a repository's best on another disk: there it would be stored into"
-                    " itself, and lost together with the data.",
-                )
+            if place and lies_within(place, folder, mounts):
+                seen = "" if is_within(place, folder) else ", where a mount shows it"
+                yield f"{what} ({place}) lies inside the data directory of the instance{seen}"
+
+
+def require_apart(parts: Parts, repositories: Sequence[Repository]) -> None:
+    """Raise ConfigError for a repository, or a state directory, among the live data."""
+    for found in among_the_data(parts, repositories):
+        raise ConfigError(
+            found,
+            hint="Choose a place elsewhere, a repository's best on another disk: there it would be stored into itself,"
+            " and lost together with the data. Or take the mount away.",
+        )

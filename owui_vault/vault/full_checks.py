@@ -101,7 +101,7 @@ class Beside:
 
     def _check(self) -> None:
         try:
-            with scratch(self._parts.state.root, "check") as folder:
+            with scratch(self._parts.state, "check") as folder:
                 self._found = check_in_full(
                     self._tree,
                     self._found,
@@ -154,7 +154,7 @@ def check_now(parts: Parts, tree: Path, databases: Sequence[DatabaseRecord], wat
     passed = [each for each in databases if each.check == _PASSED]
     if not passed:
         return ()
-    with scratch(parts.state.root, "check") as folder:
+    with scratch(parts.state, "check") as folder:
         found = check_in_full(tree, _blank(passed, parts.clock.now()), folder, cancel=watch.cancel)
     if watch.cancel.is_set():
         raise CancelledError("stopped while databases were checked in full")

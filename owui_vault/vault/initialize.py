@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError
+from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError, SameRepositoryError
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
-from owui_vault.ports import Call
+from owui_vault.ports import Call, Remembering
 from owui_vault.system.lock import directory_lock
-from owui_vault.vault.apart import demand_apart
-from owui_vault.vault.kind import demand_kind
+from owui_vault.vault.apart import require_apart
+from owui_vault.vault.identity import require_new
+from owui_vault.vault.kind import demand_kind, require_own_ground
 from owui_vault.vault.notify import tell_failed
 from owui_vault.vault.parts import Parts, Repository, Watch
 from owui_vault.vault.state import RepositoryMemory
@@ -38,11 +39,17 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
             hint="Create the first user, then run `init --adopt`.",
         )
     repositories = parts.select(request.names)
-    demand_apart(parts, repositories)
+    require_apart(parts, repositories)
+    for each in repositories:
+        require_own_ground(parts, each)
     results = tuple(_attempt(parts, each, request) for each in repositories)
     warnings = tuple(f"{each.repository}: {text}" for each in results for text in each.warnings)
     report = InitializeReport(repositories=results, warnings=warnings)
     errors = [result.error for result in report.repositories if result.error]
+    for error in errors:
+        if isinstance(error, SameRepositoryError):  # a mistake in the configuration, and no repository's trouble
+            error.report = report
+            raise error
     if len(errors) == len(report.repositories):
         errors[0].report = report
         raise errors[0]
@@ -72,13 +79,18 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
         call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name
     ):
         known = parts.state.repository_memory(call.folder)
+        if request.again and isinstance(repository.engine, Remembering):
+            repository.engine.forget(call)
         try:
             info, created = patiently(parts, lambda: repository.engine.inspect(call)), False
         except RepositoryMissingError as error:
             _demand_unknown(known, repository, request, error)
             info, created = _create(repository, call)
+        require_new(parts, repository, info)
         if not created and not request.again:
             demand_same_id(known.id, info)
+        elif not created:
+            parts.state.forget_stored(call.folder)
         parts.state.remember_repository(call.folder, info.id)
     return InitializeResult(
         repository=repository.name,

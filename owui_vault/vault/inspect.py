@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from owui_vault.instance.inspect import InspectRequest, inspect_instance
 from owui_vault.instance.locate import directory_at, look_at
 from owui_vault.model import InstanceReport, OllamaModels, Quiesce
 from owui_vault.secrets.application_key import try_key
+from owui_vault.vault.apart import among_the_data
 from owui_vault.vault.parts import Parts
 from owui_vault.vault.recover import work_folder
 
@@ -15,7 +18,7 @@ def inspect(parts: Parts) -> InstanceReport:
     instance = parts.the_instance()
     data_dir = directory_at(instance.path)
     modes = {Quiesce.AUTO, Quiesce.LIVE, *(parts.quiescer.modes if parts.quiescer else ())}
-    return inspect_instance(
+    report = inspect_instance(
         InspectRequest(
             name=instance.name,
             path=data_dir,
@@ -30,6 +33,8 @@ def inspect(parts: Parts) -> InstanceReport:
             ollama_dir=instance.ollama_dir if instance.ollama is not OllamaModels.OFF else None,
         )
     )
+    among = (f"{found}: a snapshot is refused" for found in among_the_data(parts, parts.repositories))
+    return replace(report, warnings=(*report.warnings, *among))
 
 
 def current_fingerprint(parts: Parts) -> str | None:

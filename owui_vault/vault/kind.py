@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from owui_vault.errors import ConfigError
+from owui_vault.errors import ConfigError, SameRepositoryError
+from owui_vault.system.mounts import lies_within, read_mounts
 from owui_vault.vault.apart import place_of
-from owui_vault.vault.parts import Repository
+from owui_vault.vault.parts import Parts, Repository
 
 _BORGS_BEGINNING = b"[repository]"
 
@@ -24,6 +25,38 @@ def demand_kind(repository: Repository) -> None:
             f"the repository at {engine.location} is one of {found}, and was to be used as one of {engine.name}",
             hint=f"Set `engine: {found}`, or say --engine {found}; for a new one choose another location.",
         )
+
+
+def require_own_ground(parts: Parts, repository: Repository) -> None:
+    """Raise ConfigError where a new repository would lie inside another one: pruned, compacted or removed with it."""
+    place = place_of(repository)
+    if place is None:
+        return
+    mounts = read_mounts()
+    for other in parts.repositories:
+        there = place_of(other)
+        if other.name == repository.name or there is None:
+            continue
+        inside, around = lies_within(place, there, mounts), lies_within(there, place, mounts)
+        if inside and around:
+            names = " and ".join(repr(each.name) for each in parts.repositories if each in (other, repository))
+            raise SameRepositoryError(
+                f"the repositories {names} lie at one and the same place ({place})",
+                hint="Give each a location of its own: what is stored there twice is stored once.",
+            )
+        if inside or around:
+            raise _inside(repository, f"the repository {other.name!r}" if inside else "", other.name)
+    for parent in place.resolve().parents:
+        if kind := _kind_of(parent):
+            raise _inside(repository, f"a repository of {kind} at {parent}", "")
+
+
+def _inside(repository: Repository, around: str, inside: str) -> ConfigError:
+    what = f"inside {around}" if around else f"around the repository {inside!r}"
+    return ConfigError(
+        f"the repository {repository.name!r} ({repository.engine.location}) would lie {what}",
+        hint="Choose a folder of its own for it: an engine takes what lies among its files for its own, or for damage.",
+    )
 
 
 def _kind_of(place: Path) -> str:

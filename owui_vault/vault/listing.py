@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from owui_vault.errors import VaultError
-from owui_vault.model import Snapshot
-from owui_vault.vault.locate import newest_first
+from owui_vault.model import SnapshotList
+from owui_vault.vault.identity import rolled_back
+from owui_vault.vault.locate import judged, newest_first, once_each
 from owui_vault.vault.parts import Parts
 from owui_vault.vault.survey import survey
 
 
-def list_snapshots(
-    parts: Parts, repository: str | None, instance: str | None, *, everything: bool
-) -> tuple[Snapshot, ...]:
+def list_snapshots(parts: Parts, repository: str | None, instance: str | None, *, everything: bool) -> SnapshotList:
     """The snapshots of a series in the named repository, or in all, newest first.
 
     One of several repositories that does not answer is an error: a list that leaves out some would be taken for whole.
@@ -25,7 +24,9 @@ def list_snapshots(
             failure.hint = f"{failure.hint} {answered} answered: name one with --from.".strip()
         raise failure
     found = [each for repository_found in surveyed for each in repository_found.snapshots]
-    if everything:
-        return newest_first(found)
+    gone = [text for each in surveyed for text in rolled_back(parts, each.repository, each.snapshots)]
+    if everything:  # also those that a relabelling left behind
+        return SnapshotList(newest_first(judged(found)), gone)
     series = instance or (parts.instance.name if parts.instance else parts.series_name)
-    return newest_first([each for each in found if each.label and series in (None, each.instance)])
+    ours = once_each([each for each in found if each.label and series in (None, each.instance)])
+    return SnapshotList(newest_first(ours), gone)

@@ -163,6 +163,7 @@ class Parts:
         watch = watch or Watch()
         return Call(
             folder=self.state.repository_folder(repository.name, repository.engine.location),
+            shared=self.state.shared_folder(),
             timeout_seconds=self.limits.call_seconds,
             idle_seconds=self.limits.idle_seconds,
             store_seconds=self.limits.store_seconds,

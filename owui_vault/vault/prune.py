@@ -25,6 +25,7 @@ from owui_vault.model import (
 )
 from owui_vault.system.lock import directory_lock
 from owui_vault.vault.containers import located
+from owui_vault.vault.identity import require_current, require_distinct
 from owui_vault.vault.inspect import current_fingerprint
 from owui_vault.vault.ledger import learn_ledger
 from owui_vault.vault.notify import tell_failed
@@ -42,9 +43,9 @@ def plan_prune(parts: Parts, policy: RetentionPolicy | None, names: Sequence[str
     there is none.
     """
     fingerprint = _fingerprint(parts)
-    return PrunePlan(
-        repositories=tuple(_plan_one(parts, each, policy or each.keep, fingerprint) for each in parts.select(names))
-    )
+    planned = tuple(_plan_one(parts, each, policy or each.keep, fingerprint) for each in parts.select(names))
+    require_distinct(parts)
+    return PrunePlan(repositories=planned)
 
 
 def _fingerprint(parts: Parts) -> str | None:
@@ -67,6 +68,7 @@ def _plan_one(
             " name those that are to be pruned.",
         )
     surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository))
+    require_current(parts, repository, surveyed.snapshots)
     demand_fingerprint(parts, fingerprint, [surveyed])
     if learn_ledger(parts, surveyed, Watch()):  # what another machine has verified is not removed by this one
         surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository))
@@ -83,6 +85,7 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
     once more at its turn: hours may have passed in the one before it. What changed by then is its result.
     """
     started = parts.clock.monotonic()
+    require_distinct(parts, watch=watch)
     if len(plan.repositories) > 1:
         for each in plan.repositories:
             _require_unchanged(parts, each, watch)
@@ -99,7 +102,9 @@ def prune(parts: Parts, plan: PrunePlan, watch: Watch) -> PruneReport:
 
 def _require_unchanged(parts: Parts, planned: RepositoryPrune, watch: Watch) -> None:
     (repository,) = parts.select(planned.repository)
-    now = Surveyed(repository=repository, snapshots=listed(parts, repository, watch)).series(planned.instance)
+    surveyed = Surveyed(repository=repository, snapshots=listed(parts, repository, watch))
+    require_current(parts, repository, surveyed.snapshots)
+    now = surveyed.series(planned.instance)
     same = _identities(now) == _identities([*(kept.snapshot for kept in planned.kept), *planned.removed])
     # The policy is asked again: a verification since then may protect another snapshot.
     if not same or _identities(decide(planned.policy, now)[1]) != _identities(planned.removed):

@@ -130,7 +130,7 @@ def _of_a_series(
 
 def read_manifest(parts: Parts, found: Found, watch: Watch) -> Manifest:
     """The manifest of a snapshot, fetched by itself. Raises ContentMismatchError where it has none that can be read."""
-    with scratch(parts.state.root, "manifest") as target:
+    with scratch(parts.state, "manifest") as target:
         call = parts.call(found.repository, watch)
         engine = found.repository.engine
         patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=(MANIFEST_NAME,)), watch)
@@ -139,7 +139,7 @@ def read_manifest(parts: Parts, found: Found, watch: Watch) -> Manifest:
 
 def read_key(parts: Parts, found: Found, watch: Watch) -> Secret | None:
     """The secret key a snapshot holds; None where it holds none."""
-    with scratch(parts.state.root, "key") as target:
+    with scratch(parts.state, "key") as target:
         call = parts.call(found.repository, watch)
         engine = found.repository.engine
         paths = (f"{OUTSIDE}/{KEY_NAME}",)

@@ -84,7 +84,7 @@ def recover_held(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
     if (work_dir / "stage").exists():
         actions.append(f"emptied the stage in {work_dir}")
     clear_stage(work_dir)
-    return (*actions, *clear_scratch(parts.state.root))
+    return (*actions, *clear_scratch(parts.state))
 
 
 def _recover_exchange(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:

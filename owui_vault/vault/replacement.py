@@ -18,7 +18,7 @@ from owui_vault.model import Component, InstanceState, Manifest, Quiesce, Replac
 from owui_vault.ports import Application
 from owui_vault.system.files import free_bytes
 from owui_vault.system.patterns import matches
-from owui_vault.vault.apart import demand_apart
+from owui_vault.vault.apart import require_apart
 from owui_vault.vault.aside import demand_no_link, running_swap
 from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.reading import find, read_manifest
@@ -88,7 +88,7 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
 
 def _place(parts: Parts) -> Path:
     data_dir = restorable_at(parts.the_instance().path)
-    demand_apart(parts, parts.repositories)
+    require_apart(parts, parts.repositories)
     demand_no_link(data_dir)
     if running_swap(data_dir).exists():
         recover_first(parts)

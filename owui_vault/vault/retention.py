@@ -18,19 +18,21 @@ Where restic stops, these go on:
 - INCOMPLETE snapshots fill no bucket and count for nothing. Those newer than the newest complete one stay, because
   they are the best there is of their time; all others go, unless one of the policy's tags keeps them.
 - The newest complete and the newest verified one are never removed, whatever the policy says.
+- An id of ours that is there twice counts once: the two share one place of each rule and one fate. Where only one of
+  them says COMPLETE, they use up no place that a sound one could have, and stay where a COMPLETE one would.
 - A policy that keeps nothing is refused, also when that only shows on the series (tags that no snapshot carries).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from owui_vault.errors import ConfigError
-from owui_vault.model import Kept, RetentionPolicy, Snapshot
+from owui_vault.model import Kept, Outcome, RetentionPolicy, Snapshot
 
-_Reasons = dict[str, list[str]]  # by the engine's id: ours may stand twice in a repository that refuses to delete
+_Reasons = dict[str, list[str]]  # by the engine's id
 
 
 def decide(
@@ -48,8 +50,15 @@ def decide(
         raise ConfigError("the retention policy is empty", hint="Give `keep` at least one rule, such as `daily: 7`.")
     walk = sorted(snapshots, key=age_order, reverse=True)
     _refuse_strangers(walk)
-    by_policy = _reasons_of_policy(policy, walk)
-    reasons = _merged(by_policy, _reasons_of_promise(walk, protected))
+    twins = _twins(walk)
+    by_policy, by_promise = (
+        _shared(walk, twins, decided)
+        for decided in (
+            lambda each: _reasons_of_policy(policy, each),
+            lambda each: _reasons_of_promise(each, protected),
+        )
+    )
+    reasons = {engine_id: [*found, *by_promise[engine_id]] for engine_id, found in by_policy.items()}
     kept = tuple(Kept(snapshot=one, reasons=tuple(reasons[one.engine_id])) for one in walk if reasons[one.engine_id])
     removed = tuple(one for one in walk if not reasons[one.engine_id])
     if removed and not any(by_policy.values()):
@@ -74,6 +83,48 @@ def _refuse_strangers(walk: Sequence[Snapshot]) -> None:
         raise ValueError("retention decides about one series in one repository")
     if len({one.engine_id for one in walk}) < len(walk):
         raise ValueError("a snapshot was given twice")
+
+
+def _twins(walk: Sequence[Snapshot]) -> tuple[tuple[Snapshot, ...], ...]:
+    """The snapshots that are one and the same of ours, newest first.
+
+    A repository that refuses to delete keeps both when one is relabelled, and one store under two names holds each
+    night twice. The id alone is short enough for two runs to have come by the same.
+    """
+    groups: dict[tuple[str, datetime], list[Snapshot]] = {}
+    for one in walk:
+        groups.setdefault((one.id, one.instant), []).append(one)
+    return tuple(tuple(group) for group in groups.values())
+
+
+def _shared(
+    walk: Sequence[Snapshot],
+    twins: Sequence[Sequence[Snapshot]],
+    reasons_of: Callable[[Sequence[Snapshot]], _Reasons],
+) -> _Reasons:
+    """The reasons for one of each group of twins, given to all of them.
+
+    Asked twice where twins differ: as good as the worse of them, so that they take no sound one's place, and as good
+    as the better, so that nothing goes that may be sound.
+    """
+    worse, better = ([_as_one(group, best=best) for group in twins] for best in (False, True))
+    found = reasons_of(worse)
+    if worse != better:
+        found = {engine_id: found[engine_id] or more for engine_id, more in reasons_of(better).items()}
+    shared = {one.engine_id: found[group[0].engine_id] for group in twins for one in group}
+    return {one.engine_id: shared[one.engine_id] for one in walk}
+
+
+def _as_one(group: Sequence[Snapshot], *, best: bool) -> Snapshot:
+    """The newest of the twins, with the tags of all, verified when any is."""
+    newest = group[0]
+    if newest.label is None or len(group) == 1:
+        return newest
+    points = [one.is_restore_point for one in group]
+    outcome = Outcome.COMPLETE if (any(points) if best else all(points)) else Outcome.INCOMPLETE
+    tags = tuple(sorted({tag for one in group if one.label for tag in one.label.tags}))
+    verified = max((one.verified_at for one in group if one.verified_at), default=None)
+    return replace(newest, label=replace(newest.label, outcome=outcome, tags=tags), verified_at=verified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +194,6 @@ def _reasons_of_promise(walk: Sequence[Snapshot], protected: Collection[str]) ->
         if one.id in protected or one.engine_id in protected:
             reasons[one.engine_id].append("protected")
     return reasons
-
-
-def _merged(first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]) -> _Reasons:
-    return {engine_id: [*reasons, *second[engine_id]] for engine_id, reasons in first.items()}
 
 
 def _in_words(duration: timedelta) -> str:

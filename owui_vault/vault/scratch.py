@@ -15,44 +15,47 @@ from pathlib import Path
 
 from owui_vault.system.files import private_directory
 from owui_vault.system.filesystem import remove_tree
+from owui_vault.system.lock import Patience, wait_for
+from owui_vault.vault.state import StateDirectory
 
 _FOLDER = "scratch"
 
 
 @contextmanager
-def scratch(state_root: Path, purpose: str) -> Iterator[Path]:
+def scratch(state: StateDirectory, purpose: str) -> Iterator[Path]:
     """An empty folder of ours alone, gone when the block ends; what dead runs left goes as well."""
-    clear_scratch(state_root)
-    base = private_directory(state_root / _FOLDER)
+    clear_scratch(state)
+    base = private_directory(state.root / _FOLDER)
     with ExitStack() as held:
-        with _locked(base):  # nobody may take a folder for a dead run's before it has its lock
+        with _locked(base, state.patience):  # nobody may take a folder for a dead run's before it has its lock
             folder = Path(tempfile.mkdtemp(prefix=f"{purpose}-", dir=base))
-            held.enter_context(_locked(folder))
+            held.enter_context(_locked(folder, state.patience))
         held.callback(remove_tree, folder)
         yield folder
 
 
-def clear_scratch(state_root: Path) -> tuple[str, ...]:
-    """Remove what killed runs left; answers what was done, in words."""
-    base = state_root / _FOLDER
+def clear_scratch(state: StateDirectory) -> tuple[str, ...]:
+    """Remove what killed runs left; answers what was done, in words. Raises LockHeldError and CancelledError."""
+    base = state.root / _FOLDER
     if not base.is_dir():
         return ()
-    with _locked(base):
-        removed = [folder.name for folder in sorted(base.iterdir()) if _removed(folder)]
+    with ExitStack() as held:
+        dead = []
+        with _locked(base, state.patience):  # for moments: to remove what is there may take minutes
+            for folder in sorted(base.iterdir()):
+                lock = _lock(folder) if folder.is_dir() and not folder.is_symlink() else None
+                if lock is not None:
+                    held.callback(os.close, lock)
+                    dead.append(folder)
+        removed = [folder for folder in dead if _removed(folder)]
     return (f"removed fetched files that a killed run left in {base}",) if removed else ()
 
 
 def _removed(folder: Path) -> bool:
-    lock = _lock(folder) if folder.is_dir() and not folder.is_symlink() else None
-    if lock is None:
-        return False
-    try:
-        with suppress(OSError):  # an engine that outlived its run may still write there: the next time, then
-            remove_tree(folder)
-            return True
-        return False
-    finally:
-        os.close(lock)
+    with suppress(OSError):  # an engine that outlived its run may still write there: the next time, then
+        remove_tree(folder)
+        return True
+    return False
 
 
 def _lock(folder: Path) -> int | None:
@@ -67,10 +70,10 @@ def _lock(folder: Path) -> int | None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, patience: Patience) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        wait_for(descriptor, patience, what=str(folder))
         yield
     finally:
         os.close(descriptor)

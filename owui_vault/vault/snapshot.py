@@ -22,7 +22,7 @@ from pathlib import Path
 
 from owui_vault.capture.instant import take_instant
 from owui_vault.capture.stage import clear_stage
-from owui_vault.errors import QuiesceError, VaultError
+from owui_vault.errors import CancelledError, QuiesceError, VaultError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
 from owui_vault.instance.layout import capture_plan
@@ -45,11 +45,13 @@ from owui_vault.model import (
     SnapshotReport,
     Step,
 )
-from owui_vault.vault.apart import demand_apart
+from owui_vault.model.codec import local_text
+from owui_vault.vault.apart import require_apart
 from owui_vault.vault.describe import Naming, describe, written
 from owui_vault.vault.full_checks import checking_beside, known_checks, remember, warnings_of
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import demand_quiescer, hold_over
+from owui_vault.vault.identity import require_distinct, rolled_back
 from owui_vault.vault.ledger import learn_lost_ledger
 from owui_vault.vault.naming import demand_tags
 from owui_vault.vault.notify import tell, tell_failed
@@ -85,10 +87,14 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
     demand_tags(request.tags)
     if _mode(parts, request) in (Quiesce.PAUSE, Quiesce.STOP):
         demand_quiescer(parts, _mode(parts, request))
-    demand_apart(parts, repositories)
+    require_apart(parts, repositories)
     with recovered(parts, watch.cancel) as (data_dir, lock):
+        require_distinct(parts, watch=watch)
         settled = settle(parts, repositories, watch)
         surveyed, sight, around = _look(parts, data_dir, repositories, watch)
+        gone = [
+            text for each in surveyed if not each.error for text in rolled_back(parts, each.repository, each.snapshots)
+        ]
         learn_lost_ledger(parts, surveyed, watch)
         work_dir = work_folder(parts, data_dir)
         try:
@@ -101,15 +107,16 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             demand_fingerprint(parts, _fingerprint(manifest), surveyed)
             with checking_beside(parts, captured.stage / "data", manifest) as beside:
                 results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
-                _learn(parts, results)
+                unlearned = _learn(parts, results)
                 checks = beside.finish(watch, parts.clock.monotonic() - started)
         finally:
             clear_stage(work_dir)
     unnoted = remember(parts, manifest, checks, is_stored=any(each.snapshot for each in results))
     took = timedelta(seconds=parts.clock.monotonic() - started)
     late = (f"{each.repository}: {text}" for each in results for text in each.warnings)
-    told = (*settled, *beside.amended(manifest.warnings, checks), *unnoted, *_clock_warnings(manifest, surveyed), *late)
-    return replace(_report(request, manifest, told, results, took), full_checks=checks)
+    told = (*settled, *gone, *beside.amended(manifest.warnings, checks), *unnoted, *unlearned)
+    warnings = (*told, *_clock_warnings(manifest, surveyed), *late)
+    return replace(_report(request, manifest, warnings, results, took), full_checks=checks)
 
 
 def _mode(parts: Parts, request: SnapshotRequest) -> Quiesce:
@@ -127,6 +134,7 @@ def _look(
     around = parts.look_around()
     around.demand_supported()
     _demand_one(parts, surveyed)
+    require_distinct(parts, surveyed, watch)
     demand_fingerprint(parts, sight.facts.fingerprint if sight.facts else None, surveyed)
     return surveyed, sight, around
 
@@ -169,11 +177,20 @@ def _plan(parts: Parts, sight: Sight, work_dir: Path, around: Surroundings) -> C
     return replace(plan, encrypted=encrypted, rewritten=rewritten, processes=own.pids, unchecked=own.unchecked)
 
 
-def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> None:
-    """Whoever changed an upload in place once may do so again: it is not linked any more."""
+def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> tuple[str, ...]:
+    """Whoever changed an upload in place once may do so again: it is not linked any more.
+
+    What is stored is stored: where that cannot be noted, the report says so.
+    """
     changed = sorted({name for each in results for name in each.changed})
-    if changed:
-        parts.state.remember_rewritten(parts.the_instance().name, changed)
+    try:
+        if changed:
+            parts.state.remember_rewritten(parts.the_instance().name, changed)
+    except CancelledError:
+        raise
+    except VaultError as error:
+        return (f"which uploads were changed in place could not be noted: {error.message}",)
+    return ()
 
 
 def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, *, around: Surroundings, lock: int) -> Captured:
@@ -250,8 +267,8 @@ def _clock_warnings(manifest: Manifest, surveyed: Sequence[Surveyed]) -> tuple[s
     if newest is None or newest <= manifest.instant:
         return ()
     return (
-        f"the clock of this machine says {manifest.instant:%Y-%m-%d %H:%M:%S} UTC, but the series already holds a"
-        f" snapshot of {newest:%Y-%m-%d %H:%M:%S} UTC: one of the two was wrong; snapshots are ordered by their number",
+        f"the clock of this machine says {local_text(manifest.instant)}, but the series already holds a"
+        f" snapshot of {local_text(newest)}: one of the two was wrong; snapshots are ordered by their number",
     )
 
 

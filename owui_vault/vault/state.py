@@ -20,7 +20,7 @@ from owui_vault.model import FullCheck, LedgerEntry
 from owui_vault.model.codec import dumps
 from owui_vault.system.files import private_directory, read_json, try_to_write, write_durably
 from owui_vault.system.filesystem import is_full
-from owui_vault.system.lock import file_lock
+from owui_vault.system.lock import USUAL_PATIENCE, Patience, file_lock
 
 LEDGER_LENGTH = 100
 CHECKS_LENGTH = 100
@@ -51,20 +51,31 @@ def usable(folder: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastStored:
+    """The newest snapshot that this machine stored for a series. Where `instant` is None only its id was noted."""
+
+    id: str
+    engine_id: str = ""
+    sequence: int = 0
+    instant: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryMemory:
     """What is known of one repository.
 
-    `last` is our id of the newest snapshot stored by the named series. `unverified` are our ids of snapshots, each with
+    `last` is the newest snapshot stored by the named series. `unverified` are our ids of snapshots, each with
     its series, that a run began to store and did not look after to the end: not to be believed when COMPLETE.
     """
 
     id: str = ""
-    last: tuple[tuple[str, str], ...] = ()
+    last: tuple[tuple[str, LastStored], ...] = ()
     unverified: tuple[tuple[str, str], ...] = ()
 
     def last_of(self, instance: str) -> str:
         """Our id of the newest snapshot this machine stored for the series; empty when it stored none."""
-        return dict(self.last).get(instance, "")
+        known = dict(self.last).get(instance)
+        return known.id if known else ""
 
     def unverified_of(self, instance: str) -> frozenset[str]:
         """Our ids of the series' snapshots that nobody has looked after."""
@@ -87,8 +98,13 @@ class InstanceMemory:
 class StateDirectory:
     """`state_dir` of the configuration. Nothing is created before something has to be remembered."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, patience: Patience = USUAL_PATIENCE) -> None:
         self.root = root
+        self.patience = patience
+
+    def waiting(self, patience: Patience) -> StateDirectory:
+        """The same for an operation that waits differently for whoever works on one of its files."""
+        return StateDirectory(self.root, patience)
 
     def repository_folder(self, name: str, location: str) -> Path:
         """The engine's private folder. A repository that moved is another one here: its caches would not fit.
@@ -100,6 +116,11 @@ class StateDirectory:
             folder = private_directory(self.root / "repositories" / f"{name}-{place}")
             try_to_write(folder)
         return folder
+
+    def shared_folder(self) -> Path:
+        """What engines must know of a repository wherever it is reached: by its own id, and no name or location."""
+        with self._usable():
+            return private_directory(self.root / "engines")
 
     def instance_folder(self, instance: str) -> Path:
         """Where the journal and, if it lies on the same file system as the data, the stage of a series are."""
@@ -119,7 +140,7 @@ class StateDirectory:
         with self._usable():
             known = read_json(folder / _MEMORY)
         return RepositoryMemory(
-            id=str(known.get("id", "")), last=_pairs(known.get("last")), unverified=_pairs(known.get("unverified"))
+            id=str(known.get("id", "")), last=_stored(known.get("last")), unverified=_pairs(known.get("unverified"))
         )
 
     def remember_repository(self, folder: Path, repository_id: str) -> None:
@@ -137,14 +158,18 @@ class StateDirectory:
             folder, lambda known: replace(known, unverified=(*known.unverified, (snapshot_id, instance)))
         )
 
-    def remember_stored(self, folder: Path, instance: str, snapshot_id: str) -> None:
+    def remember_stored(self, folder: Path, instance: str, stored: LastStored) -> None:
         """Note the newest snapshot of a series, which has been looked after."""
 
         def change(known: RepositoryMemory) -> RepositoryMemory:
-            return replace(known, last=tuple({**dict(known.last), instance: snapshot_id}.items()))
+            return replace(known, last=tuple({**dict(known.last), instance: stored}.items()))
 
         self._change_repository(folder, change)
-        self.forget_storing(folder, (snapshot_id,))
+        self.forget_storing(folder, (stored.id,))
+
+    def forget_stored(self, folder: Path) -> None:
+        """Whatever was stored there, the repository is accepted as it is."""
+        self._change_repository(folder, lambda known: replace(known, last=()))
 
     def forget_storing(self, folder: Path, snapshot_ids: Collection[str]) -> None:
         """These are as good as they say, or are gone."""
@@ -155,7 +180,7 @@ class StateDirectory:
         self._change_repository(folder, change)
 
     def _change_repository(self, folder: Path, change: Callable[[RepositoryMemory], RepositoryMemory]) -> None:
-        with self._usable(), file_lock(folder / _MEMORY):
+        with self._usable(), file_lock(folder / _MEMORY, self.patience):
             memory = change(self.repository_memory(folder))
             known = {"id": memory.id, "last": dict(memory.last), "unverified": dict(memory.unverified)}
             write_durably(folder / _MEMORY, dumps(known).encode())
@@ -173,7 +198,7 @@ class StateDirectory:
 
     def next_sequence(self, instance: str, known: int) -> int:
         """A number higher than `known` and every one given out before; it is used up."""
-        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY):
+        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY, self.patience):
             memory = self.instance_memory(instance)
             sequence = max(memory.sequence, known) + 1
             self._remember_instance(instance, replace(memory, sequence=sequence))
@@ -181,12 +206,12 @@ class StateDirectory:
 
     def adopt(self, instance: str, fingerprint: str) -> None:
         """Note that the instance with this fingerprint goes on with the series."""
-        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY):
+        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY, self.patience):
             self._remember_instance(instance, replace(self.instance_memory(instance), adopted=fingerprint))
 
     def remember_rewritten(self, instance: str, names: Sequence[str]) -> None:
         """Note uploads that were changed in place; of very many the last ones."""
-        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY):
+        with self._usable(), file_lock(self.instance_folder(instance) / _MEMORY, self.patience):
             memory = self.instance_memory(instance)
             known = tuple(dict.fromkeys((*memory.rewritten, *names)))[-REWRITTEN_LENGTH:]
             self._remember_instance(instance, replace(memory, rewritten=known))
@@ -232,7 +257,7 @@ class StateDirectory:
         learned: bool = False,
     ) -> None:
         path = self.instance_folder(instance) / _LEDGER
-        with self._usable(), file_lock(path):
+        with self._usable(), file_lock(path, self.patience):
             entries = _shortened(change(self.ledger(instance)))
             known = {"entries": entries, "learned": learned or self.has_learned_ledger(instance)}
             write_durably(path, dumps(known).encode())
@@ -247,7 +272,7 @@ class StateDirectory:
     def remember_full_checks(self, instance: str, checks: Sequence[FullCheck]) -> None:
         """Note verdicts; one that was not reached is none. The oldest are forgotten, and found out again."""
         path = self.instance_folder(instance) / _CHECKS
-        with self._usable(), file_lock(path):
+        with self._usable(), file_lock(path, self.patience):
             known = self.full_checks(instance)
             last = {each.path: each for each in known}
             new = [each for each in checks if not each.not_done and _says_more(each, last.get(each.path))]
@@ -288,6 +313,28 @@ def _shortened(entries: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
     right = [each for each in entries if each.ok and last[each.repository, each.snapshot].ok]
     kept = set({(each.repository, each.depth): each for each in right}.values())
     return (*(each for each in entries[:-LEDGER_LENGTH] if each in kept), *entries[-LEDGER_LENGTH:])
+
+
+def _stored(known: object) -> tuple[tuple[str, LastStored], ...]:
+    found = known.items() if isinstance(known, dict) else ()
+    return tuple((str(series), last) for series, value in found if (last := _last_stored(value)) is not None)
+
+
+def _last_stored(known: object) -> LastStored | None:
+    if isinstance(known, str):  # of a version that noted no more
+        return LastStored(id=known)
+    if not isinstance(known, dict):
+        return None
+    try:
+        instant = known.get("instant")
+        return LastStored(
+            id=str(known["id"]),
+            engine_id=str(known.get("engine_id", "")),
+            sequence=int(known.get("sequence", 0)),
+            instant=datetime.fromisoformat(str(instant)) if instant else None,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _pairs(known: object) -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,7 @@ from owui_vault.model import (
     StoreReceipt,
 )
 from owui_vault.vault.parts import Parts, Repository, Watch
+from owui_vault.vault.state import LastStored
 from owui_vault.vault.survey import Surveyed, demand_same, failure_of, patiently
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,8 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
     if changed and stored.label and stored.is_restore_point:
         # A link shares its bytes with the live file: somebody changed an upload that should never change.
         stored = _made_incomplete(parts, repository, stored, stored.label, watch=watch)
-    parts.state.remember_stored(folder, manifest.instance, manifest.id)
+    last = LastStored(id=manifest.id, engine_id=stored.engine_id, sequence=manifest.sequence, instant=manifest.instant)
+    parts.state.remember_stored(folder, manifest.instance, last)
     took = timedelta(seconds=parts.clock.monotonic() - started)
     _log.info("stored %s in %s: %d bytes added", manifest.id, repository.name, receipt.added_bytes)
     return RepositoryResult(

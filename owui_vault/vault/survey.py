@@ -93,12 +93,13 @@ def listed(parts: Parts, repository: Repository, watch: Watch | None = None) -> 
         if memory.id:
             error.hint = "It was there before: is its disk or share mounted? A new one is made by `init --again` only."
         raise
-    ids = {each.id for each in found}
+    ids = {each.id for each in found} | {each.engine_id for each in found}
     if not memory.id:
         info = patiently(parts, lambda: repository.engine.inspect(call), watch)
         parts.state.remember_repository(call.folder, info.id)
-    elif not memory.last or any(last not in ids for _, last in memory.last):
+    elif not memory.last or any((last.engine_id or last.id) not in ids for _, last in memory.last):
         # What we stored last is not there (or there is no such thing): was it removed, or is this another repository?
+        # Our id alone says little: it is the same in every repository that holds the instant.
         demand_same(parts, repository, watch)
     return _with_memory(parts, repository, found, memory)
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from owui_vault.errors import ConfigError
+from owui_vault.model import NEVER
 from owui_vault.ports import Revealed
+from owui_vault.system.lock import Patience
 from owui_vault.vault.containers import located as with_instance
 from owui_vault.vault.notify import failures_told
 from owui_vault.vault.parts import Parts
@@ -35,15 +37,18 @@ class Turns:
             yield self._found(located)
 
     @contextmanager
-    def does(self, operation: str, *, located: bool = False) -> Iterator[Parts]:
-        """For everything else. Raises ConfigError within another operation of the same thread."""
+    def does(self, operation: str, *, located: bool = False, cancel: threading.Event = NEVER) -> Iterator[Parts]:
+        """For everything else. Raises ConfigError within another operation of the same thread.
+
+        Until `cancel` is set it is waited for whoever has one of the files of our state.
+        """
         if self._owner == threading.get_ident():
             raise ConfigError(
                 f"{operation} was begun inside another operation of this vault",
                 hint="End that one first; inside it only what reads is allowed. A second Vault waits for the first.",
             )
         with self._turn(), failures_told(self._parts, operation):
-            yield self._found(located)
+            yield self._found(located, cancel)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -54,6 +59,8 @@ class Turns:
             finally:
                 self._owner = None
 
-    def _found(self, located: bool) -> Parts:
-        parts = replace(self._parts, secrets=Revealed())
+    def _found(self, located: bool, cancel: threading.Event = NEVER) -> Parts:
+        known = self._parts
+        patience = Patience(wait_seconds=known.limits.lock_wait_seconds, clock=known.clock, cancel=cancel)
+        parts = replace(known, secrets=Revealed(), state=known.state.waiting(patience))
         return with_instance(parts) if located else parts

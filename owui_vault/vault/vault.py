@@ -30,6 +30,7 @@ from owui_vault.model import (
     RestoreReport,
     RetentionPolicy,
     Snapshot,
+    SnapshotList,
     SnapshotReport,
     UndoReport,
     VerifyReport,
@@ -148,16 +149,17 @@ class Vault:
         report as its `.report`. Setting `cancel` undoes what was begun and raises CancelledError.
         """
         watch = _watch(progress, cancel)
-        with self._turns.does("snapshot", located=True) as parts:
+        with self._turns.does("snapshot", located=True, cancel=watch.cancel) as parts:
             request = SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, watch=watch)
             return warned(parts, snapshot(parts, request))
 
     def snapshots(
         self, repository: str | None = None, instance: str | None = None, *, everything: bool = False
-    ) -> tuple[Snapshot, ...]:
+    ) -> SnapshotList:
         """The snapshots of one series, newest first; with `everything` all series and foreign ones too.
 
-        Each repository's own are listed: a snapshot that lies in two is there twice.
+        Each repository's own are listed: a snapshot that lies in two is there twice. The answer is a tuple with
+        `warnings`: of a repository that does not hold any more what this machine stored there last, for one.
         """
         with self._turns.reads() as parts:
             return list_snapshots(parts, repository, instance, everything=everything)
@@ -194,7 +196,7 @@ class Vault:
             app_data_dir=app_data_dir,
             watch=_watch(progress, cancel),
         )
-        with self._turns.does("restore") as parts:
+        with self._turns.does("restore", cancel=request.watch.cancel) as parts:
             recover_first(parts)
             return warned(parts, restore(parts, request))
 
@@ -209,9 +211,10 @@ class Vault:
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
         """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
-        with self._turns.does("prune") as parts:
+        watch = _watch(progress, cancel)
+        with self._turns.does("prune", cancel=watch.cancel) as parts:
             recover_first(parts)
-            return pruning.prune(parts, plan, _watch(progress, cancel))
+            return pruning.prune(parts, plan, watch)
 
     def verify(  # noqa: PLR0913  each may be left out
         self,
@@ -231,7 +234,7 @@ class Vault:
             read_data=read_data,
             watch=_watch(progress, cancel),
         )
-        with self._turns.does("verify") as parts:
+        with self._turns.does("verify", cancel=request.watch.cancel) as parts:
             return warned(parts, verify(parts, request))
 
     def plan_replacement(
@@ -249,8 +252,9 @@ class Vault:
         self, plan: ReplacementPlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> ReplacementReport:
         """Restore in place: stage, check, stop, exchange, start, and back again if it does not come up."""
-        with self._turns.does("replace", located=True) as parts:
-            return warned(parts, replace_data(parts, plan, _application(parts), _watch(progress, cancel)))
+        watch = _watch(progress, cancel)
+        with self._turns.does("replace", located=True, cancel=watch.cancel) as parts:
+            return warned(parts, replace_data(parts, plan, _application(parts), watch))
 
     def undo(self) -> UndoReport:
         """Put back the data that the last `replace` set aside."""

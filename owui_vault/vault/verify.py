@@ -132,7 +132,7 @@ def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_da
     Where the repository is known to be damaged, an engine that gives up for whatever reason is part of that.
     """
     paths = () if request.read_data >= 1 else _ALWAYS_FETCHED
-    with scratch(parts.state.root, "verify") as folder:
+    with scratch(parts.state, "verify") as folder:
         try:
             manifest = _fetch(parts, request, found, folder, paths)
             content = _compare(parts, request, found, manifest, folder)

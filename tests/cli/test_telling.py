@@ -126,7 +126,18 @@ def test_the_list_is_a_table(screen: Screen, paper: io.StringIO, stored: Snapsho
     verified = replace(stored, verified_at=stored.time)
     tell_snapshots.listed(screen, [verified, foreign], now, everything=True)
     head, first, second = (line.split() for line in paper.getvalue().splitlines())
-    assert head == ["id", "series", "instant", "age", "size", "outcome", "proof", "verified", "tags"]
+    assert head == [
+        "id",
+        "series",
+        "instant",
+        f"({stored.time.astimezone():%Z})",
+        "age",
+        "size",
+        "outcome",
+        "proof",
+        "verified",
+        "tags",
+    ]
     assert first[:2] == ["4e1c0a9f", "open-webui"]
     assert first[4:] == ["3", "h", "9.0", "MB", "complete", "pause", day, "release"]
     assert second[:2] == ["ffffffff", "(foreign)"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import CancelledError, LockHeldError
 from owui_vault.system.clock import SystemClock
-from owui_vault.system.lock import directory_lock, file_lock
+from owui_vault.system.lock import Patience, directory_lock, file_lock
 
 
 def lock(path: Path, wait: float = 0.0):  # type: ignore[no-untyped-def]
@@ -96,3 +96,21 @@ def test_waiting_ends_when_it_is_cancelled(tmp_path: Path) -> None:
             pass
         assert time.monotonic() - started < 10
     timer.join()
+
+
+def test_a_file_that_somebody_holds_is_waited_for_no_longer_than_allowed(tmp_path: Path) -> None:
+    """A holder that was stopped, or writes to a disk that hangs, holds for ever what is held for moments."""
+    cancel = threading.Event()
+    with file_lock(tmp_path / "f"):
+        with (
+            pytest.raises(LockHeldError, match=r"waited 0\.2 s"),
+            file_lock(tmp_path / "f", Patience(wait_seconds=0.2)),
+        ):
+            pass
+        timer = threading.Timer(0.2, cancel.set)
+        timer.start()
+        with pytest.raises(CancelledError), file_lock(tmp_path / "f", Patience(wait_seconds=60, cancel=cancel)):
+            pass
+        timer.join()
+    with file_lock(tmp_path / "f", Patience(wait_seconds=0)):
+        pass

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from owui_vault import (
     Call,
+    CancelledError,
     DataDirectory,
+    Limits,
+    LockHeldError,
     Outcome,
     Repository,
     RepositoryMissingError,
@@ -24,6 +31,8 @@ from owui_vault import (
     VaultError,
     WrongPassphraseError,
 )
+from owui_vault.system.filesystem import remove_tree
+from owui_vault.system.lock import file_lock
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
 from owui_vault.vault import scratch
@@ -48,6 +57,12 @@ class House:
     def instance(self, name: str, *repositories: str) -> Vault:
         data_dir = DataDirectory(self.folder / name, name=name)
         return Vault(data_dir, [Repository(each, self.engine(each)) for each in repositories], state_dir=self.state)
+
+    def waiting(self, seconds: float) -> Vault:
+        """The first instance, with whoever holds something waited for so long."""
+        data_dir = DataDirectory(self.folder / "home", name="home")
+        limits = Limits(lock_wait_seconds=seconds)
+        return Vault(data_dir, [Repository("nas", self.nas)], state_dir=self.state, limits=limits)
 
     @property
     def state(self) -> Path:
@@ -285,3 +300,53 @@ def test_nothing_fetched_lies_anywhere_else(house: House, monkeypatch: pytest.Mo
     assert seen
     assert all(place.startswith(f"{house.state}/scratch/") for place in seen)
     assert left(house) == []
+
+
+@contextmanager
+def held_by_another(folder: Path) -> Iterator[None]:
+    """As by a run that was stopped in that moment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def test_a_place_for_fetched_files_is_waited_for_as_long_as_allowed(house: House) -> None:
+    vault = house.waiting(0.2)
+    cancel = threading.Event()
+    with held_by_another(house.state / "scratch"):
+        with pytest.raises(LockHeldError, match=r"waited 0\.2 s"):
+            vault.verify()
+        with pytest.raises(LockHeldError):
+            vault.manifest("latest")
+        timer = threading.Timer(0.2, cancel.set)
+        timer.start()
+        with pytest.raises(CancelledError):
+            house.waiting(60).verify(cancel=cancel)
+        timer.join()
+    assert vault.verify().ok
+
+
+def test_nobody_waits_while_a_dead_runs_files_are_removed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gigabytes may have been fetched."""
+    (house.state / "scratch/verify-dead").mkdir(parents=True)
+    removed: list[Path] = []
+
+    def meanwhile(folder: Path) -> None:
+        if folder.name == "verify-dead" and not removed:
+            removed.append(folder)
+            assert house.waiting(0).manifest("latest")
+        remove_tree(folder)
+
+    monkeypatch.setattr(scratch, "remove_tree", meanwhile)
+    assert house.home.verify().ok
+    assert removed
+    assert left(house) == []
+
+
+def test_a_note_that_somebody_holds_is_waited_for_as_long_as_allowed(house: House) -> None:
+    with file_lock(house.state / "instances/home/ledger.json"), pytest.raises(LockHeldError):
+        house.waiting(0.2).verify()

@@ -403,3 +403,44 @@ def test_an_operation_on_the_data_needs_the_container_found_first(tmp_path: Path
     parts = Parts(instance=Container("open-webui"), repositories=(), state=StateDirectory(tmp_path / "state"))
     with pytest.raises(TypeError, match="located first"):
         parts.the_instance()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("what", ["repository", "state"])
+def test_what_a_mount_shows_among_the_live_data(house: House, what: str) -> None:
+    """It was stored into itself, every time again."""
+    house.vault.snapshot()
+    shown = house.data_dir / "backups"
+    shown.mkdir()
+    outside = house.folder / "disk"
+    outside.mkdir()
+    if what == "repository":
+        house.repository = house.repository.rename(outside / "nas")
+    vault = house.a_vault(state="other" if what == "repository" else "disk/state")
+    assert not any("lies inside" in warning for warning in vault.inspect().warnings)
+    subprocess.run(["mount", "--bind", outside, shown], check=True)
+    try:
+        for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
+            error = refused(ConfigError, "lies inside the data directory of the instance, where a mount", call)
+            assert error.exit_code == 2
+        assert any("where a mount shows it: a snapshot is refused" in each for each in vault.inspect().warnings)
+    finally:
+        subprocess.run(["umount", shown], check=True)
+
+
+def test_a_repository_inside_another_one(house: House, tmp_path: Path) -> None:
+    def initialize(**places: Path) -> Callable[[], object]:
+        engines = {name: DirectoryEngine(place, Secret("x")) for name, place in places.items()}
+        repositories = [Repository(name, engine) for name, engine in engines.items()]
+        return Vault(DataDirectory(house.data_dir), repositories, state_dir=house.folder / "s").initialize
+
+    inside = house.repository / "objects" / "deeper"
+    nas, outer, inner = house.repository, tmp_path / "a", tmp_path / "a" / "b"
+    refused(ConfigError, "'new' .* would lie inside the repository 'nas'", initialize(new=inside, nas=nas))
+    refused(ConfigError, "'nas' .* would lie around the repository 'new'", initialize(nas=nas, new=inside))
+    refused(ConfigError, "'outer' .* would lie around the repository", initialize(outer=outer, inner=inner))
+    (tmp_path / "borg").mkdir()
+    (tmp_path / "borg" / "config").write_bytes(b"[repository]\nversion = 1\n")
+    refused(ConfigError, "inside a repository of borg", initialize(new=tmp_path / "borg" / "data" / "new"))
+    assert not inside.exists()
+    assert not (tmp_path / "a").exists()

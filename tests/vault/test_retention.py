@@ -329,3 +329,80 @@ def test_pruning_every_time_and_pruning_once_at_the_end_come_to_the_same(
         left += history[at : at + every]
         left = [one.snapshot for one in decide(policy, left)[0]]
     assert left == [one.snapshot for one in decide(policy, history)[0]]
+
+
+@st.composite
+def series_with_twins(draw: st.DrawFn) -> tuple[list[Snapshot], list[Snapshot]]:
+    """A series, and the same with ids that are there twice or three times, which may say another outcome."""
+    series = draw(any_series())
+    twins = []
+    for one in series:
+        for copy in range(draw(st.sampled_from([0, 0, 1, 2]))):
+            assert one.label
+            outcome = draw(st.sampled_from([one.outcome, one.outcome, Outcome.COMPLETE, Outcome.INCOMPLETE]))
+            label = replace(one.label, outcome=outcome)
+            twins.append(replace(one, engine_id=f"{copy}{one.engine_id}", label=label))
+    return series, draw(st.permutations([*series, *twins]))
+
+
+def our_ids(chosen: object) -> set[str]:
+    return {getattr(one, "snapshot", one).id for one in chosen}  # type: ignore[attr-defined]  # Kept or Snapshot
+
+
+@EXAMPLES
+@given(series_with_twins(), policies)
+def test_an_id_that_is_there_twice_counts_once(
+    found: tuple[list[Snapshot], list[Snapshot]], policy: RetentionPolicy
+) -> None:
+    series, doubled = found
+    same = [one for one in doubled if one.outcome is next(each for each in series if each.id == one.id).outcome]
+    (kept, removed), (kept_of_all, removed_of_all) = decide(policy, series), decide(policy, same)
+    assert our_ids(kept_of_all) == our_ids(kept)
+    assert our_ids(removed_of_all) == our_ids(removed)
+    assert our_ids(kept_of_all).isdisjoint(our_ids(removed_of_all))
+    assert len(kept_of_all) + len(removed_of_all) == len(same)
+
+
+@EXAMPLES
+@given(series_with_twins(), policies)
+def test_of_an_id_with_two_outcomes_the_better_one_keeps_it_and_the_worse_one_takes_nobodys_place(
+    found: tuple[list[Snapshot], list[Snapshot]], policy: RetentionPolicy
+) -> None:
+    _, doubled = found
+    outcomes: dict[str, set[Outcome]] = {}
+    for one in doubled:
+        outcomes.setdefault(one.id, set()).add(one.outcome)
+    kept = our_ids(decide(policy, doubled)[0])
+    for chosen in (min, max):  # each id with one outcome: the worse, then the better
+        picked = {id_: chosen(each, key=lambda outcome: outcome is Outcome.COMPLETE) for id_, each in outcomes.items()}
+        alone = [
+            replace(one, label=replace(one.label, outcome=picked[one.id]))  # type: ignore[type-var]  # all have one
+            for one in {each.id: each for each in doubled}.values()
+        ]
+        assert our_ids(decide(policy, alone)[0]) <= kept
+
+
+@EXAMPLES
+@given(series_with_twins(), policies)
+def test_deciding_again_about_twins_that_were_kept_removes_nothing(
+    found: tuple[list[Snapshot], list[Snapshot]], policy: RetentionPolicy
+) -> None:
+    kept, _ = decide(policy, found[1])
+    again, removed = decide(policy, [one.snapshot for one in kept])
+    assert (ids(again), removed) == (ids(kept), ())
+
+
+def test_two_nights_are_kept_where_each_is_there_twice() -> None:
+    nights = [snapshot(number, NOON + number * DAY) for number in range(3)]
+    twins = [replace(one, engine_id=f"f{one.engine_id}") for one in nights]
+    kept, removed = decide(RetentionPolicy(last=2), [*nights, *twins])
+    assert our_ids(kept) == {nights[1].id, nights[2].id}
+    assert our_ids(removed) == {nights[0].id}
+    assert len(kept) == 4
+
+
+def test_a_snapshot_that_was_found_incomplete_does_not_push_a_sound_one_out_from_behind_its_twin() -> None:
+    sound, newer = snapshot(1, NOON), snapshot(2, NOON + DAY)
+    corrected = replace(snapshot(2, NOON + DAY, complete=False), engine_id="f" * 64)
+    kept, removed = decide(RetentionPolicy(last=1), [sound, newer, corrected])
+    assert (our_ids(kept), removed) == ({sound.id, newer.id}, ())

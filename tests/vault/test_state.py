@@ -14,6 +14,7 @@ from owui_vault.vault.state import (
     LEDGER_LENGTH,
     REWRITTEN_LENGTH,
     InstanceMemory,
+    LastStored,
     RepositoryMemory,
     StateDirectory,
 )
@@ -41,8 +42,8 @@ def test_what_was_noted_is_known_again(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     folder = state.repository_folder("nas", "/mnt/nas")
     state.remember_repository(folder, "r1")
-    state.remember_stored(folder, "open-webui", "aaaa0001")
-    state.remember_stored(folder, "other", "bbbb0001")
+    state.remember_stored(folder, "open-webui", LastStored(id="aaaa0001"))
+    state.remember_stored(folder, "other", LastStored(id="bbbb0001"))
     assert [state.next_sequence("open-webui", known) for known in (0, 6, 3)] == [1, 7, 8]
     state.adopt("open-webui", "f")
     state.remember_rewritten("open-webui", ["uploads/\udcff", "uploads/a"])
@@ -105,10 +106,12 @@ def test_a_damaged_note_is_forgotten_and_not_fatal(tmp_path: Path, text: str) ->
 def test_another_repository_in_the_same_place_begins_with_nothing(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     folder = state.repository_folder("nas", "/mnt/nas")
-    state.remember_stored(folder, "open-webui", "aaaa0001")
+    state.remember_stored(folder, "open-webui", LastStored(id="aaaa0001"))
     state.remember_storing(folder, "open-webui", "aaaa0002")
     state.remember_repository(folder, "r1")
-    known = RepositoryMemory(id="r1", last=(("open-webui", "aaaa0001"),), unverified=(("aaaa0002", "open-webui"),))
+    known = RepositoryMemory(
+        id="r1", last=(("open-webui", LastStored(id="aaaa0001")),), unverified=(("aaaa0002", "open-webui"),)
+    )
     assert state.repository_memory(folder) == known
     state.remember_repository(folder, "r1")
     assert state.repository_memory(folder) == known
@@ -123,7 +126,7 @@ def test_what_is_to_be_looked_after_is_known_until_it_was(tmp_path: Path) -> Non
         state.remember_storing(folder, "open-webui", f"aaaa000{number}")
     state.remember_storing(folder, "other", "bbbb0001")
     assert state.repository_memory(folder).unverified_of("open-webui") == {"aaaa0001", "aaaa0002"}
-    state.remember_stored(folder, "open-webui", "aaaa0002")
+    state.remember_stored(folder, "open-webui", LastStored(id="aaaa0002"))
     assert state.repository_memory(folder).unverified_of("open-webui") == {"aaaa0001"}
     state.forget_storing(folder, ("aaaa0001",))
     assert state.repository_memory(folder).unverified == (("bbbb0001", "other"),)
@@ -135,7 +138,7 @@ def test_notes_taken_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
 
     def note(number: int) -> int:
         state = StateDirectory(tmp_path)
-        state.remember_stored(folder, f"series-{number}", f"{number:08x}")
+        state.remember_stored(folder, f"series-{number}", LastStored(id=f"{number:08x}"))
         state.add_to_ledger("open-webui", entry(number))
         return state.next_sequence("open-webui", 0)
 
@@ -156,7 +159,7 @@ def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("owui_vault.vault.state.write_durably", full)
     with pytest.raises(NoSpaceError, match="No space left"):
-        state.remember_stored(folder, "open-webui", "aaaa0001")
+        state.remember_stored(folder, "open-webui", LastStored(id="aaaa0001"))
 
 
 def test_the_last_verification_of_each_depth_outlives_many_others(tmp_path: Path) -> None:
