@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from owui_vault.errors import ConfigError, RepositoryExistsError, RepositoryMissingError, SameRepositoryError
+from owui_vault.errors import (
+    ConfigError,
+    RepositoryExistsError,
+    RepositoryMissingError,
+    RepositoryRolledBackError,
+    SameRepositoryError,
+)
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.ports import Call, Remembering
 from owui_vault.system.lock import directory_lock
@@ -79,10 +85,8 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
         call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name
     ):
         known = parts.state.repository_memory(call.folder)
-        if request.again and isinstance(repository.engine, Remembering):
-            repository.engine.forget(call)
         try:
-            info, created = patiently(parts, lambda: repository.engine.inspect(call)), False
+            info, created = _inspect(parts, repository, request, call), False
         except RepositoryMissingError as error:
             _demand_unknown(known, repository, request, error)
             info, created = _create(repository, call)
@@ -90,7 +94,7 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
         if not created and not request.again:
             demand_same_id(known.id, info)
         elif not created:
-            parts.state.forget_stored(call.folder)
+            _accept(parts, repository)
         parts.state.remember_repository(call.folder, info.id)
     return InitializeResult(
         repository=repository.name,
@@ -99,6 +103,24 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
         passphrase_source=_source(repository),
         warnings=tuple(warnings),
     )
+
+
+def _inspect(parts: Parts, repository: Repository, request: InitializeRequest, call: Call) -> RepositoryInfo:
+    try:
+        return patiently(parts, lambda: repository.engine.inspect(call))
+    except RepositoryRolledBackError:
+        if not request.again:
+            raise
+        _accept(parts, repository)
+        return patiently(parts, lambda: repository.engine.inspect(call))
+
+
+def _accept(parts: Parts, repository: Repository) -> None:
+    """From now on the repository is right as it is, whatever was stored there once."""
+    call = parts.call(repository)
+    if isinstance(repository.engine, Remembering):
+        repository.engine.forget(call)
+    parts.state.forget_stored(call.folder)
 
 
 def _create(repository: Repository, call: Call) -> tuple[RepositoryInfo, bool]:

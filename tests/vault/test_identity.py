@@ -14,7 +14,6 @@ from owui_vault import (
     InitializeReport,
     Outcome,
     Repository,
-    RepositoryDamagedError,
     RepositoryMissingError,
     RepositoryRolledBackError,
     RetentionPolicy,
@@ -148,7 +147,9 @@ def test_an_older_state_of_a_repository_is_told_and_not_pruned(house: House) -> 
     shutil.rmtree(house.folder / "nas")
     (house.folder / "older").rename(house.folder / "nas")
     if vault.repositories[0].engine.name == "borg":
-        with pytest.raises(RepositoryDamagedError, match="older") as caught:
+        with pytest.raises(RepositoryRolledBackError, match="older"):
+            vault.initialize()
+        with pytest.raises(RepositoryRolledBackError, match="older") as caught:
             vault.snapshots()
         assert "init --again" in caught.value.hint
         vault.initialize(again=True)
@@ -166,6 +167,24 @@ def test_an_older_state_of_a_repository_is_told_and_not_pruned(house: House) -> 
     (pruned,) = vault.prune(vault.plan_prune()).repositories
     assert len(pruned.removed) == 2
     assert not any("older state" in warning for warning in vault.snapshot().warnings)
+
+
+def test_a_copy_that_is_behind_takes_the_place_of_a_lost_original(house: House) -> None:
+    """By a changed location. It is restored from at once; borg, which would go on from an old counter, asks first."""
+    house.vault("nas").initialize()
+    first = house.vault("nas").snapshot()
+    shutil.copytree(house.folder / "nas", house.folder / "copy", symlinks=True)
+    house.vault("nas").snapshot()
+    shutil.rmtree(house.folder / "nas")
+    vault = house.vault("copy")
+    assert vault.restore("latest", house.folder / "back").snapshot.id == first.id
+    if vault.repositories[0].engine.name == "borg":
+        with pytest.raises(RepositoryRolledBackError) as caught:
+            vault.snapshot()
+        assert "init --again" in caught.value.hint
+        vault.initialize(again=True)
+    assert vault.snapshot().outcome is Outcome.COMPLETE
+    assert len(vault.snapshots()) == 2
 
 
 def test_what_is_as_it_was_can_be_accepted_without_a_snapshot(plain: House) -> None:

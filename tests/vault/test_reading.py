@@ -9,9 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ from owui_vault import (
     VaultError,
     WrongPassphraseError,
 )
+from owui_vault.model.codec import local_text
 from owui_vault.system.filesystem import remove_tree
 from owui_vault.system.lock import file_lock
 from owui_vault.testing.directory_engine import DirectoryEngine
@@ -300,6 +303,18 @@ def test_nothing_fetched_lies_anywhere_else(house: House, monkeypatch: pytest.Mo
     assert seen
     assert all(place.startswith(f"{house.state}/scratch/") for place in seen)
     assert left(house) == []
+
+
+def test_a_time_copied_from_the_list_is_that_snapshot(house: House) -> None:
+    (first,) = house.home.snapshots("nas")
+    while local_text(datetime.now(UTC)) == local_text(first.instant):
+        time.sleep(0.01)  # lists show seconds
+    house.home.snapshot(to="nas")
+    listed = house.home.snapshots("nas")
+    assert len({local_text(each.instant) for each in listed}) == 2
+    for each in listed:
+        for text in (local_text(each.instant), local_text(each.instant, zone=False), str(each.instant)):
+            assert house.home.manifest(text).id == each.id
 
 
 @contextmanager
