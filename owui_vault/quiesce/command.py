@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from owui_vault.errors import ResumeError
 from owui_vault.system.python import interpreter, module_environment
 
 _MODULE = ("-m", "owui_vault.quiesce.rescue")
 _OURS = "owui_vault."
 
+GONE = 3  # the status of a rescue that finds nothing any more to bring back: to try again is of no use
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class RemovedError(ResumeError):
+    """What was made quiet was removed meanwhile: only a person can make it anew."""
 
 
 def rescue(*arguments: str) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ class ContainerQuiescer:
         targets = self._quiet(mode) if self._targets is None else self._targets
         if mode is Quiesce.STOP:
             self._started = frozenset(target.id for target in targets)
-        WayBack(self._http, mode, self._mark or self._engine_mark()).take(targets, deadline)
+        WayBack(self._http, mode, self._mark or self._engine_mark(), self._again(targets)).take(targets, deadline)
         self._targets, self._marks = None, {}
         for target in targets:
             self._demand_running(mode, target, deadline)
@@ -150,6 +150,7 @@ class ContainerQuiescer:
             boot=procfs.boot_id(),
             settled=SystemClock().monotonic() + self._stop_seconds + _LANDING_SECONDS,
             mark=self._mark if self._targets else self._engine_mark(),
+            again=self._again(targets) if mode is Quiesce.STOP else "",
         ).command()
 
     def _look(self) -> tuple[ContainerState, ...]:
@@ -165,6 +166,10 @@ class ContainerQuiescer:
             known = self._known.get(container)
             return replace(known, status=_REMOVED) if known else None
         return self._known[container]
+
+    def _again(self, targets: Sequence[Target]) -> str:
+        known = (each for each in self._known.values() if any(each.id == target.id for target in targets))
+        return " ".join(dict.fromkeys(each.again for each in known))
 
     def _holds(self, state: ContainerState) -> bool:
         return any(target.id == state.id for target in self._targets or ())

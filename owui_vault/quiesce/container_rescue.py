@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.quiesce.command import rescue
+from owui_vault.quiesce.command import RemovedError, rescue
 from owui_vault.quiesce.container_state import ContainerState
 from owui_vault.quiesce.engine_http import HttpEngine, no_answer
 from owui_vault.quiesce.engine_mark import engine_mark
@@ -51,6 +51,7 @@ class ContainerRescue:
     boot: str
     settled: float
     mark: str = ""
+    again: str = ""
 
     def command(self) -> tuple[str, ...]:
         """As a program to run."""
@@ -59,13 +60,14 @@ class ContainerRescue:
             f"--engine-mark={self.mark}",
             f"--boot={self.boot}",
             f"--settled={self.settled:.3f}",
+            *([f"--again={self.again}"] if self.again else ()),
         )
         return rescue("container", self.mode.value, *known, *(f"--target={each}" for each in self.targets))
 
     def run(self, deadline: Deadline) -> None:
         """Bring back what a killed run left quiet. Raises ResumeError; run it again."""
         engine = HttpEngine(self.engine)
-        way_back = WayBack(engine, self.mode, self.mark)
+        way_back = WayBack(engine, self.mode, self.mark, self.again)
         way_back.take(self.targets, deadline)
         while self.mode is Quiesce.STOP and self._may_yet_go_down(engine, deadline):
             SystemClock().sleep(_LOOK_SECONDS)
@@ -79,16 +81,30 @@ class ContainerRescue:
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
-    """From quiet to lively, for containers of one engine. `mark` is the engine's from before."""
+    """From quiet to lively, for containers of one engine. `mark` is the engine's from before.
+
+    `again` is how a person makes them anew.
+    """
 
     engine: HttpEngine
     mode: Quiesce
     mark: str
+    again: str = ""
 
     def take(self, targets: Sequence[Target], deadline: Deadline) -> None:
-        """Unpause what was paused, start what was stopped, but nothing that ran again since. Raises ResumeError."""
+        """Unpause what was paused, start what was stopped, but nothing that ran again since. Raises ResumeError.
+
+        What was removed while it was stopped (a cleaner takes stopped containers away) raises RemovedError, last.
+        """
         for target in targets:
             self._take(target, deadline)
+        gone = [each for each in targets if self.mode is Quiesce.STOP and look(self.engine, each, deadline) is None]
+        if gone:
+            raise RemovedError(
+                f"container {' and '.join(each.id[:12] for each in gone)} was removed by somebody while it was stopped"
+                " by us: Open WebUI does not run",
+                hint=self.again or "Make it anew, as it was made before.",
+            )
 
     def _take(self, target: Target, deadline: Deadline) -> None:
         complaint = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class ContainerState:
     health: str  # empty without a health check
     patience_seconds: float  # how long a healthy container may take to be called healthy after a start
     auto_remove: bool
+    again: str = ""  # how a person makes it anew, should it be removed
 
     @property
     def state(self) -> InstanceState:
@@ -62,7 +64,23 @@ def parse(told: Mapping[str, object]) -> ContainerState:
         health=_health(state),
         patience_seconds=_patience(_part(configuration, "Healthcheck")),
         auto_remove=host.get("AutoRemove") is True,
+        again=_again(configuration),
     )
+
+
+def _again(configuration: Mapping[str, object]) -> str:
+    """By Compose where its labels say so; else by what is known of it."""
+    labels = _part(configuration, "Labels")
+    service, project = (labels.get(f"com.docker.compose.{each}") for each in ("service", "project"))
+    if not service:
+        return (
+            f"Make it anew from image {configuration.get('Image', '(unknown)')}: its settings are in"
+            " outside/container.json of the last snapshot."
+        )
+    files = str(labels.get("com.docker.compose.project.config_files") or "")
+    words = [word for each in files.split(",") if each for word in ("-f", each)]
+    words = ["docker", "compose", *(("-p", str(project)) if project else ()), *words, "up", "-d", str(service)]
+    return f"Make it anew: {shlex.join(words)}"
 
 
 def _status(state: Mapping[str, object]) -> str:

@@ -26,6 +26,7 @@ from contextlib import suppress
 _PATIENCE_SECONDS = 90.0  # for one rescue; longer than it gives itself
 _PAUSE_SECONDS = 0.3
 _TRY_SECONDS = 900.0
+_FAILED, _GONE = 1, 3  # the latter: what it would bring back does not exist any more (`command.GONE`)
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
 
@@ -80,8 +81,8 @@ class Guardian:
     def rescue_until_done(self) -> bool:
         """Run the rescue again and again until it succeeds; give up after a long time."""
         until = time.monotonic() + _TRY_SECONDS
-        while not _run(self.rescue, self.environment):
-            if time.monotonic() > until:
+        while status := _run(self.rescue, self.environment):
+            if status == _GONE or time.monotonic() > until:
                 return False
             time.sleep(_PAUSE_SECONDS)
         return True
@@ -120,22 +121,23 @@ def _say(word: str) -> None:
         os.write(1, word.encode() + b"\n")
 
 
-def _run(argv: list[str], environment: dict[str, str]) -> bool:
+def _run(argv: list[str], environment: dict[str, str]) -> int:
+    """The status of a rescue; one that could not be run, or took too long, has failed."""
     nowhere = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
     try:
         # Not system/process.py: this program must stand before the package could even be imported.
         pid = os.posix_spawn(argv[0], argv, environment, file_actions=nowhere, setpgroup=0, setsigdef=_IGNORED)
     except OSError:
-        return False
+        return _FAILED
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status) == 0
+            return os.waitstatus_to_exitcode(status)
         if time.monotonic() > until:
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return False
+            return _FAILED
         time.sleep(0.005)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from owui_vault.errors import QuiesceError, VaultError
 from owui_vault.model import Deadline, InstanceState, Quiesce
+from owui_vault.quiesce.command import GONE, RemovedError
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.procfs import ProcessIdentity
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (options.stop if options.down else options.run)(options, deadline)
     except VaultError as error:
         sys.stderr.write(f"{error.message}. {error.hint}\n")
-        return 1
+        return GONE if isinstance(error, RemovedError) else 1
     return 0
 
 
@@ -64,6 +65,7 @@ def _container(options: argparse.Namespace, deadline: Deadline) -> None:
         boot=options.boot,
         settled=options.settled,
         mark=options.engine_mark,
+        again=options.again,
     ).run(deadline)
 
 
@@ -111,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     container.add_argument("mode", type=Quiesce, choices=(Quiesce.PAUSE, Quiesce.STOP))
     container.add_argument("--engine", required=True)
     container.add_argument("--engine-mark", default="")
+    container.add_argument("--again", default="", help="how a person makes it anew, should it be gone")
     container.add_argument("--target", action="append", default=[])
     container.add_argument("--settled", type=float, default=0.0)
     container.set_defaults(run=_container, stop=_container_down)

@@ -20,7 +20,7 @@ from typing import Protocol
 from owui_vault.errors import QuiesceError, ResumeError, VaultError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Candid, Clock, Held, Observation, Quiescer, Remarks
-from owui_vault.quiesce.command import rescue_environment, today
+from owui_vault.quiesce.command import GONE, rescue_environment, today
 from owui_vault.quiesce.guardian import Guardian, GuardianTask
 from owui_vault.system.process import Command, run
 from owui_vault.vault.journal import Journal, Record
@@ -280,6 +280,12 @@ def _rescue(journal: Journal, record: Record) -> str:
         done = run(Command(argv=argv, environment=rescue_environment(), timeout_seconds=_RESCUE_SECONDS))
     except VaultError as error:
         raise ResumeError(f"{what}, could not be brought back: {error.message}", hint=hint) from error
+    if done.status == GONE:
+        journal.done(record)  # told once: whatever a person makes anew is another one, which is not ours to start
+        raise ResumeError(
+            f"{what}, cannot be brought back any more: {done.stderr_tail.strip()}",
+            hint="This is not tried again. Look whether Open WebUI runs.",
+        )
     if done.status != 0:
         raise ResumeError(f"{what}, could not be brought back: {done.stderr_tail.strip()}", hint=hint)
     journal.done(record)

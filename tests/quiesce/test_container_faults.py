@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
+from owui_vault.quiesce.command import GONE
 from owui_vault.quiesce.container import ContainerQuiescer
 from owui_vault.quiesce.container_rescue import ContainerRescue, Target
 from owui_vault.quiesce.container_state import parse
@@ -21,7 +22,10 @@ from owui_vault.quiesce.engine_http import HttpEngine, no_answer
 from owui_vault.quiesce.engine_mark import engine_mark
 from owui_vault.quiesce.rescue import main
 from owui_vault.system import procfs
-from owui_vault.testing.quiescer_suite import soon
+from owui_vault.system.clock import SystemClock
+from owui_vault.testing.quiescer_suite import eventually, soon
+from owui_vault.vault.hold import Hold, HoldLimits, recover
+from owui_vault.vault.journal import Journal
 
 EFFECTS = {"pause": "paused", "unpause": "running", "stop": "exited", "start": "running"}
 
@@ -34,6 +38,7 @@ class StandIn:
         self.ends: dict[tuple[str, str], str] = {}  # (name, verb): how it ends at that moment, exited or removed
         self.starts = 1
         self.health = "healthy"
+        self.labels: dict[str, str] = {}
         self.broken: dict[str, int] = {}
         self.silent = 0  # how many of the next deeds are done, and the connection closed without an answer
         self.leaves = False  # once it has told about a container, it is away
@@ -80,7 +85,8 @@ class StandIn:
             "Pid": 1,  # not inside that container: a virtual machine's engine has pids of its own
         }
         check = {"Interval": 10_000_000, "Timeout": 10_000_000, "Retries": 1}
-        return json.dumps({"Id": name, "Name": f"/{name}", "State": state, "Config": {"Healthcheck": check}}).encode()
+        configuration = {"Healthcheck": check, "Labels": self.labels, "Image": "open-webui:main"}
+        return json.dumps({"Id": name, "Name": f"/{name}", "State": state, "Config": configuration}).encode()
 
     def forbids(self, path: str) -> bool:
         return path.partition("?")[0].endswith(tuple(self.forbidden))
@@ -532,3 +538,65 @@ def test_down_tells_what_does_not_stop(engine: StandIn, capsys: pytest.CaptureFi
     engine.broken["stop"] = 1
     assert down(engine, "box@start 1") == 1
     assert "container box did not stop: unable to freeze" in capsys.readouterr().err
+
+
+COMPOSE = {
+    "com.docker.compose.project": "chat",
+    "com.docker.compose.service": "open-webui",
+    "com.docker.compose.project.config_files": "/srv/my chat/compose.yaml,/srv/extra.yaml",
+}
+
+
+@pytest.mark.parametrize(
+    ("labels", "way_out"),
+    [
+        (COMPOSE, "docker compose -p chat -f '/srv/my chat/compose.yaml' -f /srv/extra.yaml up -d open-webui"),
+        ({}, "from image open-webui:main: its settings are in outside/container.json of the last snapshot"),
+    ],
+)
+def test_what_a_cleaner_removed_while_it_was_stopped_is_told_with_the_way_out(
+    engine: StandIn, quiescer: ContainerQuiescer, labels: dict[str, str], way_out: str
+) -> None:
+    engine.labels = labels
+    quiescer.quiesce(Quiesce.STOP, soon())
+    engine.status = "removed"
+    with pytest.raises(ResumeError, match="container box was removed by somebody while it was stopped by us") as told:
+        quiescer.resume(Quiesce.STOP, soon())
+    assert way_out in told.value.hint
+    assert told.value.exit_code == 4
+
+
+def test_it_is_neither_tried_for_ever_nor_said_to_run(
+    engine: StandIn, quiescer: ContainerQuiescer, tmp_path: Path
+) -> None:
+    """By the run, by its guardian, which is left with it, and by `recover`, once."""
+    engine.labels = COMPOSE
+    journal = Journal(tmp_path / "journal")
+    hold = Hold(quiescer, journal, None, SystemClock(), HoldLimits(resume_seconds=5, stop_grace_seconds=0.1))
+    with pytest.raises(ResumeError, match="was removed by somebody"), hold(Quiesce.STOP, 30):
+        engine.status = "removed"
+    (record,) = journal.records()
+    guardians = [each for each in procfs.processes() if each.parent == os.getpid()]
+    assert eventually(lambda: not any(procfs.alive(each.identity) for each in guardians), 10), "it gave up"
+    assert journal.records() == (record,), "and does not say that all is well"
+    with pytest.raises(ResumeError, match=r"cannot be brought back any more: .* up -d open-webui"):
+        recover(journal)
+    assert recover(journal) == ()
+
+
+def test_a_rescue_has_a_status_of_its_own_for_it(engine: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    command = rescue(engine, Quiesce.STOP).command()
+    engine.status = "removed"
+    assert main(command[3:]) == GONE
+    assert "Open WebUI does not run" in capsys.readouterr().err
+
+
+def test_others_are_brought_back_before_it_is_told(engine: StandIn) -> None:
+    engine.statuses |= {"box": "removed", "worker": "exited"}
+    targets = (Target("box", "start 1"), Target("worker", "start 1"))
+    way_back = ContainerRescue(
+        engine=engine.address, mode=Quiesce.STOP, targets=targets, boot=procfs.boot_id(), settled=0
+    )
+    with pytest.raises(ResumeError, match="container box was removed"):
+        way_back.run(soon())
+    assert engine.statuses["worker"] == "running"

@@ -173,7 +173,7 @@ def test_a_rescue_that_hangs_is_ended_with_all_it_started(tmp_path: Path, monkey
     program = tmp_path / "hangs"
     program.write_text(f"#!/bin/sh\nsleep 600 &\necho $$ $! > {pids}\nwait\n")
     program.chmod(0o755)
-    assert guardian_program._run([str(program)], rescue_environment()) is False
+    assert guardian_program._run([str(program)], rescue_environment()) == 1
     me, child = map(int, pids.read_text().split())
     assert procfs.identify(me) is None
     assert eventually(lambda: procfs.identify(child) is None)
