@@ -116,6 +116,16 @@ def restore(  # noqa: PLR0913  each is an option
     app_data_dir: Annotated[
         str | None, typer.Option(metavar="PATH", help="The data directory as the application will see it.")
     ] = None,
+    quiet_start: Annotated[
+        bool, typer.Option("--quiet-start", help="Switch off automations, timers and webhooks in what is restored.")
+    ] = False,
+    accept_unknown_version: Annotated[
+        bool,
+        typer.Option(
+            "--accept-unknown-version",
+            help="With --in-place --yes: restore another schema though Open WebUI cannot be asked about it.",
+        ),
+    ] = False,
 ) -> Invocation:
     """Write a snapshot into a new directory and check it (DIR/data is ready to run), or exchange the live data."""
     if (target is None) is not in_place:
@@ -126,9 +136,17 @@ def restore(  # noqa: PLR0913  each is an option
             raise ConfigError("--app-data-dir goes with --target", hint="In place the path stays as it is.")
         if instance is not None:
             raise ConfigError("--instance goes with --target", hint="In place, the instance's own series is taken.")
-        return invocation(
-            context, requests.Replace(snapshot=snapshot, repository=repository, components=parts, yes=yes)
+        replacement = requests.Replace(
+            snapshot=snapshot,
+            repository=repository,
+            components=parts,
+            yes=yes,
+            accept_unknown_version=accept_unknown_version,
+            quiet_start=quiet_start,
         )
+        return invocation(context, replacement)
+    if accept_unknown_version:
+        raise ConfigError("--accept-unknown-version goes with --in-place", hint="Elsewhere nothing is started.")
     request = requests.Restore(
         snapshot=snapshot,
         target=target,
@@ -136,6 +154,7 @@ def restore(  # noqa: PLR0913  each is an option
         instance=instance,
         components=parts,
         app_data_dir=app_data_dir,
+        quiet_start=quiet_start,
     )
     return invocation(context, request)
 

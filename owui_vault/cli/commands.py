@@ -105,6 +105,7 @@ def _restore(session: Session, request: requests.Restore) -> Answer:
             repository=request.repository,
             app_data_dir=request.app_data_dir,
             instance=request.instance,
+            quiet_start=request.quiet_start,
             **watch,
         )
     return Answer(value=report, show=lambda screen: tell.restored(screen, report))

@@ -32,12 +32,17 @@ def perform(asked: LiveRequest, session: Session) -> Answer:
 
 def _replace(session: Session, request: requests.Replace) -> Answer:
     plan = session.vault.plan_replacement(
-        request.snapshot, components=request.components or None, repository=request.repository
+        request.snapshot,
+        components=request.components or None,
+        repository=request.repository,
+        quiet_start=request.quiet_start,
     )
+    accepted = request.accept_unknown_version
     if not request.yes:
         _demand_consent(plan)
+        accepted = True  # the plan said that nobody could be asked, and a person agreed to it
     with session.watching() as watch:
-        report = session.vault.replace(plan, **watch)
+        report = session.vault.replace(plan, accept_unknown_version=accepted, **watch)
     return Answer(value=report, show=lambda screen: tell_live.replaced(screen, report))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from owui_vault import assembly
 from owui_vault.cli.requests import GlobalOptions
 from owui_vault.cli.screen import Screen
-from owui_vault.config import Beginning, expand, first_text
+from owui_vault.config import Beginning, config_candidates, expand, find_config, first_text
 from owui_vault.errors import ConfigError
 from owui_vault.model import ContainerRecord
 
@@ -26,10 +26,19 @@ class DiscoverReport:
 
 
 def discover(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -> DiscoverReport:
-    """Find the container and write the file. Raises ConfigError where there is a file already, InstanceError."""
+    """Find the container and write the file.
+
+    Raises ConfigError where there is a file already or the new one would hide another, InstanceError.
+    """
+    if options.data_dir is not None:
+        raise ConfigError(
+            "--discover looks for a container, and --data-dir names a directory",
+            hint="Leave out --data-dir, or write the configuration yourself: `instance: {data_dir: DIR}`.",
+        )
     file = expand(str(options.config or _NAME), folder, environ)
     if os.path.lexists(file):
         raise ConfigError(f"{file} is there already", hint="Name another one with --config FILE.")
+    _check_hides_none(file, options, environ, folder)
     record = assembly.discover(options.container or "", environ)
     text = first_text(
         Beginning(
@@ -42,6 +51,17 @@ def discover(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -
     )
     _write_new(file, text)
     return DiscoverReport(file=file, container=record)
+
+
+def _check_hides_none(file: Path, options: GlobalOptions, environ: Mapping[str, str], folder: Path) -> None:
+    """Without --config the first of several places is read: a file before the one in use would hide it unseen."""
+    in_use = find_config(environ, folder)
+    places = [expand(str(each), folder, environ) for each in config_candidates(environ, folder)]
+    if options.config is None and in_use is not None and file in places:
+        raise ConfigError(
+            f"{file} would hide {in_use}, which is read now",
+            hint="Name another file with --config FILE, or move that one away first.",
+        )
 
 
 def _write_new(file: Path, text: str) -> None:

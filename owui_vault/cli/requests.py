@@ -83,6 +83,7 @@ class Restore:
     instance: str | None = None
     components: tuple[Component, ...] = ()
     app_data_dir: str | None = None
+    quiet_start: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ class Replace:
     repository: str | None = None
     components: tuple[Component, ...] = ()
     yes: bool = False
+    accept_unknown_version: bool = False
+    quiet_start: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

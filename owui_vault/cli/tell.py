@@ -168,6 +168,7 @@ def restored(screen: Screen, report: RestoreReport) -> None:
         ("seen as", report.app_data_dir),
         ("paths changed", (count(report.rewritten, "row") if report.rewritten else "none") if whole else ""),
         ("secret key", f"{key}: give Open WebUI its content as WEBUI_SECRET_KEY before the first start" if key else ""),
+        ("switched off", f"what runs by itself ({report.held} holds what it was)" if report.held else ""),
         ("took", duration(report.took)),
     ])  # fmt: skip
     warnings(screen, report.warnings)

@@ -18,6 +18,8 @@ def planned(screen: Screen, plan: ReplacementPlan) -> None:
         ("stopped meanwhile", plan.stops or "nothing: it does not run"),
         ("needs", f"{size(plan.needed_bytes)} of {size(plan.free_bytes)} free; today's data are kept until `discard`"),
     ])  # fmt: skip
+    if plan.unknown_version:
+        screen.line(f"  not known: {plan.unknown_version}", style="yellow")
     warnings(screen, plan.warnings)
 
 
@@ -31,6 +33,7 @@ def replaced(screen: Screen, report: ReplacementReport) -> None:
         ("application", report.health),
         ("outage", duration(report.outage) if report.outage else ""),
         ("set aside", f"{report.aside.path} ({size(report.aside.size_bytes)})"),
+        ("switched off", f"what runs by itself ({report.held} holds what it was)" if report.held else ""),
         ("took", duration(report.took)),
     ])  # fmt: skip
     screen.line("  `undo` puts today's data back, `discard` drops them for good.")

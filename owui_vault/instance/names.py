@@ -9,4 +9,6 @@ WORK_DIR = ".owui-vault"
 # In a snapshot's tree, beside `data/`.
 OUTSIDE = "outside"
 KEY_NAME = "webui_secret_key"
+ENVIRONMENT_NAME = "environment"  # the settings it ran with, NAME=VALUE lines
+HELD_NAME = "held.json"  # what `--quiet-start` switched off, and how it comes back
 OLLAMA = "ollama"  # below OUTSIDE

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.instance.names import ENVIRONMENT_NAME, HELD_NAME, KEY_NAME, OUTSIDE
 from owui_vault.instance.rewrite import is_same_place
-from owui_vault.model import Component, Manifest, Outcome, SecretKeyRecord
+from owui_vault.instance.scheduled import said
+from owui_vault.model import Component, Manifest, Outcome, ScheduledWork, SecretKeyRecord
 from owui_vault.model.codec import iso
 
 _WIDTH = 78
 
 
-def restore_text(manifest: Manifest) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What lies in the tree that the text is about: `outside` are names, `only` its components where not all came."""
+
+    outside: frozenset[str] = frozenset()
+    only: tuple[Component, ...] | None = None
+
+    @classmethod
+    def of(cls, tree: Path, only: tuple[Component, ...] | None = None) -> Restored:
+        """Look at a tree."""
+        folder = tree / OUTSIDE
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() and not folder.is_symlink() else ()
+        return cls(outside=frozenset(names), only=only)
+
+
+def restore_text(manifest: Manifest, restored: Restored) -> str:
     """The text, in plain English, for whoever finds the tree years from now."""
+    if restored.only is not None and Component.DATABASE not in restored.only:
+        parts: tuple[str, ...] = (_heading(manifest), _problems(manifest), _part(restored.only))
+        return "\n".join(part for part in parts if part)
     parts = (
         _heading(manifest),
         _problems(manifest),
-        _WHAT,
-        _secret_key(manifest),
+        _WHAT if restored.only is None else _part(restored.only),
+        _secret_key(manifest, restored),
         _paths(manifest),
-        _start(manifest),
+        _start(manifest, restored),
+        _scheduled(manifest.scheduled, held=HELD_NAME in restored.outside),
         _AFTER,
     )
     return "\n".join(part for part in parts if part)
@@ -64,8 +88,26 @@ chroma.sqlite3-journal left by another state would be mixed into it.
 """
 
 
-def _secret_key(manifest: Manifest) -> str:
+def _part(only: tuple[Component, ...]) -> str:
+    names = ", ".join(each.value for each in only)
+    return f"""\
+1. What is here
+---------------
+Only a part of the snapshot was restored: {names}.
+data/ is NOT a complete DATA_DIR. Do not start Open WebUI on it; copy from it
+what you need, or restore the whole snapshot.
+"""
+
+
+def _secret_key(manifest: Manifest, restored: Restored) -> str:
     key = manifest.secret_key
+    if key.found and restored.only is not None and KEY_NAME not in restored.outside:
+        return f"""\
+2. The secret key was not restored with it
+------------------------------------------
+Restore the component secret_key as well, and give it to Open WebUI as
+WEBUI_SECRET_KEY before the first start; otherwise it makes a new key{_without(key)}.
+"""
     if key.found:
         return f"""\
 2. The secret key comes first
@@ -129,15 +171,17 @@ def _sql(text: str) -> str:
     return text.replace("'", "''")
 
 
-def _start(manifest: Manifest) -> str:
+def _start(manifest: Manifest, restored: Restored) -> str:
     version = manifest.application.version
     package = f"open-webui=={version}" if version else "open-webui"
     image = manifest.application.image or f"ghcr.io/open-webui/open-webui:{f'v{version}' if version else 'main'}"
     docker_key = pip_key = settings = ""
-    if manifest.secret_key.found:  # an empty one would keep it from starting
+    if manifest.secret_key.found and (
+        restored.only is None or KEY_NAME in restored.outside
+    ):  # an empty one would keep it from starting
         docker_key = '    -e WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)" \\\n'
         pip_key = '  export WEBUI_SECRET_KEY="$(cat outside/webui_secret_key)"\n'
-    if any(record.name is Component.CONFIGURATION for record in manifest.components):
+    if ENVIRONMENT_NAME in restored.outside:
         settings = "\nThe settings it ran with are in outside/environment, one NAME=VALUE per line.\n"
     return f"""\
 4. Starting it
@@ -173,8 +217,43 @@ def _ollama(manifest: Manifest) -> str:
     return text + "".join(f"  ollama pull {name}\n" for name in pulled)
 
 
+def _scheduled(work: ScheduledWork | None, *, held: bool) -> str:
+    if held:
+        return f"""\
+5. What was switched off (--quiet-start)
+----------------------------------------
+Automations, calendar alerts, webhooks and pending timers were switched off in
+data/webui.db, so that nothing runs by itself at the first start. outside/{HELD_NAME}
+holds what they were. To switch them on again, stop Open WebUI and run, here:
+
+  python3 - <<'END'
+  import json, sqlite3
+  database = sqlite3.connect("data/webui.db")
+  for each in json.load(open("outside/{HELD_NAME}"))["held"]:
+      database.execute(each["statement"], each["values"])
+  database.commit()
+  END
+
+Timers and automations whose time has passed meanwhile run right away then.
+"""
+    if work is None or not said(work):
+        return ""
+    return f"""\
+5. What runs by itself
+----------------------
+{said(work)} are switched on. What is due runs within seconds of the first
+start, webhooks are called at every start, and no setting in the environment
+keeps them from it. To start without:
+
+  sqlite3 data/webui.db "UPDATE config SET value = 'false' WHERE key IN ('automations.enable', 'calendar.enable');
+    UPDATE config SET value = '[]' WHERE key = 'events.webhooks';
+    UPDATE config SET value = '\\"\\"' WHERE key = 'webhook_url';
+    UPDATE chat SET timer_at = NULL WHERE timer_at IS NOT NULL;"
+"""  # noqa: S608 - shown to a person, who decides
+
+
 _AFTER = """\
-5. Is everything there?
+6. Is everything there?
 -----------------------
 Sign in, open a chat, download a file, ask a knowledge base a question.
 manifest.json lists how many rows each table and how many vectors each

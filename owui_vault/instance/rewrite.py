@@ -10,7 +10,7 @@ import os
 import posixpath
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,21 +106,29 @@ def rewrite_paths(
     decision = decide_paths(data_dir, application, app_data_dir)
     if not decision.rewrite:
         return 0, decision.app_data_dir
+    hint = "The fetched files are left as they are. Restore another snapshot, or keep the path (--app-data-dir)."
+    with changing(data_dir, "the paths of uploads could not be rewritten in", hint) as connection:
+        changed = _rewrite(connection, data_dir / UPLOADS, application.data_dir, decision.app_data_dir)
+    return changed, decision.app_data_dir
+
+
+@contextmanager
+def changing(data_dir: Path, failure: str, hint: str) -> Iterator[sqlite3.Connection]:
+    """A restored `webui.db`, to be changed before anybody opens it; no file is left beside it.
+
+    Raises RestoreError, which begins with `failure`.
+    """
     _demand_real(data_dir)
     database = data_dir / DATABASE
     try:
         with closing(connect(database, "mode=rw")) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # no shared memory, hence no -shm
-            changed = _rewrite(connection, data_dir / UPLOADS, application.data_dir, decision.app_data_dir)
+            yield connection
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     except sqlite3.DatabaseError as error:
-        raise RestoreError(
-            f"the paths of uploads in {database} could not be rewritten: {error}",
-            hint="The fetched files are left as they are. Restore another snapshot, or keep the path (--app-data-dir).",
-        ) from error
+        raise RestoreError(f"{failure} {database}: {error}", hint=hint) from error
     _remove_empty(database)
-    return changed, decision.app_data_dir
 
 
 def _demand_real(data_dir: Path) -> None:

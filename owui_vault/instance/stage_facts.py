@@ -9,7 +9,9 @@ from pathlib import Path
 from owui_vault.instance.chroma import migration_level
 from owui_vault.instance.facts import DatabaseFacts, read_facts
 from owui_vault.instance.names import VECTOR_DATABASE
+from owui_vault.instance.scheduled import read_scheduled
 from owui_vault.instance.sqlite_files import open_at_rest
+from owui_vault.model import ScheduledWork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,7 @@ class StageFacts:
 
     database: DatabaseFacts
     chroma_migration: str = ""
+    scheduled: ScheduledWork | None = None
 
 
 def read_stage(data_dir: Path) -> StageFacts:
@@ -26,7 +29,11 @@ def read_stage(data_dir: Path) -> StageFacts:
         facts = read_facts(data_dir)
     except sqlite3.DatabaseError:
         facts = DatabaseFacts()
-    return StageFacts(database=facts, chroma_migration=_migration(data_dir / VECTOR_DATABASE))
+    return StageFacts(
+        database=facts,
+        chroma_migration=_migration(data_dir / VECTOR_DATABASE),
+        scheduled=read_scheduled(data_dir),
+    )
 
 
 def _migration(path: Path) -> str:

@@ -36,6 +36,7 @@ from owui_vault.model.manifest import (
     Manifest,
     OllamaModel,
     ProofRecord,
+    ScheduledWork,
     SecretKeyRecord,
 )
 from owui_vault.model.replacement import DiscardReport, ReplacementPlan, ReplacementReport, SetAside, UndoReport
@@ -127,6 +128,7 @@ __all__ = [
     "RepositoryResult",
     "RestoreReport",
     "RetentionPolicy",
+    "ScheduledWork",
     "SealedValues",
     "Sealing",
     "Secret",

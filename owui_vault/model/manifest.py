@@ -124,6 +124,16 @@ class OllamaModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledWork:
+    """What an instance does by itself. In a manifest: all that is switched on; after a restore: what is due by now."""
+
+    automations: int = 0
+    timers: int = 0
+    webhooks: int = 0  # called at every start
+    event_functions: int = 0  # run at every start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """An earlier snapshot that was checked, verified or drilled, and how it went."""
 
@@ -159,6 +169,7 @@ class Manifest:
     secret_key: SecretKeyRecord
     ollama: tuple[OllamaModel, ...] = ()  # where they are asked for
     ledger: tuple[LedgerEntry, ...] = ()
+    scheduled: ScheduledWork | None = None  # None: it was not looked at
     created_by: str = ""  # "owui_vault 0.1.0"
     format: int = MANIFEST_FORMAT
 

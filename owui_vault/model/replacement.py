@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from owui_vault.model.basics import Component
-from owui_vault.model.manifest import Manifest
+from owui_vault.model.manifest import Manifest, ScheduledWork
 from owui_vault.model.snapshots import Snapshot
 
 
@@ -18,7 +18,9 @@ class ReplacementPlan:
     `parts` and `stays` are names relative to `data_dir`: what is exchanged, and what the snapshot does not hold and
     therefore stays as it is. `stops` names what is stopped meanwhile, empty when nothing runs. `key_file` is the file
     that the snapshot's secret key is put into, empty when it is not exchanged. `app_data_dir` is where the application
-    sees the directory: rows of restored uploads name that.
+    sees the directory: rows of restored uploads name that. `quiet_start`: what would run by itself is switched off in
+    the restored database. `unknown_version` says why it is not known whether the application can open that database;
+    empty when it can.
     """
 
     snapshot: Snapshot
@@ -33,6 +35,8 @@ class ReplacementPlan:
     app_data_dir: str
     warnings: tuple[str, ...]
     key_file: str = ""
+    quiet_start: bool = False
+    unknown_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class ReplacementReport:
     health: str  # what the application answered, or why it was not asked
     warnings: tuple[str, ...]
     took: timedelta
+    scheduled: ScheduledWork = field(default_factory=ScheduledWork)  # what was due in the restored database
+    held: Path | None = None  # where the old values lie if `quiet_start` switched that off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +10,15 @@ from owui_vault.errors import VaultError
 from owui_vault.model.basics import Component, Outcome, VerifyDepth
 from owui_vault.model.checks import FullCheck
 from owui_vault.model.containers import ContainerRecord
-from owui_vault.model.manifest import CollectionRecord, LeftOut, Manifest, OllamaModel, ProofRecord, SecretKeyRecord
+from owui_vault.model.manifest import (
+    CollectionRecord,
+    LeftOut,
+    Manifest,
+    OllamaModel,
+    ProofRecord,
+    ScheduledWork,
+    SecretKeyRecord,
+)
 from owui_vault.model.retention import PrunePlan
 from owui_vault.model.snapshots import RepositoryInfo, SkippedFile, Snapshot
 
@@ -82,6 +90,10 @@ class RestoreReport:
     secret_key: Path | None  # the file whose content the application must be given as WEBUI_SECRET_KEY
     warnings: tuple[str, ...]
     took: timedelta
+    scheduled: ScheduledWork = field(
+        default_factory=ScheduledWork
+    )  # what is due by now, and runs by itself at the first start
+    held: Path | None = None  # where the old values lie if `quiet_start` switched that off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

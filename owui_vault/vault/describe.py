@@ -16,8 +16,8 @@ from owui_vault.errors import CaptureError, NoSpaceError
 from owui_vault.instance.container_nested import missed_mounts
 from owui_vault.instance.inventory import component_records, from_inventory
 from owui_vault.instance.left_out import left_out
-from owui_vault.instance.names import KEY_NAME, OUTSIDE
-from owui_vault.instance.restore_text import restore_text
+from owui_vault.instance.names import ENVIRONMENT_NAME, KEY_NAME, OUTSIDE
+from owui_vault.instance.restore_text import Restored, restore_text
 from owui_vault.instance.rewrite import called_here
 from owui_vault.instance.secret_key import unopened_text
 from owui_vault.instance.stage_facts import StageFacts, read_stage
@@ -43,7 +43,6 @@ from owui_vault.vault.documents import (
     COMPOSE_NAME,
     CONFIG_NAME,
     CONTAINER_NAME,
-    ENVIRONMENT_NAME,
     MANIFEST_NAME,
     RESTORE_TEXT_NAME,
     manifest_to_bytes,
@@ -105,10 +104,13 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         left_out=(*left_out(plan), *_skipped(captured)),
         secret_key=key,
         ollama=ollama.models,
+        scheduled=facts.scheduled,
         ledger=parts.state.ledger(parts.the_instance().name),
         created_by=f"owui_vault {VERSION}",
     )
-    write_durably(captured.stage / RESTORE_TEXT_NAME, restore_text(manifest).encode(), mode=0o644)
+    write_durably(
+        captured.stage / RESTORE_TEXT_NAME, restore_text(manifest, Restored.of(captured.stage)).encode(), mode=0o644
+    )
     write_durably(captured.stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
     return manifest
 

@@ -10,7 +10,6 @@ from owui_vault.model.codec import dumps
 
 MANIFEST_NAME = "manifest.json"
 RESTORE_TEXT_NAME = "RESTORE.txt"
-ENVIRONMENT_NAME = "environment"
 CONFIG_NAME = "vault.yaml"
 CONTAINER_NAME = "container.json"
 COMPOSE_NAME = "compose.yaml"

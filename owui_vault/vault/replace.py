@@ -23,6 +23,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from owui_vault.errors import (
+    ConfigError,
     ContentMismatchError,
     ResumeError,
     RollbackError,
@@ -59,11 +60,12 @@ from owui_vault.vault.cutover import Cutover
 from owui_vault.vault.key_exchange import KEY_NAME
 from owui_vault.vault.notify import tell
 from owui_vault.vault.parts import Parts, Watch
+from owui_vault.vault.quiet_start import Scheduled, is_ruined, settle_schedule
 from owui_vault.vault.reading import Found, find, read_key
 from owui_vault.vault.recover import data_lock, recover_held, recovered
 from owui_vault.vault.renames import demand_renamable
 from owui_vault.vault.replacement import demand_known_schema, divided, what_stops
-from owui_vault.vault.restore import is_ruined, paths_of
+from owui_vault.vault.restore import paths_of
 from owui_vault.vault.survey import patiently
 from owui_vault.vault.swap import Swap, with_side_files
 from owui_vault.vault.units import units
@@ -71,12 +73,22 @@ from owui_vault.vault.units import units
 _log = logging.getLogger(__name__)
 
 
-def replace_data(parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch) -> ReplacementReport:
+def replace_data(
+    parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch, *, accept_unknown_version: bool
+) -> ReplacementReport:
     """Carry out a plan.
 
-    Raises StalePlanError when it was made for other data, RestoreError with everything as it was, or RollbackError when
+    Raises ConfigError when it is not known whether the application can open the data and that was not accepted,
+    StalePlanError when the plan was made for other data, RestoreError with everything as it was, or RollbackError when
     that could not be done.
     """
+    if plan.unknown_version and not accept_unknown_version:
+        raise ConfigError(
+            f"{plan.unknown_version}; nothing was touched",
+            hint="An older Open WebUI must never be started on newer data. Make sure that the installed version is"
+            f" {plan.manifest.application.version or 'the one of the snapshot'} or newer, then repeat it with"
+            " --accept-unknown-version.",
+        )
     report = _replace(parts, plan, application, watch)
     told = tell(parts, "replace", "success", f"restored {plan.snapshot.id} in place")
     return replace(report, warnings=(*report.warnings, *told))
@@ -92,7 +104,7 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
         what_stops(parts, look_around(plan.data_dir))
         cutover = Cutover(parts=parts, application=application, lock=lock, data_dir=plan.data_dir)
         with _cleaned_up(plan.data_dir):
-            _stage(parts, plan, watch)
+            scheduled = _stage(parts, plan, watch)
             key_warnings = _try_key(parts, plan, watch)
             done = cutover.carry_out(lambda: _swap(parts, plan), watch)
         kept = aside.finish(plan.data_dir, done.swap)
@@ -101,7 +113,9 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
         aside=kept,
         outage=done.outage,
         health=done.health,
-        warnings=(*plan.warnings, *key_warnings, *done.warnings),
+        scheduled=scheduled.due,
+        held=scheduled.held,
+        warnings=(*plan.warnings, *scheduled.warnings, *key_warnings, *done.warnings),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -167,7 +181,7 @@ def _cleaned_up(data_dir: Path) -> Iterator[None]:
         raise
 
 
-def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> None:
+def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> Scheduled:
     """Bring the tree next to the live data, prove it and see it on disk, while the instance runs."""
     found = find(parts, plan.snapshot, plan.snapshot.repository, watch)
     engine, call = found.repository.engine, parts.call(found.repository, watch)
@@ -184,12 +198,27 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> None:
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
     if Component.DATABASE in plan.components and is_elsewhere and not is_ruined(plan.manifest):
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
+    scheduled = _scheduled(parts, plan, target / "data")
     if plan.key_file:
         _stage_key(parts, found, target)
     _adopt_owner(target / "data", plan.data_dir)
     demand_renamable(plan.data_dir, _coming(plan))
     # Renames are on disk before what they name, unless that is there already: a power cut would leave empty files.
     sync_filesystem(target)
+    return scheduled
+
+
+def _scheduled(parts: Parts, plan: ReplacementPlan, data: Path) -> Scheduled:
+    """What runs by itself once the application starts on the restored data; switched off where the plan says so."""
+    if Component.DATABASE not in plan.components or is_ruined(plan.manifest):
+        return Scheduled()
+    return settle_schedule(
+        data,
+        plan.manifest,
+        now=parts.clock.now(),
+        held=parts.state.held_file(parts.the_instance().name, plan.manifest.id) if plan.quiet_start else None,
+        environment=parts.look_around().settings if plan.quiet_start else {},
+    )
 
 
 def _stage_key(parts: Parts, found: Found, target: Path) -> None:

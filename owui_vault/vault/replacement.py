@@ -21,6 +21,7 @@ from owui_vault.system.patterns import matches
 from owui_vault.vault.apart import require_apart
 from owui_vault.vault.aside import demand_no_link, running_swap
 from owui_vault.vault.parts import Parts, Watch
+from owui_vault.vault.quiet_start import check_can_be_quiet, will_fire
 from owui_vault.vault.reading import find, read_manifest
 from owui_vault.vault.recover import recover_first
 from owui_vault.vault.renames import demand_renamable
@@ -40,6 +41,7 @@ class ReplacementRequest:
     snapshot: Snapshot | str = "latest"
     components: Sequence[Component] | None = None
     repository: str | None = None
+    quiet_start: bool = False
     watch: Watch = field(default_factory=Watch)
 
 
@@ -62,6 +64,8 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
     demand_renamable(data_dir, exchanged)
     demand_not_mounted(parts.container, components, exchanged)
     demand_known_schema(manifest, components, application)
+    if request.quiet_start:
+        check_can_be_quiet(manifest, components)
     needed = sum(record.size_bytes for record in manifest.components if record.name in components) + _SPARE_BYTES
     _demand_room(data_dir, needed)
     key = planned_key(parts, found, manifest, around) if Component.DATABASE in components else PlannedKey()
@@ -79,10 +83,13 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
         warnings=(
             *found.warnings,
             *_warnings(manifest, components, application, sight),
+            *will_fire(manifest, components, quiet=request.quiet_start),
             *_link_warnings(data_dir, exchanged),
             *key.warnings,
         ),
         key_file=key.file,
+        quiet_start=request.quiet_start,
+        unknown_version=_unknown_version(manifest, components, application, sight),
     )
 
 
@@ -213,7 +220,7 @@ def _warnings(
     if application.revisions() is None:
         yield "the installed Open WebUI could not be asked which schemas it knows"
     if Component.DATABASE in components:
-        yield from _schema_warnings(manifest, sight)
+        yield from _schema_warnings(manifest, application, sight)
     if sight is None:
         yield f"there is no {DATABASE} now: is the disk or volume of the data directory mounted?"
     elif sight.damage:
@@ -226,11 +233,37 @@ def _link_warnings(data_dir: Path, exchanged: Sequence[str]) -> Iterator[str]:
             yield f"{name} is a link to {(data_dir / name).readlink()}: the restored data will lie in {data_dir} itself"
 
 
-def _schema_warnings(manifest: Manifest, sight: Sight | None) -> Iterator[str]:
-    """Revisions are hashes without an order, but the application knows this one, or it would have been refused."""
-    then, now = manifest.application.alembic_head, sight.facts.alembic_head if sight and sight.facts else ""
-    if then and now and then != now:
+def _schemas(manifest: Manifest, sight: Sight | None) -> tuple[str, str]:
+    """The snapshot's schema and today's; empty where one is not known."""
+    return manifest.application.alembic_head, sight.facts.alembic_head if sight and sight.facts else ""
+
+
+def _schema_warnings(manifest: Manifest, application: Application, sight: Sight | None) -> Iterator[str]:
+    """Revisions are hashes without an order: only an application that knows both can tell that it will migrate."""
+    then, now = _schemas(manifest, sight)
+    if not (then and now) or then == now:
+        return
+    if application.revisions() is None:
         yield (
-            f"the snapshot's schema ({then}) is not the one of today's data ({now}): it is older, and Open WebUI will"
-            " migrate it at its start"
+            f"the snapshot's schema ({then}) is not the one of today's data ({now}), and which of the two is newer is"
+            f" not known: start only the version that wrote the snapshot ({manifest.application.version or 'unknown'})"
+            " or a newer one on it"
         )
+    else:
+        yield (
+            f"the snapshot's schema ({then}) is not the one of today's data ({now}); the installed Open WebUI knows it"
+            " and will migrate it at its start if it is older"
+        )
+
+
+def _unknown_version(
+    manifest: Manifest, components: Sequence[Component], application: Application, sight: Sight | None
+) -> str:
+    """Why it is not known whether the application can open the snapshot's database; empty where that is no question.
+
+    Where there are no data of today, there is nothing that a wrong version would make worse.
+    """
+    then, now = _schemas(manifest, sight)
+    if Component.DATABASE not in components or not (then and now) or then == now or application.revisions() is not None:
+        return ""
+    return f"the installed Open WebUI could not be asked whether it knows the schema {then} (today's data have {now})"

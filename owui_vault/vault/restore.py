@@ -11,13 +11,14 @@ from pathlib import Path
 from owui_vault.errors import ConfigError, ContentMismatchError, TargetError
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.layout import component_of, component_outside
-from owui_vault.instance.names import DATABASE, KEY_NAME, OUTSIDE
-from owui_vault.instance.restore_text import restore_text
+from owui_vault.instance.names import DATABASE, ENVIRONMENT_NAME, HELD_NAME, KEY_NAME, OUTSIDE
+from owui_vault.instance.restore_text import Restored, restore_text
 from owui_vault.instance.rewrite import PathDecision, decide_paths, rewrite_paths
 from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
-from owui_vault.system.files import demand_space, write_durably
+from owui_vault.system.files import demand_space, private_directory, write_durably
 from owui_vault.vault.documents import MANIFEST_NAME, RESTORE_TEXT_NAME
 from owui_vault.vault.parts import Parts, Watch
+from owui_vault.vault.quiet_start import Scheduled, check_can_be_quiet, is_ruined, settle_schedule
 from owui_vault.vault.reading import LATE, Found, find, manifest_in, read_manifest
 from owui_vault.vault.survey import patiently
 from owui_vault.vault.target import claimed, usable_target
@@ -35,6 +36,7 @@ class RestoreRequest:
     repository: str | None = None
     instance: str | None = None
     app_data_dir: str | None = None
+    quiet_start: bool = False
     watch: Watch = field(default_factory=Watch)
 
 
@@ -56,10 +58,11 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         components = _components(manifest, request.components)
         decision = _decide_paths(request, target, manifest, components)
         warnings = _check(target, manifest, components, request.watch)
-        _tell_late(target, manifest)
         rewritten = 0
         if decision and decision.rewrite:
             rewritten, _ = rewrite_paths(target / "data", manifest.application, app_data_dir=request.app_data_dir)
+        scheduled = _scheduled(parts, request, target, manifest=manifest, components=components)
+        _renew_text(target, manifest, components, quiet=scheduled.held is not None)
         if is_new:
             _let_owner_in(target)
     return RestoreReport(
@@ -71,7 +74,16 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         rewritten=rewritten,
         app_data_dir=decision.app_data_dir if decision else "",
         secret_key=_secret_key(target, components),
-        warnings=(*found.warnings, *_rights_warning(), *remarks, *warnings, *_ruin_warning(manifest, components)),
+        scheduled=scheduled.due,
+        held=scheduled.held,
+        warnings=(
+            *found.warnings,
+            *_rights_warning(),
+            *remarks,
+            *warnings,
+            *_ruin_warning(manifest, components),
+            *scheduled.warnings,
+        ),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -82,11 +94,14 @@ def _judged_ahead(parts: Parts, request: RestoreRequest, found: Found, target: P
     The manifest, which costs two calls of the engine, is read ahead only where something can be wrong with the request.
     Raises TargetError, ConfigError.
     """
-    if request.components is None and request.app_data_dir is None and found.snapshot.size_bytes:
+    ordinary = request.components is None and request.app_data_dir is None and not request.quiet_start
+    if ordinary and found.snapshot.size_bytes:
         return found.snapshot.size_bytes
     manifest = read_manifest(parts, found, request.watch)
     components = _components(manifest, request.components)
     _decide_paths(request, target, manifest, components)
+    if request.quiet_start:
+        check_can_be_quiet(manifest, components)
     return sum(record.size_bytes for record in manifest.components if record.name in components)
 
 
@@ -170,16 +185,35 @@ def _check(target: Path, manifest: Manifest, components: Sequence[Component], wa
     return (*incomplete, *found.changed, *found.doubtful)
 
 
-def _tell_late(target: Path, manifest: Manifest) -> None:
-    """RESTORE.txt was written while all seemed well; the copy that lies here must not say so."""
+def _renew_text(target: Path, manifest: Manifest, components: Sequence[Component], *, quiet: bool) -> None:
+    """RESTORE.txt was written for the whole snapshot, while all seemed well; the copy here says what is here."""
     path = target / RESTORE_TEXT_NAME
-    if LATE in manifest.problems and not path.is_symlink() and path.is_file():
-        write_durably(path, restore_text(manifest).encode(), mode=0o644)
+    held = tuple(record.name for record in manifest.components)
+    only = tuple(components) if set(components) != set(held) else None
+    if (only is None and not quiet and LATE not in manifest.problems) or path.is_symlink() or not path.is_file():
+        return
+    write_durably(path, restore_text(manifest, Restored.of(target, only)).encode(), mode=0o644)
 
 
-def is_ruined(manifest: Manifest) -> bool:
-    """Whether nothing can be read in the database, or changed: it is damaged, or encrypted."""
-    return any(record.path == DATABASE and record.check != "ok" for record in manifest.databases)
+def _scheduled(
+    parts: Parts, request: RestoreRequest, target: Path, *, manifest: Manifest, components: Sequence[Component]
+) -> Scheduled:
+    """What runs by itself in the restored copy by now; switched off where that was asked for."""
+    if Component.DATABASE not in components or is_ruined(manifest):
+        return Scheduled()
+    settings = target / OUTSIDE / ENVIRONMENT_NAME
+    lines = (
+        settings.read_text(errors="replace").splitlines() if settings.is_file() and not settings.is_symlink() else []
+    )
+    environment = dict(line.split("=", 1) for line in lines if "=" in line)
+    outside = private_directory(target / OUTSIDE) if request.quiet_start else target / OUTSIDE
+    return settle_schedule(
+        target / "data",
+        manifest,
+        now=parts.clock.now(),
+        held=outside / HELD_NAME if request.quiet_start else None,
+        environment=environment,
+    )
 
 
 def _ruin_warning(manifest: Manifest, components: Sequence[Component]) -> tuple[str, ...]:

@@ -132,6 +132,11 @@ class StateDirectory:
         with self._usable():
             return private_directory(self.instance_folder(instance) / "journal" / short_name(data_dir))
 
+    def held_file(self, instance: str, snapshot_id: str) -> Path:
+        """Where a restore in place keeps what `--quiet-start` switched off; ours alone, for it may name webhooks."""
+        with self._usable():
+            return private_directory(self.instance_folder(instance) / "held") / f"{snapshot_id}.json"
+
     def _usable(self) -> AbstractContextManager[None]:
         return usable(self.root)
 

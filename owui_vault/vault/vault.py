@@ -183,10 +183,15 @@ class Vault:
         app_data_dir: str | None = None,
         *,
         instance: str | None = None,
+        quiet_start: bool = False,
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
     ) -> RestoreReport:
-        """Write a snapshot into a new or empty directory and check it against its manifest."""
+        """Write a snapshot into a new or empty directory and check it against its manifest.
+
+        `quiet_start` switches off, in the restored copy, what would run by itself at its first start (automations,
+        calendar alerts, webhooks, timers); `report.held` names the file with the old values.
+        """
         request = RestoreRequest(
             snapshot=snapshot,
             target=target,
@@ -194,6 +199,7 @@ class Vault:
             repository=repository,
             instance=instance,
             app_data_dir=app_data_dir,
+            quiet_start=quiet_start,
             watch=_watch(progress, cancel),
         )
         with self._turns.does("restore", cancel=request.watch.cancel) as parts:
@@ -242,19 +248,36 @@ class Vault:
         snapshot: Snapshot | str = "latest",
         components: Sequence[Component] | None = None,
         repository: str | None = None,
+        *,
+        quiet_start: bool = False,
     ) -> ReplacementPlan:
-        """What restoring in place would exchange in the live data directory. Nothing is touched."""
+        """What restoring in place would exchange in the live data directory. Nothing is touched.
+
+        `quiet_start` as for `restore`.
+        """
         with self._turns.reads(located=True) as parts:
-            request = ReplacementRequest(snapshot=snapshot, components=components, repository=repository)
+            request = ReplacementRequest(
+                snapshot=snapshot, components=components, repository=repository, quiet_start=quiet_start
+            )
             return warned(parts, plan_replacement(parts, request, _application(parts)))
 
     def replace(
-        self, plan: ReplacementPlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
+        self,
+        plan: ReplacementPlan,
+        *,
+        accept_unknown_version: bool = False,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
     ) -> ReplacementReport:
-        """Restore in place: stage, check, stop, exchange, start, and back again if it does not come up."""
+        """Restore in place: stage, check, stop, exchange, start, and back again if it does not come up.
+
+        A plan with `unknown_version` is carried out with `accept_unknown_version` only; else ConfigError is raised.
+        """
         watch = _watch(progress, cancel)
+        accepted = accept_unknown_version
         with self._turns.does("replace", located=True, cancel=watch.cancel) as parts:
-            return warned(parts, replace_data(parts, plan, _application(parts), watch))
+            report = replace_data(parts, plan, _application(parts), watch, accept_unknown_version=accepted)
+            return warned(parts, report)
 
     def undo(self) -> UndoReport:
         """Put back the data that the last `replace` set aside."""

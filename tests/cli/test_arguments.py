@@ -122,6 +122,7 @@ def test_global_options_stand_before_the_command() -> None:
         (["restore", "x"], "either --target or --in-place", "touches nothing"),
         (["restore", "x", "--target", "d", "--in-place"], "either --target or --in-place", "touches nothing"),
         (["restore", "x", "--target", "d", "--component", "soul"], "'soul' is not one of", "restore --help"),
+        (["restore", "x", "--target", "d", "--accept-unknown-version"], "goes with --in-place", "nothing is started"),
         (["seal"], "missing", "seal --help"),
         (["frobnicate"], "no such command 'frobnicate'", "See owui-vault --help."),
         (["--engine", "tar", "inspect"], "'tar' is not one of", "--help"),

@@ -114,6 +114,26 @@ class Terminal:
         return True
 
 
+def test_a_container_is_not_looked_for_where_a_directory_was_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--data-dir names a directory"):
+        discovering.discover(GlobalOptions(data_dir=tmp_path), ENVIRON, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_configuration_hides_none_that_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`./vault.yaml` is read before the one in the home directory, so every command typed there would use it."""
+    in_use = tmp_path / "home/.config/owui-vault/vault.yaml"
+    in_use.parent.mkdir(parents=True)
+    in_use.write_text("instance: {data_dir: /data}")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setattr("owui_vault.assembly.discover", lambda *_: pytest.fail("nothing is looked for"))
+    with pytest.raises(ConfigError, match=f"{here}/vault.yaml would hide {in_use}") as caught:
+        discovering.discover(GlobalOptions(), {"HOME": str(tmp_path / "home")}, here)
+    assert "--config FILE" in caught.value.hint
+    assert not list(here.iterdir())
+
+
 @pytest.mark.parametrize("file", ["/nonexistent/v.yaml", "/dev/null/v.yaml"])
 def test_a_configuration_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     mount = SimpleNamespace(volume="data", source=None)

@@ -3,14 +3,17 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from owui_vault import (
     Component,
+    ConfigError,
     ContentMismatchError,
     Deadline,
     InstanceState,
@@ -107,6 +110,43 @@ def test_a_newer_schema_is_refused_before_anything_is_touched(house: House) -> N
         house.vault.plan_replacement("latest")
     house.application.known = None
     assert any("could not be asked" in warning for warning in house.vault.plan_replacement("latest").warnings)
+
+
+def set_schema(house: House, revision: str) -> None:
+    with closing(sqlite3.connect(house.data_dir / "webui.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.commit()
+
+
+def test_which_of_two_schemas_is_newer_is_not_guessed(house: House) -> None:
+    """Nobody knows the order of revisions but an application that has them; an older one must never be started."""
+    house.application.known = None
+    set_schema(house, "bbbbbbbbbbbb")
+    plan = house.vault.plan_replacement("latest")
+    assert "could not be asked whether it knows the schema aaaaaaaaaaaa" in plan.unknown_version
+    assert any("which of the two is newer is not known" in warning for warning in plan.warnings)
+    assert not any("older" in warning and "it is older" in warning for warning in plan.warnings)
+    with pytest.raises(ConfigError, match="nothing was touched") as caught:
+        house.vault.replace(plan)
+    assert "--accept-unknown-version" in caught.value.hint
+    assert house.state() == house.later
+    house.vault.replace(plan, accept_unknown_version=True)
+    assert house.state() == house.earlier
+
+
+def test_what_is_asked_only_where_it_is_a_question(house: House) -> None:
+    house.application.known = None
+    assert not house.vault.plan_replacement("latest").unknown_version  # the same schema as today's
+    assert not house.vault.plan_replacement("latest", components=[Component.UPLOADS]).unknown_version
+    set_schema(house, "bbbbbbbbbbbb")
+    assert not house.vault.plan_replacement("latest", components=[Component.UPLOADS]).unknown_version
+    house.application.known = frozenset({"aaaaaaaaaaaa", "bbbbbbbbbbbb"})
+    plan = house.vault.plan_replacement("latest")
+    assert not plan.unknown_version
+    assert any("knows it and will migrate it at its start if it is older" in warning for warning in plan.warnings)
+    (house.data_dir / "webui.db").unlink()
+    house.application.known = None
+    assert not house.vault.plan_replacement("latest").unknown_version  # nothing of today's that it could spoil
 
 
 def test_a_part_alone_is_restored_with_a_warning(house: House) -> None:
