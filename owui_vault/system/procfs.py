@@ -7,6 +7,7 @@ such, never as "nothing there".
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -223,6 +224,9 @@ def open_files(pid: int) -> OpenFiles:
             continue
         except PermissionError:
             return OpenFiles(paths=tuple(found), readable=False)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # a file too deep for any path, which anybody can make and open
+                raise
     return OpenFiles(paths=tuple(found), readable=True)
 
 
