@@ -1,4 +1,4 @@
-"""What a borg repository lists as COMPLETE was looked at once more before it was written down."""
+"""What borg does for a vault: nothing is COMPLETE before a last look, and a passphrase that deceives is named."""
 
 from __future__ import annotations
 
@@ -83,3 +83,15 @@ def test_an_upload_rewritten_while_it_is_stored_never_becomes_complete(tmp_path:
     shutil.rmtree(tmp_path / "state")
     (listed,) = a_vault(tmp_path, BorgEngine(place, Secret(PASSPHRASE), program=program)).snapshots()
     assert listed.outcome is Outcome.INCOMPLETE
+
+
+def test_init_names_what_cannot_be_seen_at_the_ends_of_a_passphrase(tmp_path: Path, own_borg: Path) -> None:
+    (tmp_path / "data").mkdir()
+    engine = BorgEngine(str(tmp_path / "repository"), Secret("\ufeffpass "), program=str(own_borg))
+    vault = Vault(DataDirectory(tmp_path / "data"), [Repository("nas", engine)], state_dir=tmp_path / "state")
+    told = vault.initialize().warnings
+    assert [text.partition(",")[0] for text in told] == [
+        "nas: the passphrase begins with a byte order mark",
+        "nas: the passphrase ends with a blank",
+    ]
+    assert vault.initialize().warnings == ()  # it is there already
