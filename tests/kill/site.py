@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 INSTANCE = ROOT / "examples" / "data" / "instance-small.tar.gz"
+PASSPHRASE = "correct horse battery staple"
 WRITER = Path(__file__).with_name("writer.py")
 CONFIGURATION = """\
 instance:
@@ -40,10 +41,11 @@ class Site:
     def __init__(self, folder: Path, engine: str, program: Path) -> None:
         self.folder, self.engine = folder, engine
         self.data_dir = folder / "open-webui" / "data"
+        self.repository = folder / "repository"
         (folder / "open-webui").mkdir()
         subprocess.run(["tar", "-xzf", INSTANCE, "--no-same-owner", "-C", folder / "open-webui"], check=True)
         (folder / "passphrase").touch(mode=0o600)
-        (folder / "passphrase").write_text("correct horse battery staple")
+        (folder / "passphrase").write_text(PASSPHRASE)
         (folder / "vault.yaml").write_text(CONFIGURATION.format(folder=folder, engine=engine, program=program))
         self.writer: subprocess.Popen[str] | None = None
 

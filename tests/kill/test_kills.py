@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.kill.rounds import Killer
-from tests.kill.site import Site
+from tests.kill.site import PASSPHRASE, Site
+from tests.restic_templates import PlaceRestic
 
 
 @pytest.fixture(params=["restic", "borg"])
@@ -16,11 +17,19 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[0.1, 0.0], ids=["busy", "idle"])
+@pytest.fixture(params=[0.1, pytest.param(0.0, marks=pytest.mark.thorough)], ids=["busy", "idle"])
 def site(
-    engine: str, request: pytest.FixtureRequest, tmp_path: Path, own_restic: Path, own_borg: Path
+    engine: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    *,
+    own_restic: Path,
+    own_borg: Path,
+    place_restic: PlaceRestic,
 ) -> Iterator[Site]:
     site = Site(tmp_path, engine, own_restic if engine == "restic" else own_borg)
+    if engine == "restic":
+        place_restic(site.repository, own_restic, PASSPHRASE)
     site.start(request.param)
     try:
         site.succeed("init")
