@@ -87,7 +87,8 @@ class Call:
 
     `folder` is private to one repository (0700): caches, security state. It may be lost between two calls, at the
     price of time only. Short calls end after `timeout_seconds` in all; long ones (store, fetch, compact, verify)
-    after `idle_seconds` without a byte or message. When `cancel` is set the engine is ended properly and
+    after `idle_seconds` without a byte or message. `reread` asks a store to read every file, whatever size and mtime
+    say. When `cancel` is set the engine is ended properly and
     CancelledError is raised.
     """
 
@@ -96,6 +97,7 @@ class Call:
     timeout_seconds: float = 120.0
     idle_seconds: float = 600.0
     store_seconds: float | None = None  # bound of one store in all
+    reread: bool = False
     progress: ProgressSink = ignore_progress
     warn: Callable[[str], None] = ignore_warning  # about the result; what is told has not failed
     # Asked once by an engine that can hold a finished snapshot back: what is no longer as it was when it was read. If
@@ -132,8 +134,8 @@ class Engine(Protocol):
         """Write everything below `tree` as one snapshot carrying `label`.
 
         Unreadable files end up in `skipped`, and the snapshot is marked INCOMPLETE in the repository itself; neither
-        is an exception. Go by size and mtime: `tree` is the same path at every run. A run that dies leaves nothing
-        that is listed as COMPLETE and lacks what could not be read. Whether what was read stayed as it was is the
+        is an exception. Go by size and mtime, unless `call.reread`: `tree` is the same path at every run. A run that
+        dies leaves nothing that is listed as COMPLETE and lacks what could not be read. Whether what was read stayed as it was is the
         caller's to look: before the snapshot is written down where the engine asks for that (`Call.last_look`, as borg
         does), else afterwards, and until then only the caller's own machine knows.
         """

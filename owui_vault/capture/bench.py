@@ -13,6 +13,7 @@ from owui_vault.capture.inside import Inside
 from owui_vault.capture.job import COMPANIONS, Job
 from owui_vault.capture.marks import Mark, mark_from, mark_of, symlink_leaves
 from owui_vault.capture.settle import Fences, Now, Probe, wall_ns
+from owui_vault.capture.upload_marks import UploadMarks
 from owui_vault.system.attributes import give_link, read_extended
 from owui_vault.system.filesystem import free_bytes, room_of_copy
 
@@ -43,9 +44,11 @@ class Bench:
     copying_seconds: float = 0.0
     _unlooked_bytes: int = 0
     inside: Inside = field(init=False)
+    uploads: UploadMarks = field(init=False)
 
     def __post_init__(self) -> None:
         self.inside = Inside(self.job.tree)
+        self.uploads = UploadMarks(self.job)
 
     def read_clock(self) -> Now:
         """What time it is. A copy whose file bears a time that came since could be of an earlier state."""
@@ -117,9 +120,12 @@ class Bench:
             self.fences.wait(real, mark, name)
         else:
             os.close(self.fences.open(real, mark, name))  # a file that nobody can read is found here, not by the engine
-        linked = link_file(real, self._new_place(name), mark, name)
+        place = self._new_place(name)
+        before = mark_of(real)
+        linked = link_file(real, place, mark, name)
         if linked is None:
             return False
+        self.uploads.note_link(name, before, linked)
         self.links[name] = linked
         self.unreadable.discard(name)
         return True

@@ -90,7 +90,7 @@ def say(answer: Answer) -> None:
 
 def job_from(message: Answer) -> Job:
     """The job in the first message."""
-    job: Answer = {"mounted": [], "processes": [], "rewritten": [], **part(message["job"])}
+    job: Answer = {"mounted": [], "processes": [], "rewritten": [], "known_uploads": [], **part(message["job"])}
     return Job(
         data_dir=str(job["data_dir"]),
         work_dir=str(job["work_dir"]),
@@ -99,6 +99,7 @@ def job_from(message: Answer) -> Job:
         rewritten=frozenset(texts(job, "rewritten")),
         links=tuple((str(link["name"]), str(link["real"])) for link in parts(job, "links")),
         mounted=texts(job, "mounted"),
+        known_uploads=tuple((str(each["path"]), whole(each, "parent")) for each in parts(job, "known_uploads")),
         processes=tuple(int(each) for each in texts(job, "processes")),
         exclude=texts(job, "exclude"),
         include=texts(job, "include"),
@@ -204,11 +205,14 @@ class Helper:
             "strays": sorted(instant.look.strays),
             "leaving": sorted(self.bench.leaving & set(instant.look.tree)),
             "coarse": self.bench.probe.is_coarse(),
+            "reread": self.bench.uploads.reread,
         }
 
     def seal(self, _message: Answer) -> Answer:
         """Write down what is in the stage, and finish the directories, which may then be out of our reach."""
-        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.bench.links)
+        uploads = {name: mark for name, mark in self.bench.copies.items() if self.bench.job.is_upload(name)}
+        about = self.bench.uploads.about({**uploads, **self.bench.links}, self.bench.links)
+        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.bench.links, about)
         self.bench.seal()
         return {"lost": [{"name": name, "what": list(lost)} for name, lost in sorted(self.bench.lost.items())]}
 

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
     from owui_vault.model import Captured  # the child, which writes the list, has no need of it
 
 
-def write_inventory(tree: str, target: str, links: Mapping[str, Mark]) -> None:
-    """Write one line per path below `tree`, sorted by path. Of `links` what they were when the instant was taken."""
+def write_inventory(
+    tree: str, target: str, links: Mapping[str, Mark], about: Mapping[str, Mapping[str, int]] | None = None
+) -> None:
+    """Write one line per path below `tree`, sorted by path, with what else is known `about` some of them.
+
+    Of `links` what they were when the instant was taken.
+    """
+    more = about or {}
     with open(target, "w", encoding="ascii") as file:
         for path in sorted(_paths(tree, "")):
             entry = _entry(tree, path)
             mark = links.get(path)
             if mark is not None:  # the file is the live one, which may have been changed since
                 entry |= {"size": mark.size, "mtime_ns": mark.mtime_ns, "inode": mark.inode}
-            file.write(json.dumps(entry) + "\n")
+            file.write(json.dumps({**entry, **more.get(path, {})}) + "\n")
 
 
 def _paths(tree: str, folder: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ class Job:
     wal_growth_bytes: int
     processes: tuple[int, ...] = ()  # the instance's own, as far as they are known
     rewritten: frozenset[str] = frozenset()  # files, or their folders, known to be changed in place
+    known_uploads: tuple[tuple[str, int], ...] = ()  # files with what repositories hold, and their newest number
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks in the data directory
     _selection: Selection = field(init=False, compare=False, repr=False)
 
@@ -57,9 +58,11 @@ class Job:
 
     def is_write_once(self, name: str) -> bool:
         """Whether a file of this name never changes once it is settled."""
-        return any(name.startswith(f"{each}/") for each in self.write_once) and self.rewritten.isdisjoint(
-            (name, os.path.dirname(name))
-        )
+        return self.is_upload(name) and self.rewritten.isdisjoint((name, os.path.dirname(name)))
+
+    def is_upload(self, name: str) -> bool:
+        """Whether a name lies where files are written once."""
+        return any(name.startswith(f"{each}/") for each in self.write_once)
 
     def is_vector_file(self, name: str) -> bool:
         """Whether a file lies beside or below a database that has a directory of its own, as HNSW files do."""

@@ -50,6 +50,7 @@ def prepare(
     overlay = _overlay_layer(job.data_dir)
     databases = pinned.classify()
     tree = _first_look(bench)
+    bench.job = bench.uploads.first_look(bench.job, tree)
     shared = can_reflink(job.desk)
     missing = tuple(each for each in databases if each.name not in pinned.ahead)
     bench.require_room(_bytes_needed(bench, tree, missing, shared))
@@ -152,12 +153,15 @@ def _room(bench: Bench, name: str, mark: Mark) -> int:
 def can_link(bench: Bench, name: str, mark: Mark) -> bool:
     """Whether a file can have a second name in the stage: other mounts of the same device and foreign owners cannot."""
     probe = f"{bench.job.desk}/link-probe"
+    real = bench.job.locate(name)
+    before = mark_of(real)
     try:
-        linked = link_file(bench.job.locate(name), probe, mark, name)
+        linked = link_file(real, probe, mark, name)
     except SourceChangedError:
         return mark.device == bench.probe.device
     if linked is not None:
         os.unlink(probe)
+        bench.uploads.note_link(name, before, mark_of(real))
     return linked is not None
 
 

@@ -53,4 +53,5 @@ def captured(  # noqa: PLR0913  the parts of one record
         problems=(*taken.problems, *contents.problems, *taken.findings.problems),
         warnings=(*contents.warnings, *taken.findings.warnings, *remarks.warnings),
         skipped=contents.skipped,
+        reread=contents.reread,
     )

@@ -44,6 +44,7 @@ class Contents:
     skipped: tuple[str, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    reread: bool = False  # what engines know of uploads cannot be relied on
     lost: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # attributes that copies could not be given
 
     @property
@@ -100,6 +101,7 @@ def read_contents(
         skipped=texts(answer, "skipped"),
         problems=unreadable + missing + leaving,
         warnings=leaving + strays,
+        reread=bool(answer["reread"]),
         lost={name: lost for name, lost in given.items() if lost},
     )
 

@@ -47,6 +47,7 @@ class Session:
             "rewritten": plan.rewritten,
             "links": [{"name": link, "real": as_text(real)} for link, real in plan.links],
             "mounted": plan.mounted,
+            "known_uploads": [{"path": as_text(path), "parent": parent} for path, parent in plan.known_uploads],
             "processes": plan.processes,
             "exclude": plan.exclude,
             "include": plan.include,

@@ -44,7 +44,7 @@ _CODE_ERROR, _CODE_CHANGED, _CODE_DIRECTORY = "E", "C", "d"
 def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
     """Make one archive of everything below `tree`."""
     label = replace(label, engine=ENGINE, engine_version=borg.version(), chunking=_chunking(label))
-    everything = is_due(borg.call.folder, label.instance)
+    everything = borg.call.reread or is_due(borg.call.folder, label.instance)
     with _workplace(borg.folder) as workplace:
         survey = take_survey(tree, workplace / "paths")
         if survey.odd_times:

@@ -48,7 +48,7 @@ def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[Skipp
     reader = BackupReader(tree, restic.call)
     sinks = Sinks(stdout=reader.stdout, stderr=reader.stderr)
     bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
-    everything = is_due(restic.call.folder, label.instance)
+    everything = restic.call.reread or is_due(restic.call.folder, label.instance)
     command = [*_command(label), *(["--force"] if everything else [])]
     said = restic.run(*command, sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
     if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:

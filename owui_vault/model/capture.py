@@ -26,6 +26,7 @@ class CapturePlan:
     rewritten: tuple[str, ...] = ()  # files in them, or their folders, that somebody changes all the same
     links: tuple[tuple[str, Path], ...] = ()
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks here: the application has mounted them
+    known_uploads: tuple[tuple[Path, int], ...] = ()  # what repositories hold of them, and the number of the newest
     exclude: tuple[str, ...] = ()  # relative names (a directory takes everything below it) or glob patterns
     include: tuple[str, ...] = ()  # patterns that win over `exclude`
     reasons: tuple[tuple[str, str], ...] = ()  # why this program put a pattern into `exclude` by itself
@@ -62,8 +63,10 @@ class Captured:
     """One instant at rest in the stage.
 
     `inventory` is a file of JSON lines, one per path of the tree: `{"path", "kind", "size", "mtime_ns", "inode",
-    "linked"}`, sorted by path, so that nobody has to hold a hundred thousand names in memory. `problems` make the
-    snapshot INCOMPLETE.
+    "linked"}`, sorted by path, so that nobody has to hold a hundred thousand names in memory; of uploads also
+    `"upload"`, the inode of the live file, and its ctime before and since our link. `problems` make the snapshot
+    INCOMPLETE.
+    `reread`: too many uploads may have been rewritten with size and time as before, so engines must read everything.
     """
 
     stage: Path
@@ -75,4 +78,5 @@ class Captured:
     findings: Findings
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reread: bool = False
     skipped: tuple[str, ...] = ()  # sockets, FIFOs and devices, by relative name

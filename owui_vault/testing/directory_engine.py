@@ -88,7 +88,7 @@ class DirectoryEngine:
             raise RepositoryFullError(f"no space left at {self.location}", engine=self.name) from error
 
     def _store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
-        known = self._known()
+        known = {} if call.reread else self._known()
         nodes, skipped, read, added = [], [], 0, 0
         started = time.monotonic()
         for node in walk(tree):

@@ -292,6 +292,17 @@ class StoringTests(EngineBench):
         os.utime(path, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
         assert bench.store(2).added_bytes < first.added_bytes // 10
 
+    def test_everything_is_read_again_on_request(self, bench: Bench) -> None:
+        """When size and mtime cannot be relied on."""
+        bench.build()
+        path = bench.tree / "data/webui.db"
+        facts = path.stat()
+        bench.store(1)
+        path.write_bytes(os.urandom(MANY_BYTES))
+        os.utime(path, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
+        stored = bench.engine.store(bench.tree, make_label(2), replace(bench.call(), reread=True))
+        assert_same(bench.tree, bench.fetch(stored.snapshot))
+
     def test_a_changed_file_is_read_again(self, bench: Bench) -> None:
         """And comes back as it is now."""
         bench.store(1)

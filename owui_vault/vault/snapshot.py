@@ -52,6 +52,7 @@ from owui_vault.vault.full_checks import checking_beside, known_checks, remember
 from owui_vault.vault.hold import Hold
 from owui_vault.vault.hold_open import demand_quiescer, hold_over
 from owui_vault.vault.identity import require_distinct, rolled_back
+from owui_vault.vault.known_uploads import KnownUploads
 from owui_vault.vault.ledger import learn_lost_ledger
 from owui_vault.vault.naming import demand_tags
 from owui_vault.vault.notify import tell, tell_failed
@@ -97,8 +98,9 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
         ]
         learn_lost_ledger(parts, surveyed, watch)
         work_dir = work_folder(parts, data_dir)
+        known = KnownUploads(parts, surveyed)
         try:
-            plan = _plan(parts, sight, work_dir, around)
+            plan = replace(_plan(parts, sight, work_dir, around), known_uploads=known.files())
             captured = _capture(parts, request, plan, around=around, lock=lock)
             _demand_same_container(parts, captured)
             captured = replace(captured, databases=known_checks(parts, captured.databases))
@@ -107,9 +109,11 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             demand_fingerprint(parts, _fingerprint(manifest), surveyed)
             with checking_beside(parts, captured.stage / "data", manifest) as beside:
                 results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
+                known.stored(results, manifest.sequence)
                 unlearned = _learn(parts, results)
                 checks = beside.finish(watch, parts.clock.monotonic() - started)
         finally:
+            known.remember(work_dir)
             clear_stage(work_dir)
     unnoted = remember(parts, manifest, checks, is_stored=any(each.snapshot for each in results))
     took = timedelta(seconds=parts.clock.monotonic() - started)

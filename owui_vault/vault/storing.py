@@ -84,7 +84,7 @@ def _stored(  # noqa: PLR0913  # what one store needs
     warn: Callable[[str], None],
 ) -> tuple[StoreReceipt, tuple[str, ...]]:
     """What the engine did, and what had changed by the time it had read the last file."""
-    call = parts.call(repository, watch)
+    call = replace(parts.call(repository, watch), reread=captured.reread)
     seen: list[tuple[str, ...]] = []
 
     def last_look() -> tuple[str, ...]:

@@ -214,7 +214,7 @@ def answer(**changes: object) -> dict[str, object]:
     """What the child tells of one raw copy of `webui.db`."""
     database = {"name": "webui.db", "mode": "delete", "pinned": False, "holder": "", "changed_ns": 7_000_000_000}
     nothing: dict[str, object] = {key: [] for key in ("vectors", "unreadable", "leaving", "strays", "skipped")}
-    told = {"filesystem": "ext4", "coarse": False, "copied": 0, "linked": 0}
+    told = {"filesystem": "ext4", "coarse": False, "reread": False, "copied": 0, "linked": 0}
     return {**nothing, **told, "databases": [{**database, "attributes": [], **changes}]}
 
 

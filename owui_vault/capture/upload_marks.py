@@ -1,0 +1,70 @@
+"""The child's view of uploads from run to run: which may have been rewritten unseen, and what our own links moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from owui_vault.capture.job import Job
+from owui_vault.capture.known_uploads import identity_of, key_of, read_known, shape_of
+from owui_vault.capture.marks import Mark
+
+# Beyond either, copies would cost more than it costs engines to read everything once.
+_MOST_COPIES = 1000
+_MOST_COPIED_BYTES = 256 << 20
+
+
+@dataclass(slots=True)
+class UploadMarks:
+    """Uploads at the first look, before we had moved anything, and since our last link to each."""
+
+    job: Job
+    reread: bool = False  # so many are in doubt that engines must read everything instead
+    _first: dict[str, Mark] | None = None
+    _since: dict[str, Mark] = field(default_factory=dict)  # as our last link left it
+    _disturbed: set[str] = field(default_factory=set)
+
+    def first_look(self, job: Job, tree: Mapping[str, Mark]) -> Job:
+        """The job with those uploads not to be linked that may hold other bytes than a repository has of them.
+
+        Only at the first look of a child: later ones see what our own links have moved.
+        """
+        if self._first is not None:
+            return job
+        self._first = {name: mark for name, mark in tree.items() if mark.is_file and job.is_write_once(name)}
+        doubtful = set(self._doubtful(job))
+        if len(doubtful) > _MOST_COPIES or sum(self._first[name].size for name in doubtful) > _MOST_COPIED_BYTES:
+            self.reread = True
+            return job
+        return replace(job, rewritten=job.rewritten | doubtful)
+
+    def _doubtful(self, job: Job) -> Iterator[str]:
+        for path, parent in job.known_uploads:
+            known = read_known(path)
+            for name, mark in (self._first or {}).items() if known else ():
+                upload = known.get(key_of(name))
+                if upload is not None and upload.is_doubtful(
+                    shape_of(mark.size, mark.mtime_ns), identity_of(mark.inode, mark.ctime_ns), parent
+                ):
+                    yield name
+
+    def note_link(self, name: str, before: Mark | None, after: Mark | None) -> None:
+        """A link of ours moved the ctime of an upload; whatever else had moved it before casts doubt on it."""
+        expected = self._since.get(name, (self._first or {}).get(name))
+        if before is None or after is None or before != expected or not after.but_for_ctime(before):
+            self._disturbed.add(name)
+        if after is not None:
+            self._since[name] = after
+
+    def about(self, uploads: Mapping[str, Mark], links: Mapping[str, Mark]) -> dict[str, dict[str, int]]:
+        """For the inventory: inode of the live file, its ctime at the first look and since; 0: it is in doubt."""
+        return {name: self._about(name, mark, name in links) for name, mark in uploads.items()}
+
+    def _about(self, name: str, mark: Mark, linked: bool) -> dict[str, int]:
+        first = (self._first or {}).get(name)
+        sure = name not in self._disturbed and (linked or mark.ctime_ns >= 0)
+        return {
+            "upload": mark.inode,
+            "before_ns": first.ctime_ns if first else 0,
+            "ctime_ns": mark.ctime_ns if sure else 0,
+        }
