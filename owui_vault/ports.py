@@ -88,8 +88,7 @@ class Call:
     `folder` is private to one repository (0700): caches, security state. It may be lost between two calls, at the
     price of time only. Short calls end after `timeout_seconds` in all; long ones (store, fetch, compact, verify)
     after `idle_seconds` without a byte or message. `reread` asks a store to read every file, whatever size and mtime
-    say. When `cancel` is set the engine is ended properly and
-    CancelledError is raised.
+    say. When `cancel` is set the engine is ended properly and CancelledError is raised.
     """
 
     folder: Path
@@ -135,9 +134,9 @@ class Engine(Protocol):
 
         Unreadable files end up in `skipped`, and the snapshot is marked INCOMPLETE in the repository itself; neither
         is an exception. Go by size and mtime, unless `call.reread`: `tree` is the same path at every run. A run that
-        dies leaves nothing that is listed as COMPLETE and lacks what could not be read. Whether what was read stayed as it was is the
-        caller's to look: before the snapshot is written down where the engine asks for that (`Call.last_look`, as borg
-        does), else afterwards, and until then only the caller's own machine knows.
+        dies leaves nothing that is listed as COMPLETE and lacks what could not be read. Whether what was read stayed as
+        it was is the caller's to look: before the snapshot is written down where the engine asks for that
+        (`Call.last_look`, as borg does), else afterwards, and until then only the caller's own machine knows.
         """
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:

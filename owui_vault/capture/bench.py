@@ -14,7 +14,7 @@ from owui_vault.capture.job import COMPANIONS, Job
 from owui_vault.capture.marks import Mark, mark_from, mark_of, symlink_leaves
 from owui_vault.capture.settle import Fences, Now, Probe, wall_ns
 from owui_vault.capture.upload_marks import UploadMarks
-from owui_vault.system.attributes import give_link, read_extended
+from owui_vault.system.attributes import give_owner, read_extended
 from owui_vault.system.filesystem import free_bytes, room_of_copy
 
 _LOOK_AT_ROOM_EVERY_BYTES = 64 << 20
@@ -244,7 +244,7 @@ class Bench:
         place = self._new_place(name)
         os.symlink(target, place)
         os.utime(place, ns=(mark.mtime_ns, mark.mtime_ns), follow_symlinks=False)
-        self._note_lost(name, give_link(place, mark.user, mark.group))
+        self._note_lost(name, give_owner(place, mark.user, mark.group))
         self.others[name] = mark
         (self.leaving.add if symlink_leaves(self.job, name, target) else self.leaving.discard)(name)
 

@@ -30,11 +30,12 @@ from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.prepare import Surroundings, prepare
 from owui_vault.capture.settle import Probe
 from owui_vault.capture.ties import tie_to
-from owui_vault.system.attributes import read_extended
-from owui_vault.system.filesystem import filesystem_type, is_full
+from owui_vault.system.attributes import read_extended, summed_up
+from owui_vault.system.filesystem import filesystem_type, hole_bytes, is_full
 
 _SLACK_SECONDS = 30.0
 _IDLE_SECONDS = 24 * 3600
+_LARGE_BYTES = 1 << 20  # a hole in what is smaller is not worth the asking
 _PROGRESS_EVERY_SECONDS = 0.5
 
 
@@ -210,11 +211,26 @@ class Helper:
 
     def seal(self, _message: Answer) -> Answer:
         """Write down what is in the stage, and finish the directories, which may then be out of our reach."""
-        uploads = {name: mark for name, mark in self.bench.copies.items() if self.bench.job.is_upload(name)}
-        about = self.bench.uploads.about({**uploads, **self.bench.links}, self.bench.links)
-        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.bench.links, about)
+        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.bench.links, self._about)
         self.bench.seal()
         return {"lost": [{"name": name, "what": list(lost)} for name, lost in sorted(self.bench.lost.items())]}
+
+    def _about(self, name: str) -> Answer:
+        """What of the live entry cannot be seen in the stage yet, or ever. A database is asked by its path only."""
+        bench = self.bench
+        mark = bench.links.get(name) or bench.copies.get(name)
+        if mark is not None:
+            place = bench.inside.place(name)
+            about: Answer = {"holes": hole_bytes(place, os.lstat(place)) if mark.size > _LARGE_BYTES else 0}
+            if bench.job.is_upload(name):
+                about |= bench.uploads.about(name, mark, linked=name in bench.links)
+        else:
+            place, about = self.job.locate(name), {}
+            mark = bench.others.get(name) or mark_of(place)
+        if mark is None:
+            return about
+        extended = {} if mark.is_symlink else summed_up(name, read_extended(place))
+        return {**about, "user": mark.user, "group": mark.group, "extended": extended}
 
     def _database(self, name: str, mode: str, holder: str, changed: dict[str, int]) -> Answer:
         raw = self.raw.taken.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from owui_vault.model import Captured  # the child, which writes the list, has no need of it
 
 
+def _nothing(_path: str) -> Mapping[str, object]:
+    return {}
+
+
 def write_inventory(
-    tree: str, target: str, links: Mapping[str, Mark], about: Mapping[str, Mapping[str, int]] | None = None
+    tree: str, target: str, links: Mapping[str, Mark], about: Callable[[str], Mapping[str, object]] = _nothing
 ) -> None:
-    """Write one line per path below `tree`, sorted by path, with what else is known `about` some of them.
+    """Write one line for `tree` and for each path below it, sorted by path, with what else is known `about` it.
 
     Of `links` what they were when the instant was taken.
     """
-    more = about or {}
     with open(target, "w", encoding="ascii") as file:
-        for path in sorted(_paths(tree, "")):
+        for path in ["", *sorted(_paths(tree, ""))]:
             entry = _entry(tree, path)
             mark = links.get(path)
             if mark is not None:  # the file is the live one, which may have been changed since
                 entry |= {"size": mark.size, "mtime_ns": mark.mtime_ns, "inode": mark.inode}
-            file.write(json.dumps({**entry, **more.get(path, {})}) + "\n")
+            file.write(json.dumps({**entry, **about(path)}) + "\n")
 
 
 def _paths(tree: str, folder: str) -> Iterator[str]:

@@ -56,11 +56,8 @@ class UploadMarks:
         if after is not None:
             self._since[name] = after
 
-    def about(self, uploads: Mapping[str, Mark], links: Mapping[str, Mark]) -> dict[str, dict[str, int]]:
+    def about(self, name: str, mark: Mark, *, linked: bool) -> dict[str, object]:
         """For the inventory: inode of the live file, its ctime at the first look and since; 0: it is in doubt."""
-        return {name: self._about(name, mark, name in links) for name, mark in uploads.items()}
-
-    def _about(self, name: str, mark: Mark, linked: bool) -> dict[str, int]:
         first = (self._first or {}).get(name)
         sure = name not in self._disturbed and (linked or mark.ctime_ns >= 0)
         return {

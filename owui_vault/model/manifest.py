@@ -69,6 +69,37 @@ class ComponentRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerRecord:
+    """How many files, folders and links belong to one user and group, by number."""
+
+    user: int
+    group: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtendedRecord:
+    """How many entries have one extended attribute or access list; `digest` sums up which, and with which values."""
+
+    name: str
+    entries: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeRecord:
+    """What the live entries of one component had besides their bytes.
+
+    `component` is None for the folders around the components: the data directory itself, `cache` and `cache/image`.
+    """
+
+    component: Component | None
+    owners: tuple[OwnerRecord, ...]
+    extended: tuple[ExtendedRecord, ...] = ()
+    hole_bytes: int = 0  # of files that are longer than what they take on the disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionRecord:
     """One Chroma collection."""
 
@@ -170,6 +201,7 @@ class Manifest:
     ollama: tuple[OllamaModel, ...] = ()  # where they are asked for
     ledger: tuple[LedgerEntry, ...] = ()
     scheduled: ScheduledWork | None = None  # None: it was not looked at
+    attributes: tuple[AttributeRecord, ...] = ()  # none in snapshots of the first versions
     created_by: str = ""  # "owui_vault 0.1.0"
     format: int = MANIFEST_FORMAT
 

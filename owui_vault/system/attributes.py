@@ -12,6 +12,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TypeAlias
 
 Place: TypeAlias = str | int  # a path, of which no link is followed, or an open descriptor
@@ -57,6 +58,15 @@ def read_extended(place: Place) -> dict[str, bytes]:
     return found
 
 
+def summed_up(path: str, extended: Mapping[str, bytes]) -> dict[str, int]:
+    """Each attribute of a path as one number, which can be added up over many paths in any order."""
+    name = os.fsencode(path)
+    return {
+        key: int.from_bytes(blake2b(name + b"\0" + key.encode() + b"\0" + value, digest_size=16).digest(), "big")
+        for key, value in extended.items()
+    }
+
+
 def _listed(place: Place) -> list[str]:
     try:
         return os.listxattr(place, follow_symlinks=isinstance(place, int))
@@ -85,11 +95,12 @@ def give(descriptor: int, wanted: Attributes) -> tuple[str, ...]:
     return tuple(lost)
 
 
-def give_link(path: str, user: int, group: int) -> tuple[str, ...]:
-    """Give a symbolic link its owner; answers what could not be given. It has nothing else of its own."""
+def give_owner(path: str, user: int, group: int) -> tuple[str, ...]:
+    """Give whatever stands there, a symbolic link too, its owner; answers what could not be given."""
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) == (user, group):
         return ()
+    capability = read_extended(path).get(_TAKEN_BY_A_NEW_OWNER)
     for owner in ((user, group), (-1, group)):
         try:
             os.lchown(path, *owner)
@@ -97,8 +108,9 @@ def give_link(path: str, user: int, group: int) -> tuple[str, ...]:
         except OSError as error:
             if error.errno not in _REFUSED:
                 raise
+    lost = [] if capability is None or _set(path, _TAKEN_BY_A_NEW_OWNER, capability) else [_TAKEN_BY_A_NEW_OWNER]
     status = os.lstat(path)
-    return () if (status.st_uid, status.st_gid) == (user, group) else (OWNER,)
+    return tuple(lost) if (status.st_uid, status.st_gid) == (user, group) else (OWNER, *lost)
 
 
 def drop_access_lists(place: Place, but: Mapping[str, bytes] | None = None) -> None:

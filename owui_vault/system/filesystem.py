@@ -154,6 +154,17 @@ def _written_ranges(source: int, size_bytes: int) -> Iterator[tuple[int, int]]:
         yield start, position
 
 
+def hole_bytes(path: str, status: os.stat_result) -> int:
+    """How much of a file is holes, as far as its file system tells."""
+    if room_of_copy(path, status) >= status.st_size:
+        return 0
+    descriptor = open_to_read(path)
+    try:
+        return status.st_size - sum(end - start for start, end in _written_ranges(descriptor, status.st_size))
+    finally:
+        os.close(descriptor)
+
+
 def room_of_copy(path: str, status: os.stat_result) -> int:
     """How many bytes a copy of this file takes: fewer than it is long where it has holes that stay holes."""
     taken = status.st_blocks * 512

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.errors import CaptureError, NoSpaceError
+from owui_vault.instance.attributes import attribute_records
 from owui_vault.instance.container_nested import missed_mounts
 from owui_vault.instance.inventory import component_records, from_inventory
 from owui_vault.instance.left_out import left_out
@@ -105,6 +106,7 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         secret_key=key,
         ollama=ollama.models,
         scheduled=facts.scheduled,
+        attributes=attribute_records(captured.inventory),
         ledger=parts.state.ledger(parts.the_instance().name),
         created_by=f"owui_vault {VERSION}",
     )

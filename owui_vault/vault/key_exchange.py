@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from owui_vault.system.attributes import Attributes, give, read_extended
 from owui_vault.system.files import private_directory, sync_directory, write_durably
 
 KEY_NAME = "webui_secret_key"
@@ -46,8 +47,11 @@ def _put(path: Path, key: bytes) -> None:
     beside = real.with_name(f".{real.name}.owui-vault")
     beside.unlink(missing_ok=True)
     write_durably(beside, key)
-    if os.geteuid() == 0:
-        os.chown(beside, status.st_uid, status.st_gid)
-    beside.chmod(status.st_mode & 0o777)
+    descriptor = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        extended = read_extended(os.fspath(real))
+        give(descriptor, Attributes(status.st_mode & 0o777, status.st_uid, status.st_gid, extended))
+    finally:
+        os.close(descriptor)
     beside.rename(real)
     sync_directory(real.parent)

@@ -29,6 +29,7 @@ from owui_vault.errors import (
     RollbackError,
     StalePlanError,
 )
+from owui_vault.instance.attributes import attribute_warnings
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.examine import examine
 from owui_vault.instance.locate import folder_at
@@ -53,6 +54,7 @@ from owui_vault.model import (
 )
 from owui_vault.ports import Application
 from owui_vault.secrets.application_key import try_key
+from owui_vault.system.attributes import OWNER, give_owner
 from owui_vault.system.files import private_directory, sync_directory, write_durably
 from owui_vault.system.filesystem import sync_filesystem
 from owui_vault.vault import aside
@@ -195,17 +197,18 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> Scheduled:
         patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", watch)
+    lost = attribute_warnings(target / "data", plan.manifest, plan.components, owners=False)
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
     if Component.DATABASE in plan.components and is_elsewhere and not is_ruined(plan.manifest):
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
     scheduled = _scheduled(parts, plan, target / "data")
     if plan.key_file:
         _stage_key(parts, found, target)
-    _adopt_owner(target / "data", plan.data_dir)
+    lost += _adopt_owner(target / "data", plan.data_dir)
     demand_renamable(plan.data_dir, _coming(plan))
     # Renames are on disk before what they name, unless that is there already: a power cut would leave empty files.
     sync_filesystem(target)
-    return scheduled
+    return replace(scheduled, warnings=(*scheduled.warnings, *lost))
 
 
 def _scheduled(parts: Parts, plan: ReplacementPlan, data: Path) -> Scheduled:
@@ -262,19 +265,29 @@ def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:
         )
 
 
-def _adopt_owner(data: Path, live: Path) -> None:
-    """Give the restored files to whom today's belong: the user of the application may have another number here."""
-    if os.geteuid() != 0 or not data.is_dir():
-        return
+def _adopt_owner(data: Path, live: Path) -> tuple[str, ...]:
+    """Give the restored files to whom today's belong: the user of the application may have another number here.
+
+    Answers one warning where that was not possible.
+    """
+    if not data.is_dir():
+        return ()
     now = next((path.stat() for path in (live / "webui.db", live) if path.exists()), live.stat())
     before = next((path.lstat() for path in (data / "webui.db", data) if os.path.lexists(path)), now)
     if (now.st_uid, now.st_gid) == (before.st_uid, before.st_gid):
-        return
+        return ()
+    lost = 0
     for folder, below, files in os.walk(data):
         for path in (Path(folder) / name for name in (*below, *files)):
             status = path.lstat()
-            if status.st_uid == before.st_uid:
-                os.lchown(path, now.st_uid, now.st_gid)
+            if status.st_uid == before.st_uid and OWNER in give_owner(os.fspath(path), now.st_uid, now.st_gid):
+                lost += 1
+    if not lost:
+        return ()
+    return (
+        f"{lost:,} restored entries could not be given to {now.st_uid}:{now.st_gid}, to whom today's data belong, and"
+        f" belong to {before.st_uid}:{before.st_gid}: look whether the application can use them",
+    )
 
 
 def _coming(plan: ReplacementPlan) -> frozenset[str]:

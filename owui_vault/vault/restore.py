@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from owui_vault.errors import ConfigError, ContentMismatchError, TargetError
+from owui_vault.instance.attributes import attribute_warnings
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.layout import component_of, component_outside
 from owui_vault.instance.names import DATABASE, ENVIRONMENT_NAME, HELD_NAME, KEY_NAME, OUTSIDE
@@ -58,6 +59,7 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         components = _components(manifest, request.components)
         decision = _decide_paths(request, target, manifest, components)
         warnings = _check(target, manifest, components, request.watch)
+        warnings += attribute_warnings(target / "data", manifest, components)
         rewritten = 0
         if decision and decision.rewrite:
             rewritten, _ = rewrite_paths(target / "data", manifest.application, app_data_dir=request.app_data_dir)
@@ -78,8 +80,8 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         held=scheduled.held,
         warnings=(
             *found.warnings,
-            *_rights_warning(),
-            *remarks,
+            *_rights_warning(manifest),
+            *_not_compared(manifest, remarks),
             *warnings,
             *_ruin_warning(manifest, components),
             *scheduled.warnings,
@@ -237,7 +239,12 @@ def _let_owner_in(target: Path) -> None:
         target.chmod(0o710)
 
 
-def _rights_warning() -> tuple[str, ...]:
-    if os.geteuid() == 0:
+def _not_compared(manifest: Manifest, remarks: Sequence[str]) -> Iterator[str]:
+    """What engines said, but for owners that were compared with the manifest: one warning about them is enough."""
+    return (each for each in remarks if not (manifest.attributes and each.startswith("could not give owners")))
+
+
+def _rights_warning(manifest: Manifest) -> tuple[str, ...]:
+    if manifest.attributes or os.geteuid() == 0:  # where the manifest says whose they were, that is compared
         return ()
     return ("not run by root: owners of files could not be restored, everything belongs to the present user",)

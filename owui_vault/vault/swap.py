@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from owui_vault.errors import RollbackError
 from owui_vault.instance.names import WORK_DIR
+from owui_vault.system.attributes import Attributes, give, read_extended
 from owui_vault.system.files import private_directory, sync_directory, write_durably
 from owui_vault.vault.key_exchange import exchange_key, undo_key
 from owui_vault.vault.units import units
@@ -251,7 +252,10 @@ def _make_folder(path: Path, *, like: Path) -> None:
     _make_folder(path.parent, like=like.parent)
     status = like.stat()
     path.mkdir()
-    if os.geteuid() == 0:
-        os.chown(path, status.st_uid, status.st_gid)
-    path.chmod(status.st_mode & 0o7777)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        extended = read_extended(os.fspath(like))
+        give(descriptor, Attributes(status.st_mode, status.st_uid, status.st_gid, extended))
+    finally:
+        os.close(descriptor)
     sync_directory(path.parent)

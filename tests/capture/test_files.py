@@ -16,7 +16,7 @@ from owui_vault.capture.files import copy_file, keep_attributes, link_file
 from owui_vault.capture.job import Job
 from owui_vault.capture.marks import Mark, mark_of
 from owui_vault.capture.settle import Fences, Probe
-from owui_vault.system.attributes import Attributes, give, give_link
+from owui_vault.system.attributes import Attributes, give, give_owner
 
 
 @pytest.fixture
@@ -229,4 +229,4 @@ def test_a_disk_that_fails_while_an_owner_is_given_is_no_matter_of_rights(
     with source.open("rb") as file, pytest.raises(OSError, match="Input/output error"):
         give(file.fileno(), Attributes(0o644, 7, 8))
     with pytest.raises(OSError, match="Input/output error"):
-        give_link(str(source), 7, 8)
+        give_owner(str(source), 7, 8)
