@@ -94,13 +94,14 @@ def _entries(root: str) -> Iterator[tuple[str, str]]:
 
 
 def attribute_warnings(
-    data_dir: Path, manifest: Manifest, components: Collection[Component], *, owners: bool = True
+    data_dir: Path, manifest: Manifest, components: Collection[Component], *, in_place: bool = False
 ) -> tuple[str, ...]:
     """What came back without its owner, attributes or holes: one warning about each kind.
 
     Whether it worked is looked at; who restores does not count. A manifest of the first versions says nothing of it.
+    `in_place`: the folders around the components are today's, and so will be the owners.
     """
-    whole = {record.name for record in manifest.components} <= set(components)
+    whole = not in_place and {record.name for record in manifest.components} <= set(components)
     here = {record.component: record for record in attributes_of_tree(data_dir)}
     pairs = [
         (record, here[record.component])
@@ -108,7 +109,7 @@ def attribute_warnings(
         if record.component in here and (whole if record.component is None else record.component in components)
     ]
     return (
-        *(_owner_warning(data_dir, pairs) if owners else ()),
+        *(_owner_warning(data_dir, pairs) if not in_place else ()),
         *_extended_warning(pairs),
         *_hole_warning(pairs),
     )

@@ -197,7 +197,7 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> Scheduled:
         patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", watch)
-    lost = attribute_warnings(target / "data", plan.manifest, plan.components, owners=False)
+    lost = attribute_warnings(target / "data", plan.manifest, plan.components, in_place=True)
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
     if Component.DATABASE in plan.components and is_elsewhere and not is_ruined(plan.manifest):
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)

@@ -138,7 +138,7 @@ def test_other_owners_are_one_warning_with_the_way_out(data_dir: Path, manifest:
         "owners could not be restored: 9 of 9 entries belonged to 1000:1001 and belong to 0:0 now;"
         f" `chown -R 1000:1001 {data_dir}` by a user who may gives them back"
     ]
-    assert list(attribute_warnings(data_dir, before, list(Component), owners=False)) == []
+    assert list(attribute_warnings(data_dir, before, list(Component), in_place=True)) == []
 
 
 @pytest.mark.root

@@ -17,12 +17,16 @@ from owui_vault.vault import replace as replacing
 from tests.vault.house import House
 
 MakeEngine = Callable[[Path], Engine]
-GRANTED = (".", "uploads", "webui.db", "vector_db", "vector_db/chroma.sqlite3", "plugin.py", "folder")
+GRANTED = (".", "uploads", "webui.db", "vector_db", "plugin.py", "folder")
 
 
 def extended_of(tree: Path) -> dict[str, dict[str, bytes]]:
     found = {str(path.relative_to(tree)): read_extended(str(path)) for path in [tree, *sorted(tree.rglob("*"))]}
     return {name: extended for name, extended in found.items() if extended and ".owui-vault" not in name}
+
+
+def about_attributes(warnings: tuple[str, ...]) -> list[str]:
+    return [each for each in warnings if any(word in each for word in ("access list", "owner", "holes", "be kept"))]
 
 
 def granting(data_dir: Path) -> Path:
@@ -42,11 +46,11 @@ def test_access_lists_come_back_with_every_engine(tmp_path: Path, make_engine: M
     vault = Vault(DataDirectory(data_dir), repositories, state_dir=tmp_path / "state")
     vault.initialize()
     report = vault.snapshot()
-    assert (report.outcome, report.warnings) == (Outcome.COMPLETE, ())
+    assert (report.outcome, about_attributes(report.warnings)) == (Outcome.COMPLETE, [])
     (tmp_path / "shared").mkdir()
     give_attributes(tmp_path / "shared")
     restored = vault.restore("latest", tmp_path / "shared" / "out")
-    assert restored.warnings == ()
+    assert about_attributes(restored.warnings) == []
     assert extended_of(restored.data_dir) == extended_of(data_dir)
     assert set(extended_of(data_dir)) == set(GRANTED)
 
@@ -64,10 +68,10 @@ def test_access_lists_stay_through_a_restore_in_place(tmp_path: Path) -> None:
     before = extended_of(house.data_dir)
     assert "cache" in before
     taken = house.vault.snapshot()
-    assert taken.warnings == ()
+    assert about_attributes(taken.warnings) == []
     use_small_instance(house.data_dir, "later still")
     report = house.vault.replace(house.vault.plan_replacement(taken.id))
-    assert [each for each in report.warnings if "access lists" in each] == []
+    assert about_attributes(report.warnings) == []
     assert extended_of(house.data_dir) == before
     house.vault.undo()
     assert extended_of(house.data_dir) == before
