@@ -31,7 +31,7 @@ class ContentTimes:
         them. The stamp of an unsettled mark does not, and such a copy has a time that no other one has.
         """
         if not hashed and mark.size > _READ_AGAIN_BYTES:
-            if mark.ctime_ns >= 0:
+            if name not in self._bench.once:
                 stands_for = f"{mark.inode} {mark.ctime_ns} {mark.mtime_ns} {mark.size}"
                 self._set(name, hashlib.sha256(stands_for.encode()).hexdigest(), mark)
             return ""
@@ -45,11 +45,14 @@ class ContentTimes:
         return digest
 
     def _digest(self, name: str, mark: Mark) -> str:
-        known = self._known.get(name)
-        if known is not None and known[0] == mark and mark.ctime_ns >= 0:
+        known = self._known.pop(name, None)
+        holds = name not in self._bench.once
+        if known is not None and known[0] == mark and holds:
+            self._known[name] = known
             return known[1]
         digest = sha256_of(self._bench.inside.place(name))
-        self._known[name] = (mark, digest)
+        if holds:
+            self._known[name] = (mark, digest)
         return digest
 
     def _set(self, name: str, digest: str, mark: Mark) -> None:

@@ -56,10 +56,10 @@ class UploadMarks:
         if after is not None:
             self._since[name] = after
 
-    def about(self, name: str, mark: Mark, *, linked: bool) -> dict[str, object]:
+    def about(self, name: str, mark: Mark, *, settled: bool) -> dict[str, object]:
         """For the inventory: inode of the live file, its ctime at the first look and since; 0: it is in doubt."""
         first = (self._first or {}).get(name)
-        sure = name not in self._disturbed and (linked or mark.ctime_ns >= 0)
+        sure = settled and name not in self._disturbed
         return {
             "upload": mark.inode,
             "before_ns": first.ctime_ns if first else 0,
