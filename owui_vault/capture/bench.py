@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from owui_vault.capture.errors import NoRoomError, SourceChangedError, UnreadableError
 from owui_vault.capture.files import copy_file, keep_attributes, link_file, unique_time_ns
-from owui_vault.capture.inside import Inside
 from owui_vault.capture.job import COMPANIONS, Job
 from owui_vault.capture.marks import Mark, mark_from, mark_of, symlink_leaves
 from owui_vault.capture.settle import Fences, Now, Probe, wall_ns
 from owui_vault.capture.upload_marks import UploadMarks
 from owui_vault.system.attributes import give_owner, read_extended
 from owui_vault.system.filesystem import free_bytes, room_of_copy
+from owui_vault.system.work_folder import Folder
 
 _LOOK_AT_ROOM_EVERY_BYTES = 64 << 20
 _ASSUMED_BYTES_PER_SECOND = 200e6
@@ -43,11 +43,13 @@ class Bench:
     copied_bytes: int = 0
     copying_seconds: float = 0.0
     _unlooked_bytes: int = 0
-    inside: Inside = field(init=False)
+    inside: Folder = field(init=False)
     uploads: UploadMarks = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inside = Inside(self.job.tree)
+        self.inside = Folder(
+            os.open(self.job.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC), "data"
+        )
         self.uploads = UploadMarks(self.job)
 
     def read_clock(self) -> Now:
@@ -67,8 +69,8 @@ class Bench:
             self.once.add(name)
 
     def place(self, name: str) -> str:
-        """Where a name stands in the stage, for reading."""
-        return f"{self.job.tree}/{name}" if name else self.job.tree
+        """Where a name stands in the stage, for reading at once. Raises FileNotFoundError, NotADirectoryError."""
+        return self.inside.place(name)
 
     def has(self, name: str, mark: Mark) -> bool:
         """Whether the stage holds exactly this already."""
@@ -168,13 +170,12 @@ class Bench:
     def require_room(self, size_bytes: int, place: str = "") -> None:
         """Raise NoRoomError unless this much fits and the reserve stays free, in the stage or in another place."""
         self._unlooked_bytes = 0
-        place = place or self.job.work_dir
-        free, whole = free_bytes(place)
+        free, whole = free_bytes(place or self.job.work_dir)
         reserve = self.job.reserve_bytes
         reserve = max(reserve, min(int(whole * _SHARE_KEPT_FREE), reserve * _MOST_RESERVES))
         if free < size_bytes + reserve:
             raise NoRoomError(
-                f"{place} has {free >> 20} MiB free; {size_bytes >> 20} MiB of copies"
+                f"{place or self.job.home} has {free >> 20} MiB free; {size_bytes >> 20} MiB of copies"
                 f" and a reserve of {reserve >> 20} MiB are needed"
             )
 

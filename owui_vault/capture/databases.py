@@ -100,11 +100,10 @@ class RawCopies:
     def examine(self, databases: Sequence[Database]) -> None:
         """Look at the copies: still of the kind they were taken for, and no journal that depends on another file."""
         for database in databases:
-            place = self.bench.place(database.name)
-            head = _read(place, 0, 100)
+            head = self._read(database.name, 0, 100)
             if head is not None and database.mode != "absent" and journal_mode(head) != database.mode:
                 raise AttemptFailedError(f"{database.name} changed its journal mode")
-            if _names_super_journal(f"{place}-journal"):
+            if self._names_super_journal(f"{database.name}-journal"):
                 raise AttemptFailedError(
                     f"the journal of {database.name} belongs to a transaction over several databases"
                 )
@@ -114,19 +113,19 @@ class RawCopies:
         if raw_mark(self.bench, database) != before:
             raise SourceChangedError(database.name)
 
+    def _read(self, name: str, offset: int, count: int) -> bytes | None:
+        try:
+            descriptor = self.bench.inside.open(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return os.pread(descriptor, count, offset)
+        finally:
+            os.close(descriptor)
 
-def _read(path: str, offset: int, count: int) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read(count)
-    except FileNotFoundError:
-        return None
-
-
-def _names_super_journal(journal: str) -> bool:
-    try:
-        size = os.path.getsize(journal)
-    except FileNotFoundError:
-        return False
-    return size >= 28 and _read(journal, size - 8, 8) == _JOURNAL_MAGIC and _read(journal, 0, 1) != b"\0"
+    def _names_super_journal(self, journal: str) -> bool:
+        if not self.bench.inside.has_file(journal):
+            return False
+        size = self.bench.inside.stat(journal).st_size
+        magic = self._read(journal, size - 8, 8) if size >= 28 else None
+        return magic == _JOURNAL_MAGIC and self._read(journal, 0, 1) != b"\0"

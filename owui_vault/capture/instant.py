@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from owui_vault.capture.record import Taken, captured
 from owui_vault.capture.result import TORN, in_words, lost_warnings, read_contents, with_torn
 from owui_vault.capture.stage import clear_stage
 from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Outlook, Worker
-from owui_vault.errors import InstanceNotFoundError, NotProvenError, QuiesceError
+from owui_vault.errors import CaptureError, InstanceNotFoundError, NotProvenError, QuiesceError
 from owui_vault.model import (
     NEVER,
     Captured,
@@ -72,7 +73,8 @@ def take_instant(  # noqa: PLR0913  the parts of one capture, each given from ou
         found = run.escalate(unproven=unproven)
     except BaseException:
         run.worker.end()
-        clear_stage(plan.work_dir)
+        with suppress(CaptureError):  # what cannot be removed is told by the next run; this error comes first
+            clear_stage(plan.work_dir)
         raise
     run.worker.end()
     progress(Progress(step=Step.CAPTURE, text=f"took one instant ({found.proof.mode.value})"))

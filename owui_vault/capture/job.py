@@ -15,7 +15,7 @@ class Job:
     """A `CapturePlan` as it travels to the child. Paths are text in which undecodable bytes are surrogates."""
 
     data_dir: str
-    work_dir: str
+    work_dir: str  # may be a path that leads to it by a descriptor of our parent's
     databases: tuple[str, ...]
     write_once: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
@@ -28,8 +28,10 @@ class Job:
     known_uploads: tuple[tuple[str, int], ...] = ()  # files with what repositories hold, and their newest number
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks in the data directory
     _selection: Selection = field(init=False, compare=False, repr=False)
+    home: str = field(init=False, compare=False)  # what the work directory is called by everybody else
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "home", os.path.realpath(self.work_dir))
         object.__setattr__(self, "_selection", Selection(self.exclude, self.include))
 
     @property
@@ -72,7 +74,7 @@ class Job:
         """Whether a real path lies in the data, what is ours left out."""
         homes = [self.data_dir, *(real for _, real in self.links)]
         inside = any(path == home or path.startswith(f"{home}/") for home in homes)
-        return inside and not f"{path}/".startswith(f"{self.work_dir}/")
+        return inside and not f"{path}/".startswith(f"{self.home}/")
 
     def database_paths(self) -> frozenset[str]:
         """The real paths of all databases and of the files SQLite keeps beside them."""

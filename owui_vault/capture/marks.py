@@ -139,7 +139,7 @@ class Walk:
         if name in self._companions and real not in self._databases:
             self.strays.add(name)
             return True
-        return real in self._databases or name in job.databases or real == job.work_dir or name == OWN_DIRECTORY
+        return real in self._databases or name in job.databases or real == job.home or name == OWN_DIRECTORY
 
     def _directory(self, name: str, mark: Mark, wanted: bool) -> Iterator[tuple[str, Mark]]:
         """A directory and what is in it; one that is excluded itself counts only when something in it is included."""

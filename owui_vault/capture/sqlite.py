@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from owui_vault.capture.classify import in_short_process, journal_mode
 from owui_vault.capture.statements import count_statement, tables
+from owui_vault.system.sqlite_door import open_database, others_may_move
+from owui_vault.system.sqlite_program import confine
 
 _PAGES_PER_STEP = 4096
 _LEFTOVERS = ("-wal", "-shm", "-journal")
@@ -46,14 +48,25 @@ def _copy_under_lock(real: str, place: str, seconds: float) -> str:
     try:
         uri = f"file:{quote(os.fsencode(real))}?mode=ro"
         live = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=seconds)
-        with closing(live), closing(open_copy(place)) as target:
-            target.execute("PRAGMA journal_mode=OFF").close()
+        with closing(live):
             live.execute("BEGIN").close()
             live.execute("SELECT count(*) FROM sqlite_master").fetchall()
-            live.backup(target, pages=_PAGES_PER_STEP, progress=between_steps, sleep=0)
+            # By now SQLite looks at nothing of the live database by its path any more.
+            with closing(_empty_copy(place)) as target:
+                target.execute("PRAGMA journal_mode=OFF").close()
+                live.backup(target, pages=_PAGES_PER_STEP, progress=between_steps, sleep=0)
     except (_StopError, sqlite3.Error) as error:
         return str(error)
     return ""
+
+
+def _empty_copy(place: str) -> sqlite3.Connection:
+    """The copy, opened by its name alone: from here on this short process may reach nothing else where others may."""
+    folder, name = os.path.split(place)
+    if others_may_move(Path(os.path.realpath(folder))):
+        os.chdir(folder)
+        place = f"/{name}" if confine() else place
+    return sqlite3.connect(f"file:{quote(os.fsencode(place))}?mode=rw", uri=True, isolation_level=None)
 
 
 def recover_copy(place: str) -> None:
@@ -106,5 +119,4 @@ def _head(place: str) -> bytes:
 
 def open_copy(place: str, *, immutable: bool = False) -> sqlite3.Connection:
     """A copy in the stage; `immutable`: to read, and what may lie beside it does not count."""
-    mode = "mode=ro&immutable=1" if immutable else "mode=rw"
-    return sqlite3.connect(f"file:{quote(os.fsencode(place))}?{mode}", uri=True, isolation_level=None)
+    return open_database(place, "mode=ro&immutable=1" if immutable else "mode=rw")

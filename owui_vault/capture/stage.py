@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.capture.marks import OWN_DIRECTORY
 from owui_vault.errors import CaptureError
 from owui_vault.system.attributes import drop_access_lists
-from owui_vault.system.filesystem import remove_tree
+from owui_vault.system.removal import LeftoverError
+from owui_vault.system.work_folder import NotOursError, WorkFolder
 
 _OURS = ("stage", "capture")
 
@@ -18,28 +19,41 @@ def clear_stage(work_dir: Path) -> None:
     """Remove the stage and whatever else a capture left in `work_dir`; follows no link and touches nothing else.
 
     May be called at any time when no capture runs there, also when there is nothing. `.owui-vault` inside a data
-    directory goes too, once empty.
+    directory goes too, once empty, where it is given by its name.
     """
     try:
-        descriptor = os.open(work_dir, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+        work = WorkFolder.at(work_dir)
+    except (FileNotFoundError, NotOursError):
         return  # whoever may write to the data may put a link here: what it leads to is not ours
-    try:
+    with stage_errors(work_dir), work:
         for name in _OURS:
-            remove_tree(Path(f"/proc/self/fd/{descriptor}/{name}"))
-    finally:
-        os.close(descriptor)
+            work.remove(name)
     if work_dir.name == OWN_DIRECTORY:
         with suppress(OSError):  # somebody else's files are in it
             work_dir.rmdir()
 
 
 def make_stage(work_dir: Path) -> None:
-    """Make an empty stage that nobody else can look into."""
-    clear_stage(work_dir)
-    work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if work_dir.is_symlink():
-        raise CaptureError(f"{work_dir} is a symlink", hint="Remove it; the stage must be a directory of ours.")
-    for name in _OURS:
-        (work_dir / name).mkdir(mode=0o700)
-        drop_access_lists(os.fspath(work_dir / name))  # a default one of the data directory would be inherited below
+    """Make an empty stage that nobody else can look into. Raises CaptureError where something is in its way."""
+    with stage_errors(work_dir), WorkFolder.at(work_dir, make=True) as work:
+        for name in _OURS:
+            work.remove(name)
+            work.make_folder(name)
+            drop_access_lists(work.place(name))  # a default one of the data directory would be inherited below
+
+
+@contextmanager
+def stage_errors(work_dir: Path) -> Iterator[None]:
+    """Raise CaptureError where another thing stands in the place of the stage, or cannot be removed from it."""
+    try:
+        yield
+    except NotOursError as error:
+        raise CaptureError(
+            f"{error.place} {error.what}, and not this program's",
+            hint="Look who made it, and remove it: the stage must be a directory of ours. Nothing was touched.",
+        ) from error
+    except LeftoverError as error:
+        raise CaptureError(
+            f"what an earlier run left in {work_dir} cannot be removed: {error.left[0]}: {error.strerror}",
+            hint=f"Remove it by hand (`chattr -i {error.left[0]}` first, if `lsattr` shows an `i`), then try again.",
+        ) from error

@@ -36,33 +36,33 @@ class VectorStore:
 
 def read_store(data_dir: Path, is_left_out: IsLeftOut = nothing) -> VectorStore:
     """Read the vector store of a data directory at rest. Raises sqlite3.DatabaseError when its database is damaged."""
-    return read_store_in(data_dir / VECTORS, is_left_out)
+    with open_at_rest(data_dir / VECTOR_DATABASE) as connection:
+        return read_store_in(connection, data_dir / VECTORS, is_left_out)
 
 
-def read_store_in(folder: Path, is_left_out: IsLeftOut = nothing) -> VectorStore:
-    """Read the vector store in a directory of its own."""
-    with open_at_rest(folder / Path(VECTOR_DATABASE).name) as connection:
-        missing = [table for table in _TABLES if not column_names(connection, table)]
-        if missing:
-            return VectorStore(flaws=(f"chroma.sqlite3 lacks the tables {', '.join(missing)}",))
-        _collect_queue(connection)
-        segments = _segments(connection)
-        records, flaws, without = [], [], []
-        for row in _collections(connection):
-            if _has_no_index(segments.get(row.id, ("", ""))[0], is_left_out):
-                records.append(_counted(connection, row, segments))
-                without.append(row.name)
-                continue
-            record, found = _examine(connection, row, folder, segments)
-            records.append(record)
-            flaws += [f"collection {row.name}: {flaw}" for flaw in found]
-        return VectorStore(
-            collections=tuple(records),
-            flaws=tuple(flaws),
-            migration=migration_level(connection),
-            without_index=tuple(without),
-            orphans=_count_orphans(folder, {vector for vector, _metadata in segments.values()}),
-        )
+def read_store_in(connection: sqlite3.Connection, folder: Path, is_left_out: IsLeftOut = nothing) -> VectorStore:
+    """Read the vector store in a directory of its own, whose database is open."""
+    missing = [table for table in _TABLES if not column_names(connection, table)]
+    if missing:
+        return VectorStore(flaws=(f"chroma.sqlite3 lacks the tables {', '.join(missing)}",))
+    _collect_queue(connection)
+    segments = _segments(connection)
+    records, flaws, without = [], [], []
+    for row in _collections(connection):
+        if _has_no_index(segments.get(row.id, ("", ""))[0], is_left_out):
+            records.append(_counted(connection, row, segments))
+            without.append(row.name)
+            continue
+        record, found = _examine(connection, row, folder, segments)
+        records.append(record)
+        flaws += [f"collection {row.name}: {flaw}" for flaw in found]
+    return VectorStore(
+        collections=tuple(records),
+        flaws=tuple(flaws),
+        migration=migration_level(connection),
+        without_index=tuple(without),
+        orphans=_count_orphans(folder, {vector for vector, _metadata in segments.values()}),
+    )
 
 
 @dataclass(frozen=True, slots=True)

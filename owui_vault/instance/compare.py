@@ -7,7 +7,6 @@ import stat
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from owui_vault.instance.layout import OUTSIDE_COMPONENTS, component_of, compone
 from owui_vault.instance.names import DATABASE, OLLAMA, OUTSIDE, UPLOADS, VECTOR_DATABASE
 from owui_vault.instance.omitted import left_out_of
 from owui_vault.instance.real import not_real
-from owui_vault.instance.sqlite_files import connect
+from owui_vault.instance.sqlite_files import open_at_rest
 from owui_vault.instance.uploads import HashOf, UploadFindings, check_uploads, names, printable, sha256_of
 from owui_vault.model import NEVER, Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
 
@@ -227,7 +226,7 @@ def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hash_of: HashO
     if not (data_dir / DATABASE).is_file():
         return UploadFindings()
     try:
-        with closing(connect(data_dir / DATABASE, "mode=ro&immutable=1")) as connection:
+        with open_at_rest(data_dir / DATABASE) as connection:
             return check_uploads(
                 file_rows(connection),
                 data_dir / UPLOADS,

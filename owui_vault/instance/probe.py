@@ -129,7 +129,7 @@ def _all_facts(connection: sqlite3.Connection) -> tuple[DatabaseFacts, bool]:
 def _read_vectors(vectors: Path) -> dict[str, Json]:
     path = (vectors / Path(VECTOR_DATABASE).name).resolve()
     try:
-        store: VectorStore = _between_writes(path, lambda: read_store_in(vectors))
+        store: VectorStore = _between_writes(path, lambda: _read_at_rest(path, lambda it: read_store_in(it, vectors)))
     except (UnreadableError, OSError, sqlite3.DatabaseError) as error:
         return {"vectors_unread": str(error)}
     collections: tuple[CollectionRecord, ...] = store.collections

@@ -18,8 +18,9 @@ from owui_vault.errors import ConfigError, RestoreError
 from owui_vault.instance.facts import FileRow
 from owui_vault.instance.names import DATABASE, UPLOADS
 from owui_vault.instance.real import not_real
-from owui_vault.instance.sqlite_files import beside, column_names, connect, strays
+from owui_vault.instance.sqlite_files import beside, column_names, strays
 from owui_vault.model import ApplicationRecord
+from owui_vault.system.sqlite_door import open_database
 
 _BATCH_ROWS = 5_000
 
@@ -121,7 +122,7 @@ def changing(data_dir: Path, failure: str, hint: str) -> Iterator[sqlite3.Connec
     _demand_real(data_dir)
     database = data_dir / DATABASE
     try:
-        with closing(connect(database, "mode=rw")) as connection:
+        with closing(open_database(database, "mode=rw")) as connection:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # no shared memory, hence no -shm
             yield connection

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from owui_vault.system.sqlite_door import open_database
+
 SIDE_SUFFIXES = ("-wal", "-shm", "-journal")
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
@@ -74,7 +76,10 @@ def sqlite_uri(path: Path, options: str) -> str:
 
 
 def connect(path: Path, options: str) -> sqlite3.Connection:
-    """A connection in autocommit mode that survives undecodable text."""
+    """A connection to a live database, or to a copy in a place nobody else may write to.
+
+    In autocommit mode; it survives undecodable text. Of a database at rest `open_at_rest` is the way.
+    """
     connection = sqlite3.connect(sqlite_uri(path, options), uri=True, isolation_level=None, timeout=1.0)
     connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
     return connection
@@ -83,7 +88,7 @@ def connect(path: Path, options: str) -> sqlite3.Connection:
 @contextmanager
 def open_at_rest(path: Path) -> Iterator[sqlite3.Connection]:
     """Read a database nobody writes to: no lock is taken, no file appears, a WAL or journal is not looked at."""
-    with closing(connect(path, "mode=ro&immutable=1")) as connection:
+    with closing(open_database(path, "mode=ro&immutable=1")) as connection:
         yield connection
 
 

@@ -1,4 +1,4 @@
-"""Tricks of Linux file systems: their type, a fence against writes in flight, copies that share blocks, safe removal.
+"""Tricks of Linux file systems: their type, a fence against writes in flight, copies that share blocks.
 
 Standard library only: the capture's child process imports this module too.
 """
@@ -11,10 +11,6 @@ import fcntl
 import mmap
 import os
 import re
-import shutil
-import signal
-import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -49,8 +45,6 @@ _FICLONE = 0x40049409
 _TELL_HOLES = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})
 _COPY_CHUNK = 64 << 20
 _SMALL_CHUNK = 1 << 20
-_SHRINK_BYTES = 16 << 20
-_SHRINK_PAUSE_SECONDS = 0.001
 _WAIT, _START = 7, 2  # of sync_file_range(2): begin and wait; begin only
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.ETXTBSY, errno.EPERM}
 _ESCAPED = re.compile(r"\\([0-7]{3})")  # a space, for one, in a path of /proc/self/mountinfo
@@ -273,75 +267,3 @@ def overlay_layers(mountinfo: str) -> tuple[str, ...]:
                 # The backslashes of whoever mounted it are shown as well; without them, unless they are in the name.
                 layers.extend(form for name in names for form in (name, re.sub(r"\\(.)", r"\1", name)) if name)
     return tuple(dict.fromkeys(layers))
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory of ours with everything in it; follows no link. A missing one is fine."""
-    try:
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            path.unlink()
-            return
-    except FileNotFoundError:
-        return
-    _make_writable(path)
-    for large in _large_files(str(path)):
-        _shrink(large)
-    shutil.rmtree(path)
-
-
-def remove_file(path: str) -> None:
-    """Remove a file of ours, a large one bit by bit: see `_shrink`."""
-    place = Path(path)
-    status = place.lstat()
-    if stat.S_ISREG(status.st_mode) and status.st_size > _SHRINK_BYTES:
-        _shrink(path)
-    place.unlink()
-
-
-def _large_files(folder: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _large_files(entry.path)
-            elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size > _SHRINK_BYTES:
-                yield entry.path
-
-
-def _nobody_else_has_open(descriptor: int) -> bool:
-    """A lease for writing is given to the only one who has a file open, and to nobody else."""
-    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # told to its holder; this one is ignored, others would kill
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:
-        return False
-    return True
-
-
-def _shrink(path: str) -> None:
-    """Cut off a large file bit by bit: whoever waits for the disk meanwhile has to wait for one bit, not for all.
-
-    Only what is nobody else's: a file with another name, or that somebody has open, may be an upload of the
-    application.
-    """
-    with suppress(OSError):  # it is removed at once, then
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(descriptor)
-            if status.st_nlink == 1 and _nobody_else_has_open(descriptor):
-                for size in range(status.st_size - _SHRINK_BYTES, 0, -_SHRINK_BYTES):
-                    os.ftruncate(descriptor, size)
-                    time.sleep(_SHRINK_PAUSE_SECONDS)
-        finally:
-            os.close(descriptor)
-
-
-def _make_writable(path: Path) -> None:
-    """Copies of read-only directories cannot be emptied by anybody but root; they are ours, so this is allowed."""
-    if os.geteuid() == 0:
-        return
-    path.chmod(0o700)
-    for folder, names, _ in os.walk(path):
-        for each in (Path(folder) / name for name in names):
-            if not each.is_symlink():
-                each.chmod(0o700)

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 
-from owui_vault.errors import RestoreError, ResumeError, RollbackError, VaultError
+from owui_vault.errors import CancelledError, RestoreError, ResumeError, RollbackError, VaultError
 from owui_vault.model import Deadline, InstanceState, Progress, Quiesce, Step
 from owui_vault.ports import Application, Candid, Observation, Quiescer
-from owui_vault.vault import aside
 from owui_vault.vault.guarded import HOLD_SECONDS, guarded_hold, hold_limits
 from owui_vault.vault.hold import Holding
 from owui_vault.vault.leading_back import demand_nobody
 from owui_vault.vault.parts import Parts, Watch
-from owui_vault.vault.swap import Swap, exchange, lead_back, write_down
+from owui_vault.vault.swap import InPlace, Swap, exchange, lead_back, write_down
 
 _HEALTH_SECONDS = 300.0
 _DOWN_SECONDS = 20.0  # what fails to start is started again, but not for as long as something may start slowly
@@ -45,17 +43,19 @@ class Cutover:
     parts: Parts
     application: Application
     lock: int
-    data_dir: Path
+    place: InPlace
 
     def carry_out(self, swap_now: Callable[[], Swap], watch: Watch) -> Done:
         """Exchange what `swap_now` says once nothing runs any more.
 
         Raises RestoreError with everything as it was, QuiesceError likewise, or RollbackError.
         """
-        watch.progress(Progress(step=Step.REPLACE, text=f"exchanging the data in {self.data_dir}"))
+        if watch.cancel.is_set():  # nothing was touched yet; from here on it is brought to an end, one or the other
+            raise CancelledError("stopped before anything was exchanged")
+        watch.progress(Progress(step=Step.REPLACE, text=f"exchanging the data in {self.place.data.shown}"))
         quiescer = self.parts.quiescer
         if quiescer is None or quiescer.observe().state is InstanceState.STOPPED:
-            demand_nobody(self.data_dir)
+            demand_nobody(self.place)
             swap = self._exchanged(swap_now)
             return Done(swap=swap, outage=timedelta(), health="not asked: nothing ran before")
         began = self.parts.clock.monotonic()
@@ -63,10 +63,10 @@ class Cutover:
         return replace(done, outage=timedelta(seconds=self.parts.clock.monotonic() - began))
 
     def _stopped_and_started(self, swap_now: Callable[[], Swap], quiescer: Quiescer) -> Done:
-        hold = guarded_hold(self.parts, quiescer, self.data_dir, self.lock)
+        hold = guarded_hold(self.parts, quiescer, self.place, self.lock)
         with hold(Quiesce.STOP, HOLD_SECONDS) as held:
             warnings = quiescer.remarks.warnings if isinstance(quiescer, Candid) else ()
-            demand_nobody(self.data_dir)
+            demand_nobody(self.place)
             swap = self._exchanged(swap_now)
             try:
                 return Done(swap=swap, outage=timedelta(), health=self._start(quiescer), warnings=warnings)
@@ -81,16 +81,16 @@ class Cutover:
         swap = swap_now()
         try:
             self._write(swap)
-            exchange(swap)
+            exchange(swap, self.place)
         except OSError as error:  # whoever is above leads back what was done of it
             raise RestoreError(
-                f"the data in {self.data_dir} could not be exchanged ({error}); everything is as it was before",
+                f"the data in {self.place.data.shown} could not be exchanged ({error}); everything is as it was before",
                 hint="Remove what is in the way, then try again.",
             ) from error
         return swap
 
     def _write(self, swap: Swap) -> None:
-        write_down(swap, aside.running_swap(self.data_dir))
+        write_down(swap, self.place.work)
 
     def _start(self, quiescer: Quiescer) -> str:
         quiescer.resume(Quiesce.STOP, self._starting(quiescer))
@@ -140,14 +140,15 @@ class Cutover:
             # From here on a crash must lead back, although the exchange was complete: the mark comes before the stop.
             self._write(replace(swap, back=True))
             quiescer.quiesce(Quiesce.STOP, self._deadline(hold_limits(self.parts).stop_seconds))
-            demand_nobody(self.data_dir, swap)
-            lead_back(aside.running_swap(self.data_dir))
+            demand_nobody(self.place, swap)
+            lead_back(self.place)
             self._start(quiescer)
         except (VaultError, OSError) as error:
             raise RollbackError(
                 f"Open WebUI did not come up on the restored data ({reason}),"
                 f" and not on those from before either ({_text(error)})",
-                hint=f"Look at its log, and at what lies in {self.data_dir}; `recover` leads back what is half done.",
+                hint=f"Look at its log, and at what lies in {self.place.data.shown}; `recover` rolls back what is half"
+                " done.",
             ) from error
 
     def _deadline(self, seconds: float) -> Deadline:

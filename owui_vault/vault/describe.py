@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from owui_vault.model import (
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.files import private_directory, write_durably
 from owui_vault.system.filesystem import is_full
+from owui_vault.system.work_folder import Folder
 from owui_vault.vault.documents import (
     COMPOSE_NAME,
     CONFIG_NAME,
@@ -92,7 +93,7 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
             *captured.warnings,
             *around.warnings,
             *around.neighbour_warnings(facts.database),
-            *_compose_warnings(around),
+            *_unreadable_warnings(parts, around),
             *_key_warnings(key, captured),
         ),
         tags=naming.tags,
@@ -118,15 +119,16 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
 
 
 @contextmanager
-def written(stage: Path) -> Iterator[None]:
-    """Raise NoSpaceError, or CaptureError, where the stage cannot be completed."""
+def written(work: Folder) -> Iterator[None]:
+    """Raise NoSpaceError, or CaptureError, where the stage cannot be completed, or something else is in the way."""
     try:
         yield
     except OSError as error:
-        told = f"the snapshot could not be described in {stage}: {error.strerror}"
+        place = os.fspath(error.filename or work.path).replace(os.fspath(work.path), os.fspath(work.shown))
+        told = f"the snapshot could not be described: {place}: {error.strerror}"
         if is_full(error):
             raise NoSpaceError(told, hint="Free some space there, then try again.") from error
-        raise CaptureError(told, hint="Nothing was stored. Look at that disk.") from error
+        raise CaptureError(told, hint="Nothing was stored. Look at that file and its disk.") from error
 
 
 def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:
@@ -186,13 +188,14 @@ def write_outside(parts: Parts, stage: Path, around: Surroundings, key: Secret |
     if around.settings:
         lines = "".join(f"{name}={value}\n" for name, value in sorted(around.settings.items()))
         write_durably(folder / ENVIRONMENT_NAME, lines.encode(errors="surrogateescape"))
-    if parts.config_file and parts.config_file.is_file():
-        write_durably(folder / CONFIG_NAME, parts.config_file.read_bytes())
     if around.container:
         write_durably(folder / CONTAINER_NAME, around.container.inspected.encode(errors="surrogateescape"))
-        for name, path in compose_files(around.container.record):
-            with suppress(OSError):  # `_compose_warnings` tells of it
-                write_durably(folder / name, path.read_bytes())
+    for name, path in _files_around(parts, around):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue  # `_unreadable_warnings` tells of it
+        write_durably(folder / name, content)
 
 
 def compose_files(record: ContainerRecord) -> Iterator[tuple[str, Path]]:
@@ -202,14 +205,22 @@ def compose_files(record: ContainerRecord) -> Iterator[tuple[str, Path]]:
     for number, path in enumerate(record.compose.files, 1):
         yield (COMPOSE_NAME if number == 1 else f"compose-{number}.yaml"), path
     settings = record.compose.working_dir / ".env"
-    if settings.is_file():
+    if os.path.isfile(settings):  # noqa: PTH113  False where its folder may not be looked into
         yield "compose.env", settings
 
 
-def _compose_warnings(around: Surroundings) -> Iterator[str]:
-    for _, path in compose_files(around.container.record) if around.container else ():
-        if not os.access(path, os.R_OK):
-            yield f"the Compose file {path} cannot be read here and is not in the snapshot"
+def _files_around(parts: Parts, around: Surroundings) -> Iterator[tuple[str, Path]]:
+    """Files of others that belong to a snapshot, each with its name below `outside/`."""
+    if parts.config_file and os.path.lexists(parts.config_file):
+        yield CONFIG_NAME, parts.config_file
+    yield from compose_files(around.container.record) if around.container else ()
+
+
+def _unreadable_warnings(parts: Parts, around: Surroundings) -> Iterator[str]:
+    for name, path in _files_around(parts, around):
+        if not (os.path.isfile(path) and os.access(path, os.R_OK)):  # noqa: PTH113  never raises
+            what = "configuration" if name == CONFIG_NAME else "Compose file"
+            yield f"the {what} {path} cannot be read here and is not in the snapshot"
 
 
 def _outside_records(stage: Path) -> Iterator[ComponentRecord]:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from owui_vault.errors import ResumeError, VaultError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation, Quiescer
 from owui_vault.system.python import interpreter
-from owui_vault.vault.aside import running_swap
 from owui_vault.vault.hold import Hold, HoldLimits
 from owui_vault.vault.journal import Journal
 from owui_vault.vault.leading_back import MODULE, demand_nobody
 from owui_vault.vault.parts import Parts
-from owui_vault.vault.swap import Swap, lead_back, unsettled
+from owui_vault.vault.swap import RECORD, InPlace, Swap, lead_back, unsettled
 
 HOLD_SECONDS = 3600.0  # renames take no time; start, health check and the way back do
 
 
-def guarded_hold(parts: Parts, quiescer: Quiescer, data_dir: Path, lock: int) -> Hold:
-    """Holds `quiescer` for a run that has the lock of `data_dir`, with guardian and journal behind it."""
-    journal = Journal(parts.state.journal_folder(parts.the_instance().name, data_dir))
-    return Hold(SwapGuarded(quiescer, running_swap(data_dir)), journal, lock, parts.clock, hold_limits(parts))
+def guarded_hold(parts: Parts, quiescer: Quiescer, place: InPlace, lock: int) -> Hold:
+    """Holds `quiescer` for a run that has the lock of the data directory, with guardian and journal behind it."""
+    journal = Journal(parts.state.journal_folder(parts.the_instance().name, place.data.shown))
+    return Hold(SwapGuarded(quiescer, place), journal, lock, parts.clock, hold_limits(parts))
 
 
 def hold_limits(parts: Parts) -> HoldLimits:
@@ -34,9 +30,9 @@ def hold_limits(parts: Parts) -> HoldLimits:
 class SwapGuarded:
     """A quiescer that leads an exchange back that was not complete before it resumes, as its rescue does."""
 
-    def __init__(self, quiescer: Quiescer, path: Path) -> None:
+    def __init__(self, quiescer: Quiescer, place: InPlace) -> None:
         self._quiescer = quiescer
-        self._path = path
+        self._place = place
 
     @property
     def name(self) -> str:
@@ -63,23 +59,23 @@ class SwapGuarded:
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
         """Lead back what is half done, then start. Raises ResumeError, with nothing started, when that cannot be."""
         try:
-            swap = unsettled(self._path)
+            swap = unsettled(self._place)
             if swap:
                 self._demand_down(swap, deadline)
-                lead_back(self._path)
+                lead_back(self._place)
         except (OSError, VaultError) as error:
             reason = error.message if isinstance(error, VaultError) else error
             raise ResumeError(
-                f"the data in {self._path.parent.parent} are half exchanged and could not be led back: {reason}",
+                f"the data in {self._place.data.shown} are half exchanged and could not be led back: {reason}",
                 hint="Nothing was started on them. Remove what is in the way, then run `recover`.",
             ) from error
         self._quiescer.resume(mode, deadline)
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
         """The program of this module, with the quiescer's own rescue behind it."""
-        return (interpreter(), "-m", MODULE, os.fspath(self._path), *self._quiescer.rescue_command(mode))
+        return (interpreter(), "-m", MODULE, self._place.work.called(RECORD), *self._quiescer.rescue_command(mode))
 
     def _demand_down(self, swap: Swap, deadline: Deadline) -> None:
         if self._quiescer.observe().state is not InstanceState.STOPPED:
             self._quiescer.quiesce(Quiesce.STOP, deadline)
-        demand_nobody(swap.data_dir, swap)
+        demand_nobody(self._place, swap)

@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from owui_vault.system.attributes import Attributes, give, read_extended
-from owui_vault.system.files import private_directory, sync_directory, write_durably
+from owui_vault.system.work_folder import Folder, named_folder
 
 KEY_NAME = "webui_secret_key"
 
 
-def exchange_key(file: str, new: Path, aside: Path) -> None:
-    """Keep what `file` holds in the folder `aside`, then put into it what the folder `new` holds; no file, no deed.
+def exchange_key(file: str, work: Folder, new: str, aside: str) -> None:
+    """Keep what `file` holds in the folder `aside` of ours, then put into it what the folder `new` holds.
 
-    Calling it again goes on where it was.
+    No file, no deed. Calling it again goes on where it was.
     """
     if not file:
         return
-    kept = aside / KEY_NAME
-    if not kept.exists():
-        private_directory(aside)
-        sync_directory(aside.parent)
-        write_durably(kept, Path(file).read_bytes())
-    _put(Path(file), (new / KEY_NAME).read_bytes())
+    kept = f"{aside}/{KEY_NAME}"
+    if not work.has(kept):
+        work.make_folder(aside)
+        work.sync()
+        work.write(kept, Path(file).read_bytes())
+    _put(Path(file), work.read(f"{new}/{KEY_NAME}"))
 
 
-def undo_key(file: str, new: Path, aside: Path) -> None:
+def undo_key(file: str, work: Folder, new: str, aside: str) -> None:
     """Put back what `exchange_key` kept, if the file still holds what was put there. Anything else stays kept."""
-    kept, coming, path = aside / KEY_NAME, new / KEY_NAME, Path(file)
-    if not file or not kept.exists() or not path.is_file() or not coming.exists():
+    kept, coming, path = f"{aside}/{KEY_NAME}", f"{new}/{KEY_NAME}", Path(file)
+    if not file or not work.has_file(kept) or not path.is_file() or not work.has_file(coming):
         return
-    now, before = path.read_bytes(), kept.read_bytes()
-    if now == coming.read_bytes() != before:
+    now, before = path.read_bytes(), work.read(kept)
+    if now == work.read(coming) != before:
         _put(path, before)
         now = before
     if now == before:
-        kept.unlink()
-        sync_directory(aside)
+        work.remove(kept)
+        work.sync(aside)
 
 
 def _put(path: Path, key: bytes) -> None:
     """Replace the content in one step; owner and mode stay: the application has to read it."""
     real = path.resolve()
-    status = real.stat()
-    beside = real.with_name(f".{real.name}.owui-vault")
-    beside.unlink(missing_ok=True)
-    write_durably(beside, key)
-    descriptor = os.open(beside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        extended = read_extended(os.fspath(real))
-        give(descriptor, Attributes(status.st_mode & 0o777, status.st_uid, status.st_gid, extended))
-    finally:
-        os.close(descriptor)
-    beside.rename(real)
-    sync_directory(real.parent)
+    with named_folder(real.parent) as folder:
+        status = folder.stat(real.name)
+        extended = read_extended(folder.place(real.name))
+        wanted = Attributes(status.st_mode & 0o777, status.st_uid, status.st_gid, extended)
+        folder.write(real.name, key, dress=lambda descriptor: give(descriptor, wanted))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from owui_vault.capture.known_uploads import IN_DOUBT, KnownUpload, read_known, to_bytes
@@ -34,6 +35,14 @@ class KnownUploads:
         """Note which repositories have this snapshot, and its number."""
         self._stored = frozenset(each.repository for each in results if each.snapshot)
         self._sequence = sequence
+
+    @contextmanager
+    def remembered(self, work_dir: Path) -> Iterator[None]:
+        """Whatever ends the block, `remember` afterwards."""
+        try:
+            yield
+        finally:
+            self.remember(work_dir)
 
     def remember(self, work_dir: Path) -> None:
         """Take our links away, and note what each repository has of the uploads, as they are without them.

@@ -17,23 +17,24 @@ from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
 from owui_vault.instance.processes import find_holders
 from owui_vault.quiesce.command import down_command, rescue_environment
 from owui_vault.system.process import Command, run
-from owui_vault.vault.swap import Swap, lead_back, places, unsettled
+from owui_vault.vault.swap import InPlace, Swap, in_place, lead_back, places, unsettled
 
 MODULE = "owui_vault.vault.leading_back"
 _STOP_SECONDS = 80.0  # a guardian gives one rescue 90
 _DATABASES = (DATABASE, VECTOR_DATABASE)
 
 
-def demand_nobody(data_dir: Path, swap: Swap | None = None) -> None:
+def demand_nobody(place: InPlace, swap: Swap | None = None) -> None:
     """Raise QuiesceError while somebody has a database open, wherever the exchange has put it.
 
     Whoever has would go on writing into what is moved away under it.
     """
-    databases = tuple(places(swap, _DATABASES)) if swap else tuple(data_dir / name for name in _DATABASES)
+    here = tuple(place.data.path / name for name in _DATABASES)
+    databases = tuple(places(swap, place, _DATABASES)) if swap else here
     left = find_holders(databases).found
     if left:
         raise QuiesceError(
-            f"{', '.join(f'{each.name} ({each.pid})' for each in left)} still has the data open in {data_dir}",
+            f"{', '.join(f'{each.name} ({each.pid})' for each in left)} still has the data open in {place.data.shown}",
             hint="Another instance works on the same directory, or somebody started this one; stop it first.",
         )
 
@@ -42,12 +43,15 @@ def main(argv: Sequence[str]) -> int:
     """Undo what is half done, then become COMMAND. What hinders goes to stderr, and nothing is started."""
     path, command = Path(argv[0]), tuple(argv[1:])
     try:
-        swap = unsettled(path)
-        if swap:
-            if swap.back:
-                _stop(command)
-            demand_nobody(swap.data_dir, swap)
-            lead_back(path)
+        with in_place(path.absolute().parents[1]) as place:
+            swap = unsettled(place)
+            if swap:
+                if swap.back:
+                    _stop(command)
+                demand_nobody(place, swap)
+                lead_back(place)
+    except FileNotFoundError:
+        pass  # nothing is half done
     except (OSError, VaultError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from owui_vault.capture.stage import clear_stage
-from owui_vault.errors import InstanceError, LockHeldError, QuiesceError, RollbackError
+from owui_vault.capture.stage import clear_stage, stage_errors
+from owui_vault.errors import CaptureError, InstanceError, LockHeldError, QuiesceError, RestoreError, RollbackError
 from owui_vault.instance.layout import work_dir_for
 from owui_vault.instance.locate import directory_at, folder_at
+from owui_vault.instance.names import WORK_DIR
 from owui_vault.model import NEVER, InstanceState, Quiesce, RecoverReport
 from owui_vault.system.lock import directory_lock
+from owui_vault.system.work_folder import Folder, NotOursError, WorkFolder
 from owui_vault.vault import hold
 from owui_vault.vault.aside import recover_swap, running_swap
 from owui_vault.vault.containers import located
@@ -22,7 +27,9 @@ from owui_vault.vault.leading_back import demand_nobody
 from owui_vault.vault.parts import Parts
 from owui_vault.vault.scratch import clear_scratch
 from owui_vault.vault.state import short_name
-from owui_vault.vault.swap import Swap, unsettled
+from owui_vault.vault.swap import InPlace, Swap, in_place, unsettled
+
+_log = logging.getLogger(__name__)
 
 
 def recover(parts: Parts) -> RecoverReport:
@@ -80,36 +87,82 @@ def recover_held(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
         *_recover_exchange(parts, data_dir, lock),
         *hold.recover(Journal(parts.state.journal_folder(parts.the_instance().name, data_dir))),
     ]
-    work_dir = work_folder(parts, data_dir)
-    if (work_dir / "stage").exists():
-        actions.append(f"emptied the stage in {work_dir}")
-    clear_stage(work_dir)
+    with suppress(FileNotFoundError), opened_work(parts, data_dir, lock, make=False) as work:
+        if work.has("stage"):
+            actions.append(f"emptied the stage in {work.shown}")
+        clear_stage(work.path)
     return (*actions, *clear_scratch(parts.state))
 
 
 def _recover_exchange(parts: Parts, data_dir: Path, lock: int) -> tuple[str, ...]:
     """Never under an instance that runs: it may have been started at boot, on data that are half exchanged."""
-    if running_swap(data_dir).parent.is_symlink():  # never made by us, and never followed
+    try:
+        with in_place(data_dir, lock) as place:
+            return _recover_in_place(parts, place, lock)
+    except FileNotFoundError:
         return ()
-    swap = unsettled(running_swap(data_dir))
+    except RestoreError as error:
+        if isinstance(error.__cause__, NotOursError):  # never made by us, and never followed
+            return ()
+        raise
+
+
+def _recover_in_place(parts: Parts, place: InPlace, lock: int) -> tuple[str, ...]:
+    swap = unsettled(place)
     if swap is None:
-        return recover_swap(data_dir)
+        return recover_swap(place)
     quiescer = parts.quiescer
     if quiescer and Quiesce.STOP in quiescer.modes and quiescer.observe().state is not InstanceState.STOPPED:
-        with guarded_hold(parts, quiescer, data_dir, lock)(Quiesce.STOP, HOLD_SECONDS):
-            return _undone(swap)
-    return _undone(swap)
+        with guarded_hold(parts, quiescer, place, lock)(Quiesce.STOP, HOLD_SECONDS):
+            return _undone(swap, place)
+    return _undone(swap, place)
 
 
-def _undone(swap: Swap) -> tuple[str, ...]:
+def _undone(swap: Swap, place: InPlace) -> tuple[str, ...]:
     try:
-        demand_nobody(swap.data_dir, swap)
+        demand_nobody(place, swap)
     except QuiesceError as error:
         raise RollbackError(
             f"an in-place restore was cut short, and cannot be undone: {error.message}",
             hint="Stop Open WebUI and keep it stopped, then run `recover`.",
         ) from error
-    return recover_swap(swap.data_dir)
+    return recover_swap(place)
+
+
+@contextmanager
+def opened_work(parts: Parts, data_dir: Path, lock: int, *, make: bool = True) -> Iterator[WorkFolder]:
+    """The folder of the stage, held open for a caller with the lock of the data directory, and cleared afterwards.
+
+    Inside the data directory it is found by the descriptor of the lock: whoever may rename what lies there cannot put
+    another in its place. A link that stands there is taken away, since it holds nobody's data. Raises CaptureError, and
+    FileNotFoundError where there is none and none is to be made.
+    """
+    path = work_folder(parts, data_dir)
+    with ExitStack() as held:
+        with stage_errors(path):
+            if path.parent == data_dir:
+                data = held.enter_context(Folder(os.dup(lock), data_dir))
+                _remove_link(data, WORK_DIR)
+                work = held.enter_context(WorkFolder.within(data, WORK_DIR, make=make))
+            else:
+                work = held.enter_context(WorkFolder.at(path, make=make))
+        try:
+            yield work
+        finally:
+            try:
+                clear_stage(work.path)
+            except CaptureError as error:  # the next run raises it
+                _log.warning("%s", error.message)
+            if path.parent == data_dir:
+                with suppress(OSError):  # somebody else's files are in it, or it is not there any more
+                    os.rmdir(WORK_DIR, dir_fd=lock)
+
+
+def _remove_link(data: Folder, name: str) -> None:
+    with suppress(FileNotFoundError):
+        if stat.S_ISLNK(data.stat(name).st_mode):
+            _log.warning("removed %s, a link that this program did not make", data.called(name))
+            data.remove(name)
 
 
 def work_folder(parts: Parts, data_dir: Path) -> Path:

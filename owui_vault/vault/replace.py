@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from pathlib import Path
 from owui_vault.errors import (
     ConfigError,
     ContentMismatchError,
+    RestoreError,
     ResumeError,
     RollbackError,
     StalePlanError,
@@ -33,7 +34,6 @@ from owui_vault.instance.attributes import attribute_warnings
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.examine import examine
 from owui_vault.instance.locate import folder_at
-from owui_vault.instance.names import WORK_DIR
 from owui_vault.instance.omitted import left_out_of
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.instance.sealed_values import read_sealed
@@ -55,7 +55,6 @@ from owui_vault.model import (
 from owui_vault.ports import Application
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.attributes import OWNER, give_owner
-from owui_vault.system.files import private_directory, sync_directory, write_durably
 from owui_vault.system.filesystem import sync_filesystem
 from owui_vault.vault import aside
 from owui_vault.vault.cutover import Cutover
@@ -69,10 +68,11 @@ from owui_vault.vault.renames import demand_renamable
 from owui_vault.vault.replacement import demand_known_schema, divided, what_stops
 from owui_vault.vault.restore import paths_of
 from owui_vault.vault.survey import patiently
-from owui_vault.vault.swap import Swap, with_side_files
+from owui_vault.vault.swap import INCOMING, RECORD, InPlace, Swap, in_place, with_side_files
 from owui_vault.vault.units import units
 
 _log = logging.getLogger(__name__)
+_NEW = f"{INCOMING}/data"  # the part of the tree that is exchanged
 
 
 def replace_data(
@@ -101,15 +101,16 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
     _demand_same_place(parts, plan)
     aside.demand_no_link(plan.data_dir)
     demand_known_schema(plan.manifest, plan.components, application)
-    with data_lock(parts, plan.data_dir) as lock:
+    with data_lock(parts, plan.data_dir, cancel=watch.cancel) as lock:
         recover_held(parts, plan.data_dir, lock)
         what_stops(parts, look_around(plan.data_dir))
-        cutover = Cutover(parts=parts, application=application, lock=lock, data_dir=plan.data_dir)
-        with _cleaned_up(plan.data_dir):
-            scheduled = _stage(parts, plan, watch)
-            key_warnings = _try_key(parts, plan, watch)
-            done = cutover.carry_out(lambda: _swap(parts, plan), watch)
-        kept = aside.finish(plan.data_dir, done.swap)
+        with in_place(plan.data_dir, lock, make=True) as place:
+            cutover = Cutover(parts=parts, application=application, lock=lock, place=place)
+            with _cleaned_up(place):
+                scheduled = _stage(parts, plan, place, watch)
+                key_warnings = _try_key(parts, plan, place, watch)
+                done = cutover.carry_out(lambda: _swap(parts, plan, place), watch)
+            kept = aside.finish(place.work, done.swap)
     return ReplacementReport(
         plan=plan,
         aside=kept,
@@ -125,28 +126,49 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
 def undo_last(parts: Parts, application: Application, watch: Watch) -> UndoReport:
     """Put back what the last replacement set aside. What had replaced it stays where the other was, until `discard`."""
     data_dir = folder_at(parts.the_instance().path)
-    with data_lock(parts, data_dir) as lock:
+    with data_lock(parts, data_dir, cancel=watch.cancel) as lock:
         recover_held(parts, data_dir, lock)
-        kept = aside.newest_aside(data_dir)
-        forth = aside.swap_of(kept)  # raises before anything is stopped
-        what_stops(parts, look_around(data_dir))
-        cutover = Cutover(parts=parts, application=application, lock=lock, data_dir=data_dir)
-        with _cleaned_up(data_dir):
-            demand_renamable(data_dir, forth.old)
-            done = cutover.carry_out(lambda: _swap_back(parts, kept, forth), watch)
-        aside.finish(data_dir, done.swap)
-        aside.drop_emptied(kept, key_is_back=bool(done.swap.key))
+        try:
+            held = ExitStack()
+            place = held.enter_context(in_place(data_dir, lock))
+        except FileNotFoundError as error:
+            raise aside.nothing_aside(data_dir) from error
+        with held:
+            kept = aside.newest_aside(place.work)
+            forth = aside.swap_of(place.work, kept)  # raises before anything is stopped
+            what_stops(parts, look_around(data_dir))
+            cutover = Cutover(parts=parts, application=application, lock=lock, place=place)
+            with _cleaned_up(place):
+                demand_renamable(data_dir, forth.old)
+                done = cutover.carry_out(lambda: _swap_back(parts, place, kept, forth), watch)
+            aside.finish(place.work, done.swap)
+            aside.drop_emptied(place.work, kept, key_is_back=bool(done.swap.key))
     return UndoReport(restored=kept, outage=done.outage, health=done.health, warnings=done.warnings)
 
 
 def discard_all(parts: Parts) -> DiscardReport:
     """Drop everything that was set aside, for good."""
-    with recovered(parts) as (data_dir, _lock):
-        kept = aside.kept_aside(data_dir)
-        for each in kept:
-            aside.drop(each)
-        aside.remove_empty_folder(data_dir)
-    return DiscardReport(discarded=kept)
+    with recovered(parts) as (data_dir, lock):
+        try:
+            with in_place(data_dir, lock) as place:
+                return DiscardReport(discarded=_discarded(place))
+        except FileNotFoundError:
+            return DiscardReport(discarded=())
+
+
+def _discarded(place: InPlace) -> tuple[SetAside, ...]:
+    """One that cannot be removed does not keep the others from it; the first error is raised at the end."""
+    kept = aside.kept_aside(place.work)
+    errors = []
+    for each in kept:
+        try:
+            aside.drop(place.work, each)
+        except RestoreError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    aside.remove_empty_folder(place.data)
+    return kept
 
 
 def _demand_same_place(parts: Parts, plan: ReplacementPlan) -> None:
@@ -159,7 +181,7 @@ def _demand_same_place(parts: Parts, plan: ReplacementPlan) -> None:
 
 
 @contextmanager
-def _cleaned_up(data_dir: Path) -> Iterator[None]:
+def _cleaned_up(place: InPlace) -> Iterator[None]:
     """After an error inside: undo what is not complete, remove what was staged.
 
     What the guardian could not lead back either is left to `recover`; the error that says so comes first.
@@ -167,29 +189,31 @@ def _cleaned_up(data_dir: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        half_done = aside.running_swap(data_dir).exists()
+        half_done = place.work.has(RECORD)
         if half_done and isinstance(error, (ResumeError, RollbackError)):
             raise
         try:
-            aside.recover_swap(data_dir)
-            aside.remove_empty_folder(data_dir)
-        except OSError as failure:
-            if aside.running_swap(data_dir).exists():
+            aside.recover_swap(place)
+            aside.remove_empty_folder(place.data)
+        except (OSError, RestoreError) as failure:
+            if isinstance(failure, RollbackError):
+                raise
+            if place.work.has(RECORD):
                 raise RollbackError(
-                    f"the data in {data_dir} are half exchanged and could not be led back: {failure}",
+                    f"the data in {place.data.shown} are half exchanged and could not be led back: {failure}",
                     hint="Do not start Open WebUI. Remove what is in the way, then run `recover`.",
                 ) from error
-            _log.warning("what was staged in %s could not be removed: %s", data_dir, failure)
+            _log.warning("what was staged in %s could not be removed: %s", place.data.shown, failure)
         raise
 
 
-def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> Scheduled:
+def _stage(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) -> Scheduled:
     """Bring the tree next to the live data, prove it and see it on disk, while the instance runs."""
     found = find(parts, plan.snapshot, plan.snapshot.repository, watch)
     engine, call = found.repository.engine, parts.call(found.repository, watch)
-    private_directory(plan.data_dir / WORK_DIR)
-    sync_directory(plan.data_dir)
-    target = private_directory(aside.incoming_folder(plan.data_dir))
+    aside.clear_incoming(place.work)
+    place.work.make_folder(INCOMING)
+    target = place.work.path / INCOMING
     entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), watch)
     paths = paths_of(plan.components, (entry.path for entry in entries))
     if paths:  # of components that hold nothing there is nothing to fetch, and no path at all would mean everything
@@ -203,9 +227,9 @@ def _stage(parts: Parts, plan: ReplacementPlan, watch: Watch) -> Scheduled:
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
     scheduled = _scheduled(parts, plan, target / "data")
     if plan.key_file:
-        _stage_key(parts, found, target)
-    lost += _adopt_owner(target / "data", plan.data_dir)
-    demand_renamable(plan.data_dir, _coming(plan))
+        _stage_key(parts, found, place, watch)
+    lost += _adopt_owner(place)
+    demand_renamable(plan.data_dir, _coming(place))
     # Renames are on disk before what they name, unless that is there already: a power cut would leave empty files.
     sync_filesystem(target)
     return replace(scheduled, warnings=(*scheduled.warnings, *lost))
@@ -224,24 +248,23 @@ def _scheduled(parts: Parts, plan: ReplacementPlan, data: Path) -> Scheduled:
     )
 
 
-def _stage_key(parts: Parts, found: Found, target: Path) -> None:
-    key = read_key(parts, found, Watch())
+def _stage_key(parts: Parts, found: Found, place: InPlace, watch: Watch) -> None:
+    key = read_key(parts, found, watch)
     if key is None:
         raise ContentMismatchError("the snapshot's secret key does not come back", hint="Nothing was touched.")
-    write_durably(target / KEY_NAME, key.reveal().encode(errors="surrogateescape"))
+    place.work.write(f"{INCOMING}/{KEY_NAME}", key.reveal().encode(errors="surrogateescape"))
 
 
-def _try_key(parts: Parts, plan: ReplacementPlan, watch: Watch) -> tuple[str, ...]:
+def _try_key(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) -> tuple[str, ...]:
     """Say, before anything is exchanged, what the application's key will not open of what is about to be there."""
-    incoming = aside.incoming_folder(plan.data_dir)
     if Component.DATABASE not in plan.components:
         return ()
     around = parts.look_around()
     key, source = (around.key.key, around.key.source) if around.key else (None, "")
     if plan.key_file:
-        staged = (incoming / KEY_NAME).read_bytes().decode(errors="surrogateescape")
+        staged = place.work.read(f"{INCOMING}/{KEY_NAME}").decode(errors="surrogateescape")
         key, source = Secret(staged), "the snapshot's"
-    trial = try_key(read_sealed(incoming / "data"), key, around.settings)
+    trial = try_key(read_sealed(place.work.path / _NEW), key, around.settings)
     wrong = unopened_text(
         SecretKeyRecord(found=key is not None, source=source, unopened=trial.unopened, separate=trial.separate)
     )
@@ -265,23 +288,22 @@ def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:
         )
 
 
-def _adopt_owner(data: Path, live: Path) -> tuple[str, ...]:
+def _adopt_owner(place: InPlace) -> tuple[str, ...]:
     """Give the restored files to whom today's belong: the user of the application may have another number here.
 
     Answers one warning where that was not possible.
     """
-    if not data.is_dir():
+    if not place.work.has_folder(_NEW):
         return ()
+    data, live = place.work.path / _NEW, place.data.path
     now = next((path.stat() for path in (live / "webui.db", live) if path.exists()), live.stat())
     before = next((path.lstat() for path in (data / "webui.db", data) if os.path.lexists(path)), now)
     if (now.st_uid, now.st_gid) == (before.st_uid, before.st_gid):
         return ()
     lost = 0
-    for folder, below, files in os.walk(data):
-        for path in (Path(folder) / name for name in (*below, *files)):
-            status = path.lstat()
-            if status.st_uid == before.st_uid and OWNER in give_owner(os.fspath(path), now.st_uid, now.st_gid):
-                lost += 1
+    for name, status in place.work.walk(_NEW):
+        if status.st_uid == before.st_uid:
+            lost += OWNER in give_owner(place.work.place(f"{_NEW}/{name}"), now.st_uid, now.st_gid)
     if not lost:
         return ()
     return (
@@ -290,35 +312,32 @@ def _adopt_owner(data: Path, live: Path) -> tuple[str, ...]:
     )
 
 
-def _coming(plan: ReplacementPlan) -> frozenset[str]:
-    new = aside.incoming_folder(plan.data_dir) / "data"
-    return frozenset(units(new)) if new.is_dir() else frozenset()
+def _coming(place: InPlace) -> frozenset[str]:
+    return frozenset(units(place.work.path / _NEW)) if place.work.has_folder(_NEW) else frozenset()
 
 
-def _swap(parts: Parts, plan: ReplacementPlan) -> Swap:
+def _swap(parts: Parts, plan: ReplacementPlan, place: InPlace) -> Swap:
     """What is exchanged, from what lies there now: a stop takes side files of the databases away, or leaves some."""
-    going, _stays = divided(plan.data_dir, plan.manifest, plan.components)
-    out = aside.aside_folder(plan.data_dir, plan.manifest.id, parts.clock.now())
-    names = with_side_files((*going, *_coming(plan)))
+    going, _stays = divided(place.data.path, plan.manifest, plan.components)
+    out = aside.aside_folder(place.work, plan.manifest.id, parts.clock.now())
+    names = with_side_files((*going, *_coming(place)))
     return Swap(
-        data_dir=plan.data_dir,
-        new=aside.incoming_folder(plan.data_dir) / "data",
-        aside=out / "parts",
+        new=_NEW,
+        aside=f"{out}/parts",
         parts=names,
-        old=frozenset(name for name in names if os.path.lexists(plan.data_dir / name)),
+        old=frozenset(name for name in names if place.data.has(name)),
         key=plan.key_file,
     )
 
 
-def _swap_back(parts: Parts, kept: SetAside, forth: Swap) -> Swap:
+def _swap_back(parts: Parts, place: InPlace, kept: SetAside, forth: Swap) -> Swap:
     """The same the other way round: what took part then, and what is there of it now."""
-    out = aside.aside_folder(forth.data_dir, kept.snapshot, parts.clock.now())
+    out = aside.aside_folder(place.work, kept.snapshot, parts.clock.now())
     names = with_side_files(forth.parts)
     return Swap(
-        data_dir=forth.data_dir,
         new=forth.aside,
-        aside=out / "parts",
+        aside=f"{out}/parts",
         parts=names,
-        old=frozenset(name for name in names if os.path.lexists(forth.data_dir / name)),
-        key=aside.key_to_put_back(kept, forth.key),
+        old=frozenset(name for name in names if place.data.has(name)),
+        key=aside.key_to_put_back(place.work, kept, forth.key),
     )

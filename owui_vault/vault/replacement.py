@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from owui_vault.vault.recover import recover_first
 from owui_vault.vault.renames import demand_renamable
 from owui_vault.vault.replacement_key import PlannedKey, planned_key
 from owui_vault.vault.replacement_mounts import demand_not_mounted
+from owui_vault.vault.swap import cannot_write
 from owui_vault.vault.units import units
 
 _SPARE_BYTES = 256 << 20
@@ -97,6 +99,8 @@ def _place(parts: Parts) -> Path:
     data_dir = restorable_at(parts.the_instance().path)
     require_apart(parts, parts.repositories)
     demand_no_link(data_dir)
+    if os.statvfs(data_dir).f_flag & os.ST_RDONLY:
+        raise cannot_write(data_dir, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     if running_swap(data_dir).exists():
         recover_first(parts)
     return data_dir

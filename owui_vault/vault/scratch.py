@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.system.files import private_directory
-from owui_vault.system.filesystem import remove_tree
 from owui_vault.system.lock import Patience, wait_for
+from owui_vault.system.removal import remove_tree
 from owui_vault.vault.state import StateDirectory
 
 _FOLDER = "scratch"

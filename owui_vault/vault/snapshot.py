@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 
 from owui_vault.capture.instant import take_instant
-from owui_vault.capture.stage import clear_stage
 from owui_vault.errors import CancelledError, QuiesceError, VaultError
 from owui_vault.instance.container import started_anew
 from owui_vault.instance.examine import examine
@@ -57,7 +56,7 @@ from owui_vault.vault.ledger import learn_lost_ledger
 from owui_vault.vault.naming import demand_tags
 from owui_vault.vault.notify import tell, tell_failed
 from owui_vault.vault.parts import Parts, Repository, Watch
-from owui_vault.vault.recover import recovered, work_folder
+from owui_vault.vault.recover import opened_work, recovered
 from owui_vault.vault.storing import settle, store_everywhere
 from owui_vault.vault.survey import Surveyed, demand_fingerprint, survey
 
@@ -97,14 +96,13 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
             text for each in surveyed if not each.error for text in rolled_back(parts, each.repository, each.snapshots)
         ]
         learn_lost_ledger(parts, surveyed, watch)
-        work_dir = work_folder(parts, data_dir)
         known = KnownUploads(parts, surveyed)
-        try:
-            plan = replace(_plan(parts, sight, work_dir, around), known_uploads=known.files())
+        with opened_work(parts, data_dir, lock) as work, known.remembered(work.path):
+            plan = replace(_plan(parts, sight, work.path, around), known_uploads=known.files())
             captured = _capture(parts, request, plan, around=around, lock=lock)
             _demand_same_container(parts, captured)
             captured = replace(captured, databases=known_checks(parts, captured.databases))
-            with written(captured.stage):
+            with written(work):
                 manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
             demand_fingerprint(parts, _fingerprint(manifest), surveyed)
             with checking_beside(parts, captured.stage / "data", manifest) as beside:
@@ -112,9 +110,6 @@ def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
                 known.stored(results, manifest.sequence)
                 unlearned = _learn(parts, results)
                 checks = beside.finish(watch, parts.clock.monotonic() - started)
-        finally:
-            known.remember(work_dir)
-            clear_stage(work_dir)
     unnoted = remember(parts, manifest, checks, is_stored=any(each.snapshot for each in results))
     took = timedelta(seconds=parts.clock.monotonic() - started)
     late = (f"{each.repository}: {text}" for each in results for text in each.warnings)

@@ -33,7 +33,8 @@ from owui_vault.capture.messages import items, number, part, texts, whole
 from owui_vault.capture.settle import Fences, Probe, clock_offset, tick
 from owui_vault.capture.watch import Watched
 from owui_vault.system import filesystem
-from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers, remove_tree
+from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers
+from owui_vault.system.removal import remove_tree
 
 ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
 

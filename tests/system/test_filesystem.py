@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from owui_vault.system import filesystem
-from owui_vault.system.filesystem import copy_beside_others, remove_file, remove_tree, start_writing
+from owui_vault.system import removal
+from owui_vault.system.filesystem import copy_beside_others, start_writing
+from owui_vault.system.removal import remove_tree
 
 MB = 1 << 20
 OPENS = (
@@ -42,7 +43,7 @@ def cuts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(size)
         cut(descriptor, size)
 
-    monkeypatch.setattr(filesystem, "_SHRINK_BYTES", 1000)
+    monkeypatch.setattr(removal, "_SHRINK_BYTES", 1000)
     monkeypatch.setattr(os, "ftruncate", noted)
     return found
 
@@ -51,10 +52,10 @@ def test_a_large_file_is_removed_bit_by_bit(tmp_path: Path, cuts: list[int]) -> 
     (tmp_path / "large").write_bytes(bytes(3500))
     (tmp_path / "small").write_bytes(bytes(1000))
     (tmp_path / "link").symlink_to("large")
-    remove_file(str(tmp_path / "link"))
-    remove_file(str(tmp_path / "small"))
+    remove_tree(tmp_path / "link")
+    remove_tree(tmp_path / "small")
     assert (cuts, [each.name for each in tmp_path.iterdir()]) == ([], ["large"])
-    remove_file(str(tmp_path / "large"))
+    remove_tree(tmp_path / "large")
     assert (cuts, list(tmp_path.iterdir())) == ([2500, 1500, 500], [])
 
 
@@ -72,7 +73,7 @@ def test_another_name_of_a_large_file_keeps_all_of_it(tmp_path: Path, cuts: list
     """The stage links to uploads."""
     (tmp_path / "upload").write_bytes(bytes(9000))
     (tmp_path / "link").hardlink_to(tmp_path / "upload")
-    remove_file(str(tmp_path / "link"))
+    remove_tree(tmp_path / "link")
     assert (cuts, (tmp_path / "upload").stat().st_size) == ([], 9000)
 
 
@@ -83,7 +84,7 @@ def test_a_large_file_that_somebody_reads_stays_whole_for_them(tmp_path: Path, c
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
         assert reader.stdout is not None
         reader.stdout.readline()
-        remove_file(str(tmp_path / "large"))
+        remove_tree(tmp_path / "large")
         assert not (tmp_path / "large").exists()
         assert reader.communicate()[0] == "9000\n"
     assert cuts == []
@@ -93,8 +94,8 @@ def test_asking_who_has_a_file_open_is_the_end_of_nobody(tmp_path: Path) -> None
     """The kernel tells whoever holds a lease with a signal that ends a process, unless another one is chosen."""
     (tmp_path / "large").write_bytes(b"x")
     with (tmp_path / "large").open("r+b") as file:
-        assert filesystem._nobody_else_has_open(file.fileno())
+        assert removal._nobody_else_has_open(file.fileno())
         assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL  # which is to ignore it
         subprocess.run(["cat", tmp_path / "large"], check=True, capture_output=True, timeout=10)
         with (tmp_path / "large").open("rb"):
-            assert not filesystem._nobody_else_has_open(file.fileno())
+            assert not removal._nobody_else_has_open(file.fileno())

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from owui_vault.quiesce.guardian import Guardian
 from owui_vault.system.clock import SystemClock
@@ -42,14 +43,14 @@ def at_rename(number: int) -> Callable[[], None]:
             made(self, *arguments)  # type: ignore[arg-type]
             guardians.append(self.pid)
 
-        def counted(source: Path, target: Path) -> None:
+        def counted(*arguments: Any) -> None:
             if left[0] == 0:
                 for pid in (*guardians, os.getpid()):
                     os.kill(pid, signal.SIGKILL)
             left[0] -= 1
-            move(source, target)
+            move(*arguments)
 
         Guardian.__init__ = remembered  # type: ignore[method-assign, assignment]
-        swap._move = counted
+        setattr(swap, "_move", counted)  # noqa: B010  another signature
 
     return arrange

@@ -29,6 +29,7 @@ from owui_vault.vault.journal import Journal
 from owui_vault.vault.parts import DataDirectory, Parts
 from owui_vault.vault.recover import recover as recover_all
 from owui_vault.vault.state import StateDirectory
+from owui_vault.vault.swap import in_place
 
 LIMITS = HoldLimits(resume_seconds=5, pause_grace_seconds=0.1, stop_grace_seconds=0.1)
 MODES = pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
@@ -467,7 +468,8 @@ def test_a_start_during_an_exchange_is_noticed(parts: Parts, quiescer: FakeQuies
     with (
         pytest.raises(QuiesceError, match="did not stay quiet"),
         directory_lock(tmp_path / "data", wait_seconds=0, clock=parts.clock, what="it") as lock,
-        guarded_hold(parts, quiescer, tmp_path / "data", lock)(Quiesce.STOP, 5.0) as held,
+        in_place(tmp_path / "data", lock, make=True) as place,
+        guarded_hold(parts, quiescer, place, lock)(Quiesce.STOP, 5.0) as held,
     ):
         held.confirm()
         quiescer.instance.set(InstanceState.RUNNING)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from owui_vault.system.work_folder import WorkFolder
 from owui_vault.vault.key_exchange import KEY_NAME, exchange_key, undo_key
 
 
@@ -17,8 +18,8 @@ def key(tmp_path: Path) -> str:
     return str(tmp_path / "file")
 
 
-def sides(tmp_path: Path) -> tuple[Path, Path]:
-    return tmp_path / "new", tmp_path / "aside"
+def sides(tmp_path: Path) -> tuple[WorkFolder, str, str]:
+    return WorkFolder.at(tmp_path), "new", "aside"
 
 
 def test_there_and_back_again_each_as_often_as_a_crash_asks_for_it(key: str, tmp_path: Path) -> None:
@@ -70,8 +71,9 @@ def test_somebody_who_is_not_root_gives_no_file_away(key: str, tmp_path: Path, m
     def refuse(*_: object) -> None:
         raise PermissionError
 
+    there = sides(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "chown", refuse)
-    exchange_key(key, *sides(tmp_path))
+    monkeypatch.setattr(os, "fchown", refuse)
+    exchange_key(key, *there)
     assert Path(key).read_bytes() == b"then\xff"
     assert Path(key).stat().st_mode & 0o777 == 0o640

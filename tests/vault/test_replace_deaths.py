@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from owui_vault import InstanceState, Quiesce, RestoreError, ResumeError, RetentionPolicy, RollbackError, Vault
 from owui_vault.quiesce.guardian import Guardian
+from owui_vault.system import work_folder
 from owui_vault.testing.small_instance import state_of_small_instance, use_small_instance
 from owui_vault.vault import aside, cutover, replace, swap
 from owui_vault.vault.swap import RECORD
@@ -165,14 +166,13 @@ def at_description(*, complete: bool) -> Callable[[], None]:
     """Die before the description of an exchange has its name, or before that of a complete one goes aside."""
 
     def arrange() -> None:
-        rename = Path.rename
+        def die(*_: object, **__: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        def renamed(path: Path, target: Path) -> Path:
-            if target.name == RECORD and (path.name == RECORD) is complete:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return rename(path, target)
-
-        Path.rename = renamed  # type: ignore[method-assign, assignment]
+        if complete:
+            aside.finish = die  # type: ignore[assignment]
+        else:
+            work_folder.os.rename = die  # type: ignore[attr-defined]
 
     return arrange
 
@@ -180,12 +180,13 @@ def at_description(*, complete: bool) -> Callable[[], None]:
 def test_what_a_discard_began_to_drop_is_never_put_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     report = house.vault.replace(house.vault.plan_replacement("latest"))
 
-    def interrupted(path: Path) -> None:
-        shutil.rmtree(path / "parts/uploads")
-        (path / "parts/uploads").mkdir()
-        raise KeyboardInterrupt
+    def interrupted(name: str, *, dir_fd: int) -> None:
+        unlink(name, dir_fd=dir_fd)
+        if name != RECORD:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(aside, "shutil", SimpleNamespace(rmtree=interrupted))
+    unlink = os.unlink
+    monkeypatch.setattr(os, "unlink", interrupted)
     with pytest.raises(KeyboardInterrupt):
         house.vault.discard()
     monkeypatch.undo()
@@ -296,7 +297,7 @@ def test_a_way_back_that_fails_is_told_as_what_it_is(house: House, monkeypatch: 
     house.application.failures = 1
     plan = house.vault.plan_replacement("latest")
 
-    def fails(_swap: swap.Swap) -> None:
+    def fails(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(swap, "undo", fails)
@@ -319,11 +320,11 @@ def test_an_exchange_that_fails_is_undone(house: House, monkeypatch: pytest.Monk
     plan = vault.plan_replacement("latest")
     move, left = swap._move, [3]
 
-    def fails_once(source: Path, target: Path) -> None:
+    def fails_once(*arguments: Any) -> None:
         left[0] -= 1
         if left[0] == 0:
             raise OSError(18, "Invalid cross-device link")
-        move(source, target)
+        move(*arguments)
 
     monkeypatch.setattr(swap, "_move", fails_once)
     with pytest.raises(RestoreError, match="everything is as it was before"):
@@ -338,11 +339,11 @@ def test_an_exchange_that_can_neither_go_on_nor_back_says_so(house: House, monke
     plan = vault.plan_replacement("latest")
     move, left = swap._move, [3]
 
-    def fails(source: Path, target: Path) -> None:
+    def fails(*arguments: Any) -> None:
         left[0] -= 1
         if left[0] <= 0:
             raise OSError(5, "Input/output error")
-        move(source, target)
+        move(*arguments)
 
     monkeypatch.setattr(swap, "_move", fails)
     with pytest.raises(RollbackError, match="half exchanged") as caught:

@@ -4,16 +4,62 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from owui_vault import RollbackError
 from owui_vault.vault import leading_back
-from owui_vault.vault.swap import Swap, exchange, is_complete, lead_back, read_back, undo, with_side_files, write_down
+from owui_vault.vault import swap as swapping
+from owui_vault.vault.swap import Swap, in_place, with_side_files
 
 PARTS = ("cache/functions", "uploads", "webui.db", "webui.db-wal")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An exchange, and the data directory it is of."""
+
+    value: Swap
+    data_dir: Path
+
+    @property
+    def new(self) -> Path:
+        return self.data_dir / ".owui-vault" / self.value.new
+
+    @property
+    def aside(self) -> Path:
+        return self.data_dir / ".owui-vault" / self.value.aside
+
+
+def exchange(scene: Scene) -> None:
+    with in_place(scene.data_dir) as place:
+        swapping.exchange(scene.value, place)
+
+
+def undo(scene: Scene) -> None:
+    with in_place(scene.data_dir) as place:
+        swapping.undo(scene.value, place)
+
+
+def is_complete(scene: Scene) -> bool:
+    with in_place(scene.data_dir) as place:
+        return swapping.is_complete(scene.value, place)
+
+
+def lead_back(record: Path) -> Path | None:
+    with in_place(record.parents[1]) as place:
+        return swapping.lead_back(place)
+
+
+def write_down(scene: Scene, record: Path) -> None:
+    with in_place(record.parents[1]) as place:
+        swapping.write_down(scene.value, place.work)
+
+
+def changed(scene: Scene, *, back: bool = False, **parts: Any) -> Scene:
+    return replace(scene, value=replace(scene.value, back=back, **parts))
 
 
 @pytest.fixture
@@ -23,9 +69,9 @@ def record(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def swap(tmp_path: Path) -> Swap:
+def swap(tmp_path: Path) -> Scene:
     """Old: three parts, one of which the new state does not have. New: three, one of which the old has not."""
-    data, new, aside = tmp_path / "data", tmp_path / "data/.owui-vault/new", tmp_path / "data/.owui-vault/aside"
+    data, new = tmp_path / "data", tmp_path / "data/.owui-vault/new/data"
     for folder, parts in ((data, ("uploads", "webui.db", "webui.db-wal")), (new, PARTS[:3])):
         for part in parts:
             path = folder / part
@@ -33,15 +79,15 @@ def swap(tmp_path: Path) -> Swap:
             if path.name in ("uploads", "functions"):
                 path.mkdir()
                 path = path / "file"
-            path.write_text(f"{folder.name} {part}")
+            path.write_text(f"{'new' if folder == new else 'data'} {part}")
     (data / "audit.log").write_text("stays")
-    return Swap(
-        data_dir=data,
-        new=new,
-        aside=aside,
+    value = Swap(
+        new="new/data",
+        aside="aside/parts",
         parts=PARTS,
         old=frozenset({"uploads", "webui.db", "webui.db-wal"}),
     )
+    return Scene(value, data)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -49,7 +95,7 @@ def tree(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in files}
 
 
-def test_there_and_back_again(swap: Swap) -> None:
+def test_there_and_back_again(swap: Scene) -> None:
     before = tree(swap.data_dir)
     exchange(swap)
     assert is_complete(swap)
@@ -66,7 +112,7 @@ def test_there_and_back_again(swap: Swap) -> None:
     assert is_complete(swap)
 
 
-def test_side_files_that_appear_meanwhile_go_with_the_new_state(swap: Swap) -> None:
+def test_side_files_that_appear_meanwhile_go_with_the_new_state(swap: Scene) -> None:
     before = tree(swap.data_dir)
     exchange(swap)
     (swap.data_dir / "webui.db-wal").write_text("of the new database")
@@ -80,19 +126,20 @@ import os, signal, sys
 from pathlib import Path
 from owui_vault.vault import swap as module
 left = int(sys.argv[3])
-rename = Path.rename
-def counted(self, target):
+move = module._move
+def counted(*arguments):
     global left
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     left -= 1
-    return rename(self, target)
-Path.rename = counted
-getattr(module, sys.argv[2])(module.read_back(Path(sys.argv[1])))
+    return move(*arguments)
+module._move = counted
+with module.in_place(Path(sys.argv[1]).parents[1]) as place:
+    getattr(module, sys.argv[2])(module.read_back(place.work), place)
 """
 
 
-def killed(swap: Swap, path: Path, direction: str, renames: int) -> bool:
+def killed(swap: Scene, path: Path, direction: str, renames: int) -> bool:
     """Run one direction in a process that is killed before its n-th rename; whether it was."""
     write_down(swap, path)
     done = subprocess.run([sys.executable, "-c", KILLED_AT_STEP, path, direction, str(renames)], check=False)
@@ -100,7 +147,7 @@ def killed(swap: Swap, path: Path, direction: str, renames: int) -> bool:
 
 
 @pytest.mark.parametrize("renames", range(7))
-def test_a_crash_at_any_rename_can_be_undone_and_finished(swap: Swap, record: Path, renames: int) -> None:
+def test_a_crash_at_any_rename_can_be_undone_and_finished(swap: Scene, record: Path, renames: int) -> None:
     before = tree(swap.data_dir)
     was_killed = killed(swap, record, "exchange", renames)
     assert was_killed == (renames < 6)
@@ -114,7 +161,7 @@ def test_a_crash_at_any_rename_can_be_undone_and_finished(swap: Swap, record: Pa
 
 @pytest.mark.parametrize("renames", range(7))
 def test_the_program_goes_back_unless_it_was_complete_and_then_runs_the_command(
-    swap: Swap, record: Path, renames: int
+    swap: Scene, record: Path, renames: int
 ) -> None:
     before = tree(swap.data_dir)
     killed(swap, record, "exchange", renames)
@@ -124,15 +171,16 @@ def test_the_program_goes_back_unless_it_was_complete_and_then_runs_the_command(
     assert (tree(swap.data_dir) == before) == (renames < 6)
 
 
-def test_what_was_written_down_is_read_back(swap: Swap, record: Path) -> None:
+def test_what_was_written_down_is_read_back(swap: Scene, record: Path) -> None:
     write_down(swap, record)
-    assert read_back(record) == swap
+    with in_place(swap.data_dir) as place:
+        assert swapping.read_back(place.work) == swap.value
     assert json.loads(record.read_bytes())["parts"] == list(PARTS)
 
 
 @pytest.mark.parametrize("renames", range(1, 6))
 def test_a_directory_that_has_another_path_by_then_is_led_back_all_the_same(
-    swap: Swap, record: Path, tmp_path: Path, renames: int
+    swap: Scene, record: Path, tmp_path: Path, renames: int
 ) -> None:
     before = tree(swap.data_dir)
     killed(swap, record, "exchange", renames)
@@ -158,7 +206,7 @@ def test_a_directory_that_has_another_path_by_then_is_led_back_all_the_same(
         '{"format": 1, "new": "new", "aside": "aside", "parts": ["../x"], "old": [], "key": "", "back": false}',
     ],
 )
-def test_what_makes_no_sense_is_left_alone(swap: Swap, record: Path, text: str) -> None:
+def test_what_makes_no_sense_is_left_alone(swap: Scene, record: Path, text: str) -> None:
     record.write_text(text)
     before = tree(swap.data_dir)
     with pytest.raises(RollbackError, match="cannot be understood"):
@@ -170,11 +218,11 @@ def test_what_makes_no_sense_is_left_alone(swap: Swap, record: Path, text: str) 
     assert tree(swap.data_dir) == before
 
 
-def test_what_sqlite_puts_beside_a_new_database_does_not_stay_beside_the_old_one(swap: Swap) -> None:
+def test_what_sqlite_puts_beside_a_new_database_does_not_stay_beside_the_old_one(swap: Scene) -> None:
     """A journal of the one would be played back into the other."""
-    swap = replace(swap, parts=with_side_files(swap.parts))
+    swap = changed(swap, parts=with_side_files(swap.value.parts))
     (swap.data_dir / "webui.db-wal").unlink()
-    swap = replace(swap, old=swap.old - {"webui.db-wal"})
+    swap = changed(swap, old=swap.value.old - {"webui.db-wal"})
     before = tree(swap.data_dir)
     exchange(swap)
     for suffix in ("-wal", "-shm", "-journal"):
@@ -183,10 +231,10 @@ def test_what_sqlite_puts_beside_a_new_database_does_not_stay_beside_the_old_one
     assert tree(swap.data_dir) == before
 
 
-def test_nothing_is_led_back_twice(swap: Swap, record: Path) -> None:
+def test_nothing_is_led_back_twice(swap: Scene, record: Path) -> None:
     """Once the record is struck the instance runs, and what it makes anew is its own."""
     exchange(swap)
-    write_down(replace(swap, back=True), record)
+    write_down(changed(swap, back=True), record)
     lead_back(record)
     (swap.data_dir / "cache/functions").mkdir(parents=True)
     before = tree(swap.data_dir)
@@ -194,7 +242,7 @@ def test_nothing_is_led_back_twice(swap: Swap, record: Path) -> None:
     assert tree(swap.data_dir) == before
 
 
-def test_nothing_moves_under_somebody_who_has_it_open(swap: Swap, record: Path) -> None:
+def test_nothing_moves_under_somebody_who_has_it_open(swap: Scene, record: Path) -> None:
     killed(swap, record, "exchange", 5)
     before = tree(swap.data_dir)
     program = [sys.executable, "-m", "owui_vault.vault.leading_back", str(record), "/bin/echo", "started"]
@@ -206,7 +254,7 @@ def test_nothing_moves_under_somebody_who_has_it_open(swap: Swap, record: Path) 
     assert tree(swap.data_dir) == before
 
 
-def test_a_link_is_moved_and_not_followed(swap: Swap, tmp_path: Path) -> None:
+def test_a_link_is_moved_and_not_followed(swap: Scene, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (swap.data_dir / "uploads" / "file").unlink()
@@ -219,27 +267,29 @@ def test_a_link_is_moved_and_not_followed(swap: Swap, tmp_path: Path) -> None:
 
 
 def test_somebody_who_is_not_root_makes_folders_of_the_same_mode_and_gives_none_away(
-    swap: Swap, monkeypatch: pytest.MonkeyPatch
+    swap: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
     (swap.new / "cache").chmod(0o750)
+    if os.geteuid() == 0:
+        os.chown(swap.data_dir / ".owui-vault", 1000, 1000)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "chown", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
     exchange(swap)
     assert is_complete(swap)
     assert (swap.data_dir / "cache").stat().st_mode & 0o777 == 0o750
 
 
-def half_done(swap: Swap, record: Path, **changes: Any) -> None:
+def half_done(swap: Scene, record: Path, **changes: bool) -> None:
     """One that was cut short on its way, there or back."""
     exchange(swap)
     (swap.new / "uploads").mkdir()
-    write_down(replace(swap, **changes), record)
+    write_down(changed(swap, **changes), record)
 
 
-def test_without_a_command_nothing_is_started(swap: Swap, record: Path) -> None:
+def test_without_a_command_nothing_is_started(swap: Scene, record: Path) -> None:
     """As `recover` asks for it where nobody can start the instance."""
     before = tree(swap.data_dir)
     half_done(swap, record)
@@ -248,7 +298,7 @@ def test_without_a_command_nothing_is_started(swap: Swap, record: Path) -> None:
     assert not record.exists()
 
 
-def test_a_rescue_of_others_is_not_asked_to_stop_anything(swap: Swap, record: Path) -> None:
+def test_a_rescue_of_others_is_not_asked_to_stop_anything(swap: Scene, record: Path) -> None:
     """Where nobody has the data open there is nothing to stop; this one would fail."""
     before = tree(swap.data_dir)
     half_done(swap, record, back=True)
@@ -262,7 +312,7 @@ def test_a_rescue_of_others_is_not_asked_to_stop_anything(swap: Swap, record: Pa
 
 
 def test_nothing_is_led_back_under_what_cannot_be_stopped(
-    swap: Swap, record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    swap: Scene, record: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
     monkeypatch.setattr(os, "execv", lambda *command: started.append(command))

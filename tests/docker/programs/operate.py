@@ -11,6 +11,7 @@ from pathlib import Path
 
 from owui_vault import CaptureLimits, Container, Limits, Quiesce, ResumeError, Secret, Vault
 from owui_vault.model import Deadline
+from owui_vault.system.work_folder import Folder
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.vault import cutover, swap
 from owui_vault.vault.parts import Repository
@@ -27,8 +28,8 @@ class ComesUpNever:
 def die_once_marked() -> None:
     write = swap.write_down
 
-    def then_die(record: swap.Swap, path: Path) -> None:
-        write(record, path)
+    def then_die(record: swap.Swap, work: Folder) -> None:
+        write(record, work)
         if record.back:
             os.kill(os.getpid(), signal.SIGKILL)
 
