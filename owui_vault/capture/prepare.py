@@ -165,6 +165,11 @@ def can_link(bench: Bench, name: str, mark: Mark) -> bool:
     return linked is not None
 
 
+_READ_ONLY = (
+    " (it may not be written to here: mount it writable, put the state directory on that file system, or allow a pause)"
+)
+
+
 def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> tuple[str, ...]:
     found = []
     kind = filesystem_type(bench.job.data_dir)
@@ -172,7 +177,8 @@ def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, .
         found.append(f"writes on their way cannot be waited for on {kind}")
     elsewhere = next((name for name, mark in tree.items() if mark.device != bench.probe.device), None)
     if elsewhere is not None:
-        found.append(f"{elsewhere or 'the data directory'} lies on another file system than the stage")
+        way_out = "" if os.access(bench.job.data_dir, os.W_OK) else _READ_ONLY
+        found.append(f"{elsewhere or 'the data directory'} lies on another file system than the stage{way_out}")
     for database in databases:
         mark = mark_of(database.real)
         if mark and mark.device != bench.probe.device:

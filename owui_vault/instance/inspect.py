@@ -14,7 +14,7 @@ from owui_vault.instance.inventory import Listed, Totals
 from owui_vault.instance.layout import capture_plan, component_of
 from owui_vault.instance.left_out import left_out
 from owui_vault.instance.locate import FACTS, Sight, look_at
-from owui_vault.instance.names import DATABASE, VECTORS, WORK_DIR
+from owui_vault.instance.names import DATABASE, VECTORS, not_the_data
 from owui_vault.instance.ollama import find_models, models_folder
 from owui_vault.instance.secret_key import unopened_text
 from owui_vault.instance.surroundings import Surroundings, look_around
@@ -124,6 +124,7 @@ def _sizes(plan: CapturePlan) -> Iterator[ComponentSize]:
 
 def _live_files(plan: CapturePlan) -> Iterator[Listed]:
     links = dict(plan.links)
+    foreign = not_the_data(plan.data_dir)
     waiting = [("", plan.data_dir)]
     while waiting:
         prefix, folder = waiting.pop()
@@ -133,7 +134,7 @@ def _live_files(plan: CapturePlan) -> Iterator[Listed]:
             continue
         for entry in entries:
             name = prefix + entry.name
-            if name == WORK_DIR:
+            if name in foreign:
                 continue
             if name in links and links[name].is_dir():
                 waiting.append((f"{name}/", links[name]))

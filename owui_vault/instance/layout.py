@@ -9,7 +9,16 @@ from pathlib import Path, PurePosixPath
 
 from owui_vault.errors import ConfigError
 from owui_vault.instance.locate import look_at
-from owui_vault.instance.names import DATABASE, KEY_NAME, OLLAMA, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
+from owui_vault.instance.names import (
+    DATABASE,
+    KEY_NAME,
+    OLLAMA,
+    UPLOADS,
+    VECTOR_DATABASE,
+    VECTORS,
+    WORK_DIR,
+    not_the_data,
+)
 from owui_vault.model import CapturePlan, Component
 from owui_vault.system.filesystem import can_link
 from owui_vault.system.patterns import matches
@@ -136,7 +145,7 @@ def capture_plan(  # noqa: PLR0913  each may be left out
         rewritten=(_MARKER_OUTPUT, *models.values()),
         links=links,
         mounted=tuple(elsewhere),
-        exclude=(*default, *reasons, *excluded, WORK_DIR),
+        exclude=(*default, *reasons, *excluded, *sorted(not_the_data(root))),
         include=included,
         reasons=tuple(reasons.items()),
     )
@@ -212,13 +221,13 @@ def components_elsewhere(data_dir: Path) -> tuple[Path, ...]:
 def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
     """Where the stage lies: in the state directory if uploads can be linked to there, else inside the data.
 
-    Where the data may not be written to, the same file system has to do: everything is copied then.
+    Where the data may not be written to, a read-only mount for one, everything is copied into the state directory.
     """
     root = data_dir.resolve()
     existing = state_dir
     while not existing.exists():
         existing = existing.parent
-    outside = existing.stat().st_dev == root.stat().st_dev and not state_dir.resolve().is_relative_to(root)
+    outside = not state_dir.resolve().is_relative_to(root)
     if outside and (can_link(existing, root) or not os.access(root, os.W_OK)):
         return state_dir / "work" / instance
     return root / WORK_DIR

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.instance.layout import component_of
-from owui_vault.instance.names import WORK_DIR
+from owui_vault.instance.names import not_the_data
 from owui_vault.model import CapturePlan, Component, LeftOut
 from owui_vault.system.patterns import matches, takes
 
@@ -46,6 +46,7 @@ def left_out(plan: CapturePlan) -> tuple[LeftOut, ...]:
 def _walk(plan: CapturePlan) -> Iterator[tuple[str, int]]:
     """Every file that is left out, links not followed but for components."""
     links = dict(plan.links)
+    foreign = not_the_data(plan.data_dir)
     waiting = [("", plan.data_dir)]  # not by calls of itself: what is excluded may be as deep as it likes
     while waiting:
         prefix, folder = waiting.pop()
@@ -55,7 +56,7 @@ def _walk(plan: CapturePlan) -> Iterator[tuple[str, int]]:
             continue
         for entry in entries:
             name = prefix + entry.name
-            if name == WORK_DIR:
+            if name in foreign:
                 continue
             if name in links or entry.is_dir(follow_symlinks=False):
                 if _may_lose(plan, name):

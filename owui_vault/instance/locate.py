@@ -12,7 +12,7 @@ from typing import TypedDict
 from owui_vault.errors import InstanceError, InstanceNotFoundError
 from owui_vault.instance.chroma import VectorStore
 from owui_vault.instance.facts import DatabaseFacts
-from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, WORK_DIR
+from owui_vault.instance.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, not_the_data
 from owui_vault.instance.neighbours import Neighbour
 from owui_vault.instance.sqlite_files import Header
 from owui_vault.instance.uploads import printable
@@ -163,7 +163,7 @@ def restorable_at(path: Path) -> Path:
     That is an instance, what is left of one, or nothing. Raises InstanceNotFoundError for a directory of other things.
     """
     root = folder_at(path)
-    names = {name for name in os.listdir(root) if name != WORK_DIR}
+    names = set(os.listdir(root)) - not_the_data(root)
     if names and not names & _OF_AN_INSTANCE:
         _demand_content(path, root)
     return root
@@ -195,7 +195,7 @@ def _demand_content(path: Path, root: Path) -> None:
     if os.path.lexists(root / DATABASE):
         return
     below = [root / name for name in _BELOW if (root / name / DATABASE).exists()]
-    names = {name for name in os.listdir(root) if name != WORK_DIR}
+    names = set(os.listdir(root)) - not_the_data(root)
     if below:
         raise InstanceNotFoundError(f"{path} holds no {DATABASE}", hint=f"Did you mean {below[0]}?")
     if not names:

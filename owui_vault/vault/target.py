@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.errors import ContentMismatchError, TargetError, VaultError
+from owui_vault.instance.names import WORK_DIR, not_the_data
 from owui_vault.instance.pip_install import doomed_folder
 from owui_vault.system.files import is_within
-from owui_vault.system.filesystem import remove_tree
+from owui_vault.system.removal import remove_tree
 from owui_vault.vault.apart import live_folders, place_of
 from owui_vault.vault.parts import Parts
 
@@ -66,8 +67,19 @@ def _demand_elsewhere(parts: Parts, target: Path) -> None:
 def _demand_new_or_empty(target: Path) -> None:
     if target.is_symlink() or (os.path.lexists(target) and not target.is_dir()):
         raise TargetError(f"{target} is not a directory", hint="Give a directory that is new or empty.")
-    if target.exists() and any(target.iterdir()):
+    if target.exists() and not _is_empty(target):
         raise TargetError(f"{target} is not empty", hint=_NEW_OR_EMPTY)
+
+
+def _is_empty(target: Path) -> bool:
+    """A new disk of its own holds an empty `lost+found`, which only root may look into."""
+    names = set(os.listdir(target))
+    own = (names & not_the_data(target)) - {WORK_DIR}
+    for name in own:
+        with suppress(PermissionError):
+            if os.listdir(target / name):
+                return False
+    return names == own
 
 
 def _demand_writable(target: Path) -> None:
@@ -112,7 +124,7 @@ def claimed(target: Path) -> Iterator[None]:
 
 
 def _claim(target: Path, marker: Path) -> tuple[int, int] | None:
-    if any(target.iterdir()):
+    if not _is_empty(target):
         raise TargetError(f"{target} is not empty", hint=_NEW_OR_EMPTY)
     try:
         descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)

@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from owui_vault.instance.names import WORK_DIR
+from owui_vault.instance.names import not_the_data
 
 _CACHE = "cache"
 
 
 def units(data_dir: Path) -> Iterator[str]:
     """Its entries, and two levels down where the cache mixes components; names relative to it."""
+    foreign = not_the_data(data_dir)
     for name in os.listdir(data_dir):
-        if name == WORK_DIR:
+        if name in foreign:
             continue
         if name == _CACHE and (data_dir / name).is_dir():
             yield from _cache_units(data_dir)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from owui_vault import InstanceState, Quiesce, RestoreError, ResumeError, RetentionPolicy, RollbackError, Vault
 from owui_vault.quiesce.guardian import Guardian
-from owui_vault.system import work_folder
+from owui_vault.system.work_folder import WorkFolder
 from owui_vault.testing.small_instance import state_of_small_instance, use_small_instance
-from owui_vault.vault import aside, cutover, replace, swap
+from owui_vault.vault import cutover, replace, swap
 from owui_vault.vault.swap import RECORD
 from tests.vault.deaths import at_rename, dies, nobody_works_on
 from tests.vault.house import House
@@ -166,13 +166,20 @@ def at_description(*, complete: bool) -> Callable[[], None]:
     """Die before the description of an exchange has its name, or before that of a complete one goes aside."""
 
     def arrange() -> None:
-        def die(*_: object, **__: object) -> None:
-            os.kill(os.getpid(), signal.SIGKILL)
+        rename, move = os.rename, WorkFolder.move
 
-        if complete:
-            aside.finish = die  # type: ignore[assignment]
-        else:
-            work_folder.os.rename = die  # type: ignore[attr-defined]
+        def renamed(source: Any, target: Any, **folders: Any) -> None:
+            if target == RECORD and not complete:
+                os.kill(os.getpid(), signal.SIGKILL)
+            rename(source, target, **folders)
+
+        def moved(work: WorkFolder, name: str, *target: Any) -> None:
+            if name == RECORD and complete:
+                os.kill(os.getpid(), signal.SIGKILL)
+            move(work, name, *target)
+
+        setattr(os, "rename", renamed)  # noqa: B010  another signature
+        setattr(WorkFolder, "move", moved)  # noqa: B010  another signature
 
     return arrange
 
