@@ -20,7 +20,8 @@ def perform(asked: LiveRequest, session: Session) -> Answer:
         case requests.Replace() as request:
             answer = _replace(session, request)
         case requests.Undo():
-            undone = session.vault.undo()
+            with session.watching() as watch:
+                undone = session.vault.undo(**watch)
             answer = Answer(value=undone, show=lambda screen: tell_live.undone(screen, undone))
         case requests.Discard():
             gone = session.vault.discard()

@@ -279,10 +279,10 @@ class Vault:
             report = replace_data(parts, plan, _application(parts), watch, accept_unknown_version=accepted)
             return warned(parts, report)
 
-    def undo(self) -> UndoReport:
+    def undo(self, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None) -> UndoReport:
         """Put back the data that the last `replace` set aside."""
         with self._turns.does("undo", located=True) as parts:
-            return undo_last(parts, _application(parts), Watch())
+            return undo_last(parts, _application(parts), _watch(progress, cancel))
 
     def discard(self) -> DiscardReport:
         """Drop all data that were set aside, for good."""

@@ -54,7 +54,8 @@ def prepared(house: PlantedHouse, deed: str) -> Deed:
     if deed == "replace":
         return lambda: vault.replace(plan)
     vault.replace(plan)
-    return {"undo": vault.undo, "discard": vault.discard}[deed]
+    deeds: dict[str, Deed] = {"undo": vault.undo, "discard": vault.discard}
+    return deeds[deed]
 
 
 DEEDS = ("snapshot", "replace", "undo", "discard", "recover")
@@ -96,6 +97,7 @@ def test_a_link_planted_at_any_step_leads_nothing_astray(
     assert house.vault_at(house.data_dir).snapshot().outcome is Outcome.COMPLETE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deed", DEEDS)
 def test_what_was_planted_before_is_removed_or_refused(house: PlantedHouse, deed: str) -> None:
     """In a folder that the application made before we did, or kept from a run as its own user."""
