@@ -99,10 +99,10 @@ class _Removal:
             elif depth >= _DEEPEST and self._raised(top, folder, name):
                 again = True
             else:
-                again = self._below(top, folder, name, place, depth) or again
+                again = self._below(top, folder, name, place=place, depth=depth) or again
         return again
 
-    def _below(self, top: int, folder: int, name: str, place: str, depth: int) -> bool:
+    def _below(self, top: int, folder: int, name: str, *, place: str, depth: int) -> bool:
         try:
             below = self._opened(folder, name)
         except OSError as error:

@@ -90,7 +90,7 @@ class _Confined(sqlite3.Connection):
         """Run a statement."""
         return _Rows(self, next(self._numbers), sql, tuple(parameters))
 
-    def set_progress_handler(self, progress_handler: Callable[[], object] | None, n: int) -> None:  # noqa: ARG002
+    def set_progress_handler(self, progress_handler: Callable[[], object] | None, n: int) -> None:  # noqa: ARG002  we ask ten times a second
         """Ask this now and then while a statement runs; whatever is true ends it."""
         self._interrupts = progress_handler
 
