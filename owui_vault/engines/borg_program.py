@@ -28,9 +28,9 @@ from owui_vault.engines.room import elsewhere
 from owui_vault.engines.runs import new_record
 from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, VaultError
 from owui_vault.ports import Call
-from owui_vault.system.filesystem import remove_tree
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
 from owui_vault.system.python import interpreter
+from owui_vault.system.removal import remove_tree
 
 Result = TypeVar("Result")
 _SHOWN_CHARACTERS = 200  # of an answer that could not be understood

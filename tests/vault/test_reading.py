@@ -34,8 +34,8 @@ from owui_vault import (
     WrongPassphraseError,
 )
 from owui_vault.model.codec import local_text
-from owui_vault.system.filesystem import remove_tree
 from owui_vault.system.lock import file_lock
+from owui_vault.system.removal import remove_tree
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
 from owui_vault.vault import scratch
