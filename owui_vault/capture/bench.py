@@ -47,9 +47,7 @@ class Bench:
     uploads: UploadMarks = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inside = Folder(
-            os.open(self.job.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC), "data"
-        )
+        self.inside = Folder.hold(self.job.tree)
         self.uploads = UploadMarks(self.job)
 
     def read_clock(self) -> Now:

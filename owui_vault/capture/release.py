@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from owui_vault.capture.inside import Inside
 from owui_vault.capture.known_uploads import IN_DOUBT, identity_of, key_of, shape_of
+from owui_vault.system.work_folder import Folder
 
 
 class Released(NamedTuple):
@@ -28,15 +28,14 @@ def release_uploads(stage: Path, inventory: Path) -> Iterator[Released]:
     """
     if not inventory.exists():
         return  # the capture did not get that far
-    inside = Inside(os.fspath(stage / "data"))
-    with inventory.open(encoding="ascii") as lines:
+    with Folder.hold(stage / "data") as inside, inventory.open(encoding="ascii") as lines:
         for line in lines:
             entry = json.loads(line)
             if "upload" in entry:
                 yield _released(inside, entry["path"], entry)
 
 
-def _released(inside: Inside, name: str, entry: dict[str, int]) -> Released:
+def _released(inside: Folder, name: str, entry: dict[str, int]) -> Released:
     inode, before, now = entry["upload"], entry["before_ns"], entry["ctime_ns"]
     after = IN_DOUBT
     if not entry["linked"]:
@@ -47,7 +46,7 @@ def _released(inside: Inside, name: str, entry: dict[str, int]) -> Released:
     return Released(key_of(name), shape, identity_of(inode, before), after)
 
 
-def _without_link(inside: Inside, name: str, entry: dict[str, int]) -> int:
+def _without_link(inside: Folder, name: str, entry: dict[str, int]) -> int:
     """Only what was as our link left it until now is known afterwards: who wrote to it moved its ctime."""
     try:
         place = inside.place(name)

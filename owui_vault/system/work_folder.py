@@ -57,6 +57,11 @@ class Folder:
         self._inner = ""
         self._inner_descriptor = descriptor
 
+    @classmethod
+    def hold(cls, path: str | Path) -> Folder:
+        """A folder at a path whose last part is no link."""
+        return Folder(os.open(path, _FOLDER), path)
+
     def __enter__(self: _Self) -> _Self:
         return self
 
