@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from owui_vault.model import FullCheck, Snapshot
+from owui_vault.model import FullCheck, Snapshot, SqliteLibrary
 from owui_vault.model.codec import local_text
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -95,3 +95,8 @@ def verified_on(snapshot: Snapshot) -> str:
         return last
     everything = f"{snapshot.verified_all_at.astimezone():%Y-%m-%d}"
     return f"{last}, all" if everything == last else f"{last}, all {everything}"
+
+
+def sqlite_versions(libraries: Sequence[SqliteLibrary]) -> str:
+    """`3.46.1 (/usr/lib/x86_64-linux-gnu/libsqlite3.so.0.8.6)`, or `unknown`."""
+    return ", ".join(f"{each.version} ({each.path})" for each in libraries) or "unknown"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 from pathlib import Path
 
 from owui_vault.cli import tell_container
-from owui_vault.cli.phrases import count, duration, full_check, local, local_column, size
+from owui_vault.cli.phrases import count, duration, full_check, local, local_column, size, sqlite_versions
 from owui_vault.cli.screen import Screen
 from owui_vault.errors import VaultError
 from owui_vault.model import (
@@ -49,6 +49,7 @@ def instance(screen: Screen, report: InstanceReport) -> None:
         ("vectors", report.providers.vectors),
         ("uploads", report.providers.storage),
         ("journal modes", ", ".join(f"{database}: {mode}" for database, mode in report.journal_modes)),
+        ("SQLite", sqlite_versions(report.sqlite)),
         ("secret key", secret_key(report.secret_key)),
         ("file system", report.filesystem),
         ("stage", str(report.stage)),
@@ -70,6 +71,9 @@ def instance(screen: Screen, report: InstanceReport) -> None:
     if report.left_out:
         screen.heading("Left out")
         screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in report.left_out)
+    if report.notes:
+        screen.heading("Notes")
+        screen.items(report.notes)
     warnings(screen, report.warnings)
 
 

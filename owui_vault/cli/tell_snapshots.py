@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from owui_vault.cli import tell_container
-from owui_vault.cli.phrases import age, count, duration, local, local_column, size, verified_on
+from owui_vault.cli.phrases import age, count, duration, local, local_column, size, sqlite_versions, verified_on
 from owui_vault.cli.screen import Screen
 from owui_vault.cli.tell import secret_key, warnings
 from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot, SnapshotList
@@ -77,6 +77,7 @@ def manifest(screen: Screen, told: Manifest) -> None:
         ("schema", application.alembic_head),
         ("data directory", application.data_dir),
         ("image", application.image),
+        ("SQLite", sqlite_versions(application.sqlite)),
         ("secret key", secret_key(told.secret_key)),
         ("made by", told.created_by),
     ])  # fmt: skip

@@ -17,6 +17,7 @@ from owui_vault.instance.locate import FACTS, Sight, look_at
 from owui_vault.instance.names import DATABASE, VECTORS, not_the_data
 from owui_vault.instance.ollama import find_models, models_folder
 from owui_vault.instance.secret_key import unopened_text
+from owui_vault.instance.sqlite_library import notes_on
 from owui_vault.instance.surroundings import Surroundings, look_around
 from owui_vault.model import (
     CapturePlan,
@@ -98,6 +99,8 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         container=request.container.record if request.container else None,
         providers=around.providers,
         ollama=_ollama(request.ollama_dir),
+        sqlite=around.sqlite,
+        notes=notes_on(around.sqlite),
     )
 
 

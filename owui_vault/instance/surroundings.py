@@ -28,7 +28,8 @@ from owui_vault.instance.processes import (
     version_in,
 )
 from owui_vault.instance.secret_key import FoundKey, find_secret_key
-from owui_vault.model import KeyTrial, Providers, SecretKeyRecord
+from owui_vault.instance.sqlite_library import loaded_libraries
+from owui_vault.model import KeyTrial, Providers, SecretKeyRecord, SqliteLibrary
 from owui_vault.ports import SecretSource
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type
 
@@ -48,6 +49,7 @@ class Surroundings:
     unsupported: str = ""  # why a snapshot of this directory would miss the main database
     container: FoundContainer | None = None
     providers: Providers = field(default_factory=Providers)
+    sqlite: tuple[SqliteLibrary, ...] = ()  # what the application has loaded; empty: unknown
     warnings: tuple[str, ...] = ()
 
     @property
@@ -132,6 +134,7 @@ def look_around(
         unsupported=_unsupported(data_dir, elsewhere),
         container=container,
         providers=places.providers(settings, elsewhere),
+        sqlite=loaded_libraries(_own(asked)),
         warnings=(
             *_warnings(holders, settings, container, app_data_dir or os.fspath(data_dir)),
             *(_doomed_warnings(data_dir, settings) if container is None else ()),
@@ -145,6 +148,12 @@ def _asked(data_dir: Path, holders: Holders) -> tuple[Holder, ...]:
     servers = tuple(servers_on(data_dir))
     known = {each.pid for each in servers}
     return (*servers, *(each for each in holders.found if each.pid not in known))
+
+
+def _own(asked: tuple[Holder, ...]) -> tuple[int, ...]:
+    """Those that run Open WebUI, and whoever has the data open where none is recognised."""
+    own = tuple(each.pid for each in asked if application_version(each.pid))
+    return own or tuple(each.pid for each in asked)
 
 
 def _environment(asked: tuple[Holder, ...]) -> Mapping[str, str]:

@@ -41,6 +41,7 @@ from owui_vault.model.manifest import (
     ProofRecord,
     ScheduledWork,
     SecretKeyRecord,
+    SqliteLibrary,
 )
 from owui_vault.model.replacement import DiscardReport, ReplacementPlan, ReplacementReport, SetAside, UndoReport
 from owui_vault.model.reports import (
@@ -144,6 +145,7 @@ __all__ = [
     "Snapshot",
     "SnapshotList",
     "SnapshotReport",
+    "SqliteLibrary",
     "Step",
     "StoreReceipt",
     "TryKey",

@@ -132,6 +132,14 @@ class SecretKeyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SqliteLibrary:
+    """A SQLite that the application had loaded: the file, as it sees it, and the version that stands in it."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationRecord:
     """Which Open WebUI this was."""
 
@@ -142,6 +150,7 @@ class ApplicationRecord:
     image_digest: str = ""
     data_dir: str = ""  # as the application saw it
     data_dir_here: str = ""  # as it was called on the machine of the snapshot
+    sqlite: tuple[SqliteLibrary, ...] = ()  # empty: unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

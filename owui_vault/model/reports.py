@@ -18,6 +18,7 @@ from owui_vault.model.manifest import (
     ProofRecord,
     ScheduledWork,
     SecretKeyRecord,
+    SqliteLibrary,
 )
 from owui_vault.model.retention import PrunePlan
 from owui_vault.model.snapshots import RepositoryInfo, SkippedFile, Snapshot
@@ -188,6 +189,8 @@ class InstanceReport:
     container: ContainerRecord | None = None  # where it runs in one
     providers: Providers = Providers()
     ollama: tuple[OllamaModel, ...] = ()  # Ollama's models, where they are asked for
+    sqlite: tuple[SqliteLibrary, ...] = ()  # what the running application has loaded; empty: unknown
+    notes: tuple[str, ...] = ()  # worth knowing, and no alarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

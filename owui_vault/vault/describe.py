@@ -172,6 +172,7 @@ def _application(data_dir: Path, facts: StageFacts, around: Surroundings) -> App
         image_digest=(container.digest or container.image_id) if container else "",
         data_dir=seen,
         data_dir_here=called_here(data_dir, seen),
+        sqlite=around.sqlite,
     )
 
 

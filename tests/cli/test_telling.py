@@ -42,6 +42,7 @@ from owui_vault.model import (
     SecretKeyRecord,
     Snapshot,
     SnapshotReport,
+    SqliteLibrary,
     Step,
     VerifiedPart,
     VerifyDepth,
@@ -239,6 +240,8 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
         modes=("auto", "live"),
         warnings=("uploads lie on NFS",),
         providers=Providers(database="sqlite", vectors="qdrant", storage="s3"),
+        sqlite=(SqliteLibrary(path="/usr/lib/libsqlite3.so.0", version="3.46.1"),),
+        notes=("SQLite 3.46.1 can have a fault",),
         ollama=(OllamaModel(name="llama3.2:3b", digest="a" * 64, size_bytes=2_000_000_000, stored=False),),
     )
     tell.instance(screen, report)
@@ -249,6 +252,8 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
         "database       sqlite\n",
         "vectors        qdrant\n",
         "uploads        s3\n",
+        "SQLite         3.46.1 (/usr/lib/libsqlite3.so.0)\n",
+        "Notes\n  - SQLite 3.46.1 can have a fault\n",
         "Ollama: 1 model\n",
         "llama3.2:3b",
         "none yet: there is no user",

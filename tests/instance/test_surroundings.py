@@ -17,6 +17,7 @@ from owui_vault.instance import surroundings
 from owui_vault.instance.environment import read_settings, settings_of_the_instance
 from owui_vault.instance.inspect import InspectRequest, inspect_instance
 from owui_vault.instance.providers import database_elsewhere, not_covered, providers
+from owui_vault.instance.sqlite_library import has_wal_reset_bug
 from owui_vault.instance.surroundings import look_around
 from owui_vault.model import Component, Providers, Secret
 
@@ -76,6 +77,18 @@ def test_an_equal_file_elsewhere_is_another_instance(left: Path, tmp_path: Path)
     shutil.copytree(left, tmp_path / "other")
     with server(tmp_path / "other"):
         assert not look_around(left).running
+
+
+def test_the_sqlite_of_the_server_is_known_and_of_nobody_it_is_not(left: Path, tmp_path: Path) -> None:
+    """What writes the data is the application's SQLite, not ours."""
+    with server(left):
+        (library,) = look_around(left).sqlite
+        report = inspect_instance(InspectRequest(path=left, name="one", work_dir=tmp_path, modes=("live",)))
+    assert library.version == sqlite3.sqlite_version
+    assert report.sqlite == (library,)
+    assert bool(report.notes) is has_wal_reset_bug(library.version)
+    assert not [each for each in report.warnings if "SQLite" in each]
+    assert look_around(left).sqlite == ()
 
 
 def test_the_environment_of_the_server_wins(left: Path) -> None:
