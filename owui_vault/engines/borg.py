@@ -18,6 +18,7 @@ from owui_vault.engines.borg_listing import archives, entries, find, leftovers, 
 from owui_vault.engines.borg_output import encode_comment
 from owui_vault.engines.borg_program import Borg, Request, Setting, archive_argument, find_program, local_folder
 from owui_vault.engines.borg_store import store
+from owui_vault.engines.borg_unwritable import cannot_be_checked, is_locked, standing_in
 from owui_vault.engines.environment import check_extra, invisible_ends, reveal_all, without_credentials
 from owui_vault.engines.room import room_in
 from owui_vault.errors import CancelledError, ConfigError, EngineError, SecretError
@@ -136,11 +137,29 @@ class BorgEngine:
             return compact(borg, local_folder(self._location))
 
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
-        """Check the repository."""
+        """Check the repository, also one that can only be read."""
         with self._open(call) as borg:
             if not borg.known_encrypted():
                 read_listing(borg, "--last", "1")
-            return verify(borg, read_data)
+            try:
+                return verify(borg, read_data)
+            except EngineError as error:
+                if not borg.cannot_lock(error):
+                    raise
+            return self._verify_unwritable(borg, read_data)
+
+    def _verify_unwritable(self, borg: Borg, read_data: float) -> tuple[str, ...]:
+        repository = local_folder(self._location)
+        if repository is None:
+            raise cannot_be_checked(self.location)
+        with standing_in(repository, borg.folder) as place:
+            problems = verify(borg.at(str(place)), read_data)
+        if problems and is_locked(repository):
+            return (
+                *problems,
+                "somebody holds a lock there: if a borg runs on another machine, look again when it is done",
+            )
+        return problems
 
     def forget(self, call: Call) -> None:
         """Accept the repository as it is now (`ports.Remembering`)."""

@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -143,7 +143,7 @@ class Borg:
         try:
             return self._once(request)
         except EngineError as error:
-            if not (request.reads and self._cannot_lock(error)):
+            if not (request.reads and self.cannot_lock(error)):
                 raise
         # The disk of a dead machine, mounted read-only: nobody can write there, so that nobody is in our way either.
         return self._once(request, "--bypass-lock")
@@ -178,7 +178,8 @@ class Borg:
         return Finished(status=done.status, stdout=done.stdout, complaints=tuple(transcript.complaints))
 
     @staticmethod
-    def _cannot_lock(error: EngineError) -> bool:
+    def cannot_lock(error: EngineError) -> bool:
+        """Whether it failed since no lock can be written there."""
         return error.message.endswith(CANNOT_BE_LOCKED)
 
     def _launched(self, record: str = "") -> tuple[str, ...]:
@@ -214,6 +215,10 @@ class Borg:
     def clean(self, text: str) -> str:
         """What borg said, as it may be shown; only for what was understood before: a secret may be a word of it."""
         return redact(text, (self._setting.passphrase, *self._setting.environment.values()))
+
+    def at(self, location: str) -> Borg:
+        """The same, on what stands in for the repository; messages call it what they did."""
+        return Borg(replace(self._setting, location=location), self.call)
 
     @property
     def shown_location(self) -> str:

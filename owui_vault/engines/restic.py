@@ -12,7 +12,7 @@ from owui_vault.engines.restic_errors import ENGINE
 from owui_vault.engines.restic_location import parse_location
 from owui_vault.engines.restic_locks import clear_remains
 from owui_vault.engines.restic_program import Access, Restic
-from owui_vault.engines.restic_rights import demand_rights
+from owui_vault.engines.restic_rights import demand_rights, may_write
 from owui_vault.engines.room import room_in
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
@@ -130,6 +130,12 @@ class ResticEngine:
             return restic_keeping.compact(restic)
 
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
-        """Check. What it finds is answered; only what keeps it from looking is raised."""
+        """Check. What it finds is answered; only what keeps it from looking is raised.
+
+        Without a lock where none can be written: the disk of a dead machine is the one to be verified.
+        """
+        if not may_write(self._access.location):
+            with self._open(call) as restic:
+                return restic_keeping.verify(restic, read_data, locked=False)
         with self._changing(call) as restic:
             return restic_keeping.verify(restic, read_data)

@@ -31,6 +31,11 @@ def demand_rights(location: Location, *, write: bool = False) -> None:
     )
 
 
+def may_write(location: Location) -> bool:
+    """Whether this user may write to a repository of this machine, as far as can be told beforehand."""
+    return location.folder is None or not any(_refused(each, write=True) for each in _needed(location.folder))
+
+
 def _needed(folder: Path) -> tuple[Path, ...]:
     """The folder and its parts; where it is still to be made, what it is to be made in."""
     if not _is_there(folder):

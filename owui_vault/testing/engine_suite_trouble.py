@@ -55,8 +55,21 @@ class TroubleTests(EngineBench):
 
         with mounted("--bind", bench.repository, bench.repository, "ro"):
             target, entries = read()
+            for share in (0.0, 0.5, 1.0):
+                assert bench.engine.verify(bench.call(), read_data=share) == (), share
         assert entries == len(look(bench.tree))
         assert_same(bench.tree, target)
+
+    def test_damage_is_found_in_a_repository_that_cannot_be_written(self, bench: Bench) -> None:
+        """The rescued disk is the one to be verified, by root and by whoever may read it; nothing is written to it."""
+        bench.store()
+        bench.listed()
+        self.damage(bench)
+        before = look(bench.repository)
+        with mounted("--bind", bench.repository, bench.repository, "ro"):
+            assert bench.engine.verify(bench.call(), read_data=1.0)
+        assert look(bench.repository) == before
+        assert list(bench.call().folder.rglob("stands-in/*")) == []
 
     def test_cancel_ends_a_store_and_leaves_nothing(self, bench: Bench) -> None:
         """No lock, no snapshot, no process."""

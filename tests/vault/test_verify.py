@@ -27,6 +27,7 @@ from owui_vault import (
     Vault,
     VerifyDepth,
 )
+from owui_vault.testing.processes import mounted
 from tests.pages import unpack_safely
 from tests.vault.conftest import PASSPHRASE, MakeEngine
 
@@ -238,6 +239,20 @@ def test_what_differs_is_found_and_named(store: Store, case: str) -> None:
     problems = store.spoiled(spoil)
     assert any(words in problem for problem in problems), problems
     assert store.listener.heard[-1].kind == "failure"
+
+
+def test_a_rescued_disk_can_be_listed_shown_verified_and_restored(store: Store, tmp_path: Path) -> None:
+    """By a machine that has never seen it, mounted read-only; nothing of it is called wrong for that."""
+    repository = Repository("nas", store.engine)
+    rescuer = Vault(None, [repository], state_dir=tmp_path / "state")
+    with mounted("--bind", store.repository, store.repository, "ro"):
+        assert store.whole.id in {each.id for each in rescuer.snapshots()}
+        assert rescuer.manifest(store.whole.id).id == store.whole.id
+        for share in (0.0, 1.0):
+            report = rescuer.verify(store.whole.id, read_data=share)
+            assert report.ok, report.problems
+            assert all(each.is_sound for each in report.full_checks)
+        assert rescuer.restore(store.whole.id, tmp_path / "restored").snapshot.id == store.whole.id
 
 
 class Damaged:
