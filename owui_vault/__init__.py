@@ -376,12 +376,7 @@ _HOME = {
         "Revealed",
         "SecretSource",
     ),
-    "owui_vault.vault.parts": (
-        "Container",
-        "DataDirectory",
-        "Limits",
-        "Repository",
-    ),
+    "owui_vault.vault.parts": ("Container", "DataDirectory", "Limits", "Repository"),
     "owui_vault.vault.vault": ("Vault",),
     "owui_vault.version": ("VERSION",),
 }
