@@ -214,7 +214,9 @@ class RepositoryLockedError(EngineError):
 
 
 class RepositoryDamagedError(EngineError):
-    """The repository is damaged."""
+    """The repository is damaged. `paths` are files of a snapshot that could not be fetched, as far as that is known."""
+
+    paths: tuple[str, ...] = ()
 
 
 class RepositoryRolledBackError(RepositoryDamagedError):

@@ -19,6 +19,7 @@ from owui_vault.engines.spool import Spool, spooling
 from owui_vault.errors import (
     EngineError,
     NoSpaceError,
+    RepositoryDamagedError,
     RepositoryFullError,
     RepositoryUnreachableError,
     SnapshotMissingError,
@@ -33,6 +34,7 @@ _BEGINS = re.compile(rf"{_IGNORED}|Fatal: |\s*$")
 _SUM_OF_ERRORS = re.compile(r"^(?:Fatal: )?There were \d+ errors")
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _PATTERN_SIGNS = re.compile(r"([\\*?\[])")
+_OF_A_FILE = re.compile(rf"{_IGNORED}(?P<path>/.*?): ")
 _LONGEST_COMMAND = 500_000  # bytes of patterns in one command; the kernel takes two million
 _SPEAKS_WHILE_RESTORING = (0, 17)
 _LEAVES_HOLES = (0, 15)  # and older ones do not know the option
@@ -206,7 +208,16 @@ def _restore_error(restic: Restic, said: Said, complaints: Complaints, target: P
             stderr_tail=error.stderr_tail,
             hint="Restore to a place where this user may write, or run as another one.",
         )
+    if isinstance(error, RepositoryDamagedError):
+        error.paths = tuple(path for line in said.stderr if (path := _passed_over(line)))
     return error
+
+
+def _passed_over(line: str) -> str:
+    """The file that a complaint of `restore` is about; restic goes on with the next one."""
+    item = (document_of(line) or {}).get("item")
+    match = _OF_A_FILE.match(line)
+    return str(item or (match["path"] if match else "")).strip("/")
 
 
 def _commands(paths: Sequence[str]) -> Iterator[list[str]]:

@@ -228,10 +228,15 @@ class DirectoryEngine:
     def _object(self, node: Node) -> Path:
         path = self._folder / "objects" / node.object
         if not path.exists() or path.stat().st_size != node.size:
-            raise RepositoryDamagedError(f"data of {node.path} are missing", engine=self.name)
+            raise self._damaged(node, "missing")
         if _hash(path) != node.object:
-            raise RepositoryDamagedError(f"data of {node.path} are damaged", engine=self.name)
+            raise self._damaged(node, "damaged")
         return path
+
+    def _damaged(self, node: Node, how: str) -> RepositoryDamagedError:
+        error = RepositoryDamagedError(f"data of {node.path} are {how}", engine=self.name)
+        error.paths = (node.path,)
+        return error
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -1,0 +1,79 @@
+"""What can be had of a snapshot whose repository is damaged: as much as there is, and the names of what is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from owui_vault.errors import EngineError, RepositoryDamagedError
+from owui_vault.instance.uploads import names
+from owui_vault.model import Entry
+from owui_vault.vault.parts import Parts, Watch
+from owui_vault.vault.reading import Found
+from owui_vault.vault.survey import patiently
+
+_MOST_BELIEVED = 100  # of what an engine says at length only the end is kept
+_MOST_TRIED = 20  # borg ends at each file that is damaged
+
+
+def fetch_what_is_there(
+    parts: Parts, found: Found, target: Path, *, error: RepositoryDamagedError, watch: Watch
+) -> RepositoryDamagedError:
+    """After a fetch of all files that ended with `error`: fetch the rest; answers the error to raise.
+
+    restic goes on after a file that is damaged, and names it; borg ends there, with a file that is too short.
+    """
+    call = parts.call(found.repository, watch)
+    engine, engine_id = found.repository.engine, found.snapshot.engine_id
+    try:
+        listed = patiently(parts, lambda: list(engine.contents(engine_id, call)), watch)
+    except EngineError:
+        return error
+    wanted = {each.path: each.size_bytes for each in listed if each.kind == "file" and not _is_veiled(target, each)}
+    damaged = set(error.paths)
+    for _ in range(_MOST_TRIED):
+        absent = [path for path in wanted if path not in damaged and _size(target / path) != wanted[path]]
+        begun = {path for path in absent if _size(target / path) is not None}
+        damaged |= begun
+        rest = [path for path in absent if path not in begun]
+        if not rest:
+            break
+        known = len(damaged)
+        try:
+            patiently(parts, partial(engine.fetch, engine_id, target, call, paths=rest), watch)
+        except RepositoryDamagedError as again:
+            damaged.update(again.paths)
+            if len(damaged) == known and all(_size(target / path) is None for path in rest):
+                break  # it does not get any further
+    return _told(error, [path for path in wanted if path in damaged or _size(target / path) != wanted[path]], wanted)
+
+
+def _is_veiled(target: Path, entry: Entry) -> bool:
+    """Borg lists a `?` for a byte that is no text: what has one may be there under its own name."""
+    return "?" in entry.path and _size(target / entry.path) is None
+
+
+def _told(error: RepositoryDamagedError, left: Sequence[str], wanted: Collection[str]) -> RepositoryDamagedError:
+    if not left:  # something else is damaged than the content of files
+        return error
+    what = f"{len(left):,} of {len(wanted):,} files could not be read and are not as stored: {names(left)}"
+    is_all = len(left) < _MOST_BELIEVED
+    named = RepositoryDamagedError(
+        f"{what}. All other files came back ({error.message})" if is_all else f"at least {what} ({error.message})",
+        engine=error.engine,
+        argv=error.argv,
+        status=error.status,
+        stderr_tail=error.stderr_tail,
+        hint="Restore another snapshot; or, from another one or another repository, what is named here.",
+    )
+    named.paths = tuple(left)
+    return named
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None
