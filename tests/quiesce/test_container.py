@@ -24,7 +24,7 @@ from owui_vault.quiesce.engine_http import DEFAULT_ENGINE
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
 from owui_vault.testing.quiescer_suite import QuiescerSuite, Subject, eventually, run_rescue, soon, writes_on
-from owui_vault.vault.hold import recover
+from owui_vault.vault.hold import Hold, HoldLimits, recover
 from owui_vault.vault.journal import Journal
 from tests.podman import Podman, podman_service
 
@@ -339,6 +339,22 @@ def test_a_container_removed_while_it_was_quiet_is_told(container: Container) ->
     with pytest.raises(ResumeError, match="removed"):
         quiescer.resume(Quiesce.PAUSE, soon())
     assert run_rescue(command) == 0
+
+
+def test_a_stopped_one_that_a_cleaner_removed_is_told_with_the_way_out(
+    make: Callable[..., Container], tmp_path: Path
+) -> None:
+    """`docker container prune` takes what is stopped, ours too: nobody can start it again."""
+    container = make("--no-healthcheck", "--label=owui-vault.test=pruned")
+    journal = Journal(tmp_path / "journal")
+    hold = Hold(container.quiescer(), journal, None, SystemClock(), HoldLimits(resume_seconds=20))
+    with pytest.raises(ResumeError, match=r"container \w+ was removed by somebody") as told, hold(Quiesce.STOP, 60):
+        container.engine("container", "prune", "--force", "--filter", "label=owui-vault.test=pruned")
+    assert told.value.exit_code == 4
+    assert "owui-vault-test" in told.value.hint  # its image, since no Compose file made it
+    with pytest.raises(ResumeError, match="cannot be brought back any more"):
+        recover(journal)
+    assert recover(journal) == ()
 
 
 def test_what_somebody_else_started_and_stopped_is_not_ours_to_start(container: Container) -> None:
