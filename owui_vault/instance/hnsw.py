@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.instance.hnsw_labels import stored_labels
-from owui_vault.instance.hnsw_pickle import read_labels
+from owui_vault.instance.hnsw_pickle import SMALL_BYTES, read_labels
 
 PICKLE = "index_metadata.pickle"
 BINARIES = ("header.bin", "data_level0.bin", "length.bin", "link_lists.bin")
 _HEADER = struct.Struct("<i6QiI3QdQ")
 _FIRST_CAPACITY = 1000  # of older versions; newer ones begin with 100
 _LABEL_BYTES = 8
-_SMALL_PICKLE = 8 << 20  # some 150,000 vectors; a larger one would be too much for a guest in somebody's program
 _PICKLE_LIMIT = 4 << 30
 
 
@@ -129,7 +128,7 @@ def _read_pickle(path: Path, elements: int) -> tuple[Container[str], tuple[str, 
         return (), (f"{PICKLE} of its index is too large to be read",)
     labels: Container[str]
     try:
-        labels, total = read_labels(path.read_bytes()) if size <= _SMALL_PICKLE else stored_labels(path)
+        labels, total = read_labels(path.read_bytes()) if size <= SMALL_BYTES else stored_labels(path)
     except ValueError as error:
         return (), (f"{PICKLE} of its index {error}",)
     if total != elements:

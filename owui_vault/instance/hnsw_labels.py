@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from owui_vault.errors import VaultError
-from owui_vault.instance.hnsw_pickle import read_labels
+from owui_vault.instance.hnsw_pickle import limit_memory, read_labels
 from owui_vault.system.process import Command, run
 from owui_vault.system.python import interpreter, module_environment
 
@@ -54,6 +54,7 @@ def stored_labels(pickle: Path) -> tuple[StoredLabels, object]:
 def main(arguments: list[str]) -> int:
     """Write the ids, and say how many were ever added, or what is wrong."""
     source, target = (Path(each) for each in arguments)
+    limit_memory(source.stat().st_size)
     try:
         labels, total = read_labels(source.read_bytes())
     except ValueError as error:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
+import resource
 from typing import NoReturn
+
+#: Up to here (some 19,000 vectors) it is read by whoever asks: each operation is looked at before one is carried out,
+#: which takes some 50 ms. A larger one, too much for a guest in a program, has a process of its own.
+SMALL_BYTES = 1 << 20
+_BASE_MEMORY_BYTES = 1 << 30  # the interpreter's own address space, and SQLite's
+_MEMORY_PER_BYTE = 40
 
 
 class _Refused(pickle.UnpicklingError):
@@ -33,9 +41,14 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load_plain(data: bytes) -> dict[object, object]:
-    """Unpickle values only. Raises ValueError with the reason for anything incomplete, damaged or hostile."""
+    """Unpickle values only. Raises ValueError with the reason for anything incomplete, damaged or hostile.
+
+    For files that are not small: `limit_memory` first, in a process of its own.
+    """
     stream = io.BytesIO(data)
     try:
+        if len(data) <= SMALL_BYTES:
+            _check_places(data)
         value = _PlainUnpickler(stream).load()
     except _Refused as error:
         raise ValueError(f"holds more than plain values: {error}") from error
@@ -56,6 +69,22 @@ def load_plain(data: bytes) -> dict[object, object]:
     if not isinstance(value, dict):
         raise ValueError("is not what Chroma writes")
     return value
+
+
+def _check_places(data: bytes) -> None:
+    """Raise ValueError where a value is to be remembered at a place that a file of this length cannot come to.
+
+    The unpickler of CPython fills its list of places with zeros up to there: one flipped bit, and it wants gigabytes.
+    """
+    for operation, argument, _ in pickletools.genops(data):
+        if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(data):
+            raise ValueError(f"place {argument} in {len(data)} bytes")
+
+
+def limit_memory(size_bytes: int) -> None:
+    """For this process: what reading a file of this length honestly takes, and no more. MemoryError is its end."""
+    most = _BASE_MEMORY_BYTES + _MEMORY_PER_BYTE * size_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def read_labels(data: bytes) -> tuple[dict[str, int], object]:

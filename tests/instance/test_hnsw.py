@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from owui_vault.instance import hnsw
 from owui_vault.instance.hnsw import read_index
 from owui_vault.instance.hnsw_labels import stored_labels
-from owui_vault.instance.hnsw_pickle import load_plain
+from owui_vault.instance.hnsw_pickle import SMALL_BYTES, load_plain
 
 MARK = "/tmp/owui-vault-was-hit"
 
@@ -129,8 +130,8 @@ def make_index(folder: Path, count: int) -> Path:
 def test_a_large_index_is_understood_like_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_index(tmp_path / "index", 1000)
     known, unknown = (f"{number:08d}-0000-4000-8000-000000000000" for number in (999, 1000))
-    for limit in (hnsw._SMALL_PICKLE, 0):
-        monkeypatch.setattr(hnsw, "_SMALL_PICKLE", limit)
+    for limit in (SMALL_BYTES, 0):
+        monkeypatch.setattr(hnsw, "SMALL_BYTES", limit)
         index = read_index(folder)
         assert (index.flaws, index.elements) == ((), 1000)
         assert known in index.labels
@@ -157,6 +158,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_a_large_index_takes_no_memory_of_ours(tmp_path: Path) -> None:
     """Four hundred thousand vectors; their ids alone would take some 60 MB."""
     folder = make_index(tmp_path / "index", 400_000)
-    assert (folder / hnsw.PICKLE).stat().st_size > hnsw._SMALL_PICKLE
+    assert (folder / hnsw.PICKLE).stat().st_size > SMALL_BYTES
     done = subprocess.run([sys.executable, "-c", PEAK, folder], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 12_000, "KiB"
+
+
+@pytest.mark.parametrize("filler", [0, SMALL_BYTES])
+def test_a_place_that_no_file_of_its_length_has_is_damage(tmp_path: Path, filler: int) -> None:
+    """One flipped bit made the unpickler fill gigabytes with zeros, which took half a minute or the machine."""
+    far = b"\x80\x04}X" + struct.pack("<I", filler) + b"x" * filler + b"r" + struct.pack("<I", 1 << 31) + b"0."
+    (tmp_path / "pickle").write_bytes(far)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="cut short or damaged"):
+        stored_labels(tmp_path / "pickle")
+    if not filler:
+        with pytest.raises(ValueError, match="cut short or damaged"):
+            load_plain(far)
+    assert time.monotonic() - began < 10
