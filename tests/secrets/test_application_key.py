@@ -43,7 +43,7 @@ def values(kind: Sealing, *samples: str) -> SealedValues:
     return SealedValues(kind=kind, words=kind.value, samples=samples)
 
 
-@pytest.mark.parametrize("key", [KEY, RAW, "ä€ key", "x" * 44 + "\n"])
+@pytest.mark.parametrize("key", [KEY, RAW, "ä€ key", "x" * 44 + "\n"], ids=["text", "raw", "signs", "line end"])
 @pytest.mark.parametrize("kind", list(Sealing))
 def test_the_right_key_opens_and_another_does_not(kind: Sealing, key: str) -> None:
     sealed = (values(kind, seal(kind, key)),)
@@ -83,8 +83,8 @@ def test_a_key_of_its_own_is_named_and_tried(kind: Sealing, name: str) -> None:
     assert try_key((values(kind, seal(kind, KEY)),), Secret(KEY), {name: ""}).unopened == ()
 
 
-@pytest.mark.parametrize("known", [f"{KEY}\n", KEY, f"{KEY}\r\n"])
-@pytest.mark.parametrize("used", [f"{KEY}\n", KEY])
+@pytest.mark.parametrize("known", [f"{KEY}\n", KEY, f"{KEY}\r\n"], ids=["line end", "bare", "dos"])
+@pytest.mark.parametrize("used", [f"{KEY}\n", KEY], ids=["line end used", "bare used"])
 def test_the_end_of_a_line_is_found_out(known: str, used: str) -> None:
     """`open-webui serve` takes the file as it is, the image's start script without it."""
     trial = try_key((values(Sealing.VALVES, seal(Sealing.VALVES, used)),), Secret(known), {})
