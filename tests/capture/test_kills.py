@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from owui_vault.capture import clear_stage
 from owui_vault.capture.session import Session
-from owui_vault.model import NEVER, CaptureLimits, ignore_progress
+from owui_vault.model import NEVER, CaptureLimits, Quiesce, ignore_progress
 
 PARENT = Path(__file__).parent / "programs" / "parent.py"
 STEPS = ("prepare", "attempt", "finish", "seal")
@@ -92,7 +92,7 @@ def test_kills_at_random_moments_leave_nothing_open(site: Any, soak: Callable[[i
         run_and_kill(site, seed.choice(STEPS), seed.uniform(0.001, 0.1), writer.child.pid)
         clear_stage(site.work)
         assert names_outside_uploads(site.data) == before
-    captured = site.take()
+    captured = site.take(Quiesce.AUTO, quiet=site.quiet())  # live alone is a matter of luck on a busy machine
     assert captured.problems == ()
 
 

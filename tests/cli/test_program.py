@@ -54,7 +54,8 @@ def test_from_inspect_to_verify(vault: Program) -> None:
 
     verified = vault.run("verify", "--read-data", identity)
     assert verified.returncode == 0, verified.stderr
-    assert "is right\n100% of the repository's data read" in verified.stdout
+    assert "structure sound; 2 databases and 48 index files identical to what was stored" in verified.stdout
+    assert "read all of the repository's data" in verified.stdout
 
     pruned = vault.run("prune", "--dry-run")
     assert "2 kept, 0 would be removed" in pruned.stdout

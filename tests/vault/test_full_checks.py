@@ -139,7 +139,10 @@ def test_a_large_database_is_left_to_verify_which_does_it(place: Place, monkeypa
     lose_an_index_entry(place.database, "ix_message_chat")
     monkeypatch.setattr(full_checks, "ALWAYS_BYTES", 1000)
     monkeypatch.setattr(full_checks, "_SHARE", 0.0)
-    report = place.vault.snapshot()
+    (place.folder / "slow.py").write_text("import time\ntime.sleep(600)\n")
+    with monkeypatch.context() as patch:  # a database that is large enough to be still checked when all is stored
+        patch.setattr("owui_vault.capture.full_check_program.__file__", str(place.folder / "slow.py"))
+        report = place.vault.snapshot()
     assert check_of(report).not_done
     assert damage_warnings(report.warnings) == []
     assert report.outcome is Outcome.COMPLETE
