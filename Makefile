@@ -69,7 +69,7 @@ tests-thorough:  ## those that make test leaves out, and those that count, a ten
 	@$(pytest) -m "(thorough or soak) and not rare and not alone" $(ARGS) || tools/second-look $$?
 
 tests-alone:  ## the tests that measure time: one after the other, with nothing beside them
-	@$(bin)/pytest -m alone $(ARGS) || [ $$? = 5 ]
+	@$(bin)/pytest --cache-clear -m alone $(ARGS) || { status=$$?; [ $$status = 5 ] || tools/second-look $$status; }
 
 demo-in-time:  # the acceptance test of a machine that is set up: three minutes for the job
 	timeout 180 $(bin)/python examples/demo.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -60,8 +61,14 @@ def test_a_failure_stays_one_however_the_second_look_ends(tmp_path: Path, alone:
     program = tmp_path / ".venv/bin/pytest"
     program.write_text(f"#!/bin/sh\necho looked\nexit {0 if alone == 'passes' else 1}\n")
     program.chmod(0o755)
-    done = subprocess.run([tmp_path / "tools/second-look", "1"], capture_output=True, text=True, check=False)
+    argv = [str(tmp_path / "tools/second-look"), "1"]
+    settings = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(argv, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "looked" in done.stdout
     assert "tests/test_x.py::test_races" in done.stdout
     assert ("passed alone; the run has failed" in done.stdout) is (alone == "passes")
+    busy = {**settings, "SECOND_LOOK": "decides"}
+    done = subprocess.run(argv, env=busy, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if alone == "passes" else 1)
+    assert "tests/test_x.py::test_races" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,8 +34,12 @@ def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> Ma
     if "borg" in request.param:
         return lambda folder: BorgEngine(str(folder), Secret(PASSPHRASE), program=program)
 
+    placed: set[Path] = set()
+
     def restic(folder: Path) -> Engine:
-        place_restic(folder, program, PASSPHRASE)
+        if folder not in placed and not os.path.lexists(folder):  # a second engine finds what the first one left
+            place_restic(folder, program, PASSPHRASE)
+        placed.add(folder)
         return ResticEngine(str(folder), Secret(PASSPHRASE), program=program)
 
     return restic
