@@ -342,16 +342,16 @@ class TestWhoRuns:
     ) -> None:
         house.quiescer.instance.set(InstanceState.STOPPED)
         plan = house.vault.plan_replacement("latest")
-        asked: list[Path] = []
+        asked: list[object] = []
 
-        def somebody(data_dir: Path, *_: object) -> None:
-            asked.append(data_dir)
+        def somebody(place: object, *_: object) -> None:
+            asked.append(place)
             raise RestoreError("somebody")
 
         monkeypatch.setattr(cutover, "demand_nobody", somebody)
         with pytest.raises(RestoreError, match="somebody"):
             house.vault.replace(plan)
-        assert asked == [house.data_dir]
+        assert len(asked) == 1
         assert house.state() == house.later
 
     def test_what_cannot_be_asked_is_watched_for_a_while(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
