@@ -178,4 +178,4 @@ def verify(restic: Restic, read_data: float, *, locked: bool = True) -> tuple[st
         return verify(restic, read_data, locked=False)
     if issubclass(kind_of(said.status, told), _KEEPS_FROM_LOOKING):
         raise restic.error(said.status, said.stderr, said.argv)
-    return problems_in(said.stderr)
+    return tuple(restic.clean(problem) for problem in problems_in(said.stderr))

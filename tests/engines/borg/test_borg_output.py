@@ -31,6 +31,7 @@ from owui_vault.errors import (
     RepositoryFullError,
     RepositoryLockedError,
     RepositoryMissingError,
+    RepositoryRolledBackError,
     RepositoryUnreachableError,
     SnapshotMissingError,
     WrongPassphraseError,
@@ -52,7 +53,7 @@ MEANINGS = {
     "err_archive_missing": SnapshotMissingError,
     "create_same_name": EngineError,
     "modern_archive_exists": EngineError,
-    "err_repo_replay": RepositoryDamagedError,
+    "err_repo_replay": RepositoryRolledBackError,
     "err_unknown_unencrypted": EngineError,
     "corrupt_segment_missing_create": RepositoryDamagedError,
     "corrupt_segment_missing_extract": RepositoryDamagedError,
@@ -134,7 +135,7 @@ def test_a_repository_put_back_to_an_older_state_is_explained() -> None:
     status, transcript = recorded("1.4.5", "err_repo_replay_modern")
     error = classify(status, transcript.msgids, transcript.texts, WHERE)
     assert "older" in error.message
-    assert "/state/nas/borg" in error.hint
+    assert "init --again" in error.hint
 
 
 def test_a_host_without_borg_and_one_that_refuses_the_key_are_told_apart() -> None:
