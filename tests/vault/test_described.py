@@ -6,6 +6,8 @@ import base64
 import hashlib
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,11 +34,13 @@ from owui_vault.instance.surroundings import demand_database_here, look_around
 from owui_vault.model import ComposeService, ContainerRecord, DataMount
 from owui_vault.ports import Event, Notifier
 from owui_vault.secrets.sources import FileSource
+from owui_vault.system.work_folder import Folder
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.small_instance import make_small_instance, use_small_instance
 from owui_vault.vault import containers, ollama_part
 from owui_vault.vault import snapshot as taking
+from owui_vault.vault.describe import written
 from tests.vault.house import FakeApplication
 
 
@@ -239,3 +243,47 @@ def test_the_settings_of_a_container_say_where_its_state_lies(house: House) -> N
         assert words in text
     assert "TIKTOKEN_CACHE_DIR" not in text
     assert "s3cr3t" not in text
+
+
+UNREADABLE = """
+import sys
+from pathlib import Path
+from owui_vault import DataDirectory, Repository, Secret, Vault
+from owui_vault.testing.directory_engine import DirectoryEngine
+folder, file = Path(sys.argv[1]), Path(sys.argv[1], "data", "vault.yaml")
+repositories = [Repository("nas", DirectoryEngine(folder / "repository", Secret("x")))]
+vault = Vault(DataDirectory(folder / "data"), repositories, state_dir=folder / "state", config_file=file)
+vault.initialize()
+report = vault.snapshot()
+print(report.outcome.value, *report.problems, *report.warnings, sep="\\n")
+"""
+
+
+@pytest.mark.root
+def test_a_configuration_that_may_not_be_read_is_named_itself(house: House) -> None:
+    """In the data directory, too, where the stage lies too: what is stored lacks it, and the stage is not blamed."""
+    file = house.data_dir / "vault.yaml"
+    file.touch(0)
+    no_rights = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    done = subprocess.run(
+        [*no_rights, sys.executable, "-c", UNREADABLE, str(house.folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    outcome, *told = done.stdout.splitlines()
+    assert outcome == "incomplete"
+    assert "vault.yaml cannot be read" in told
+    assert f"the configuration {file} cannot be read here and is not in the snapshot" in told
+    assert not [each for each in told if "stage" in each]
+
+
+def test_what_cannot_be_read_for_the_description_is_named_and_not_the_stage(house: House, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    file = house.data_dir / "vault.yaml"
+    with (
+        Folder.hold(tmp_path / "work") as work,
+        pytest.raises(CaptureError) as caught,
+        written(work),
+    ):
+        raise PermissionError(13, "Permission denied", os.fspath(file))
+    assert str(caught.value) == f"the snapshot could not be described: {file}: Permission denied"
+    assert "stage" not in caught.value.hint
