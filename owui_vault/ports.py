@@ -156,8 +156,9 @@ class Engine(Protocol):
         """Write the snapshot, or only `paths` of it (and what is below them), into the existing directory `target`.
 
         `a/b` lands at `target/a/b` with mode, mtime, access lists, extended attributes and (as root) owner, holes as
-        holes where the program can. Nothing outside `target` is written,
-        whatever the snapshot holds. A path that the snapshot does not hold is left out without an error.
+        holes where the program can. An owner that cannot be given keeps nothing else from coming back, and is no error:
+        the caller compares owners. Nothing outside `target` is written, whatever the snapshot holds. A path that the
+        snapshot does not hold is left out without an error.
         Raises SnapshotMissingError, RepositoryDamagedError, NoSpaceError.
         """
 

@@ -103,15 +103,11 @@ def fetch(restic: Restic, engine_id: str, target: Path, paths: Sequence[str]) ->
     tells = version >= _SPEAKS_WHILE_RESTORING
     options = ["--sparse"] if version >= _LEAVES_HOLES else []
     odd_times = check_tree(restic, engine_id, target)
-    owners = 0
     for patterns in _commands(paths):
         complaints = Complaints()
         said = _restore(restic, engine_id, target, [*options, *_includes(patterns)], complaints=complaints, tells=tells)
         if said.status != 0 and not complaints.only_owners:
             raise _restore_error(restic, said, complaints, target)
-        owners += complaints.owners
-    if owners:
-        restic.call.warn(f"could not give owners: {owners} entries")
     if lost := [path for path, time_ns in odd_times if not _given_time(target / path, time_ns)]:
         restic.call.warn(f"could not give the time of change: {named(lost)}")
 

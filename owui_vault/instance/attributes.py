@@ -11,9 +11,11 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.instance.layout import component_of
+from owui_vault.instance.uploads import printable
 from owui_vault.model import AttributeRecord, Component, ExtendedRecord, Manifest, OwnerRecord
 from owui_vault.system.attributes import read_extended, summed_up
 from owui_vault.system.filesystem import hole_bytes
@@ -93,15 +95,24 @@ def _entries(root: str) -> Iterator[tuple[str, str]]:
             yield place[len(root) + 1 :], place
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """In place: the live data directory, and whose its files are. The application may have another number here."""
+
+    live: Path
+    user: int
+    group: int
+
+
 def attribute_warnings(
-    data_dir: Path, manifest: Manifest, components: Collection[Component], *, in_place: bool = False
+    data_dir: Path, manifest: Manifest, components: Collection[Component], *, adopted: Adopted | None = None
 ) -> tuple[str, ...]:
     """What came back without its owner, attributes or holes: one warning about each kind.
 
     Whether it worked is looked at; who restores does not count. A manifest of the first versions says nothing of it.
-    `in_place`: the folders around the components are today's, and so will be the owners.
+    With `adopted` the folders around the components are today's, and what was the application's was given to today's.
     """
-    whole = not in_place and {record.name for record in manifest.components} <= set(components)
+    whole = adopted is None and {record.name for record in manifest.components} <= set(components)
     here = {record.component: record for record in attributes_of_tree(data_dir)}
     pairs = [
         (record, here[record.component])
@@ -109,7 +120,7 @@ def attribute_warnings(
         if record.component in here and (whole if record.component is None else record.component in components)
     ]
     return (
-        *(_owner_warning(data_dir, pairs) if not in_place else ()),
+        *_owner_warning(data_dir, manifest, pairs, adopted),
         *_extended_warning(pairs),
         *_hole_warning(pairs),
     )
@@ -118,18 +129,49 @@ def attribute_warnings(
 _Pairs = list[tuple[AttributeRecord, AttributeRecord]]
 
 
-def _owner_warning(data_dir: Path, pairs: _Pairs) -> Iterator[str]:
+def _owner_warning(data_dir: Path, manifest: Manifest, pairs: _Pairs, adopted: Adopted | None) -> Iterator[str]:
+    if not manifest.attributes:
+        yield "the snapshot does not say whose its files were: look whether the application can use what came back"
+        return
     wanted, found = (_sum_of_owners(each[side] for each in pairs) for side in (0, 1))
+    if adopted:
+        wanted = _as_adopted(wanted, manifest, adopted)
     lost = wanted - found
-    if lost:
-        belonged = ", ".join(f"{user}:{group}" for user, group in sorted(lost))
-        belongs = ", ".join(f"{user}:{group}" for user, group in sorted(found - wanted))
-        (user, group), _ = wanted.most_common(1)[0]
-        yield (
-            f"owners could not be restored: {sum(lost.values()):,} of {wanted.total():,} entries belonged to {belonged}"
-            f" and belong to {belongs or 'others'} now; `chown -R {user}:{group} {data_dir}` by a user who may gives"
-            " them back"
-        )
+    if not lost:
+        return
+    belonged = ", ".join(f"{user}:{group}" for user, group in sorted(lost))
+    belongs = ", ".join(f"{user}:{group}" for user, group in sorted(found - wanted))
+    compared = {record.component for record, _ in pairs}
+    others = (
+        path or "."
+        for path, place in _entries(os.fspath(data_dir))
+        if _component(path) in compared and _owner(place) in found - wanted
+    )
+    user, group = next(iter(lost))
+    live = adopted.live if adopted else data_dir
+    remedy = f"`chown -R {user}:{group} {live}`" if len(wanted) == 1 else "`chown`"
+    yield (
+        f"owners could not be restored: {sum(lost.values()):,} of {wanted.total():,} entries belonged to {belonged}"
+        f" and belong to {belongs or 'others'} now, for example {printable(min(others, default='.'))};"
+        f" {remedy} by a user who may gives them back"
+    )
+
+
+def _as_adopted(wanted: Counter[tuple[int, int]], manifest: Manifest, adopted: Adopted) -> Counter[tuple[int, int]]:
+    """The same with what belonged to the application given to whom today's data belong."""
+    order = {Component.DATABASE: 0, None: 1}  # the database's, else the folders around; as it is looked at in place
+    first = min(manifest.attributes, key=lambda each: order.get(each.component, 2))
+    ((application, group), _), *_ = _sum_of_owners(iter((first,))).most_common(1)
+    now = (adopted.user, adopted.group)
+    given: Counter[tuple[int, int]] = Counter()
+    for owner, entries in wanted.items():
+        given[now if owner[0] == application and now != (application, group) else owner] += entries
+    return given
+
+
+def _owner(place: str) -> tuple[int, int]:
+    status = os.lstat(place)
+    return status.st_uid, status.st_gid
 
 
 def _sum_of_owners(records: Iterator[AttributeRecord]) -> Counter[tuple[int, int]]:

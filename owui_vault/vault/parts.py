@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from owui_vault.ports import (
     Quiescer,
     Revealed,
     SecretSource,
+    ignore_warning,
 )
 from owui_vault.system.clock import SystemClock
 from owui_vault.vault.state import StateDirectory
@@ -95,9 +96,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Who listens to an operation, and who may end it."""
+    """Who listens to an operation, and who may end it. `warn` takes what engines say about the result."""
 
     progress: ProgressSink = ignore_progress
+    warn: Callable[[str], None] = ignore_warning
     cancel: threading.Event = NEVER
 
 
@@ -168,6 +170,7 @@ class Parts:
             idle_seconds=self.limits.idle_seconds,
             store_seconds=self.limits.store_seconds,
             progress=watch.progress,
+            warn=watch.warn,
             cancel=watch.cancel,
             secrets=self.secrets,
         )

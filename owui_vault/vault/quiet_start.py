@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -44,20 +44,29 @@ def check_can_be_quiet(manifest: Manifest, components: Collection[Component]) ->
         )
 
 
-def settle_schedule(
-    data: Path, manifest: Manifest, *, now: datetime, held: Path | None, environment: Mapping[str, str]
+def settle_schedule(  # noqa: PLR0913  # keyword-only but for what it is about
+    data: Path,
+    manifest: Manifest,
+    components: Collection[Component],
+    *,
+    now: datetime,
+    held: Callable[[], Path] | None,
+    environment: Callable[[], Mapping[str, str]],
 ) -> Scheduled:
     """Count what is due by `now` in a restored `data/`; with `held`, switch it off and write the old values there.
 
-    Nobody has opened the database yet. Raises RestoreError.
+    Nothing is, where the database was not asked for, or cannot be read. Nobody has opened it yet. Raises RestoreError.
     """
+    if Component.DATABASE not in components or is_ruined(manifest):
+        return Scheduled()
     due = read_scheduled(data, until=now)
     if due is None:
         return Scheduled()
     if held is None:
         return Scheduled(due=due, warnings=tuple(_what_fires(due)))
-    hold_back(data, manifest.id, lambda document: write_durably(held, document))
-    return Scheduled(due=due, held=held, warnings=tuple(_what_stays_on(due, environment)))
+    place = held()
+    hold_back(data, manifest.id, lambda document: write_durably(place, document))
+    return Scheduled(due=due, held=place, warnings=tuple(_what_stays_on(due, environment())))
 
 
 def will_fire(manifest: Manifest, components: Collection[Component], *, quiet: bool) -> Iterator[str]:

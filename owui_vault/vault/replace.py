@@ -30,7 +30,7 @@ from owui_vault.errors import (
     RollbackError,
     StalePlanError,
 )
-from owui_vault.instance.attributes import attribute_warnings
+from owui_vault.instance.attributes import Adopted, attribute_warnings
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.examine import examine
 from owui_vault.instance.locate import folder_at
@@ -54,7 +54,7 @@ from owui_vault.model import (
 )
 from owui_vault.ports import Application
 from owui_vault.secrets.application_key import try_key
-from owui_vault.system.attributes import OWNER, give_owner
+from owui_vault.system.attributes import give_owner
 from owui_vault.system.filesystem import sync_filesystem
 from owui_vault.vault import aside
 from owui_vault.vault.cutover import Cutover
@@ -98,6 +98,8 @@ def replace_data(
 
 def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch) -> ReplacementReport:
     started = parts.clock.monotonic()
+    remarks: list[str] = []
+    watch = replace(watch, warn=remarks.append)
     _demand_same_place(parts, plan)
     aside.demand_no_link(plan.data_dir)
     demand_known_schema(plan.manifest, plan.components, application)
@@ -118,7 +120,7 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
         health=done.health,
         scheduled=scheduled.due,
         held=scheduled.held,
-        warnings=(*plan.warnings, *scheduled.warnings, *key_warnings, *done.warnings),
+        warnings=(*plan.warnings, *dict.fromkeys(remarks), *scheduled.warnings, *key_warnings, *done.warnings),
         took=timedelta(seconds=parts.clock.monotonic() - started),
     )
 
@@ -221,31 +223,25 @@ def _stage(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) ->
         patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", watch)
-    lost = attribute_warnings(target / "data", plan.manifest, plan.components, in_place=True)
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
     if Component.DATABASE in plan.components and is_elsewhere and not is_ruined(plan.manifest):
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
-    scheduled = _scheduled(parts, plan, target / "data")
+    scheduled = settle_schedule(
+        target / "data",
+        plan.manifest,
+        plan.components,
+        now=parts.clock.now(),
+        held=(lambda: parts.state.held_file(parts.the_instance().name, plan.manifest.id)) if plan.quiet_start else None,
+        environment=lambda: parts.look_around().settings,
+    )
     if plan.key_file:
         _stage_key(parts, found, place, watch)
-    lost += _adopt_owner(place)
+    adopted = _adopt_owner(place)
+    lost = attribute_warnings(target / "data", plan.manifest, plan.components, adopted=adopted) if adopted else ()
     demand_renamable(plan.data_dir, _coming(place))
     # Renames are on disk before what they name, unless that is there already: a power cut would leave empty files.
     sync_filesystem(target)
     return replace(scheduled, warnings=(*scheduled.warnings, *lost))
-
-
-def _scheduled(parts: Parts, plan: ReplacementPlan, data: Path) -> Scheduled:
-    """What runs by itself once the application starts on the restored data; switched off where the plan says so."""
-    if Component.DATABASE not in plan.components or is_ruined(plan.manifest):
-        return Scheduled()
-    return settle_schedule(
-        data,
-        plan.manifest,
-        now=parts.clock.now(),
-        held=parts.state.held_file(parts.the_instance().name, plan.manifest.id) if plan.quiet_start else None,
-        environment=parts.look_around().settings if plan.quiet_start else {},
-    )
 
 
 def _stage_key(parts: Parts, found: Found, place: InPlace, watch: Watch) -> None:
@@ -288,28 +284,21 @@ def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:
         )
 
 
-def _adopt_owner(place: InPlace) -> tuple[str, ...]:
+def _adopt_owner(place: InPlace) -> Adopted | None:
     """Give the restored files to whom today's belong: the user of the application may have another number here.
 
-    Answers one warning where that was not possible.
+    Whether that was possible is looked at afterwards. None where nothing was restored.
     """
     if not place.work.has_folder(_NEW):
-        return ()
+        return None
     data, live = place.work.path / _NEW, place.data.path
     now = next((path.stat() for path in (live / "webui.db", live) if path.exists()), live.stat())
     before = next((path.lstat() for path in (data / "webui.db", data) if os.path.lexists(path)), now)
-    if (now.st_uid, now.st_gid) == (before.st_uid, before.st_gid):
-        return ()
-    lost = 0
-    for name, status in place.work.walk(_NEW):
-        if status.st_uid == before.st_uid:
-            lost += OWNER in give_owner(place.work.place(f"{_NEW}/{name}"), now.st_uid, now.st_gid)
-    if not lost:
-        return ()
-    return (
-        f"{lost:,} restored entries could not be given to {now.st_uid}:{now.st_gid}, to whom today's data belong, and"
-        f" belong to {before.st_uid}:{before.st_gid}: look whether the application can use them",
-    )
+    if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+        for name, status in place.work.walk(_NEW):
+            if status.st_uid == before.st_uid:
+                give_owner(place.work.place(f"{_NEW}/{name}"), now.st_uid, now.st_gid)
+    return Adopted(live=place.data.shown, user=now.st_uid, group=now.st_gid)
 
 
 def _coming(place: InPlace) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snaps
 from owui_vault.system.files import demand_space, private_directory, write_durably
 from owui_vault.vault.documents import MANIFEST_NAME, RESTORE_TEXT_NAME
 from owui_vault.vault.parts import Parts, Watch
-from owui_vault.vault.quiet_start import Scheduled, check_can_be_quiet, is_ruined, settle_schedule
+from owui_vault.vault.quiet_start import check_can_be_quiet, is_ruined, settle_schedule
 from owui_vault.vault.reading import LATE, Found, find, manifest_in, read_manifest
 from owui_vault.vault.rescuing import fetch_what_is_there
 from owui_vault.vault.survey import patiently
@@ -49,13 +49,14 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
     before anything is written, and ContentMismatchError when what came back differs from the manifest.
     """
     started = parts.clock.monotonic()
+    remarks: list[str] = []
+    request = replace(request, watch=replace(request.watch, warn=remarks.append))
     target = usable_target(parts, request.target)
     found = find(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
     demand_space(target, _judged_ahead(parts, request, found, target) + _SPARE_BYTES, "this restore")
     is_new = not target.exists()
     with claimed(target):
-        remarks: list[str] = []
-        _fetch(parts, request, found, target, warn=remarks.append)
+        _fetch(parts, request, found, target)
         manifest = manifest_in(target, found.snapshot)
         components = _components(manifest, request.components)
         decision = _decide_paths(request, target, manifest, components)
@@ -64,7 +65,14 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         rewritten = 0
         if decision and decision.rewrite:
             rewritten, _ = rewrite_paths(target / "data", manifest.application, app_data_dir=request.app_data_dir)
-        scheduled = _scheduled(parts, request, target, manifest=manifest, components=components)
+        scheduled = settle_schedule(
+            target / "data",
+            manifest,
+            components,
+            now=parts.clock.now(),
+            held=(lambda: private_directory(target / OUTSIDE) / HELD_NAME) if request.quiet_start else None,
+            environment=lambda: _environment(target),
+        )
         _renew_text(target, manifest, components, quiet=scheduled.held is not None)
         if is_new:
             _let_owner_in(target)
@@ -81,8 +89,7 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
         held=scheduled.held,
         warnings=(
             *found.warnings,
-            *_rights_warning(manifest),
-            *_not_compared(manifest, remarks),
+            *dict.fromkeys(remarks),
             *warnings,
             *_ruin_warning(manifest, components),
             *scheduled.warnings,
@@ -138,8 +145,8 @@ def _decide_paths(
     return None
 
 
-def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path, *, warn: Callable[[str], None]) -> None:
-    call = replace(parts.call(found.repository, request.watch), warn=warn)
+def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path) -> None:
+    call = parts.call(found.repository, request.watch)
     engine = found.repository.engine
     paths: tuple[str, ...] = ()
     if request.components is not None:
@@ -203,25 +210,12 @@ def _renew_text(target: Path, manifest: Manifest, components: Sequence[Component
     write_durably(path, restore_text(manifest, Restored.of(target, only)).encode(), mode=0o644)
 
 
-def _scheduled(
-    parts: Parts, request: RestoreRequest, target: Path, *, manifest: Manifest, components: Sequence[Component]
-) -> Scheduled:
-    """What runs by itself in the restored copy by now; switched off where that was asked for."""
-    if Component.DATABASE not in components or is_ruined(manifest):
-        return Scheduled()
+def _environment(target: Path) -> dict[str, str]:
+    """The instance's settings, as they came back."""
     settings = target / OUTSIDE / ENVIRONMENT_NAME
-    lines = (
-        settings.read_text(errors="replace").splitlines() if settings.is_file() and not settings.is_symlink() else []
-    )
-    environment = dict(line.split("=", 1) for line in lines if "=" in line)
-    outside = private_directory(target / OUTSIDE) if request.quiet_start else target / OUTSIDE
-    return settle_schedule(
-        target / "data",
-        manifest,
-        now=parts.clock.now(),
-        held=outside / HELD_NAME if request.quiet_start else None,
-        environment=environment,
-    )
+    if settings.is_symlink() or not settings.is_file():
+        return {}
+    return dict(line.split("=", 1) for line in settings.read_text(errors="replace").splitlines() if "=" in line)
 
 
 def _ruin_warning(manifest: Manifest, components: Sequence[Component]) -> tuple[str, ...]:
@@ -243,14 +237,3 @@ def _let_owner_in(target: Path) -> None:
     if os.geteuid() == 0 and status.st_uid != 0:
         os.chown(target, -1, status.st_gid)
         target.chmod(0o710)
-
-
-def _not_compared(manifest: Manifest, remarks: Sequence[str]) -> Iterator[str]:
-    """What engines said, but for owners that were compared with the manifest: one warning about them is enough."""
-    return (each for each in remarks if not (manifest.attributes and each.startswith("could not give owners")))
-
-
-def _rights_warning(manifest: Manifest) -> tuple[str, ...]:
-    if manifest.attributes or os.geteuid() == 0:  # where the manifest says whose they were, that is compared
-        return ()
-    return ("not run by root: owners of files could not be restored, everything belongs to the present user",)

@@ -47,7 +47,7 @@ def survey(parts: Parts, repositories: Sequence[Repository], watch: Watch | None
     """Ask all repositories at once; an error stays with the one that had it."""
     watch = watch or Watch()
     ending = Listening(watch.cancel)  # ours to set: the caller's may be meant for more than this operation
-    watch = Watch(progress=watch.progress, cancel=ending)
+    watch = replace(watch, cancel=ending)
 
     def ask(repository: Repository) -> Surveyed:
         try:

@@ -73,6 +73,8 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
     What is wrong is answered in words; only what prevents looking (no repository, wrong passphrase, …) is raised.
     """
     started = parts.clock.monotonic()
+    remarks: list[str] = []
+    request = replace(request, watch=replace(request.watch, warn=remarks.append))
     found, passed = search(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
     damaged = tuple((name, error) for name, error in passed if isinstance(error, RepositoryDamagedError))
     problems = [_in_words(error, name) for name, error in damaged]
@@ -92,7 +94,7 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
         snapshot=found.snapshot if found else None,
         repository=found.repository.name if found else (damaged or passed)[0][0],
         problems=tuple(problems),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *dict.fromkeys(remarks)),
         read_data=request.read_data,
         took=timedelta(seconds=parts.clock.monotonic() - started),
         parts=content.parts,

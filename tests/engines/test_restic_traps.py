@@ -276,7 +276,7 @@ def test_owners_that_cannot_be_given_keep_nothing_else_from_coming_back(bench: B
     told: list[str] = []
     call = replace(bench.call(), warn=told.append)
     without_right_to_chown(bench, restic_program).fetch(stored.engine_id, target, call)
-    assert [text.rpartition(": ")[0] for text in told] == ["could not give owners"]
+    assert told == []  # the vault compares owners, of all engines alike
     expected, found = look(tree), look(target)
     assert set(found) == set(expected)
     for name, seen in expected.items():

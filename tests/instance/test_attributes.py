@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from owui_vault.instance.attributes import attribute_records, attribute_warnings, attributes_of_tree
+from owui_vault.instance.attributes import Adopted, attribute_records, attribute_warnings, attributes_of_tree
 from owui_vault.model import (
     ApplicationRecord,
     Component,
@@ -97,14 +97,6 @@ def test_what_came_back_as_it_was_is_no_matter(data_dir: Path, manifest: Manifes
     assert warnings(data_dir, manifest) == []
 
 
-def test_a_manifest_of_the_first_versions_says_nothing(data_dir: Path, manifest: Manifest) -> None:
-    document = json.loads(manifest_to_bytes(manifest))
-    del document["attributes"]
-    old = manifest_from_bytes(json.dumps(document).encode())
-    assert old.attributes == ()
-    assert warnings(data_dir, old) == []
-
-
 @pytest.mark.parametrize("name", ["", "uploads", "uploads/a"])
 def test_a_lost_access_list_or_attribute_is_one_warning(data_dir: Path, manifest: Manifest, name: str) -> None:
     for each in read_extended(str(data_dir / name)):
@@ -135,10 +127,11 @@ def test_other_owners_are_one_warning_with_the_way_out(data_dir: Path, manifest:
     for path in [data_dir, *data_dir.rglob("*")]:
         os.lchown(path, 0, 0)
     assert warnings(data_dir, before) == [
-        "owners could not be restored: 9 of 9 entries belonged to 1000:1001 and belong to 0:0 now;"
+        "owners could not be restored: 9 of 9 entries belonged to 1000:1001 and belong to 0:0 now, for example .;"
         f" `chown -R 1000:1001 {data_dir}` by a user who may gives them back"
     ]
-    assert list(attribute_warnings(data_dir, before, list(Component), in_place=True)) == []
+    today = Adopted(live=data_dir, user=0, group=0)
+    assert list(attribute_warnings(data_dir, before, list(Component), adopted=today)) == []
 
 
 @pytest.mark.root
@@ -146,7 +139,39 @@ def test_a_single_component_is_compared_with_its_own_owners(data_dir: Path, mani
     os.chown(data_dir, 7, 7)
     os.chown(data_dir / "uploads/a", 7, 7)
     (told,) = warnings(data_dir, manifest, Component.UPLOADS)
-    assert told.startswith("owners could not be restored: 1 of 3 entries belonged to 0:0 and belong to 7:7 now")
+    assert told.startswith(
+        "owners could not be restored: 1 of 3 entries belonged to 0:0 and belong to 7:7 now, for example uploads/a;"
+    )
+
+
+@pytest.mark.root
+def test_in_place_whoever_was_not_the_application_is_missed(data_dir: Path, manifest: Manifest) -> None:
+    """The application's files are given to today's application; a stranger's among them would be its own silently."""
+    for path in [data_dir, *data_dir.rglob("*")]:
+        os.lchown(path, 1000, 1001)
+    os.lchown(data_dir / "uploads/a", 4321, 4321)
+    before = replace(manifest, attributes=attributes_of_tree(data_dir))
+    for path in [data_dir, *data_dir.rglob("*")]:
+        os.lchown(path, 2000, 2000)
+    today = Adopted(live=Path("/srv/live"), user=2000, group=2000)
+    (told,) = attribute_warnings(data_dir, before, list(Component), adopted=today)
+    assert told.startswith("owners could not be restored: 1 of 7 entries belonged to 4321:4321")
+    os.lchown(data_dir / "uploads/a", 4321, 4321)
+    assert list(attribute_warnings(data_dir, before, list(Component), adopted=today)) == []
+
+
+def test_a_manifest_that_does_not_say_whose_its_files_were_is_told_to_whoever_asks(
+    data_dir: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks does not count: nobody can see there whether owners came back."""
+    document = json.loads(manifest_to_bytes(manifest))
+    del document["attributes"]
+    old = manifest_from_bytes(json.dumps(document).encode())
+    assert old.attributes == ()
+    for user in (0, 1000):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        (told,) = attribute_warnings(data_dir, old, list(Component))
+        assert told.startswith("the snapshot does not say whose its files were")
 
 
 def test_filled_holes_are_told_from_a_size_on_that_matters(data_dir: Path, manifest: Manifest) -> None:

@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from owui_vault import Component, ConfigError, DataDirectory, Deadline, Reposito
 from owui_vault.instance.scheduled import SWITCH_ON, hold_back, read_scheduled
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.fakes import FakeQuiescer
+from owui_vault.vault.quiet_start import Scheduled, settle_schedule
 from tests.vault.house import QUICK, FakeApplication
 
 HOUR_NS = 3600 * 10**9
@@ -205,3 +208,24 @@ def test_settings_of_the_environment_are_told_where_they_win(site: Site, monkeyp
     report = site.vault.restore("latest", site.folder / "copy", quiet_start=True)
     assert any("ENABLE_AUTOMATIONS=false" in each for each in report.warnings)
     assert "The settings it ran with are in outside/environment" in (report.target / "RESTORE.txt").read_text()
+
+
+@pytest.mark.parametrize("flaw", ["not asked for", "damaged"])
+def test_nothing_of_a_database_is_settled_that_cannot_be(site: Site, flaw: str) -> None:
+    """Asked once, for every kind of restore: a damaged database is not opened, one of another snapshot not changed."""
+    site.vault.snapshot()
+    restored = site.vault.restore("latest", target=site.folder / "out")
+    manifest, components = restored.manifest, list(restored.components)
+    if flaw == "damaged":
+        manifest = replace(manifest, databases=tuple(replace(each, check="broken") for each in manifest.databases))
+    else:
+        components.remove(Component.DATABASE)
+
+    def unexpected() -> Path:
+        raise AssertionError("nothing is to be written")
+
+    settled = settle_schedule(
+        restored.data_dir, manifest, components, now=datetime.now(UTC), held=unexpected, environment=dict
+    )
+    assert settled == Scheduled()
+    assert everything(restored.data_dir) == site.before
