@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -219,6 +219,25 @@ class Quiescer(Protocol):
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
         """A program that does `resume` without us: idempotent, status 0 once the instance runs. Holds no secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """What an instance is started with. Of `files` of settings later ones win, and all over `settings`."""
+
+    told_by: str  # `unit open-webui.service`
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
+    files: tuple[Path, ...] = ()
+    folder: Path | None = None  # where it is started, if that is told
+    unknown: tuple[str, ...] = ()  # what cannot be known of it, in words
+
+
+@runtime_checkable
+class Launching(Protocol):
+    """A quiescer that knows with which settings its instance is started, also while that does not run."""
+
+    def launch(self) -> Launch:
+        """Look. What cannot be known is told, and not raised."""
 
 
 @runtime_checkable

@@ -43,7 +43,7 @@ class FoundContainer:
     ollama: tuple[Path, ...]  # where Ollama's models lie, as this machine calls it
     environment: Mapping[str, str] = field(repr=False)  # holds secrets
     working_dir: str
-    key: FoundKey | None
+    keys: tuple[FoundKey, ...]  # the first one counts
     version: str
     inspected: str = field(repr=False)  # the engine's own words, secrets included
     held: Mapping[str, str]
@@ -71,7 +71,7 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
         others = tuple(parse(each) for each in engine.containers())
         ourselves = procfs.own_container()
         together = [each for each in others if each.id not in (told.id, ourselves) and writes_to_data_of(each, told)]
-        key = container_key(engine, told, from_file)
+        keys = tuple(container_keys(engine, told, from_file))
         mount = told.data_mount
         volume = engine.volume(mount.volume) if mount and mount.volume else {}
         return FoundContainer(
@@ -82,12 +82,12 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
             processes=tuple(each.pid for each in (told, *together) if root_of(each)),
             environment=told.environment,
             working_dir=told.working_dir,
-            key=key,
+            keys=keys,
             version=_version(engine, told),
             inspected=json.dumps(inspected, indent=1, sort_keys=True),
             held={each.id: each.started for each in (told, *together)},
             running=told.running,
-            warnings=(*container_warnings(told, others, volume), *_key_warnings(told, key)),
+            warnings=(*container_warnings(told, others, volume), *_key_warnings(told, keys)),
         )
 
 
@@ -165,14 +165,14 @@ def _with_settings_file(engine: Engine, told: Told) -> tuple[Told, Mapping[str, 
     return replace(told, environment={**told.environment, **from_file}), from_file
 
 
-def container_key(engine: Engine, told: Told, from_file: Mapping[str, str]) -> FoundKey | None:
-    """The secret key as the application itself looks for it: environment, the file named there, working directory.
+def container_keys(engine: Engine, told: Told, from_file: Mapping[str, str]) -> Iterator[FoundKey]:
+    """Secret keys as the application itself looks for one: environment, the file named there, working directory.
 
     A settings file comes last: the image's start script has made a key by the time that is read.
     """
     for name in KEY_VARIABLES:
         if told.environment.get(name) and name not in from_file:
-            return FoundKey(
+            yield FoundKey(
                 key=Secret(told.environment[name]), source=f"{name} in the environment of container {told.name}"
             )
     path = _key_file(told)
@@ -180,11 +180,10 @@ def container_key(engine: Engine, told: Told, from_file: Mapping[str, str]) -> F
     if text.strip():
         where = "" if told.mount_of(path) else ", in its own layer"
         key = Secret(text.rstrip("\n"))  # the image's start script takes `$(cat FILE)`, which drops them
-        return FoundKey(key=key, source=f"{path} of container {told.name}{where}")
+        yield FoundKey(key=key, source=f"{path} of container {told.name}{where}")
     for name in KEY_VARIABLES:
         if from_file.get(name):
-            return FoundKey(key=Secret(from_file[name]), source=f"{name} in the .env file of container {told.name}")
-    return None
+            yield FoundKey(key=Secret(from_file[name]), source=f"{name} in the .env file of container {told.name}")
 
 
 def _key_file(told: Told) -> str:
@@ -192,8 +191,8 @@ def _key_file(told: Told) -> str:
     return posixpath.normpath(posixpath.join(told.working_dir, named))
 
 
-def _key_warnings(told: Told, key: FoundKey | None) -> Iterator[str]:
-    if key is not None and key.source.endswith("layer"):
+def _key_warnings(told: Told, keys: tuple[FoundKey, ...]) -> Iterator[str]:
+    if keys and keys[0].source.endswith("layer"):
         yield (
             f"the secret key lies in the container's own layer only ({_key_file(told)}): a recreated container, after"
             " an update for one, has another key, and everybody must sign in again. Give it as WEBUI_SECRET_KEY"

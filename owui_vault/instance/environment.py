@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from owui_vault.instance.processes import read_small
+from owui_vault.ports import Launch
 
 # What is kept of a process's environment besides what its package is seen to read: names of Open WebUI's libraries, of
 # its image, and where the package is not known its own. A shell's variables, and whatever else the operator's session
@@ -92,6 +93,14 @@ def names_read_by(package: Path) -> frozenset[str]:
 def read_settings(path: Path) -> dict[str, str]:
     """The settings of a `.env` file, quotes removed; empty where there is none."""
     return settings_in(read_small(path))
+
+
+def settings_at_start(launch: Launch) -> dict[str, str]:
+    """The settings that an instance will be started with."""
+    found = dict(launch.settings)
+    for path in launch.files:
+        found |= read_settings(path)
+    return found
 
 
 def settings_in(text: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from owui_vault.instance.left_out import left_out
 from owui_vault.instance.locate import FACTS, Sight, look_at
 from owui_vault.instance.names import DATABASE, VECTORS, not_the_data
 from owui_vault.instance.ollama import find_models, models_folder
-from owui_vault.instance.secret_key import unopened_text
+from owui_vault.instance.secret_key import better_text, unopened_text
 from owui_vault.instance.sqlite_library import notes_on
 from owui_vault.instance.surroundings import Surroundings, look_around
 from owui_vault.model import (
@@ -30,7 +30,7 @@ from owui_vault.model import (
     TryKey,
     untried,
 )
-from owui_vault.ports import SecretSource
+from owui_vault.ports import Launch, SecretSource
 from owui_vault.system.patterns import takes
 
 
@@ -49,6 +49,7 @@ class InspectRequest:
     scratch: Path | None = None
     container: FoundContainer | None = None
     ollama_dir: Path | None = None  # None: not asked for
+    launch: Launch | None = None
     try_key: TryKey = untried
 
 
@@ -61,6 +62,7 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         secret_key=request.secret_key,
         database_url=request.database_url,
         container=request.container,
+        launch=request.launch,
     )
     plan = capture_plan(
         sight.data_dir,
@@ -73,9 +75,9 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
     )
     missing = left_out(plan)
     facts = sight.facts or DatabaseFacts()
-    key = around.key_record(
-        request.try_key(facts.sealed_values, around.key.key if around.key else None, around.settings)
-    )
+    trial = request.try_key(facts.sealed_values, around.candidates, around.settings)
+    key = around.key_record(trial)
+    better = better_text(around.keys, trial.chosen)
     return InstanceReport(
         name=request.name,
         data_dir=sight.data_dir,
@@ -93,6 +95,7 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         processes=around.holders.pids,
         modes=request.modes,
         warnings=(
+            *([better] if better else []),
             *_warnings(sight, around, facts, key=key, missing=_by_the_user(plan, missing)),
             *_mount_warnings(plan, request.container),
         ),

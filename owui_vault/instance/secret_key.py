@@ -34,28 +34,48 @@ def unopened_text(record: SecretKeyRecord) -> str:
         return ""
     keys = ([f"the secret key ({record.source})"] if record.found else []) + list(record.separate)
     apart = "" if record.separate else ", or had a key of their own (MFA_ENCRYPTION_KEY, …) that is not known here"
+    also = f", nor do those that were found elsewhere ({'; '.join(record.others)})" if record.others else ""
     return (
-        f"{' and '.join(keys)} {'does' if len(keys) == 1 else 'do'} not open {'; '.join(record.unopened)}: they were"
-        f" sealed with another one{apart}"
+        f"{' and '.join(keys)} {'does' if len(keys) == 1 else 'do'} not open {'; '.join(record.unopened)}{also}: they"
+        f" were sealed with another one{apart}"
     )
 
 
-def find_secret_key(
+def better_text(keys: tuple[FoundKey, ...], chosen: int) -> str:
+    """That another key opens more than the one that is looked for first; empty where that one is the best."""
+    if not chosen:
+        return ""
+    return (
+        f"the secret key that counts ({keys[0].source}) does not open what is sealed, and another one does"
+        f" ({keys[chosen].source}): Open WebUI has to be started with that one"
+    )
+
+
+def find_secret_keys(
     data_dir: Path,
     holders: tuple[Holder, ...],
     *,
     given: SecretSource | None = None,
-    settings: Mapping[str, str] | None = None,
-) -> FoundKey | None:
-    """The first key of: the configuration, the running processes, a settings file, beside the data directory.
+    of_container: tuple[FoundKey, ...] = (),
+    settings: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[FoundKey, ...]:
+    """The keys of: the configuration, a container, the running processes, settings, beside the data directory.
 
-    `settings` are those of a `.env` file. A process is asked as the application itself looks: its environment first,
-    then the file the environment names, then its working directory. Raises SecretError when the configured one fails.
+    The first one counts, the others are each another one. `settings` are those of files, by what holds them. A process
+    is asked as the application itself looks: its environment first, then the file the environment names, then its
+    working directory. Raises SecretError when the configured one fails.
     """
-    if given is not None:
-        return FoundKey(key=Secret(given.reveal()), source="instance.secret_key")
-    candidates = (_of_processes(holders), _of_settings(settings or {}), _beside(data_dir))
-    return next((found for each in candidates for found in each), None)
+    found: dict[str, FoundKey] = {}
+    configured = (FoundKey(key=Secret(given.reveal()), source="instance.secret_key"),) if given is not None else ()
+    for each in (
+        *configured,
+        *of_container,
+        *_of_processes(holders),
+        *_of_settings(settings or {}),
+        *_beside(data_dir),
+    ):
+        found.setdefault(each.key.reveal().strip(), each)
+    return tuple(found.values())
 
 
 def _of_processes(holders: tuple[Holder, ...]) -> Iterator[FoundKey]:
@@ -77,10 +97,11 @@ def _of_files(holder: Holder, named: str) -> Iterator[FoundKey]:
     yield from _from_file(folder / KEY_FILE, f"{KEY_FILE} in {_cwd(holder.pid)}, working directory of {process}")
 
 
-def _of_settings(settings: Mapping[str, str]) -> Iterator[FoundKey]:
-    for name in KEY_VARIABLES:
-        if settings.get(name):
-            yield FoundKey(key=Secret(settings[name]), source=f"{name} in a .env file")
+def _of_settings(settings: Mapping[str, Mapping[str, str]]) -> Iterator[FoundKey]:
+    for place, known in settings.items():
+        for name in KEY_VARIABLES:
+            if known.get(name):
+                yield FoundKey(key=Secret(known[name]), source=f"{name} in {place}")
 
 
 def _beside(data_dir: Path) -> Iterator[FoundKey]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance import providers as places
 from owui_vault.instance.container import FoundContainer
-from owui_vault.instance.environment import names_read_by, read_settings, settings_of_the_instance
+from owui_vault.instance.environment import names_read_by, read_settings, settings_at_start, settings_of_the_instance
 from owui_vault.instance.facts import DatabaseFacts
 from owui_vault.instance.layout import located
 from owui_vault.instance.names import DATABASE, VECTOR_DATABASE
@@ -27,10 +27,10 @@ from owui_vault.instance.processes import (
     servers_on,
     version_in,
 )
-from owui_vault.instance.secret_key import FoundKey, find_secret_key
+from owui_vault.instance.secret_key import FoundKey, find_secret_keys
 from owui_vault.instance.sqlite_library import loaded_libraries
-from owui_vault.model import KeyTrial, Providers, SecretKeyRecord, SqliteLibrary
-from owui_vault.ports import SecretSource
+from owui_vault.model import KeyTrial, Providers, Secret, SecretKeyRecord, SqliteLibrary
+from owui_vault.ports import Launch, SecretSource
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type
 
 _OTHER_TOOLS = "Save that database with its own tools (pg_dump, for one): this program covers webui.db only."
@@ -43,7 +43,7 @@ class Surroundings:
     holders: Holders
     version: str = ""  # of Open WebUI; empty: nothing told it
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds secrets
-    key: FoundKey | None = None
+    keys: tuple[FoundKey, ...] = ()  # the first one counts
     app_data_dir: str = ""  # DATA_DIR as the running application was given it
     filesystem: str = ""
     unsupported: str = ""  # why a snapshot of this directory would miss the main database
@@ -51,6 +51,16 @@ class Surroundings:
     providers: Providers = field(default_factory=Providers)
     sqlite: tuple[SqliteLibrary, ...] = ()  # what the application has loaded; empty: unknown
     warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> FoundKey | None:
+        """The secret key that the application uses, as far as that is seen."""
+        return self.keys[0] if self.keys else None
+
+    @property
+    def candidates(self) -> tuple[Secret, ...]:
+        """All that may be the secret key."""
+        return tuple(each.key for each in self.keys)
 
     @property
     def running(self) -> bool:
@@ -73,10 +83,12 @@ class Surroundings:
         return self.providers.vectors != "chroma"
 
     def key_record(self, trial: KeyTrial) -> SecretKeyRecord:
-        """Where the key is and what hangs on it, for a manifest or a report."""
+        """Where the key is that opens most, and what hangs on it, for a manifest or a report."""
+        sources = [each.source for each in self.keys]
         return SecretKeyRecord(
-            found=self.key is not None,
-            source=self.key.source if self.key else "",
+            found=bool(self.keys),
+            source=sources.pop(trial.chosen) if sources else "",
+            others=tuple(sources),
             needed_because=trial.needed_because,
             unopened=trial.unopened,
             separate=trial.separate,
@@ -106,29 +118,39 @@ def look_around(
     secret_key: SecretSource | None = None,
     database_url: str = "",
     container: FoundContainer | None = None,
+    launch: Launch | None = None,
 ) -> Surroundings:
     """Look at the processes and files around a data directory; nothing is opened that is live.
 
     `secret_key` and `database_url` are what the configuration says; it wins. `container` is where it runs: its engine
-    then tells what no process does while it is stopped. Raises SecretError when that key cannot be had.
+    then tells what no process does while it is stopped, as `launch` does of a unit. Raises SecretError when that key
+    cannot be had.
     """
     store = located(data_dir, container.mounted if container else (), VECTOR_DATABASE)
     holders = find_holders((data_dir / DATABASE, store))
     asked = _asked(data_dir, holders)
     names = _names_read(asked)
-    from_file = {} if container else _settings_files(data_dir, asked, names)
-    settings = {**from_file, **(container.environment if container else {}), **_environment(asked)}
+    folder = launch.folder if launch else None
+    from_file = {} if container else _settings_files(data_dir, asked, names, folder)
+    of_process = _environment(asked)
+    at_start = settings_at_start(launch) if launch and not of_process else {}
+    settings = {**from_file, **(container.environment if container else {}), **at_start, **of_process}
     if database_url:
         settings["DATABASE_URL"] = database_url
-    asker = _asker_of(container) if container else _asker(data_dir, asked)
+    asker = _asker_of(container) if container else _asker(data_dir, asked, folder)
     elsewhere = places.database_elsewhere(settings, asker)
     app_data_dir = container.record.data_dir if container else settings.get("DATA_DIR", "")
-    known_key = container.key if container and secret_key is None else None
     return Surroundings(
         holders=holders,
         version=_version(data_dir, asked) or (container.version if container else ""),
         settings=settings_of_the_instance(settings, names),
-        key=known_key or find_secret_key(data_dir, asked, given=secret_key, settings=from_file),
+        keys=find_secret_keys(
+            data_dir,
+            asked,
+            given=secret_key,
+            of_container=container.keys if container else (),
+            settings={launch.told_by if launch else "": at_start, "a .env file": from_file},
+        ),
         app_data_dir=app_data_dir,
         filesystem=filesystem_type(data_dir),
         unsupported=_unsupported(data_dir, elsewhere),
@@ -138,6 +160,7 @@ def look_around(
         warnings=(
             *_warnings(holders, settings, container, app_data_dir or os.fspath(data_dir)),
             *(_doomed_warnings(data_dir, settings) if container is None else ()),
+            *(_unknown_warnings(launch) if launch and not of_process else ()),
             *_sharing_warnings({"the data lie": data_dir, "the vectors lie": store.parent}),
         ),
     )
@@ -167,9 +190,16 @@ def _names_read(asked: tuple[Holder, ...]) -> frozenset[str]:
     return names_read_by(package) if package else frozenset()
 
 
-def _settings_files(data_dir: Path, asked: tuple[Holder, ...], names: frozenset[str]) -> dict[str, str]:
-    """`.env` files the application reads at its start: above its backend, where it works, and beside the data."""
+def _settings_files(
+    data_dir: Path, asked: tuple[Holder, ...], names: frozenset[str], folder: Path | None
+) -> dict[str, str]:
+    """`.env` files the application reads at its start: above its backend, where it works, and beside the data.
+
+    `folder` is where it will work, for one that does not run.
+    """
     places = [data_dir.parent.parent / ".env", data_dir.parent / ".env"]
+    if folder and not asked:
+        places += [folder.parent / ".env", folder / ".env"]
     for holder in asked[:1]:
         places += [as_seen_by(holder.pid, "../.env"), as_seen_by(holder.pid, ".env")]
     found: dict[str, str] = {}
@@ -178,12 +208,12 @@ def _settings_files(data_dir: Path, asked: tuple[Holder, ...], names: frozenset[
     return settings_of_the_instance(found, names)
 
 
-def _asker(data_dir: Path, asked: tuple[Holder, ...]) -> Callable[[str], bool]:
-    """A question: is this path, as the application sees it, our `webui.db`?"""
+def _asker(data_dir: Path, asked: tuple[Holder, ...], folder: Path | None) -> Callable[[str], bool]:
+    """A question: is this path, as the application sees it, or would in `folder`, our `webui.db`?"""
     pid = asked[0].pid if asked else None
 
     def is_ours(path: str) -> bool:
-        seen = Path(path) if pid is None else as_seen_by(pid, path)
+        seen = (folder or Path()) / path if pid is None else as_seen_by(pid, path)
         try:
             return seen.samefile(data_dir / DATABASE)
         except OSError:
@@ -236,6 +266,12 @@ def _warnings(
     unreadable = [str(holder.pid) for holder in holders.found if holder.environment is None]
     if unreadable:
         yield f"the environment of process {', '.join(unreadable)} may not be read: settings are not in the snapshot"
+
+
+def _unknown_warnings(launch: Launch) -> Iterator[str]:
+    """Where the database lies may stand in what cannot be known."""
+    for each in launch.unknown:
+        yield f"{each}. If Open WebUI keeps its database elsewhere (DATABASE_URL), this snapshot does not hold it"
 
 
 def _doomed_warnings(data_dir: Path, settings: Mapping[str, str]) -> Iterator[str]:

@@ -129,6 +129,7 @@ class SecretKeyRecord:
     needed_because: tuple[str, ...] = ()  # what in the database is sealed with it
     unopened: tuple[str, ...] = ()  # what was tried, and no known key opens
     separate: tuple[str, ...] = ()  # settings with a key of their own for one kind: MFA_ENCRYPTION_KEY, …
+    others: tuple[str, ...] = ()  # where else a key was found; `source` opens at least as much as each of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,21 +30,23 @@ class SealedValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyTrial:
-    """What a key was seen to open.
+    """What the best of several keys was seen to open.
 
-    `key` is the key as it opens them: with or without the line's end of the file it came from. `separate` are settings
-    that hold a key of their own for one kind; what such a key seals does not hang on the secret key.
+    `chosen` is its number among them: the first, unless another opens more. `key` is the key as it opens them: with or
+    without the line's end of the file it came from. `separate` are settings that hold a key of their own for one kind;
+    what such a key seals does not hang on the secret key.
     """
 
     key: Secret | None = None
+    chosen: int = 0
     unopened: tuple[str, ...] = ()  # what no known key opens, in words
     needed_because: tuple[str, ...] = ()  # what is sealed with the secret key itself
     separate: tuple[str, ...] = ()
 
 
-TryKey = Callable[[tuple[SealedValues, ...], Secret | None, Mapping[str, str]], KeyTrial]
+TryKey = Callable[[tuple[SealedValues, ...], tuple[Secret, ...], Mapping[str, str]], KeyTrial]
 
 
-def untried(values: tuple[SealedValues, ...], key: Secret | None, _settings: Mapping[str, str]) -> KeyTrial:
-    """A trial by whoever cannot open anything: the key is believed."""
-    return KeyTrial(key=key, needed_because=tuple(each.words for each in values))
+def untried(values: tuple[SealedValues, ...], keys: tuple[Secret, ...], _settings: Mapping[str, str]) -> KeyTrial:
+    """A trial by whoever cannot open anything: the first key is believed."""
+    return KeyTrial(key=keys[0] if keys else None, needed_because=tuple(each.words for each in values))

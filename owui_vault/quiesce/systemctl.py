@@ -97,6 +97,17 @@ def show(name: str) -> Unit:
     )
 
 
+def lines(*arguments: str) -> list[str]:
+    """What systemctl answers to a question. Raises QuiesceError when systemd does not answer, ProgramMissingError."""
+    try:
+        done = _systemctl(arguments, _SHOW_SECONDS)
+    except DeadlineExceededError as error:
+        raise QuiesceError(f"systemd does not answer: {error.message}") from error
+    if done.status != 0:
+        raise QuiesceError(f"systemd does not answer: {done.stderr_tail.strip()}")
+    return done.stdout.splitlines()
+
+
 def companions(unit: Unit) -> tuple[str, ...]:
     """Active units that could start this one, or that stop with it, and theirs; those that stop first come first."""
     found: dict[str, None] = {}

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Observation
+from owui_vault.ports import Launch, Observation
 from owui_vault.quiesce import freezing, systemctl
 from owui_vault.quiesce.command import rescue
 from owui_vault.quiesce.systemctl import Unit
+from owui_vault.quiesce.unit_settings import launch_of
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.procfs import ProcessIdentity
@@ -56,6 +57,10 @@ class UnitQuiescer:
     def places(self) -> tuple[Path, ...]:
         """The program it starts and the directory it starts it in (`ports.Placed`)."""
         return systemctl.show(self._unit).places
+
+    def launch(self) -> Launch:
+        """What systemd would start it with (`ports.Launching`)."""
+        return launch_of(self._unit)
 
     def observe(self) -> Observation:
         """Look. Raises InstanceNotFoundError when there is no such unit; on its way up or down counts as running."""

@@ -19,21 +19,22 @@ _EXPANDED = {Sealing.MFA: b"open-webui/mfa-encryption/v1", Sealing.APPS: b"open-
 _FERNET_KEY_LENGTH = 44  # a key of this length is taken as it is
 
 
-def try_key(values: tuple[SealedValues, ...], key: Secret | None, settings: Mapping[str, str]) -> KeyTrial:
-    """Try the secret key, and the separate ones among the settings, on what is sealed.
+def try_key(values: tuple[SealedValues, ...], keys: tuple[Secret, ...], settings: Mapping[str, str]) -> KeyTrial:
+    """Try what may be the secret key, and the separate ones among the settings, on what is sealed.
 
     A key from a file counts with and without the end of its line, as the application may have read it; the first of
-    these that opens most is the answer's.
+    all these that opens most is the answer's.
     """
     separate = {kind: settings[name] for kind, name in _SEPARATE.items() if settings.get(name)}
     ours = tuple(each for each in values if each.kind not in separate)
     theirs = tuple(each for each in values if each.kind in separate)
-    forms = tuple(_forms(key.reveal())) if key else ()
-    best = min(forms, key=lambda form: len(_unopened(ours, form)), default="")
+    forms = [(number, form) for number, key in enumerate(keys) for form in _forms(key.reveal())]
+    chosen, best = min(forms, key=lambda each: len(_unopened(ours, each[1])), default=(0, ""))
     return KeyTrial(
-        key=Secret(best) if key else None,
+        key=Secret(best) if keys else None,
+        chosen=chosen,
         unopened=(
-            *(_unopened(ours, best) if key else ()),
+            *(_unopened(ours, best) if keys else ()),
             *(each.words for each in theirs if not _all_open(each, separate[each.kind], is_separate=True)),
         ),
         needed_because=tuple(each.words for each in ours),

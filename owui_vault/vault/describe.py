@@ -20,7 +20,7 @@ from owui_vault.instance.left_out import left_out
 from owui_vault.instance.names import ENVIRONMENT_NAME, KEY_NAME, OUTSIDE
 from owui_vault.instance.restore_text import Restored, restore_text
 from owui_vault.instance.rewrite import called_here
-from owui_vault.instance.secret_key import unopened_text
+from owui_vault.instance.secret_key import better_text, unopened_text
 from owui_vault.instance.stage_facts import StageFacts, read_stage
 from owui_vault.instance.surroundings import Surroundings
 from owui_vault.model import (
@@ -69,7 +69,7 @@ class Naming:
 def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surroundings, naming: Naming) -> Manifest:
     """Complete the tree in the stage and answer its manifest. The outcome is decided here, before any engine runs."""
     facts = read_stage(captured.stage / "data")
-    trial = try_key(facts.database.sealed_values, around.key.key if around.key else None, around.settings)
+    trial = try_key(facts.database.sealed_values, around.candidates, around.settings)
     key = around.key_record(trial)
     write_outside(parts, captured.stage, around, trial.key)
     ollama = keep_ollama(parts, captured.stage / OUTSIDE)
@@ -94,6 +94,7 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
             *around.warnings,
             *around.neighbour_warnings(facts.database),
             *_unreadable_warnings(parts, around),
+            *([better] if (better := better_text(around.keys, trial.chosen)) else []),
             *_key_warnings(key, captured),
         ),
         tags=naming.tags,

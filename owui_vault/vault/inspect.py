@@ -29,6 +29,7 @@ def inspect(parts: Parts) -> InstanceReport:
             secret_key=instance.secret_key,
             database_url=instance.database_url.reveal() if instance.database_url else "",
             container=parts.container,
+            launch=parts.launch(),
             try_key=try_key,
             ollama_dir=instance.ollama_dir if instance.ollama is not OllamaModels.OFF else None,
         )

@@ -18,6 +18,8 @@ from owui_vault.ports import (
     Clock,
     DescribedSecret,
     Engine,
+    Launch,
+    Launching,
     Notifier,
     Quiescer,
     Revealed,
@@ -139,7 +141,12 @@ class Parts:
             secret_key=instance.secret_key,
             database_url=instance.database_url.reveal() if instance.database_url else "",
             container=self.container,
+            launch=self.launch(),
         )
+
+    def launch(self) -> Launch | None:
+        """What the instance is started with, where who makes it quiet knows that."""
+        return self.quiescer.launch() if isinstance(self.quiescer, Launching) else None
 
     def series(self, instance: str | None = None) -> str:
         """The name of the series an operation is about."""

@@ -37,7 +37,7 @@ from owui_vault.instance.locate import folder_at
 from owui_vault.instance.omitted import left_out_of
 from owui_vault.instance.rewrite import rewrite_paths
 from owui_vault.instance.sealed_values import read_sealed
-from owui_vault.instance.secret_key import unopened_text
+from owui_vault.instance.secret_key import FoundKey, better_text, unopened_text
 from owui_vault.instance.surroundings import look_around
 from owui_vault.model import (
     Component,
@@ -47,7 +47,6 @@ from owui_vault.model import (
     ReplacementPlan,
     ReplacementReport,
     Secret,
-    SecretKeyRecord,
     SetAside,
     Step,
     UndoReport,
@@ -256,17 +255,16 @@ def _try_key(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) 
     if Component.DATABASE not in plan.components:
         return ()
     around = parts.look_around()
-    key, source = (around.key.key, around.key.source) if around.key else (None, "")
     if plan.key_file:
         staged = place.work.read(f"{INCOMING}/{KEY_NAME}").decode(errors="surrogateescape")
-        key, source = Secret(staged), "the snapshot's"
-    trial = try_key(read_sealed(place.work.path / _NEW), key, around.settings)
-    wrong = unopened_text(
-        SecretKeyRecord(found=key is not None, source=source, unopened=trial.unopened, separate=trial.separate)
+        around = replace(around, keys=(FoundKey(key=Secret(staged), source="the snapshot's"),))
+    trial = try_key(read_sealed(place.work.path / _NEW), around.candidates, around.settings)
+    wrong = tuple(
+        text for text in (better_text(around.keys, trial.chosen), unopened_text(around.key_record(trial))) if text
     )
-    if wrong:
-        watch.progress(Progress(step=Step.CHECK, text=wrong))
-    return (wrong,) if wrong else ()
+    for text in wrong:
+        watch.progress(Progress(step=Step.CHECK, text=text))
+    return wrong
 
 
 def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:

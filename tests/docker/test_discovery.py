@@ -132,7 +132,7 @@ def test_the_secret_key_is_found_where_the_application_looks(
     for stopped in (False, True):
         if stopped:
             docker("stop", instance.name)
-        found = find_container(instance.name, ENGINE).key
+        found = find_container(instance.name, ENGINE).keys[0]
         assert found
         assert source in found.source
         assert found.key.reveal() == told
@@ -196,6 +196,6 @@ def test_a_key_is_told_without_the_line_break_that_ends_its_file(run: Callable[.
     """The image makes its file with `echo` and reads it with `$(cat)`."""
     instance = run("--env=WEBUI_SECRET_KEY_FILE=/tmp/the-key")
     docker("exec", instance.name, "sh", "-c", "echo 'a key = of the image' > /tmp/the-key")
-    found = find_container(instance.name, ENGINE).key
+    found = find_container(instance.name, ENGINE).keys[0]
     assert found is not None
     assert found.key.reveal() == "a key = of the image"

@@ -235,11 +235,11 @@ def test_a_key_in_the_settings_file_is_found_last(run: Callable[..., Instance], 
     settings = tmp_path / "settings"
     settings.write_text("WEBUI_SECRET_KEY=from the file\n")
     instance = run("--no-healthcheck", f"--volume={settings}:/app/.env:ro")
-    made = find_container(instance.name, ENGINE).key
+    made = find_container(instance.name, ENGINE).keys[0]
     assert made
     assert ".webui_secret_key of container" in made.source
     docker("exec", instance.name, "rm", "/app/backend/.webui_secret_key")
-    found = find_container(instance.name, ENGINE).key
+    found = find_container(instance.name, ENGINE).keys[0]
     assert found
     assert found.key.reveal() == "from the file"
     assert ".env file of container" in found.source

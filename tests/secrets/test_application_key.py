@@ -47,22 +47,24 @@ def values(kind: Sealing, *samples: str) -> SealedValues:
 @pytest.mark.parametrize("kind", list(Sealing))
 def test_the_right_key_opens_and_another_does_not(kind: Sealing, key: str) -> None:
     sealed = (values(kind, seal(kind, key)),)
-    right = try_key(sealed, Secret(key), {})
+    right = try_key(sealed, (Secret(key),), {})
     assert right.unopened == ()
     assert right.needed_because == (kind.value,)
-    assert try_key(sealed, Secret("another"), {}).unopened == (kind.value,)
-    assert try_key(sealed, Secret("y" * 44), {}).unopened == (kind.value,)  # as long as a key of the cipher, and none
+    assert try_key(sealed, (Secret("another"),), {}).unopened == (kind.value,)
+    assert try_key(sealed, (Secret("y" * 44),), {}).unopened == (
+        kind.value,
+    )  # as long as a key of the cipher, and none
 
 
 def test_one_kind_proves_nothing_for_another() -> None:
     sealed = (values(Sealing.MFA, seal(Sealing.MFA, KEY)), values(Sealing.VALVES, seal(Sealing.VALVES, "other")))
-    assert try_key(sealed, Secret(KEY), {}).unopened == ("valves",)
+    assert try_key(sealed, (Secret(KEY),), {}).unopened == ("valves",)
 
 
 def test_every_second_factor_has_to_open() -> None:
     """One that does not keeps the application from starting."""
     sealed = (values(Sealing.MFA, seal(Sealing.MFA, KEY), seal(Sealing.MFA, "other")),)
-    assert try_key(sealed, Secret(KEY), {}).unopened == ("mfa",)
+    assert try_key(sealed, (Secret(KEY),), {}).unopened == ("mfa",)
 
 
 @pytest.mark.parametrize(
@@ -75,19 +77,19 @@ def test_every_second_factor_has_to_open() -> None:
 )
 def test_a_key_of_its_own_is_named_and_tried(kind: Sealing, name: str) -> None:
     token = Fernet(RAW.encode()).encrypt(b"value").decode()
-    for key in (Secret(KEY), None):
-        trial = try_key((values(kind, token),), key, {name: RAW})
+    for keys in ((Secret(KEY),), ()):
+        trial = try_key((values(kind, token),), keys, {name: RAW})
         assert (trial.unopened, trial.needed_because, trial.separate) == ((), (), (name,))
-        wrong = try_key((values(kind, token),), key, {name: "another"})
+        wrong = try_key((values(kind, token),), keys, {name: "another"})
         assert (wrong.unopened, wrong.separate) == ((kind.value,), (name,))
-    assert try_key((values(kind, seal(kind, KEY)),), Secret(KEY), {name: ""}).unopened == ()
+    assert try_key((values(kind, seal(kind, KEY)),), (Secret(KEY),), {name: ""}).unopened == ()
 
 
 @pytest.mark.parametrize("known", [f"{KEY}\n", KEY, f"{KEY}\r\n"], ids=["line end", "bare", "dos"])
 @pytest.mark.parametrize("used", [f"{KEY}\n", KEY], ids=["line end used", "bare used"])
 def test_the_end_of_a_line_is_found_out(known: str, used: str) -> None:
     """`open-webui serve` takes the file as it is, the image's start script without it."""
-    trial = try_key((values(Sealing.VALVES, seal(Sealing.VALVES, used)),), Secret(known), {})
+    trial = try_key((values(Sealing.VALVES, seal(Sealing.VALVES, used)),), (Secret(known),), {})
     if known != f"{KEY}\r\n" or used == KEY:
         assert trial.unopened == ()
         assert trial.key is not None
@@ -95,20 +97,20 @@ def test_the_end_of_a_line_is_found_out(known: str, used: str) -> None:
 
 
 def test_with_nothing_sealed_the_key_stays_as_it_was_found() -> None:
-    trial = try_key((), Secret(f"{KEY}\n"), {})
+    trial = try_key((), (Secret(f"{KEY}\n"),), {})
     assert trial.key is not None
     assert trial.key.reveal() == f"{KEY}\n"
-    assert try_key((), None, {}).key is None
+    assert try_key((), (), {}).key is None
 
 
 @pytest.mark.parametrize("sample", ["gAAAA", "gAAAAABn" + "x" * 90, "gAAAA" + "A" * 4000])
 def test_what_is_no_value_of_the_cipher_is_not_opened(sample: str) -> None:
-    assert try_key((values(Sealing.VALVES, sample),), Secret(KEY), {}).unopened == ("valves",)
+    assert try_key((values(Sealing.VALVES, sample),), (Secret(KEY),), {}).unopened == ("valves",)
 
 
 def test_no_secret_is_shown() -> None:
     token = seal(Sealing.MFA, KEY)
-    trial = try_key((values(Sealing.MFA, token),), Secret(KEY), {"MFA_ENCRYPTION_KEY": RAW})
+    trial = try_key((values(Sealing.MFA, token),), (Secret(KEY),), {"MFA_ENCRYPTION_KEY": RAW})
     text = f"{trial!r} {values(Sealing.MFA, token)!r}"
     assert KEY not in text
     assert RAW not in text

@@ -147,7 +147,7 @@ def found_container(house: House) -> FoundContainer:
         ollama=(),
         environment={},
         working_dir="/app/backend",
-        key=None,
+        keys=(),
         version="0.6.43",
         inspected="{}",
         held={record.id: record.started},

@@ -13,7 +13,9 @@ import pytest
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from owui_vault import Outcome, Progress
+from owui_vault import DataDirectory, Outcome, Progress, Repository, Secret, Vault
+from owui_vault.secrets.sources import FileSource
+from owui_vault.testing.directory_engine import DirectoryEngine
 from tests.vault.house import House
 
 KEY = "the key"
@@ -160,3 +162,46 @@ def test_a_newer_key_is_tried_on_what_comes_back(house: House) -> None:
     (house.folder / ".env").write_text("WEBUI_SECRET_KEY=another key\n")
     report = house.a_vault().replace(house.a_vault().plan_replacement(right.id))
     assert any("does not open encrypted valves of 1 tools" in each for each in report.warnings)
+
+
+def test_of_several_keys_the_one_that_opens_is_taken_and_told(house: House) -> None:
+    """The application reads its settings file first; what is sealed was sealed with the key beside the data."""
+    (house.folder / ".env").write_text("WEBUI_SECRET_KEY=another key\n")
+    with_valves(house)
+    report = house.vault.snapshot()
+    assert (report.outcome, report.problems) == (Outcome.COMPLETE, ())
+    assert report.manifest
+    assert report.manifest.secret_key.source == str(house.folder / ".webui_secret_key")
+    assert report.manifest.secret_key.others == ("WEBUI_SECRET_KEY in a .env file",)
+    tree = house.vault.restore("latest", house.folder / "copy").target
+    assert (tree / "outside/webui_secret_key").read_text() == KEY
+    for warnings in (report.warnings, house.vault.inspect().warnings):
+        (told,) = [each for each in warnings if "another one does" in each]
+        assert "the secret key that counts (WEBUI_SECRET_KEY in a .env file) does not open what is sealed" in told
+        assert str(house.folder / ".webui_secret_key") in told
+    replaced = house.vault.replace(house.vault.plan_replacement("latest"))
+    assert [each for each in replaced.warnings if "another one does" in each]
+
+
+def test_a_configured_key_that_opens_nothing_does_not_hide_one_that_does(house: House) -> None:
+    with_valves(house)
+    file = house.folder / "configured"
+    file.write_text("a key with a typo")
+    vault = Vault(
+        DataDirectory(house.data_dir, secret_key=FileSource(file)),
+        [Repository("one", DirectoryEngine(house.folder / "repository", Secret("x")))],
+        state_dir=house.folder / "state",
+    )
+    report = vault.snapshot()
+    assert report.outcome is Outcome.COMPLETE
+    assert any("the secret key that counts (instance.secret_key)" in each for each in report.warnings)
+
+
+def test_where_none_of_several_keys_opens_all_are_named(house: House) -> None:
+    (house.folder / ".env").write_text("WEBUI_SECRET_KEY=another key\n")
+    with_valves(house, "a third key")
+    report = house.vault.snapshot()
+    assert report.outcome is Outcome.INCOMPLETE
+    (problem,) = report.problems
+    assert problem.startswith("the secret key (WEBUI_SECRET_KEY in a .env file) does not open encrypted valves")
+    assert f"nor do those that were found elsewhere ({house.folder / '.webui_secret_key'})" in problem
