@@ -1,0 +1,355 @@
+"""How what lies in written_by_0.1 was made, with commit 8fd610f, restic 0.14.0 and borg 1.2.4, as root:
+
+    python -m tests.data.make_written_by_0_1 tests/data/written_by_0.1
+
+Later versions have to understand it, so it is never made anew; this script is history. `tests/vault/earlier.py` unpacks
+it. What no other machine can have is a word to be filled in: `@FOLDER@`, below which everything lay, `@BOOT@`, the
+boot's id, `@SETTLED@`, a moment since then, and `@PROCESS@`, a process with its start time. The interpreter is one that
+is gone. The folders of the state directory that are named after a path (an instance's journal, a repository's memory)
+are named anew.
+
+restic.tar.gz, borg.tar.gz    data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (whose upload was changed
+                              while it was stored), a tagged one, all verified; then a restore in place, with previous data
+                              aside; then a snapshot that was killed before it was looked after, with its stage
+replace.tar.gz                a restore in place, killed together with its guardian after three renames; the journal says
+                              how a container is started again
+undo.tar.gz                   the same of the undo of such a restore
+back.tar.gz                   the same of a restore whose instance did not come up, killed on the way back: the instance may
+                              run on the data that shall go, and is stopped first
+holds/                        journals of holds that were killed together with their guardians
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from owui_vault import (
+    BorgEngine,
+    CaptureLimits,
+    DataDirectory,
+    Deadline,
+    Engine,
+    Limits,
+    Quiesce,
+    Repository,
+    ResticEngine,
+    ResumeError,
+    Secret,
+    Snapshot,
+    Vault,
+)
+from owui_vault.ports import Quiescer
+from owui_vault.quiesce import systemctl
+from owui_vault.quiesce.command import SYSTEM_PATH
+from owui_vault.quiesce.container import ContainerQuiescer
+from owui_vault.quiesce.guardian import Guardian
+from owui_vault.quiesce.process import ProcessQuiescer
+from owui_vault.quiesce.systemd import UnitQuiescer
+from owui_vault.system import procfs
+from owui_vault.system.clock import SystemClock
+from owui_vault.system.python import interpreter
+from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
+from owui_vault.vault import swap
+from owui_vault.vault.hold import Hold
+from owui_vault.vault.journal import Journal
+from tests.quiesce.test_container_faults import StandIn
+from tests.quiesce.test_systemd_faults import Machine, becomes
+from tests.restic_templates import Templates
+
+PASSPHRASE = "a passphrase"
+GONE_PYTHON = "/gone/venv/bin/python3"
+QUICK = Limits(capture=CaptureLimits(stop_seconds=1.0))
+RENAMES = 3
+ALL_RENAMES = 6
+
+
+@dataclass
+class Application:
+    """One that comes up, or does not."""
+
+    comes_up: bool = True
+    asked: list[float] = field(default_factory=list)
+
+    def revisions(self) -> frozenset[str] | None:
+        return frozenset({"aaaaaaaaaaaa"})
+
+    def wait_until_healthy(self, deadline: Deadline) -> str:
+        self.asked.append(deadline.remaining())
+        if not self.comes_up:
+            raise ResumeError("it does not answer")
+        return "answers"
+
+
+def killed(deed: Callable[[], object]) -> None:
+    """Do it in a process of its own, that has to die of it, with its guardians."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        deed()
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def die_with(guardians: list[int]) -> None:
+    for pid in (*guardians, os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+
+
+def remembered_guardians() -> list[int]:
+    found: list[int] = []
+    made = Guardian.__init__
+
+    def remembered(self: Guardian, *arguments: object) -> None:
+        made(self, *arguments)  # type: ignore[arg-type]
+        found.append(self.pid)
+
+    Guardian.__init__ = remembered  # type: ignore[method-assign, assignment]
+    return found
+
+
+def vault_of(
+    folder: Path, engine: Engine, quiescer: Quiescer | None = None, application: Application | None = None
+) -> Vault:
+    return Vault(
+        DataDirectory(folder / "data"),
+        [Repository("one", engine)],
+        quiescer=quiescer,
+        application=application or Application(),
+        state_dir=folder / "state",
+        limits=QUICK,
+    )
+
+
+def engine_of(kind: str, folder: Path, templates: Templates) -> Engine:
+    repository = folder / "repository"
+    if kind == "borg":
+        return BorgEngine(str(repository), Secret(PASSPHRASE), program="/usr/bin/borg")
+    if not repository.exists():
+        templates.place(repository, "/usr/bin/restic", PASSPHRASE)
+    return ResticEngine(str(repository), Secret(PASSPHRASE), program="/usr/bin/restic")
+
+
+def around_store(engine: Engine, before: Callable[[], None], after: Callable[[], None]) -> None:
+    store = engine.store
+
+    def stored(*arguments: object) -> object:
+        before()
+        try:
+            return store(*arguments)  # type: ignore[arg-type]
+        finally:
+            after()
+
+    setattr(engine, "store", stored)  # noqa: B010  another signature
+
+
+def nothing() -> None:
+    pass
+
+
+def described(snapshot: Snapshot) -> dict[str, object]:
+    assert snapshot.label is not None
+    return {
+        "id": snapshot.id,
+        "engine_id": snapshot.engine_id,
+        "outcome": snapshot.label.outcome.value,
+        "sequence": snapshot.label.sequence,
+        "tags": list(snapshot.label.tags),
+        "verified": snapshot.verified_at is not None,
+        "verified_all": snapshot.verified_all_at is not None,
+    }
+
+
+def make_site(kind: str, folder: Path, target: Path) -> None:
+    templates = Templates(Path(tempfile.mkdtemp(dir=folder.parent)))
+    data_dir = folder / "data"
+    make_small_instance(data_dir)
+    states: dict[str, dict[str, str]] = {}
+
+    def vault() -> Vault:
+        return vault_of(folder, engine_of(kind, folder, templates))
+
+    vault().initialize()
+    use_small_instance(data_dir, "the first")
+    states[vault().snapshot().id] = state_of_small_instance(data_dir)
+    upload = next((data_dir / "uploads").iterdir())
+
+    def rewrite() -> None:
+        with upload.open("r+b") as file:
+            file.write(b"THE")
+
+    use_small_instance(data_dir, "the second")
+    engine = engine_of(kind, folder, templates)
+    around_store(engine, rewrite, nothing)
+    report = vault_of(folder, engine).snapshot()
+    assert report.outcome.value == "incomplete", report
+    use_small_instance(data_dir, "the third")
+    third = vault().snapshot(tags=("before-upgrade",)).id
+    states[third] = state_of_small_instance(data_dir)
+    for each in states:
+        assert vault().verify(each, read_data=1.0).problems == ()
+    use_small_instance(data_dir, "the previous data")
+    previous = state_of_small_instance(data_dir)
+    vault().replace(vault().plan_replacement(third))
+    use_small_instance(data_dir, "after the restore")
+
+    def die_after_storing() -> None:
+        engine = engine_of(kind, folder, templates)
+        around_store(engine, nothing, lambda: die_with([]))
+        vault_of(folder, engine).snapshot()
+
+    killed(die_after_storing)
+    assert any(path.name == "stage" for path in folder.rglob("stage"))
+    saved = folder.with_name(f"{folder.name}.saved")
+    shutil.copytree(folder, saved, symlinks=True)
+    expected = {
+        "snapshots": [described(each) for each in vault().snapshots("one")],
+        "states": states,
+        "previous": previous,
+        "now": state_of_small_instance(data_dir),
+    }
+    shutil.rmtree(saved)
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1))
+    pack(folder, target / f"{kind}.tar.gz")
+
+
+def make_exchange(deed: str, folder: Path, target: Path) -> None:
+    data_dir = folder / "data"
+    make_small_instance(data_dir)
+    stand_in = StandIn(folder)
+    templates = Templates(Path(tempfile.mkdtemp(dir=folder.parent)))
+
+    def vault() -> Vault:
+        quiescer = ContainerQuiescer("box", engine=stand_in.address, stop_seconds=1)
+        application = Application(comes_up=deed != "back")
+        return vault_of(folder, engine_of("restic", folder, templates), quiescer, application)
+
+    use_small_instance(data_dir, "earlier")
+    earlier = state_of_small_instance(data_dir)
+    vault().initialize()
+    vault().snapshot(quiesce=Quiesce.LIVE)
+    use_small_instance(data_dir, "later")
+    later = state_of_small_instance(data_dir)
+    if deed == "undo":
+        vault().replace(vault().plan_replacement("latest"))
+
+    def die_at_a_rename() -> None:
+        guardians, move, left = remembered_guardians(), swap._move, [RENAMES + (ALL_RENAMES if deed == "back" else 0)]
+
+        def counted(*arguments: object) -> None:
+            if left[0] == 0:
+                die_with(guardians)
+            left[0] -= 1
+            move(*arguments)  # type: ignore[arg-type]
+
+        setattr(swap, "_move", counted)  # noqa: B010  another signature
+        if deed == "undo":
+            vault().undo()
+        else:
+            vault().replace(vault().plan_replacement("latest"))
+
+    killed(die_at_a_rename)
+    assert stand_in.status == "exited", stand_in.status
+    stand_in.down()
+    stand_in.socket.unlink()
+    shutil.rmtree(folder / "repository")
+    expected = {"after": earlier if deed == "undo" else later, "starts": stand_in.starts}
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1))
+    for record in (folder / "state").rglob("journal/*/*.json"):
+        record.write_text(with_words(record.read_text(), folder))
+    pack(folder, target / f"{deed}.tar.gz")
+
+
+def make_hold(name: str, quiescer: Quiescer, mode: Quiesce, folder: Path, target: Path) -> None:
+    journal = Journal(folder / f"journal-{name}")
+    hold = Hold(quiescer, journal, None, SystemClock())
+
+    def die_inside() -> None:
+        guardians = remembered_guardians()
+        with hold(mode, 30.0):
+            die_with(guardians)
+
+    killed(die_inside)
+    (record,) = (folder / f"journal-{name}").glob("*.json")
+    (target / "holds").mkdir(exist_ok=True)
+    (target / "holds" / f"{name}.json").write_text(with_words(record.read_text(), folder))
+
+
+def make_holds(folder: Path, target: Path) -> None:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        (folder / "pid").write_text(str(process.pid))
+        identity = str(procfs.identify(process.pid))
+        make_hold("process-pause", ProcessQuiescer(folder / "pid"), Quiesce.PAUSE, folder, target)
+        path = target / "holds" / "process-pause.json"
+        path.write_text(path.read_text().replace(identity, "@PROCESS@"))
+        machine = Machine(folder)
+        systemctl._CGROUPS = (folder / "cgroup",)
+        systemctl._ENVIRONMENT = {"PATH": f"{machine.program.parent}:{SYSTEM_PATH}", "LC_ALL": "C.UTF-8"}
+        os.kill(process.pid, signal.SIGCONT)
+        machine.inhabit(process.pid)
+        machine.at("freeze", becomes("FreezerState", "frozen"))
+        machine.unit(TriggeredBy="family.socket")
+        machine.unit("family.socket", TriggeredBy="")
+        machine.kernel_says(frozen=1)
+        make_hold("unit-pause", UnitQuiescer("family"), Quiesce.PAUSE, folder, target)
+        machine.unit(TriggeredBy="family.socket")
+        machine.kernel_says(frozen=0)
+        machine.at("stop", becomes("ActiveState", "inactive"))
+        make_hold("unit-stop", UnitQuiescer("family"), Quiesce.STOP, folder, target)
+        process.kill()
+    stand_in = StandIn(folder)
+    for mode in (Quiesce.PAUSE, Quiesce.STOP):
+        stand_in.status = "running"
+        quiescer = ContainerQuiescer("box", engine=stand_in.address, stop_seconds=1)
+        make_hold(f"container-{mode.value}", quiescer, mode, folder, target)
+    stand_in.down()
+
+
+def with_words(text: str, folder: Path) -> str:
+    for value, word in (
+        (interpreter(), GONE_PYTHON),
+        (str(folder), "@FOLDER@"),
+        (procfs.boot_id(), "@BOOT@"),
+    ):
+        text = text.replace(value, word)
+    return re.sub(r"--settled=[0-9.]+", "--settled=@SETTLED@", text)
+
+
+def pack(folder: Path, archive: Path) -> None:
+    for unneeded in folder.rglob("*.sock"):
+        unneeded.unlink()
+    with tarfile.open(archive, "w:gz", format=tarfile.PAX_FORMAT) as file:
+        for path in sorted(folder.iterdir()):
+            file.add(path, path.name)
+
+
+def main(target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        for number, make in enumerate(
+            (
+                lambda folder: make_site("restic", folder, target),
+                lambda folder: make_site("borg", folder, target),
+                lambda folder: make_exchange("replace", folder, target),
+                lambda folder: make_exchange("undo", folder, target),
+                lambda folder: make_exchange("back", folder, target),
+                lambda folder: make_holds(folder, target),
+            )
+        ):
+            folder = Path(name) / str(number)
+            folder.mkdir()
+            make(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
