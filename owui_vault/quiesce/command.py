@@ -5,8 +5,12 @@ from __future__ import annotations
 from owui_vault.errors import ResumeError
 from owui_vault.system.python import interpreter, module_environment
 
-_MODULE = ("-m", "owui_vault.quiesce.rescue")
 _OURS = "owui_vault."
+_ADDRESS = ("-m", f"{_OURS}rescue")
+# Journals of 0.1 before that address name the modules of then, without that prefix here. Whatever these are called by
+# now, such a journal has to be understood: it may be all that knows of an instance that stands still.
+_FORMERLY: dict[str, tuple[str, ...]] = {"quiesce.rescue": (), "vault.leading_back": ("rollback",)}
+_CAN_STOP = ("process", "unit", "container", "fake")
 
 GONE = 3  # the status of a rescue that finds nothing any more to bring back: to try again is of no use
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -17,8 +21,8 @@ class RemovedError(ResumeError):
 
 
 def rescue(*arguments: str) -> tuple[str, ...]:
-    """The command line of a rescue. Raises ProgramMissingError."""
-    return (interpreter(), *_MODULE, *arguments)
+    """The command line of a rescue: a kind and what it needs (`owui_vault.rescue`). Raises ProgramMissingError."""
+    return (interpreter(), *_ADDRESS, *arguments)
 
 
 def rescue_environment() -> dict[str, str]:
@@ -27,16 +31,28 @@ def rescue_environment() -> dict[str, str]:
 
 
 def today(command: tuple[str, ...]) -> tuple[str, ...]:
-    """A rescue written down by an earlier run, for this run's interpreter: an upgrade may have removed the old one.
+    """A rescue written down by an earlier run, for this run's interpreter and address.
 
-    One rescue may hold another that it hands over to; each has its interpreter. Raises ProgramMissingError.
+    An upgrade may have removed the old interpreter, and the module that was named then. One rescue may hold another
+    that it hands over to; each has its own. Raises ProgramMissingError.
     """
-    return tuple(interpreter() if _is_ours(command[at:]) else part for at, part in enumerate(command))
+    renewed: list[str] = []
+    at = 0
+    while at < len(command):
+        if _is_ours(command[at:]):
+            room = command[at + 2].removeprefix(_OURS)
+            renewed += rescue(*_FORMERLY[room]) if room in _FORMERLY else (interpreter(), *command[at + 1 : at + 3])
+            at += 3
+        else:
+            renewed.append(command[at])
+            at += 1
+    return tuple(renewed)
 
 
 def down_command(command: tuple[str, ...]) -> tuple[str, ...]:
     """What stops again what this rescue would bring back; empty for a rescue that is not of this package."""
-    return (*command[:3], "--down", *command[3:]) if _is_ours(command) else ()
+    can_stop = command[1:3] == _ADDRESS and command[3:4] != () and command[3] in _CAN_STOP
+    return (*command[:4], "--down", *command[4:]) if can_stop else ()
 
 
 def _is_ours(command: tuple[str, ...]) -> bool:

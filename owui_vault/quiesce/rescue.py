@@ -1,4 +1,4 @@
-"""`python -m owui_vault.quiesce.rescue KIND …`: bring an instance back without the run that made it quiet.
+"""What `python -m owui_vault.rescue` does for processes, units and containers.
 
 Idempotent, decides by looking, holds no secret; status 0 once nothing of ours is quiet any more. Quiescers write these
 command lines (`rescue_command`), guardian and `recover` run them, and a person may type them again. With `--down` the
@@ -21,7 +21,7 @@ _SECONDS = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one rescue; the error goes to stderr."""
+    """Run one rescue, the kind first; the error goes to stderr."""
     options = _parser().parse_args(arguments)
     clock = SystemClock()
     deadline = Deadline(clock.monotonic() + options.seconds, clock.monotonic)
@@ -95,9 +95,7 @@ def _process_down(options: argparse.Namespace, _deadline: Deadline) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="owui_vault.quiesce.rescue", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="how long to try")
-    parser.add_argument("--down", action="store_true", help="stop it instead")
+    parser = argparse.ArgumentParser(prog="python -m owui_vault.rescue", description=__doc__)
     kinds = parser.add_subparsers(required=True)
     process = kinds.add_parser("process")
     process.add_argument("--root", type=ProcessIdentity.parse, required=True)
@@ -119,10 +117,12 @@ def _parser() -> argparse.ArgumentParser:
     container.set_defaults(run=_container, stop=_container_down)
     for each in (process, unit, container):
         each.add_argument("--boot", default="")
+        each.add_argument("--seconds", type=float, default=_SECONDS, help="how long to try")
+        each.add_argument("--down", action="store_true", help="stop it instead")
     for each in (process, unit):
         each.add_argument("--leave", type=ProcessIdentity.parse, action="append", default=[])
     return parser
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # a guardian of an earlier version calls it so; to do nothing would tell it that all is well
     sys.exit(main())

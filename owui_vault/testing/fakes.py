@@ -7,7 +7,7 @@ works from another process, as it must.
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +15,8 @@ from pathlib import Path
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation
+from owui_vault.quiesce.command import rescue
 from owui_vault.system.files import write_durably
-from owui_vault.system.python import interpreter
 
 _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPPED}
 
@@ -137,8 +137,8 @@ class FakeQuiescer:
         self._sleeps = None
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
-        """This module, run as a program."""
-        return (interpreter(), "-m", "owui_vault.testing.fakes", str(self.instance.path.parent), mode.value)
+        """`rescue fake …`."""
+        return rescue("fake", str(self.instance.path.parent), mode.value)
 
     def _fails(self, call: str) -> bool:
         left = self.failures.get(call, 0)
@@ -159,8 +159,10 @@ def _down(directory: str, mode: str) -> None:
     FakeInstance(Path(directory)).set(_QUIET[Quiesce(mode)])
 
 
-if __name__ == "__main__":
-    if sys.argv[1] == "--down":
-        _down(*sys.argv[2:])
+def main(arguments: Sequence[str]) -> int:
+    """What `python -m owui_vault.rescue fake` does."""
+    if arguments[0] == "--down":
+        _down(*arguments[1:])
     else:
-        _rescue(*sys.argv[1:])
+        _rescue(*arguments)
+    return 0

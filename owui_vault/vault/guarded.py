@@ -5,10 +5,10 @@ from __future__ import annotations
 from owui_vault.errors import ResumeError, VaultError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation, Quiescer
-from owui_vault.system.python import interpreter
+from owui_vault.quiesce.command import rescue
 from owui_vault.vault.hold import Hold, HoldLimits
 from owui_vault.vault.journal import Journal
-from owui_vault.vault.leading_back import MODULE, demand_nobody
+from owui_vault.vault.leading_back import demand_nobody
 from owui_vault.vault.parts import Parts
 from owui_vault.vault.swap import RECORD, InPlace, Swap, lead_back, unsettled
 
@@ -72,8 +72,8 @@ class SwapGuarded:
         self._quiescer.resume(mode, deadline)
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
-        """The program of this module, with the quiescer's own rescue behind it."""
-        return (interpreter(), "-m", MODULE, self._place.work.called(RECORD), *self._quiescer.rescue_command(mode))
+        """`rescue rollback …`, with the quiescer's own rescue behind it."""
+        return (*rescue("rollback", self._place.work.called(RECORD)), *self._quiescer.rescue_command(mode))
 
     def _demand_down(self, swap: Swap, deadline: Deadline) -> None:
         if self._quiescer.observe().state is not InstanceState.STOPPED:

@@ -1,6 +1,6 @@
 """Leading a half done exchange back before the instance is started, without the run that began it.
 
-`python -m owui_vault.vault.leading_back FILE [COMMAND…]` undoes the exchange that FILE describes unless it was
+`python -m owui_vault.rescue rollback FILE [COMMAND…]` undoes the exchange that FILE describes unless it was
 complete, then becomes COMMAND. The guardian and `recover` run it. Where the exchange was complete once and is on its
 way back, the instance may still run on what shall go: it is stopped first.
 """
@@ -19,7 +19,6 @@ from owui_vault.quiesce.command import down_command, rescue_environment
 from owui_vault.system.process import Command, run
 from owui_vault.vault.swap import InPlace, Swap, in_place, lead_back, places, unsettled
 
-MODULE = "owui_vault.vault.leading_back"
 _STOP_SECONDS = 80.0  # a guardian gives one rescue 90
 _DATABASES = (DATABASE, VECTOR_DATABASE)
 
@@ -70,5 +69,5 @@ def _stop(command: Sequence[str]) -> None:
         raise RollbackError(f"what runs on the restored data could not be stopped: {done.stderr_tail.strip()}")
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # a guardian of an earlier version calls it so; to do nothing would tell it that all is well
     sys.exit(main(sys.argv[1:]))

@@ -8,15 +8,15 @@ boot's id, `@SETTLED@`, a moment since then, and `@PROCESS@`, a process with its
 is gone. The folders of the state directory that are named after a path (an instance's journal, a repository's memory)
 are named anew.
 
-restic.tar.gz, borg.tar.gz    data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (whose upload was changed
-                              while it was stored), a tagged one, all verified; then a restore in place, with previous data
-                              aside; then a snapshot that was killed before it was looked after, with its stage
-replace.tar.gz                a restore in place, killed together with its guardian after three renames; the journal says
-                              how a container is started again
-undo.tar.gz                   the same of the undo of such a restore
-back.tar.gz                   the same of a restore whose instance did not come up, killed on the way back: the instance may
-                              run on the data that shall go, and is stopped first
-holds/                        journals of holds that were killed together with their guardians
+restic.tar.gz, borg.tar.gz   data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (its upload was changed while
+                             it was stored), a tagged one, all verified; then a restore in place, with previous data;
+                             then a snapshot that was killed before it was looked after, with its stage
+replace.tar.gz               a restore in place, killed together with its guardian after three renames; its journal says how
+                             a container is started again
+undo.tar.gz                  the same of the undo of such a restore
+back.tar.gz                  the same of a restore whose instance did not come up, killed on the way back: the instance may
+                             run on the data that shall go, and is stopped first
+holds/                       journals of holds that were killed together with their guardians
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from owui_vault import (
@@ -335,17 +336,13 @@ def pack(folder: Path, archive: Path) -> None:
 
 def main(target: Path) -> None:
     target.mkdir(exist_ok=True)
+    makers: tuple[Callable[[Path], None], ...] = (
+        *(partial(make_site, kind, target=target) for kind in ("restic", "borg")),
+        *(partial(make_exchange, deed, target=target) for deed in ("replace", "undo", "back")),
+        partial(make_holds, target=target),
+    )
     with tempfile.TemporaryDirectory() as name:
-        for number, make in enumerate(
-            (
-                lambda folder: make_site("restic", folder, target),
-                lambda folder: make_site("borg", folder, target),
-                lambda folder: make_exchange("replace", folder, target),
-                lambda folder: make_exchange("undo", folder, target),
-                lambda folder: make_exchange("back", folder, target),
-                lambda folder: make_holds(folder, target),
-            )
-        ):
+        for number, make in enumerate(makers):
             folder = Path(name) / str(number)
             folder.mkdir()
             make(folder)

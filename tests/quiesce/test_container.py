@@ -408,5 +408,5 @@ def test_killed_at_any_moment_the_container_runs_again(
 def test_a_rescue_fails_while_no_engine_answers(container: Container) -> None:
     command = container.quiescer().rescue_command(Quiesce.PAUSE)
     away = [each.replace("/var/run/docker.sock", "/nonexistent.sock") for each in command]
-    done = subprocess.run([*away[:3], "--seconds=0.5", *away[3:]], env=rescue_environment(), check=False, cwd=os.sep)
+    done = subprocess.run([*away[:4], "--seconds=0.5", *away[4:]], env=rescue_environment(), check=False, cwd=os.sep)
     assert done.returncode == 1

@@ -515,7 +515,7 @@ def test_a_socket_of_somebody_else_asks_for_the_right_to_it() -> None:
 
 def down(engine: StandIn, target: str) -> int:
     """What leading back does: the same command as a rescue, the other way round."""
-    return main(["--down", "container", "stop", f"--engine={engine.address}", f"--target={target}"])
+    return main(["container", "--down", "stop", f"--engine={engine.address}", f"--target={target}"])
 
 
 def test_down_stops_what_a_rescue_would_start(engine: StandIn) -> None:

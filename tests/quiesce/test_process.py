@@ -287,7 +287,7 @@ def test_a_pid_file_removed_right_after_it_was_read_named_somebody_all_the_same(
 
 def test_leading_back_cannot_stop_a_process(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody could start it again."""
-    assert main(["--down", "process", "--root=812:1"]) == 1
+    assert main(["process", "--down", "--root=812:1"]) == 1
     assert "process 812 can be paused only" in capsys.readouterr().err
 
 

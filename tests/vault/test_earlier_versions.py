@@ -1,4 +1,4 @@
-"""What an earlier version wrote is understood by every later one: its repositories, its state, what it left half done."""
+"""What an earlier version wrote is understood by every later one: repositories, state, what was left half done."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from owui_vault import (
     BorgEngine,
     DataDirectory,
     Engine,
+    InstanceState,
     Outcome,
     Repository,
     ResticEngine,
     RetentionPolicy,
     Secret,
     Vault,
+    rescue,
 )
 from owui_vault.ports import Quiescer
+from owui_vault.quiesce.command import today
 from owui_vault.quiesce.container import ContainerQuiescer
+from owui_vault.quiesce.systemd import UnitQuiescer
 from owui_vault.system import procfs
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.testing.quiescer_suite import eventually
@@ -29,6 +33,8 @@ from owui_vault.testing.small_instance import state_of_small_instance, use_small
 from owui_vault.vault import hold
 from owui_vault.vault.journal import Journal
 from tests.quiesce.test_container_faults import StandIn
+from tests.quiesce.test_systemd_faults import Machine, becomes
+from tests.quiesce.test_systemd_faults import machine as machine  # noqa: PLC0414  a fixture
 from tests.vault.earlier import HOLDS, VERSIONS, Site, place_hold, unpack
 from tests.vault.house import QUICK, FakeApplication
 
@@ -106,6 +112,7 @@ class Claims:
         use_small_instance(site.data_dir, "by a later version")
         report = vault.snapshot()
         assert (report.outcome, report.problems) == (Outcome.COMPLETE, ())
+        assert report.manifest is not None
         assert report.manifest.sequence == 1 + max(each["sequence"] for each in site.expected["snapshots"])
 
 
@@ -176,6 +183,22 @@ def test_a_container_that_was_held_is_brought_back(held: str, tmp_path: Path, en
     assert "is as it was before" in action
     assert engine.status == "running"
     assert list((tmp_path / "journal").iterdir()) == []
+
+
+@pytest.mark.parametrize("held", [each for each in HOLDS if "unit" in each])
+def test_a_unit_that_was_held_is_brought_back(held: str, tmp_path: Path, machine: Machine) -> None:
+    paused = held.endswith("pause")
+    machine.unit(**{"FreezerState": "frozen"} if paused else {"ActiveState": "inactive"})
+    machine.unit("family.socket")
+    machine.at("thaw", becomes("FreezerState", "running"))
+    machine.at("start", becomes("ActiveState", "active"))
+    place_hold(held, tmp_path / "journal", tmp_path)
+    (record,) = Journal(tmp_path / "journal").records()
+    command = today(record.rescue)
+    assert command[1:3] == ("-m", "owui_vault.rescue")
+    assert rescue.main(command[3:]) == 0  # in this process, where a stand-in answers for systemd
+    assert machine.calls("thaw" if paused else "start")
+    assert UnitQuiescer("family").observe().state is InstanceState.RUNNING
 
 
 @pytest.mark.parametrize("held", [each for each in HOLDS if "process" in each])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from owui_vault import RollbackError
+from owui_vault.quiesce.command import rescue
 from owui_vault.vault import leading_back
 from owui_vault.vault import swap as swapping
 from owui_vault.vault.swap import Swap, in_place, with_side_files
@@ -165,7 +166,7 @@ def test_the_program_goes_back_unless_it_was_complete_and_then_runs_the_command(
 ) -> None:
     before = tree(swap.data_dir)
     killed(swap, record, "exchange", renames)
-    program = [sys.executable, "-m", "owui_vault.vault.leading_back", str(record), "/bin/echo", "started"]
+    program = [*rescue("rollback", str(record)), "/bin/echo", "started"]
     done = subprocess.run(program, check=True, capture_output=True, text=True)
     assert done.stdout == "started\n"
     assert (tree(swap.data_dir) == before) == (renames < 6)
@@ -211,7 +212,7 @@ def test_what_makes_no_sense_is_left_alone(swap: Scene, record: Path, text: str)
     before = tree(swap.data_dir)
     with pytest.raises(RollbackError, match="cannot be understood"):
         lead_back(record)
-    program = [sys.executable, "-m", "owui_vault.vault.leading_back", str(record), "/bin/echo", "started"]
+    program = [*rescue("rollback", str(record)), "/bin/echo", "started"]
     done = subprocess.run(program, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "cannot be understood" in done.stderr
@@ -245,7 +246,7 @@ def test_nothing_is_led_back_twice(swap: Scene, record: Path) -> None:
 def test_nothing_moves_under_somebody_who_has_it_open(swap: Scene, record: Path) -> None:
     killed(swap, record, "exchange", 5)
     before = tree(swap.data_dir)
-    program = [sys.executable, "-m", "owui_vault.vault.leading_back", str(record), "/bin/echo", "started"]
+    program = [*rescue("rollback", str(record)), "/bin/echo", "started"]
     with (swap.aside / "webui.db").open("rb") as opened, subprocess.Popen(["sleep", "60"], stdin=opened) as reader:
         done = subprocess.run(program, check=False, capture_output=True, text=True)
         reader.kill()
@@ -302,7 +303,7 @@ def test_a_rescue_of_others_is_not_asked_to_stop_anything(swap: Scene, record: P
     """Where nobody has the data open there is nothing to stop; this one would fail."""
     before = tree(swap.data_dir)
     half_done(swap, record, back=True)
-    program = [sys.executable, "-m", leading_back.MODULE, str(record), "/bin/echo", "started"]
+    program = [*rescue("rollback", str(record)), "/bin/echo", "started"]
     done = subprocess.run(program, check=True, capture_output=True, text=True)
     assert done.stdout == "started\n"
     assert tree(swap.data_dir) == before
@@ -318,8 +319,8 @@ def test_nothing_is_led_back_under_what_cannot_be_stopped(
     monkeypatch.setattr(os, "execv", lambda *command: started.append(command))
     half_done(swap, record, back=True)
     before = tree(swap.data_dir)
-    rescue = (sys.executable, "-m", "owui_vault.testing.fakes", str(swap.data_dir.parent), "no such mode")
-    assert leading_back.main([str(record), *rescue]) == 1
+    fake = rescue("fake", str(swap.data_dir.parent), "no such mode")
+    assert leading_back.main([str(record), *fake]) == 1
     assert "could not be stopped" in capsys.readouterr().err
     assert started == []
     assert tree(swap.data_dir) == before
