@@ -8,14 +8,14 @@ boot's id, `@SETTLED@`, a moment since then, and `@PROCESS@`, a process with its
 is gone. The folders of the state directory that are named after a path (an instance's journal, a repository's memory)
 are named anew.
 
-restic.tar.gz, borg.tar.gz   data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (its upload was changed while
-                             it was stored), a tagged one, all verified; then a restore in place, with previous data;
-                             then a snapshot that was killed before it was looked after, with its stage
-replace.tar.gz               a restore in place, killed together with its guardian after three renames; its journal says how
-                             a container is started again
+restic.tar.gz, borg.tar.gz   data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (its upload was changed
+                             while it was stored), a tagged one, all verified; then a restore in place, with previous
+                             data; then a snapshot that was killed before it was looked after, with its stage
+replace.tar.gz               a restore in place, killed together with its guardian after three renames; its journal says
+                             how a container is started again
 undo.tar.gz                  the same of the undo of such a restore
-back.tar.gz                  the same of a restore whose instance did not come up, killed on the way back: the instance may
-                             run on the data that shall go, and is stopped first
+back.tar.gz                  the same of a restore whose instance did not come up, killed on the way back: the instance
+                             may run on the data that shall go, and is stopped first
 holds/                       journals of holds that were killed together with their guardians
 """
 
