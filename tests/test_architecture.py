@@ -142,6 +142,19 @@ def test_more_than_four_parameters_are_keyword_only() -> None:
     assert crowded == CROWDED
 
 
+def test_one_place_descends_by_descriptors() -> None:
+    """`work_folder` for whatever is reached in a folder that others may write to, `removal` for trees of any depth."""
+    offenders = [
+        f"{name(path)}:{node.lineno}: {ast.unparse(node)}"
+        for path in MODULES
+        if path.name not in {"work_folder.py", "removal.py"}
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "os.open"
+        if any(each.arg == "dir_fd" for each in node.keywords)
+    ]
+    assert not offenders
+
+
 def test_only_named_modules_have_module_state() -> None:
     """`global` statements are how module state is written to."""
     assert not [name(path) for path in MODULES for node in ast.walk(tree(path)) if isinstance(node, ast.Global)]

@@ -11,7 +11,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,9 @@ from owui_vault.errors import CancelledError, VaultError
 from owui_vault.model import FullCheck
 from owui_vault.system import python
 from owui_vault.system.process import Command, run
+from owui_vault.system.work_folder import Folder
 
 NO_TIME = "there was no time for it within this run"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 OnEnded = Callable[[FullCheck], object]
 
@@ -125,31 +124,13 @@ def _unfinished(before: _Said, why: str) -> _Said:
 def _opened(tree: Path, wanted: Sequence[FullCheck]) -> Iterator[dict[str, int]]:
     """A descriptor of each copy, reached from `tree` without following any link."""
     found: dict[str, int] = {}
-    try:
-        for each in wanted:
-            with suppress(OSError):
-                found[each.path] = _descend(tree, each.path)
+    with ExitStack() as held:
+        with suppress(OSError):
+            folder = held.enter_context(Folder.hold(tree))
+            for each in wanted:
+                with suppress(OSError):
+                    descriptor = folder.open(each.path)
+                    held.callback(os.close, descriptor)
+                    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                        found[each.path] = descriptor
         yield found
-    finally:
-        for descriptor in found.values():
-            os.close(descriptor)
-
-
-def _descend(tree: Path, name: str) -> int:
-    """Open one file. Raises OSError for what is no plain file, or lies behind a link."""
-    *folders, last = name.split("/")
-    if ".." in folders or last in ("", "..", "."):
-        raise OSError(f"{name} leaves the tree")
-    here = os.open(tree, _DIRECTORY)
-    try:
-        for folder in folders:
-            below = os.open(folder, _DIRECTORY, dir_fd=here)
-            os.close(here)
-            here = below
-        descriptor = os.open(last, _FILE, dir_fd=here)
-    finally:
-        os.close(here)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{name} is no plain file")
-    return descriptor

@@ -48,6 +48,8 @@ class NotOursError(OSError):
 class Folder:
     """An open directory. Names are relative to it, with forward slashes; no link is followed in any part of one.
 
+    A name with `..` in it, which would leave the folder, is an error wherever it comes from.
+
     The folder of the name asked for last stays open, so one folder is for one thread at a time; `path` is for all.
     """
 
@@ -88,6 +90,7 @@ class Folder:
     def place(self, name: str) -> str:
         """Where a name stands, for one call of this thread. Raises FileNotFoundError, NotADirectoryError (a link)."""
         folder, _, last = name.rpartition("/")
+        self._require_inside(name)
         if folder != self._inner:
             self.forget()
             self._inner_descriptor = self._open_folder(folder)
@@ -278,7 +281,12 @@ class Folder:
         """A folder of it, held by itself."""
         return Folder(self._open_folder(name), self.called(name))
 
+    def _require_inside(self, name: str) -> None:
+        if ".." in name.split("/"):
+            raise NotOursError(self.called(name), "may lie outside of it")
+
     def _open_folder(self, name: str) -> int:
+        self._require_inside(name)
         descriptor = os.dup(self.descriptor)
         for part in name.split("/") if name else ():
             try:

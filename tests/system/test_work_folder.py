@@ -145,3 +145,14 @@ def test_a_write_that_was_cut_short_leaves_the_old_bytes(work: WorkFolder, monke
     (work.shown / ".record.abc.new").touch()
     work.remove_unfinished("record")
     assert work.names() == ["record"]
+
+
+@pytest.mark.parametrize("name", ["..", "../beside", "inner/../../beside", "inner/.."])
+def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "held" / "inner").mkdir(parents=True)
+    (tmp_path / "beside").write_text("not ours")
+    with Folder.hold(tmp_path / "held") as folder:
+        for look in (folder.open, folder.stat, folder.names, folder.remove):
+            with pytest.raises(NotOursError):
+                look(name)
+    assert (tmp_path / "beside").read_text() == "not ours"
