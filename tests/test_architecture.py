@@ -28,6 +28,24 @@ CLOCK_EXCEPTIONS = {
     "engines/restic_locks.py": "is compared with the clock that restic wrote into its locks",
 }
 
+#: Where whatever is raised may be caught: around notifiers, around one repository of several, as the last resort of
+#: `cli`; with the words that have to stand beside it. What must be done on the way out is `system.unwinding`'s.
+CATCHES_EXCEPTION = {
+    "vault/notify.py": "a notifier",
+    "vault/initialize.py": "one repository of several",
+    "vault/ledger.py": "one repository of several",
+    "vault/prune.py": "same repository|one repository of several",
+    "vault/reading.py": "one repository of several",
+    "vault/storing.py": "one repository of several",
+    "vault/survey.py": "one repository of several",
+    "cli/running.py": "the last stop",
+}
+#: Nowhere but where an exception has to pass to another thread or process.
+CATCHES_EVERYTHING = {
+    "engines/restic_calls.py": "handed on to the caller's",
+    "testing/engine_bench.py": "forked child",
+}
+
 #: Modules that may be longer, each with its reason.
 LONGER: dict[str, str] = {}
 
@@ -140,6 +158,23 @@ def test_more_than_four_parameters_are_keyword_only() -> None:
         if len([each for each in function.args.args if each.arg not in {"self", "cls"}]) > 4
     }
     assert crowded == CROWDED
+
+
+def test_whatever_is_raised_is_caught_only_where_it_is_a_result() -> None:
+    """Each place with its reason beside it; a bare `except` is none."""
+    places = {"Exception": CATCHES_EXCEPTION, "BaseException": CATCHES_EVERYTHING, "": {}}
+    offenders = []
+    for path in MODULES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            kinds = {each.id for each in ast.walk(node.type) if isinstance(each, ast.Name)} if node.type else {""}
+            reasons = [places[kind].get(str(path.relative_to(PACKAGE)), "") for kind in kinds if kind in places]
+            beside = lines[node.lineno - 1].partition("#")[2]
+            if not all(reason and re.search(reason, beside) for reason in reasons):
+                offenders.append(f"{name(path)}:{node.lineno}: {lines[node.lineno - 1].strip()}")
+    assert not offenders
 
 
 def test_one_place_descends_by_descriptors() -> None:

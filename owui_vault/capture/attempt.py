@@ -15,6 +15,7 @@ from owui_vault.capture.pinned import PinnedCopies
 from owui_vault.capture.settle import CLOCK_STEP_NS, Now, clock_offset, tick, wall_ns
 from owui_vault.capture.wal import Commit
 from owui_vault.capture.watch import watch
+from owui_vault.system.unwinding import undoing
 
 _LONGEST_GRANULE_SECONDS = 3.0  # two on FAT, and as long may an attribute be remembered
 
@@ -91,7 +92,7 @@ class Attempt:
         apart = [database for database in databases if not database.pinnable]
         pinned = [database for database in databases if database.pinnable]
         self.pinned.demand(pinned)
-        try:
+        with undoing(self.pinned.dismiss):
             look, unsettled = self._rest(apart)
             at_ns, commits = self.pinned.at_one_moment(pinned) if pinned else (wall_ns(), {})
             self._take(apart, look, unsettled)
@@ -102,9 +103,6 @@ class Attempt:
             if abs(clock_offset() - offset) * 1e9 > CLOCK_STEP_NS:
                 raise AttemptFailedError("the clock of this machine was set meanwhile")
             self.raw.examine(apart)
-        except BaseException:
-            self.pinned.dismiss()
-            raise
         return Instant(at_ns, databases, commits, look, unsettled)
 
     def _rest(self, apart: Sequence[Database]) -> tuple[Look, set[str]]:

@@ -16,7 +16,7 @@ import os
 import signal
 import sqlite3
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 MOST_COMPLAINTS = 100
@@ -96,15 +96,14 @@ def open_exactly(descriptor: int) -> sqlite3.Connection:
     before = _open_now()
     uri = f"file:/proc/self/fd/{descriptor}?mode=ro&immutable=1"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-    try:
+    with ExitStack() as unless_right:
+        unless_right.callback(connection.close)
         connection.text_factory = lambda raw: raw.decode(errors="replace")
         expected = os.fstat(descriptor)
         opened = [status for number, status in _open_now().items() if number not in before]
         if not opened or any((each.st_dev, each.st_ino) != (expected.st_dev, expected.st_ino) for each in opened):
             raise UndoneError("somebody exchanged the copy while it was opened")
-    except BaseException:
-        connection.close()
-        raise
+        unless_right.pop_all()
     return connection
 
 

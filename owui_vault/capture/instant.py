@@ -32,6 +32,7 @@ from owui_vault.model import (
     ignore_progress,
 )
 from owui_vault.ports import Candid, Clock, NobodyHeld, Quiet, Remarks, TimedQuiet
+from owui_vault.system.unwinding import undoing
 
 Examine = Callable[[Path], Findings]
 
@@ -69,13 +70,14 @@ def take_instant(  # noqa: PLR0913  the parts of one capture, each given from ou
         worker=worker, plan=plan, mode=mode, quiet=quiet, examine=examine, limits=limits, clock=clock, cancel=cancel
     )
     progress(Progress(step=Step.CAPTURE))
-    try:
-        found = run.escalate(unproven=unproven)
-    except BaseException:
+
+    def clear() -> None:
         run.worker.end()
         with suppress(CaptureError):  # what cannot be removed is told by the next run; this error comes first
             clear_stage(plan.work_dir)
-        raise
+
+    with undoing(clear):
+        found = run.escalate(unproven=unproven)
     run.worker.end()
     progress(Progress(step=Step.CAPTURE, text=f"took one instant ({found.proof.mode.value})"))
     return found

@@ -22,6 +22,7 @@ from owui_vault.capture.sqlite import open_copy
 from owui_vault.capture.statements import answer
 from owui_vault.capture.wal import Commit, bring_in
 from owui_vault.system.filesystem import copy_beside_others, is_full, open_to_read, start_writing
+from owui_vault.system.unwinding import undoing
 
 _FILES = ("", "-wal", "-shm")
 _LOOK_UP_EVERY_BYTES = 16 << 20
@@ -161,13 +162,13 @@ class PinnedCopies:
     @contextmanager
     def _whole_or_nothing(self, name: str) -> Iterator[None]:
         """Whatever goes wrong in the block, the database is let go and nothing is left of its copy."""
-        try:
-            yield
-        except BaseException as error:
-            self.forget(name)
-            if isinstance(error, OSError) and is_full(error):
-                raise NoRoomError(f"no room for a copy of {name}") from error
-            raise
+        with undoing(self.forget, name):
+            try:
+                yield
+            except OSError as error:
+                if is_full(error):
+                    raise NoRoomError(f"no room for a copy of {name}") from error
+                raise
 
     def _bring_in(self, name: str, commit: Commit, until: float) -> None:
         real = self.ahead[name].database.real

@@ -22,6 +22,7 @@ from owui_vault.capture.messages import Answer, part, parts, texts, whole
 from owui_vault.capture.pin import Pin, at_one_moment
 from owui_vault.capture.ties import tie_to
 from owui_vault.capture.wal import Commit
+from owui_vault.system.unwinding import on_failure
 
 _LOOK_EVERY_SECONDS = 0.02
 _ANSWER_SECONDS = 60.0  # the longest answers count the rows of 32 MiB, or wait for a slow disk
@@ -145,9 +146,9 @@ def _become(channel: int, parent: int, growth_bytes: int) -> None:
                     os.close(each)
         serve(socket.socket(fileno=3), growth_bytes)
         status = 0
-    except BaseException:  # stderr is the child's, which tells what was said there last if it ends as well
-        os.write(2, traceback.format_exc().encode(errors="replace"))
     finally:
+        if status:  # stderr is the child's, which tells what was said there last if it ends as well
+            os.write(2, traceback.format_exc().encode(errors="replace"))
         os._exit(status)
 
 
@@ -156,12 +157,13 @@ def serve(channel: socket.socket, growth_bytes: int) -> None:
 
     What was not foreseen ends it, and is the answer to the question that is, or comes, next.
     """
-    try:
-        _obey_all(channel, growth_bytes)
-    except BaseException as error:
+
+    def say(error: BaseException) -> None:
         with suppress(OSError):
             channel.sendall(json.dumps({"died": f"{type(error).__name__}: {error}"}).encode() + b"\n")
-        raise
+
+    with on_failure(say):
+        _obey_all(channel, growth_bytes)
 
 
 def _obey_all(channel: socket.socket, growth_bytes: int) -> None:

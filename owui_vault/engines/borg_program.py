@@ -31,6 +31,7 @@ from owui_vault.ports import Call
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
 from owui_vault.system.python import interpreter
 from owui_vault.system.removal import remove_tree
+from owui_vault.system.unwinding import undoing
 
 Result = TypeVar("Result")
 _SHOWN_CHARACTERS = 200  # of an answer that could not be understood
@@ -132,12 +133,13 @@ class Borg:
 
         Raises what the table in `borg_errors` says, ProgramMissingError, DeadlineExceededError, CancelledError.
         """
-        try:
-            return self._with_or_without_lock(request)
-        except BaseException:
-            with suppress(OSError):  # to another machine the lock of a killed borg would stand until our next run
+
+        def clear() -> None:  # to another machine the lock of a killed borg would stand until our next run
+            with suppress(OSError):
                 self.clear_locks()
-            raise
+
+        with undoing(clear):
+            return self._with_or_without_lock(request)
 
     def _with_or_without_lock(self, request: Request) -> Finished:
         try:

@@ -30,6 +30,7 @@ from owui_vault.engines.rereading import done, is_due
 from owui_vault.errors import DeadlineExceededError, EngineError
 from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
 from owui_vault.ports import Call
+from owui_vault.system.unwinding import undoing
 
 #: SQLite changes single pages all over a file; only small fixed pieces find the others again (a day's 1 % of a 300 MB
 #: database added 19 MB with 64 KiB pieces and 63 to 111 MB with borg's own; 4 KiB pieces take 4 × the memory and time).
@@ -267,11 +268,8 @@ def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
 
 def _lock(folder: Path, *, wait: bool = True) -> int:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with undoing(os.close, descriptor):
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BaseException:
-        os.close(descriptor)
-        raise
     return descriptor
 
 

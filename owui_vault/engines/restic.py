@@ -17,6 +17,7 @@ from owui_vault.engines.room import room_in
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, SecretSource
+from owui_vault.system.unwinding import on_failure
 
 
 class ResticEngine:
@@ -67,14 +68,14 @@ class ResticEngine:
             clear_remains(restic)
             if not named:
                 restic_keeping.settle_doubts(restic)
-            try:
-                yield restic
-            except RepositoryUnreachableError:
-                raise
-            except BaseException:
+
+            def clear(error: BaseException) -> None:
                 with suppress(VaultError, OSError):
-                    clear_remains(restic)
-                raise
+                    if not isinstance(error, RepositoryUnreachableError):
+                        clear_remains(restic)
+
+            with on_failure(clear):
+                yield restic
 
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. restic looks for an existing one first, and leaves that alone."""

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from owui_vault.engines.environment import private_folder
 from owui_vault.engines.launching import launching
 from owui_vault.errors import CancelledError, ConfigError, DeadlineExceededError, EngineOutputError, VaultError
+from owui_vault.system.unwinding import undoing
 
 Result = TypeVar("Result")
 _POLL_SECONDS = 0.1
@@ -96,21 +97,22 @@ def _call(
     def work() -> None:
         try:
             results.append(function())
-        except BaseException as error:  # handed on to the caller's thread
+        except BaseException as error:  # what a thread raises is nobody's: handed on to the caller's
             errors.append(error)
 
     worker = threading.Thread(target=work, name="resticpy", daemon=True)
     worker.start()
-    try:
+
+    def stop() -> None:
+        channel.send(b"!")
+        while worker.is_alive():
+            channel.receive(_POLL_SECONDS)
+
+    with undoing(stop):
         while worker.is_alive():
             worker.join(_SOON_SECONDS if channel.receive(_POLL_SECONDS) else 0)
             if cancel.is_set():
                 channel.send(b"!")
-    except BaseException:
-        channel.send(b"!")
-        while worker.is_alive():
-            channel.receive(_POLL_SECONDS)
-        raise
     return next(iter(results), None), next(iter(errors), None)
 
 

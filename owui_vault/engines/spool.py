@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
+from owui_vault.system.unwinding import undoing
+
 Row = tuple[object, ...]
 Result = TypeVar("Result")
 
@@ -50,9 +52,6 @@ def spooling(folder: Path) -> Iterator[Spool]:
     file = tempfile.TemporaryFile(  # noqa: SIM115  # the spool closes it
         "w+", dir=folder, encoding="utf-8", errors="surrogateescape"
     )
-    try:
+    with undoing(file.close):
         yield Spool(file)
         file.flush()
-    except BaseException:
-        file.close()
-        raise

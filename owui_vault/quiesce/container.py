@@ -17,6 +17,7 @@ from owui_vault.quiesce.engine_mark import engine_mark
 from owui_vault.quiesce.engine_sdk import open_engine, pause, stop
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
+from owui_vault.system.unwinding import undoing
 
 _log = logging.getLogger(__name__)
 _NAP_SECONDS = 0.1
@@ -95,11 +96,8 @@ class ContainerQuiescer:
         self._targets = tuple(Target(each.id, each.started) for each in running)
         healthy = {each.id for each in running if each.health == "healthy"}
         self._healthy = frozenset(healthy | (self._healthy & self._started))
-        try:
+        with undoing(self._undo, mode):
             self._targets = self._made_quiet(self._targets, mode, deadline)
-        except BaseException:
-            self._undo(mode)
-            raise
         now = self._look()
         self._marks = marks_of(now) if mode is Quiesce.PAUSE else {}
         self._remarks = _remarks([each for each in now if self._holds(each)], mode)

@@ -17,6 +17,7 @@ from owui_vault.model import Deadline
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.procfs import ProcessIdentity, ThreadMark
+from owui_vault.system.unwinding import undoing
 
 Members: TypeAlias = Callable[[], frozenset[ProcessIdentity]]
 
@@ -56,11 +57,8 @@ def freeze(members: Members, deadline: Deadline) -> Frozen:
     for number in range(1, _ROUNDS + 1):
         until = Deadline(deadline.expires - total * (_ROUNDS - number) / _ROUNDS, deadline.monotonic)
         touched: set[ProcessIdentity] = set()
-        try:
+        with undoing(wake, touched):
             marks = _stop(members, theirs, touched, until)
-        except BaseException:
-            wake(touched)
-            raise
         if marks is not None:
             return Frozen(ours=frozenset(marks), theirs=theirs, marks=marks | marked(theirs))
         blame = _restless(touched)

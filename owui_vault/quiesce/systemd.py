@@ -19,6 +19,7 @@ from owui_vault.quiesce.unit_settings import launch_of
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.procfs import ProcessIdentity
+from owui_vault.system.unwinding import undoing
 
 _log = logging.getLogger(__name__)
 _NAP_SECONDS = 0.05
@@ -124,15 +125,12 @@ class UnitQuiescer:
         _refuse_unfit(unit, members)
         theirs = freezing.stopped_among(members)
         if unit.can_freeze and not theirs:
-            try:
+            with undoing(lambda: wake(self._unit, theirs, _budget())):
                 if systemctl.freeze(unit, deadline):
                     ours = unit.members()
                     self._frozen = freezing.Frozen(ours=ours, theirs=frozenset(), marks=freezing.marked(ours))
                     self._by_kernel = True
                     return
-            except BaseException:
-                wake(self._unit, theirs, _budget())
-                raise
             wake(self._unit, theirs, _budget())
         self._frozen = freezing.freeze(unit.members, deadline)
         self._by_kernel = False
@@ -140,15 +138,12 @@ class UnitQuiescer:
     def _stop(self, unit: Unit, deadline: Deadline) -> None:
         companions = systemctl.companions(unit)
         self._companions = companions
-        try:
+        # A start waits behind the stop that is under way, and systemd's own patience ends that one.
+        with undoing(lambda: self.resume(Quiesce.STOP, _budget(unit.stop_seconds))):
             systemctl.stop((*companions, self._unit), deadline)
             after = systemctl.show(self._unit)
             if _state(after) is not InstanceState.STOPPED:
                 raise QuiesceError(f"{self.name} did not stop: it is {after.active} ({after.sub})")
-        except BaseException:
-            # A start waits behind the stop that is under way, and systemd's own patience ends that one.
-            self.resume(Quiesce.STOP, _budget(unit.stop_seconds))
-            raise
         if after.result in ("timeout", "watchdog"):
             _log.warning("%s had to be killed: it did not end within its own time limit", self.name)
 

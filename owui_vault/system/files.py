@@ -12,6 +12,7 @@ from pathlib import Path
 
 from owui_vault.errors import NoSpaceError
 from owui_vault.system.attributes import drop_access_lists
+from owui_vault.system.unwinding import undoing
 
 _UNFINISHED = ".new"
 _SMALL_BYTES = 1 << 16
@@ -36,7 +37,7 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_UNFINISHED, dir=path.parent)
     beside = Path(name)
-    try:
+    with undoing(lambda: beside.unlink(missing_ok=True)):
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -44,9 +45,6 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
             written = os.fstat(file.fileno()).st_mtime
         beside.rename(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
     remove_unfinished(path, before=written - _ABANDONED_SECONDS)
     sync_directory(path.parent)
 

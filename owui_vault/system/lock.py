@@ -14,6 +14,7 @@ from owui_vault.errors import CancelledError, LockHeldError
 from owui_vault.model import NEVER
 from owui_vault.ports import Clock
 from owui_vault.system.clock import SystemClock
+from owui_vault.system.unwinding import undoing
 
 _POLL_SECONDS = 0.1
 
@@ -68,16 +69,13 @@ def file_lock(path: Path, patience: Patience = USUAL_PATIENCE) -> Iterator[None]
 def _locked(path: Path, patience: Patience) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
+        with undoing(os.close, descriptor):
             wait_for(descriptor, patience, what=str(path))
             mine = os.fstat(descriptor)
             with suppress(FileNotFoundError):
                 there = os.lstat(path)
                 if (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino):
                     return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
         os.close(descriptor)  # the holder before us has removed it: locking what nobody finds excludes nobody
 
 

@@ -25,6 +25,7 @@ from typing import IO
 
 from owui_vault.errors import CancelledError, DeadlineExceededError, ProgramMissingError
 from owui_vault.model import NEVER
+from owui_vault.system.unwinding import undoing
 
 STDERR_TAIL_CHARACTERS = 2000
 _INTERRUPT_SECONDS = 10.0  # restic took up to 4.5 s to end its uploads after SIGINT
@@ -86,10 +87,8 @@ def run(
     child = _start(command)
     out, err = _Output(child.stdout, on_stdout), _Output(child.stderr, on_stderr)
     try:
-        _converse(child, command, (out, err), on_tick=on_tick, cancel=cancel)
-    except BaseException:
-        end(child)
-        raise
+        with undoing(end, child):
+            _converse(child, command, (out, err), on_tick=on_tick, cancel=cancel)
     finally:
         for stream in (child.stdout, child.stderr, child.stdin):
             if stream:
@@ -291,9 +290,8 @@ def run_attached(argv: Sequence[str], *, stdout_to_stderr: bool = False) -> int:
         child = subprocess.Popen(list(argv), stdout=sys.stderr if stdout_to_stderr else None)
     except (FileNotFoundError, PermissionError) as error:
         raise ProgramMissingError(f"cannot run {argv[0]}: {error.strerror}", hint="Name its full path.") from error
-    try:
-        return child.wait()
-    except BaseException:
+
+    def finish() -> None:
         child.terminate()
         try:
             child.wait(timeout=_TERMINATE_SECONDS)
@@ -301,7 +299,9 @@ def run_attached(argv: Sequence[str], *, stdout_to_stderr: bool = False) -> int:
             child.kill()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=_KILLED_SECONDS)
-        raise
+
+    with undoing(finish):
+        return child.wait()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from owui_vault.system.python import environment, interpreter
+from owui_vault.system.unwinding import undoing
 
 _PROGRAM = Path(__file__).with_name("sqlite_program.py")
 _POLL_MILLISECONDS = 100
@@ -80,11 +81,8 @@ class _Confined(sqlite3.Connection):
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
-        try:
+        with undoing(self.close):
             self.receive()
-        except BaseException:
-            self.close()
-            raise
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """Run a statement."""

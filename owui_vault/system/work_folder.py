@@ -22,6 +22,7 @@ from typing import TypeVar
 
 from owui_vault.system.attributes import drop_access_lists
 from owui_vault.system.removal import remove_entry
+from owui_vault.system.unwinding import undoing
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HANDED_OUT = re.compile(r"/proc/\d+/fd/\d+")
@@ -168,18 +169,17 @@ class Folder:
         beside = f".{last}.{os.urandom(8).hex()}{_UNFINISHED}"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(beside, flags, 0o600, dir_fd=descriptor), "wb") as file:
-                try:
-                    file.write(data)
-                    file.flush()
-                    os.fchmod(file.fileno(), mode)
-                    if dress:
-                        dress(file.fileno())
-                    os.fsync(file.fileno())
-                    os.rename(beside, last, src_dir_fd=descriptor, dst_dir_fd=descriptor)
-                except BaseException:
-                    os.unlink(beside, dir_fd=descriptor)
-                    raise
+            with (
+                os.fdopen(os.open(beside, flags, 0o600, dir_fd=descriptor), "wb") as file,
+                undoing(os.unlink, beside, dir_fd=descriptor),
+            ):
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                if dress:
+                    dress(file.fileno())
+                os.fsync(file.fileno())
+                os.rename(beside, last, src_dir_fd=descriptor, dst_dir_fd=descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

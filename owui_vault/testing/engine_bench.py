@@ -186,7 +186,7 @@ def in_child(act: Callable[[], Result]) -> Result:
         if child == 0:
             try:
                 answer: tuple[bool, object] = (True, act())
-            except BaseException as error:
+            except BaseException as error:  # of a forked child, which must not go on as the test that it was
                 answer = (False, error)
             try:
                 os.write(file.fileno(), pickle.dumps(answer))

@@ -23,6 +23,7 @@ from owui_vault.ports import Candid, Clock, Held, Observation, Quiescer, Remarks
 from owui_vault.quiesce.command import GONE, rescue_environment, today
 from owui_vault.quiesce.guardian import Guardian, GuardianTask
 from owui_vault.system.process import Command, run
+from owui_vault.system.unwinding import on_failure, undoing
 from owui_vault.vault.journal import Journal, Record
 
 _log = logging.getLogger(__name__)
@@ -120,11 +121,8 @@ class Hold:
             record=self._journal.path(record),
             lock_fd=self._lock_fd,
         )
-        try:
+        with undoing(self._journal.done, record):
             guardian = Guardian(task)
-        except BaseException:
-            self._journal.done(record)
-            raise
 
         def renew() -> None:
             command = self._quiescer.rescue_command(mode)
@@ -148,23 +146,23 @@ class Hold:
 
     def _bring_back(self, mode: Quiesce, record: Record, guardian: Guardian) -> None:
         """Resume; a second time when the first was interrupted (Ctrl-C, the exception of a signal handler)."""
-        interruption: BaseException | None = None
-        try:
-            try:
+
+        def finish() -> None:
+            self._count_quiet()
+            self._journal.done(record)
+            guardian.done()
+
+        def again(error: BaseException) -> None:
+            if isinstance(error, ResumeError):
+                guardian.abandon()
+                return
+            with undoing(guardian.abandon):
                 self._resume(mode)
-            except ResumeError:
-                raise
-            except BaseException as error:
-                interruption = error
-                self._resume(mode)
-        except BaseException:
-            guardian.abandon()
-            raise
-        self._count_quiet()
-        self._journal.done(record)
-        guardian.done()
-        if interruption is not None:
-            raise interruption
+            finish()
+
+        with on_failure(again):
+            self._resume(mode)
+        finish()
 
     def _demand_written(self, seen: Observation) -> None:
         """The rescue that was written down leaves alone what was started anew since it was looked at."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from owui_vault.errors import CancelledError, VaultError
 from owui_vault.ports import Event
+from owui_vault.system.unwinding import on_failure
 from owui_vault.vault.parts import Parts
 
 _log = logging.getLogger(__name__)
@@ -17,15 +18,15 @@ _log = logging.getLogger(__name__)
 @contextmanager
 def failures_told(parts: Parts, operation: str) -> Iterator[None]:
     """Tell of an operation that raises; what was cancelled on request is no news."""
-    try:
+
+    def tell_failure(error: BaseException) -> None:
+        if isinstance(error, Exception) and not isinstance(error, CancelledError):
+            # The text of what nobody foresaw may hold anything.
+            told = error.message if isinstance(error, VaultError) else f"unexpected {type(error).__name__}"
+            tell(parts, operation, "failure", told)
+
+    with on_failure(tell_failure):
         yield
-    except CancelledError:
-        raise
-    except Exception as error:
-        # The text of what nobody foresaw may hold anything.
-        told = error.message if isinstance(error, VaultError) else f"unexpected {type(error).__name__}"
-        tell(parts, operation, "failure", told)
-        raise
 
 
 def tell(parts: Parts, operation: str, kind: str, detail: str) -> tuple[str, ...]:
@@ -35,7 +36,7 @@ def tell(parts: Parts, operation: str, kind: str, detail: str) -> tuple[str, ...
     for notifier in parts.notifiers:
         try:
             notifier.notify(event)
-        except Exception as error:
+        except Exception as error:  # a notifier: may raise anything, and what was done is done
             _log.warning("notifier %s failed: %s", type(notifier).__name__, error)
             warnings.append(f"{type(notifier).__name__} could not be told: {error}")
     return tuple(warnings)

@@ -55,6 +55,7 @@ from owui_vault.ports import Application
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.attributes import give_owner
 from owui_vault.system.filesystem import sync_filesystem
+from owui_vault.system.unwinding import on_failure
 from owui_vault.vault import aside
 from owui_vault.vault.cutover import Cutover
 from owui_vault.vault.key_exchange import KEY_NAME
@@ -187,12 +188,11 @@ def _cleaned_up(place: InPlace) -> Iterator[None]:
 
     What the guardian could not lead back either is left to `recover`; the error that says so comes first.
     """
-    try:
-        yield
-    except BaseException as error:
+
+    def clean_up(error: BaseException) -> None:
         half_done = place.work.has(RECORD)
         if half_done and isinstance(error, (ResumeError, RollbackError)):
-            raise
+            return
         try:
             aside.recover_swap(place)
             aside.remove_empty_folder(place.data)
@@ -205,7 +205,9 @@ def _cleaned_up(place: InPlace) -> Iterator[None]:
                     hint="Do not start Open WebUI. Remove what is in the way, then run `recover`.",
                 ) from error
             _log.warning("what was staged in %s could not be removed: %s", place.data.shown, failure)
-        raise
+
+    with on_failure(clean_up):
+        yield
 
 
 def _stage(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) -> Scheduled:

@@ -19,6 +19,7 @@ from owui_vault.errors import (
     WrongInstanceError,
 )
 from owui_vault.model import ALL, Label, Listening, Outcome, RepositoryInfo, Snapshot
+from owui_vault.system.unwinding import undoing
 from owui_vault.vault.kind import demand_kind
 from owui_vault.vault.locate import newest_first
 from owui_vault.vault.parts import Parts, Repository, Watch
@@ -55,12 +56,11 @@ def survey(parts: Parts, repositories: Sequence[Repository], watch: Watch | None
         except Exception as error:  # one repository of several
             return Surveyed(repository=repository, error=failure_of(repository, error, watch, "looking at"))
 
-    with ThreadPoolExecutor(max_workers=_MOST_AT_ONCE, thread_name_prefix="survey") as pool:
-        try:
-            return tuple(pool.map(ask, repositories))
-        except BaseException:  # KeyboardInterrupt, which only this thread gets: the others' programs must end as well
-            ending.set()
-            raise
+    with (
+        ThreadPoolExecutor(max_workers=_MOST_AT_ONCE, thread_name_prefix="survey") as pool,
+        undoing(ending.set),  # KeyboardInterrupt, which only this thread gets: the others' programs must end as well
+    ):
+        return tuple(pool.map(ask, repositories))
 
 
 def failure_of(repository: Repository, error: Exception, watch: Watch, doing: str) -> VaultError:

@@ -14,6 +14,7 @@ from owui_vault.instance.names import WORK_DIR, not_the_data
 from owui_vault.instance.pip_install import doomed_folder
 from owui_vault.system.files import is_within
 from owui_vault.system.removal import remove_tree
+from owui_vault.system.unwinding import on_failure, undoing
 from owui_vault.vault.apart import live_folders, place_of
 from owui_vault.vault.parts import Parts
 
@@ -109,17 +110,18 @@ def claimed(target: Path) -> Iterator[None]:
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     marker = target / MARKER
     ours = _claim(target, marker)
-    try:
+
+    def explain(error: BaseException) -> None:
+        reason = error.message if isinstance(error, VaultError) else (str(error) or type(error).__name__)
+        _write(marker, f"The restore into this directory did not succeed: {reason}\nDo not start Open WebUI on it.\n")
+
+    with on_failure(explain):
         yield
         if _identity(marker) != ours:
             raise ContentMismatchError(
                 f"the snapshot holds a {MARKER}, which none of ours does",
                 hint="Somebody forged this snapshot. Restore another one.",
             )
-    except BaseException as error:
-        reason = error.message if isinstance(error, VaultError) else (str(error) or type(error).__name__)
-        _write(marker, f"The restore into this directory did not succeed: {reason}\nDo not start Open WebUI on it.\n")
-        raise
     marker.unlink()
 
 
@@ -152,13 +154,10 @@ def _write(marker: Path, text: str) -> None:
     """
     with suppress(OSError):
         descriptor, name = tempfile.mkstemp(prefix=".owui-vault-", dir=marker.parent)
-        try:
+        with undoing(lambda: Path(name).unlink(missing_ok=True)):
             with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
                 file.write(text)
                 os.fchmod(file.fileno(), 0o644)
             if marker.is_dir() and not marker.is_symlink():
                 remove_tree(marker)  # of the snapshot's, and in its way
             Path(name).rename(marker)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise

@@ -1,0 +1,33 @@
+"""What has to be done when a block does not end well, whatever ended it: Ctrl-C and a signal's exception as well.
+
+The one place for that, so that nobody has to catch what is not his, and hand it on: an exception passes through here
+unseen by anything but what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import ParamSpec
+
+_P = ParamSpec("_P")
+
+
+@contextmanager
+def on_failure(act: Callable[[BaseException], object]) -> Iterator[None]:
+    """Hand what ends the block early to `act`; then it goes on its way, unless `act` raises something else."""
+
+    def leave(_kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            act(error)
+
+    with ExitStack() as stack:
+        stack.push(leave)
+        yield
+
+
+@contextmanager
+def undoing(undo: Callable[_P, object], *arguments: _P.args, **named: _P.kwargs) -> Iterator[None]:
+    """Call `undo` with these arguments if the block does not end well."""
+    with on_failure(lambda _error: undo(*arguments, **named)):
+        yield
