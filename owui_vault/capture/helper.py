@@ -223,7 +223,7 @@ class Helper:
             place = bench.inside.place(name)
             about: Answer = {"holes": hole_bytes(place, os.lstat(place)) if mark.size > _LARGE_BYTES else 0}
             if bench.job.is_upload(name):
-                about |= bench.uploads.about(name, mark, settled=name not in bench.once)
+                about |= bench.uploads.about(name, mark, settled=name not in bench.once, linked=name in bench.links)
         else:
             place, about = self.job.locate(name), {}
             mark = bench.others.get(name) or mark_of(place)

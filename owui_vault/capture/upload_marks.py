@@ -21,8 +21,9 @@ class UploadMarks:
     job: Job
     reread: bool = False  # so many are in doubt that engines must read everything instead
     _first: dict[str, Mark] | None = None
-    _since: dict[str, Mark] = field(default_factory=dict)  # as our last link left it
-    _disturbed: set[str] = field(default_factory=set)
+    # By inode: a link moves the ctime of a file under all of its names. Equal numbers of two disks only cast doubt.
+    _since: dict[int, Mark] = field(default_factory=dict)  # as our last link left it
+    _disturbed: set[int] = field(default_factory=set)
 
     def first_look(self, job: Job, tree: Mapping[str, Mark]) -> Job:
         """The job with those uploads not to be linked that may hold other bytes than a repository has of them.
@@ -50,18 +51,24 @@ class UploadMarks:
 
     def note_link(self, name: str, before: Mark | None, after: Mark | None) -> None:
         """A link of ours moved the ctime of an upload; whatever else had moved it before casts doubt on it."""
-        expected = self._since.get(name, (self._first or {}).get(name))
-        if before is None or after is None or before != expected or not after.but_for_ctime(before):
-            self._disturbed.add(name)
-        if after is not None:
-            self._since[name] = after
-
-    def about(self, name: str, mark: Mark, *, settled: bool) -> dict[str, object]:
-        """For the inventory: inode of the live file, its ctime at the first look and since; 0: it is in doubt."""
         first = (self._first or {}).get(name)
-        sure = settled and name not in self._disturbed
+        expected = self._since.get(first.inode, first) if first else None
+        if before is None or after is None or before != expected or not after.but_for_ctime(before):
+            self._disturbed |= {mark.inode for mark in (first, before, after) if mark}
+        if after is not None:
+            self._since[after.inode] = after
+
+    def about(self, name: str, mark: Mark, *, settled: bool, linked: bool) -> dict[str, object]:
+        """For the inventory: inode of the live file, its ctime at the first look and since; 0: it is in doubt.
+
+        A copy may have been made before, or after, another name of the same file was linked, but by nobody's hand.
+        """
+        first = (self._first or {}).get(name)
+        since = self._since.get(mark.inode, mark)
+        known = linked or mark.ctime_ns in (since.ctime_ns, first.ctime_ns if first else since.ctime_ns)
+        sure = settled and known and mark.inode not in self._disturbed
         return {
             "upload": mark.inode,
             "before_ns": first.ctime_ns if first else 0,
-            "ctime_ns": mark.ctime_ns if sure else 0,
+            "ctime_ns": since.ctime_ns if sure else 0,
         }

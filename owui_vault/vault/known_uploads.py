@@ -50,7 +50,7 @@ class KnownUploads:
         Where that is not possible nothing is lost but time: the next run reads everything again.
         """
         try:
-            released = list(release_uploads(work_dir / "stage", work_dir / "capture" / "inventory.jsonl"))
+            released = release_uploads(work_dir / "stage", work_dir / "capture" / "inventory.jsonl")
         except (OSError, ValueError) as error:
             _log.warning("could not note the uploads: %s", error)
             return

@@ -194,3 +194,36 @@ def test_only_equal_size_and_time_with_something_else_is_doubtful() -> None:
     assert upload.is_doubtful(shape, identity_of(9, 12), 3)
     assert upload.is_doubtful(shape, identity_of(10, 11), 3)
     assert upload.is_doubtful(shape, identity, 2), "an older state of the repository was put back"
+
+
+def test_an_upload_with_two_names_is_known_from_run_to_run(tmp_path: Path, data_dir: Path) -> None:
+    """Each of our links, and each that we take away again, moves its ctime under both."""
+    os.link(data_dir / UPLOAD, data_dir / "uploads" / "another name.bin")
+    os.link(data_dir / UPLOAD, data_dir / "uploads" / "a third.bin")
+    vault = a_vault(tmp_path, DirectoryEngine(tmp_path / "repository", Secret("x")))
+    vault.initialize()
+    uploads = linked(vault.snapshot())
+    assert uploads >= 3
+    for _ in range(3):
+        assert linked(vault.snapshot()) == uploads
+    rewrite(data_dir / UPLOAD, b"B")
+    report = vault.snapshot()
+    assert (report.outcome, linked(report)) == (Outcome.COMPLETE, uploads - 3)
+    assert restored(vault, tmp_path, UPLOAD, "uploads/another name.bin", "uploads/a third.bin") == [b"B"] * 3
+    assert linked(vault.snapshot()) == uploads
+    assert linked(vault.snapshot()) == uploads
+
+
+def test_a_second_name_that_comes_or_goes_costs_a_copy_at_most_once(tmp_path: Path, data_dir: Path) -> None:
+    vault = a_vault(tmp_path, DirectoryEngine(tmp_path / "repository", Secret("x")))
+    vault.initialize()
+    uploads = linked(vault.snapshot())
+    second = data_dir / "uploads" / "another name.bin"
+    for names in (1, 0):
+        if names:
+            os.link(data_dir / UPLOAD, second)
+        else:
+            second.unlink()
+        assert vault.snapshot().outcome is Outcome.COMPLETE
+        for _ in range(2):
+            assert linked(vault.snapshot()) == uploads + names
