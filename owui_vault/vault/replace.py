@@ -66,6 +66,7 @@ from owui_vault.vault.reading import Found, find, read_key
 from owui_vault.vault.recover import data_lock, recover_held, recovered
 from owui_vault.vault.renames import demand_renamable
 from owui_vault.vault.replacement import demand_known_schema, divided, what_stops
+from owui_vault.vault.rescuing import fetch_or_name
 from owui_vault.vault.restore import paths_of
 from owui_vault.vault.survey import patiently
 from owui_vault.vault.swap import INCOMING, RECORD, InPlace, Swap, in_place, with_side_files
@@ -221,7 +222,7 @@ def _stage(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) ->
     paths = paths_of(plan.components, (entry.path for entry in entries))
     if paths:  # of components that hold nothing there is nothing to fetch, and no path at all would mean everything
         watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-        patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
+        fetch_or_name(parts, found, target, paths=paths, keep=False, watch=watch)
     watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", watch)
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir

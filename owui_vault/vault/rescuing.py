@@ -18,17 +18,41 @@ _MOST_BELIEVED = 100  # of what an engine says at length only the end is kept
 _MOST_TRIED = 20  # borg ends at each file that is damaged
 
 
-def fetch_what_is_there(
-    parts: Parts, found: Found, target: Path, *, error: RepositoryDamagedError, watch: Watch
+def fetch_or_name(  # noqa: PLR0913  # what one fetch needs
+    parts: Parts, found: Found, target: Path, *, paths: Sequence[str] = (), keep: bool = True, watch: Watch
+) -> None:
+    """Fetch a snapshot, or these paths of it. Raises RepositoryDamagedError with the names of all that is damaged.
+
+    With `keep` all else is there then, and the error says so.
+    """
+    call = parts.call(found.repository, watch)
+    engine, engine_id = found.repository.engine, found.snapshot.engine_id
+    try:
+        patiently(parts, lambda: engine.fetch(engine_id, target, call, paths=paths), watch)
+    except RepositoryDamagedError as error:
+        raise _fetch_the_rest(parts, found, target, paths=paths, keep=keep, error=error, watch=watch) from error
+
+
+def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
+    parts: Parts,
+    found: Found,
+    target: Path,
+    *,
+    paths: Sequence[str],
+    keep: bool,
+    error: RepositoryDamagedError,
+    watch: Watch,
 ) -> RepositoryDamagedError:
-    """After a fetch of all files that ended with `error`: fetch the rest; answers the error to raise.
+    """After a fetch that ended with `error`; answers the error to raise.
 
     restic goes on after a file that is damaged, and names it; borg ends there, with a file that is too short.
     """
     call = parts.call(found.repository, watch)
     engine, engine_id = found.repository.engine, found.snapshot.engine_id
     try:
-        listed = patiently(parts, lambda: list(engine.contents(engine_id, call)), watch)
+        listed = patiently(
+            parts, lambda: [each for each in engine.contents(engine_id, call) if _is_asked(each.path, paths)], watch
+        )
     except EngineError:
         return error
     wanted = {each.path: each.size_bytes for each in listed if each.kind == "file" and not _is_veiled(target, each)}
@@ -47,7 +71,12 @@ def fetch_what_is_there(
             damaged.update(again.paths)
             if len(damaged) == known and all(_size(target / path) is None for path in rest):
                 break  # it does not get any further
-    return _told(error, [path for path in wanted if path in damaged or _size(target / path) != wanted[path]], wanted)
+    left = [path for path in wanted if path in damaged or _size(target / path) != wanted[path]]
+    return _told(error, left, wanted, keep=keep)
+
+
+def _is_asked(path: str, paths: Sequence[str]) -> bool:
+    return not paths or any(path == each or path.startswith(f"{each}/") for each in paths)
 
 
 def _is_veiled(target: Path, entry: Entry) -> bool:
@@ -55,13 +84,17 @@ def _is_veiled(target: Path, entry: Entry) -> bool:
     return "?" in entry.path and _size(target / entry.path) is None
 
 
-def _told(error: RepositoryDamagedError, left: Sequence[str], wanted: Collection[str]) -> RepositoryDamagedError:
+def _told(
+    error: RepositoryDamagedError, left: Sequence[str], wanted: Collection[str], *, keep: bool
+) -> RepositoryDamagedError:
     if not left:  # something else is damaged than the content of files
         return error
     what = f"{len(left):,} of {len(wanted):,} files could not be read and are not as stored: {names(left)}"
     is_all = len(left) < _MOST_BELIEVED
     named = RepositoryDamagedError(
-        f"{what}. All other files came back ({error.message})" if is_all else f"at least {what} ({error.message})",
+        f"{what}.{' All other files came back' if keep else ' Nothing was touched'} ({error.message})"
+        if is_all
+        else f"at least {what} ({error.message})",
         engine=error.engine,
         argv=error.argv,
         status=error.status,

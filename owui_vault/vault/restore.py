@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.errors import ConfigError, ContentMismatchError, RepositoryDamagedError, TargetError
+from owui_vault.errors import ConfigError, ContentMismatchError, TargetError
 from owui_vault.instance.attributes import attribute_warnings
 from owui_vault.instance.compare import compare_with_manifest
 from owui_vault.instance.layout import component_of, component_outside
@@ -21,7 +21,7 @@ from owui_vault.vault.documents import MANIFEST_NAME, RESTORE_TEXT_NAME
 from owui_vault.vault.parts import Parts, Watch
 from owui_vault.vault.quiet_start import check_can_be_quiet, is_ruined, settle_schedule
 from owui_vault.vault.reading import LATE, Found, find, manifest_in, read_manifest
-from owui_vault.vault.rescuing import fetch_what_is_there
+from owui_vault.vault.rescuing import fetch_or_name
 from owui_vault.vault.survey import patiently
 from owui_vault.vault.target import claimed, usable_target
 
@@ -153,16 +153,7 @@ def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path) ->
         entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
         paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *paths_of(request.components, (entry.path for entry in entries)))
     request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-    try:
-        patiently(
-            parts,
-            lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths),
-            request.watch,
-        )
-    except RepositoryDamagedError as error:
-        if paths:
-            raise
-        raise fetch_what_is_there(parts, found, target, error=error, watch=request.watch) from error
+    fetch_or_name(parts, found, target, paths=paths, watch=request.watch)
 
 
 def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list[str]:
