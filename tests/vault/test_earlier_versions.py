@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -173,6 +174,19 @@ def test_a_killed_exchange_is_undone_before_the_container_starts_again(
     assert engine.status == "running"
     assert engine.calls.count("stop") == (deed == "back")
     assert list(site.journal.iterdir()) == []
+
+
+def test_what_was_written_down_is_run_at_the_address_of_rescues(tmp_path: Path) -> None:
+    """Also where a module of then is still there: the next version may move it."""
+    journals = [Journal(unpack(version, deed, tmp_path / deed).journal) for version in VERSIONS for deed in EXCHANGES]
+    for number, held in enumerate(HOLDS):
+        place_hold(held, tmp_path / str(number), tmp_path)
+        journals.append(Journal(tmp_path / str(number)))
+    for record in (record for journal in journals for record in journal.records()):
+        command = today(record.rescue)
+        modules = [command[at + 1] for at, part in enumerate(command) if part == "-m"]
+        assert set(modules) == {"owui_vault.rescue"}
+        assert command[0] == sys.executable
 
 
 @pytest.mark.parametrize("held", [each for each in HOLDS if "container" in each])
