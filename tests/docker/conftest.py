@@ -16,6 +16,7 @@ import pytest
 from owui_vault import CaptureLimits, Container, Limits, ResticEngine, Secret, Vault
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.vault.parts import Repository
+from tests.docker.begun import has_begun
 from tests.quiesce.conftest import image  # noqa: F401  a fixture: pytest looks for it here
 from tests.restic_templates import PlaceRestic
 
@@ -99,7 +100,7 @@ def run(image: str, tmp_path: Path) -> Iterator[Callable[..., Instance]]:  # noq
         mounts = [each for each in found if each["Destination"] == "/app/backend/data"] or found
         instance = Instance(name, Path(mounts[0]["Source"]) if mounts else folder)
         if mounts and not command:
-            assert until((instance.data / "uploads").is_dir)
+            assert until(lambda: has_begun(instance.data)), docker("logs", name)
             assert instance.writes()
         return instance
 

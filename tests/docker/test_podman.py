@@ -11,6 +11,7 @@ from owui_vault import Container, Outcome, Proof, Quiesce, Secret, Vault
 from owui_vault.instance.discovery import candidates
 from owui_vault.testing.directory_engine import DirectoryEngine
 from owui_vault.vault.parts import Repository
+from tests.docker.begun import has_begun
 from tests.docker.conftest import QUICK, broken_rules, docker, until
 from tests.podman import Podman, podman_service
 
@@ -33,7 +34,7 @@ def test_found_snapshot_and_restored_in_place(podman: Podman, tmp_path: Path) ->
     options = ("--network=host", "--no-healthcheck", f"--env=PORT={port}", "--volume=data:/app/backend/data")
     podman.run("run", "--detach", f"--name={NAME}", *limits, *options, "localhost/owui-vault-test")
     data = Path(podman.run("volume", "inspect", "data", "--format", "{{.Mountpoint}}"))
-    assert until((data / "uploads").is_dir)
+    assert until(lambda: has_begun(data))
     assert [each.told.name for each in candidates([podman.address])] == [NAME]
     engine = DirectoryEngine(tmp_path / "repository", Secret("x"))
     vault = Vault(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
+from tests.docker.begun import has_begun
 from tests.docker.conftest import broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
@@ -160,7 +161,7 @@ def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path
         found.build()
         docker("tag", f"{name}-backup", SIDECAR)  # so that the next test finds the layers: Compose removes its own name
         found.run("up", "--detach")
-        assert until((found.data() / "uploads").is_dir)
+        assert until(lambda: has_begun(found.data())), docker("logs", name)
         yield found
     finally:
         found.run("kill")  # what sleeps hears no polite request
