@@ -17,6 +17,7 @@ PARTS = {
     "tools/engine-matrix": 'while ! [ -e go ]; do sleep 0.02; done; echo "$*" >>brought',
     "tools/engine-up": "setsid sleep 300 >/dev/null 2>&1 </dev/null & echo $! >daemon",
     "tools/build-test-images": "echo image >>brought",
+    "tools/build-sidecar-images": "echo sidecar >>brought",
     "bin/apt-get": "exit 0",
     "bin/dpkg-query": "echo install ok installed",
     "bin/id": "echo 0",
@@ -50,8 +51,9 @@ def test_the_second_call_waits_for_the_work_beside_and_a_daemon_keeps_nobody(clo
     assert waiting.poll() is None
     (clone / "go").touch()
     assert waiting.wait(60) == 0
-    assert sorted((clone / "brought").read_text().splitlines()) == sorted(["--suites", "--pypi", "image"] * 2)
-    assert "Docker engine and image: status 0" in (clone / ".cache/set-up-all.log").read_text()
+    brought = ["--suites", "--pypi", "image", "sidecar"] * 2
+    assert sorted((clone / "brought").read_text().splitlines()) == sorted(brought)
+    assert "Docker engine and images: status 0" in (clone / ".cache/set-up-all.log").read_text()
     assert set_up(clone).returncode == 0, "the engine that was started holds the lock"
 
 
@@ -61,5 +63,5 @@ def test_what_cannot_be_had_is_named_and_an_error_where_all_is_required(clone: P
     (clone / "tools/build-test-images").write_text("#!/bin/sh\necho no archive today; exit 1\n")
     done = set_up(clone, required=required)
     assert "no archive today" in done.stdout
-    assert "not here, so the tests that need it are skipped: Docker engine and image" in done.stdout
+    assert "not here, so the tests that need it are skipped: Docker engine and images" in done.stdout
     assert done.returncode == (1 if required else 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -20,28 +19,9 @@ from tests.docker.conftest import broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
 EXAMPLE = ROOT / "examples" / "compose"
-BASE, PROXY, SIDECAR = "owui-vault-test-base", "owui-vault-test-haproxy", "owui-vault-test-sidecar"
-# What stands for debian:bookworm-slim where there is no image registry: ours, with this machine's way to packages.
-BASE_FILE = """\
-FROM owui-vault-test
-COPY apt /etc/apt
-COPY ca-certificates.crt /etc/pip-ca.crt
-ENV PIP_CERT=/etc/pip-ca.crt
-HEALTHCHECK NONE
-"""
-PROXY_FILE = f"""\
-FROM {BASE}
-RUN apt-get update && apt-get install -y --no-install-recommends haproxy
-"""
+BASE, PROXY = "owui-vault-test-base", "owui-vault-test-haproxy"
 # The builder of old needs no plugin, and reaches what this machine reaches.
 ENVIRONMENT = {**os.environ, "DOCKER_BUILDKIT": "0", "COMPOSE_DOCKER_CLI_BUILD": "0"}
-
-
-def build(folder: Path, name: str, text: str) -> None:
-    (folder / "Dockerfile").write_text(text)
-    argv = ["docker", "build", "--quiet", "--network=host", "--tag", name, str(folder)]
-    done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @contextmanager
@@ -52,26 +32,12 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The base, and the proxy out of Debian's package."""
-    with one_at_a_time():
-        build_both(image, tmp_path_factory)
-
-
-def build_both(image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="session")
+def images(image: str) -> None:
+    """The base, the proxy and the sidecar's layers: there since `tools/set-up-all`, or made now."""
     assert image == "owui-vault-test"
-    folder = tmp_path_factory.mktemp("base")
-    (folder / "apt").mkdir()
-    for name in ("sources.list", "sources.list.d"):
-        place = Path("/etc/apt") / name
-        if place.is_dir():
-            shutil.copytree(place, folder / "apt" / name)
-        else:  # what debootstrap wrote is of the same archive, and would name everything twice
-            (folder / "apt" / name).write_text(place.read_text() if place.exists() else "")
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder)
-    build(folder, BASE, BASE_FILE)
-    build(tmp_path_factory.mktemp("proxy"), PROXY, PROXY_FILE)
+    built = subprocess.run([ROOT / "tools" / "build-sidecar-images"], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +125,6 @@ def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path
     os.chown(found.data(), owner, owner)
     try:
         found.build()
-        docker("tag", f"{name}-backup", SIDECAR)  # so that the next test finds the layers: Compose removes its own name
         found.run("up", "--detach")
         assert until(lambda: has_begun(found.data())), docker("logs", name)
         yield found
