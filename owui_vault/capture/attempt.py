@@ -113,8 +113,8 @@ class Attempt:
             reason = "nothing came to rest"
             try:
                 look = self.look(apart)
+                self._refuse_writers(look)  # first: whoever writes while nobody is held is not waited for
                 self._refuse_journals(apart, look)
-                self._refuse_writers(look)
                 now = self.bench.read_clock()
                 recent = look.not_past(now)
                 unsettled = [each for each in recent if not now.settled(each[1]) and not self._held_still(*each, now)]

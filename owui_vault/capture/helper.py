@@ -181,7 +181,8 @@ class Helper:
     def gather(self, message: Answer) -> Answer:
         """Take what can be had without any proof."""
         self.instant = None
-        self.instant, torn = gather(self.bench, self.raw, self.pinned, time.monotonic() + number(message, "seconds"))
+        until = time.monotonic() + number(message, "patience_seconds")
+        self.instant, torn = gather(self.bench, self.raw, self.pinned, until)
         return {"at_ns": self.instant.at_ns, "torn": torn}
 
     def finish(self, message: Answer) -> Answer:

@@ -14,7 +14,8 @@ from owui_vault.errors import CaptureError, UnsupportedInstanceError
 from owui_vault.model import CaptureLimits, CapturePlan, ProgressSink
 
 _PREPARE_SECONDS = 24 * 3600.0  # copying ahead keeps nobody waiting and is bounded by the caller's `cancel`
-_GATHER_SECONDS = 8.0
+_GATHER_SECONDS = 3600.0  # copying takes what it takes, and holds nobody
+_GATHER_PATIENCE_SECONDS = 8.0
 _FINISH_SECONDS = 3600.0
 _SEAL_SECONDS = 3600.0
 LOOKS_PER_ATTEMPT = 4  # before, after, and twice as much for comparing them with the stage
@@ -119,7 +120,7 @@ class Worker:
     def gather(self) -> tuple[datetime, tuple[str, ...]]:
         """Take what can be had without proof; and the names of what is not even whole in itself."""
         self._require_prepared()
-        answer = self._demand("gather", seconds=_GATHER_SECONDS)
+        answer = self._demand("gather", seconds=_GATHER_SECONDS, patience_seconds=_GATHER_PATIENCE_SECONDS)
         return _moment(answer), texts(answer, "torn")
 
     def finish(self) -> Answer | None:

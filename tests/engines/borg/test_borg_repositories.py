@@ -315,7 +315,7 @@ def test_contents_can_be_left_in_the_middle(bench: BorgBench) -> None:
     assert bench.locks() == []
     assert bench.left_running() == set()
     del entries
-    assert not [each for each in os.listdir("/proc/self/fd") if "state" in _target_of(each)]
+    assert not [each for each in os.listdir("/proc/self/fd") if str(bench.folder) in _target_of(each)]
 
 
 def _target_of(descriptor: str) -> str:
