@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.restic_templates import PlaceRestic, Templates
 from tests.runs import marker_of
 
@@ -27,6 +28,10 @@ SOAK = float(os.environ.get("OWUI_VAULT_SOAK", "0.1"))
 REQUIRE_ALL = os.environ.get("REQUIRE") == "all"
 #: The only skips that stay skips under REQUIRE=all: claims of a suite that make no sense for a subject.
 NOT_ASKED = {"nothing else writes such repositories", "knows no hosts"}
+
+# How long an example takes to draw says how busy the machine is, and nothing about the test.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 ROOT = Path(__file__).parent.parent
 #: There while `make coverage` measures: see tools/coverage_in_children.py.

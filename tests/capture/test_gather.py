@@ -24,7 +24,7 @@ AtEachLook = Callable[[Callable[[int], object]], list[int]]
 WEBUI, CHROMA = "webui.db", "vector_db/chroma.sqlite3"
 INDEX = "vector_db/segment/header.bin"
 ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
-GATHER = {"do": "gather", "seconds": 0.0}
+GATHER = {"do": "gather", "seconds": 10.0, "patience_seconds": 0.0}
 FINISH = {"do": "finish", "seconds": 10}
 HOLDS = """
 import sqlite3, sys
@@ -132,7 +132,7 @@ def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
 
     monkeypatch.setattr(Pinner, "pin", fail)
     helper = make_helper()
-    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert helper.obey({**GATHER, "patience_seconds": 2.0})["torn"] == []
     assert held(helper) == []
     assert not finished(helper)["pinned"]
     assert Path(helper.bench.place(f"{WEBUI}-wal")).stat().st_size > 0
@@ -150,7 +150,7 @@ def test_a_database_of_no_known_moment_is_let_go_and_copied(
         raise AttemptFailedError("webui.db was written to between two pins")
 
     monkeypatch.setattr(Pinner, "at_one_moment", fail)
-    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert helper.obey({**GATHER, "patience_seconds": 2.0})["torn"] == []
     assert held(helper) == []
     assert not finished(helper)["pinned"]
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
@@ -164,7 +164,7 @@ def test_a_database_stays_pinned_when_its_application_is_gone(site: Any, make_he
     helper.obey(ATTEMPT)
     for writer in site.writers:
         writer.end()
-    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert helper.obey({**GATHER, "patience_seconds": 2.0})["torn"] == []
     assert finished(helper)["pinned"]
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
 
@@ -180,7 +180,7 @@ def test_a_database_that_was_replaced_is_copied_anew(site: Any, make_helper: Cal
     (site.data.parent / "new").rename(site.data / WEBUI)
     for suffix in ("-wal", "-shm"):
         (site.data / f"{WEBUI}{suffix}").unlink()
-    assert helper.obey({**GATHER, "seconds": 2.0})["torn"] == []
+    assert helper.obey({**GATHER, "patience_seconds": 2.0})["torn"] == []
     assert not finished(helper)["pinned"]
     assert rows(helper, "SELECT n FROM counter") == [(77,)]
 

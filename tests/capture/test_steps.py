@@ -177,7 +177,7 @@ def test_a_failed_attempt_keeps_what_did_not_move(helper: Helper, site: Any) -> 
     with pytest.raises(AttemptFailedError, match="several databases"):
         helper.obey(ATTEMPT)
     assert helper.bench.copies == kept
-    assert helper.obey({"do": "gather", "seconds": 0.5})["torn"] == ["webui.db"]
+    assert helper.obey({"do": "gather", "seconds": 10, "patience_seconds": 0.5})["torn"] == ["webui.db"]
     journal.unlink()
     helper.obey(ATTEMPT)
 
@@ -320,7 +320,7 @@ def test_a_directory_that_became_a_link_never_leads_us_to_live_data(helper: Help
     prepare(helper)
     live = move_behind_a_link(site)
     before = (live.read_bytes(), sorted(path.name for path in live.parent.rglob("*")))
-    for deed in (ATTEMPT, ATTEMPT, {"do": "gather", "seconds": 0.5}):
+    for deed in (ATTEMPT, ATTEMPT, {"do": "gather", "seconds": 10, "patience_seconds": 0.5}):
         with pytest.raises(AttemptFailedError, match="vector_db is not a directory any more"):
             helper.obey(deed)
     assert (live.read_bytes(), sorted(path.name for path in live.parent.rglob("*"))) == before
@@ -381,7 +381,7 @@ def test_what_a_broken_disk_does_not_give_is_left_out_and_named(
 
 def test_gathering_takes_each_database_whole(helper: Helper) -> None:
     prepare(helper)
-    assert helper.obey({"do": "gather", "seconds": 1})["torn"] == []
+    assert helper.obey({"do": "gather", "seconds": 10, "patience_seconds": 1})["torn"] == []
     assert helper.obey({"do": "finish", "seconds": 10})["copied"] == 3
 
 
@@ -410,7 +410,7 @@ def test_what_never_holds_still_is_taken_as_it_is_met(
     monkeypatch.setattr(Fences, "through", grow)
     monkeypatch.setattr(files, "copy_bytes", shrink)
     path.write_bytes(b"x" * 1001)
-    assert helper.obey({"do": "gather", "seconds": 1})["torn"] == ["vector_db/segment/header.bin"]
+    assert helper.obey({"do": "gather", "seconds": 10, "patience_seconds": 1})["torn"] == ["vector_db/segment/header.bin"]
     assert Path(helper.job.tree, "vector_db/segment/header.bin").read_bytes() == b"x" * 500
     finished: dict[str, Any] = helper.obey({"do": "finish", "seconds": 10})
     vectors = finished["vectors"]
