@@ -158,6 +158,7 @@ def test_every_program_shown_is_typed_as_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_suites_shown_run_and_pass(tmp_path: Path) -> None:
     (shown,) = [block.text for block in blocks(ROOT / "docs/python.md", "python") if "EngineSuite" in block.text]
     (tmp_path / "test_mine.py").write_text(shown)

@@ -72,7 +72,7 @@ def witness(folder: Path, engine: Path) -> Path:
     return script
 
 
-@pytest.fixture(params=["own_borg", "own_restic"])
+@pytest.fixture(params=["own_restic", pytest.param("own_borg", marks=pytest.mark.thorough)])
 def configured(
     request: pytest.FixtureRequest, small_instance: Callable[[Path], Path], new_program: Program, tmp_path: Path
 ) -> Program:

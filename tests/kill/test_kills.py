@@ -12,7 +12,7 @@ from tests.kill.site import PASSPHRASE, Site
 from tests.restic_templates import PlaceRestic
 
 
-@pytest.fixture(params=["restic", "borg"])
+@pytest.fixture(params=["restic", pytest.param("borg", marks=pytest.mark.thorough)])
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

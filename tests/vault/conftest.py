@@ -15,6 +15,8 @@ MakeEngine = Callable[[Path], Engine]
 PASSPHRASE = "a passphrase"
 
 _REAL = pytest.mark.slow
+# What each engine does is the conformance suites' business: what is done twice here waits for the longer runs.
+_OTHER = [_REAL, pytest.mark.thorough]
 
 
 @pytest.fixture(
@@ -22,8 +24,8 @@ _REAL = pytest.mark.slow
     params=[
         "directory",
         pytest.param("own_restic", marks=_REAL),
-        pytest.param("newest_restic", marks=_REAL),
-        pytest.param("own_borg", marks=_REAL),
+        pytest.param("newest_restic", marks=[_REAL, pytest.mark.rare]),
+        pytest.param("own_borg", marks=_OTHER),
     ],
 )
 def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> MakeEngine:
