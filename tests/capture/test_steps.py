@@ -410,7 +410,9 @@ def test_what_never_holds_still_is_taken_as_it_is_met(
     monkeypatch.setattr(Fences, "through", grow)
     monkeypatch.setattr(files, "copy_bytes", shrink)
     path.write_bytes(b"x" * 1001)
-    assert helper.obey({"do": "gather", "seconds": 10, "patience_seconds": 1})["torn"] == ["vector_db/segment/header.bin"]
+    assert helper.obey({"do": "gather", "seconds": 10, "patience_seconds": 1})["torn"] == [
+        "vector_db/segment/header.bin"
+    ]
     assert Path(helper.job.tree, "vector_db/segment/header.bin").read_bytes() == b"x" * 500
     finished: dict[str, Any] = helper.obey({"do": "finish", "seconds": 10})
     vectors = finished["vectors"]

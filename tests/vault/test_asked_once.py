@@ -28,7 +28,11 @@ _REAL = pytest.mark.slow
 
 
 @pytest.fixture(
-    params=["directory", pytest.param("own_restic", marks=_REAL), pytest.param("own_borg", marks=[_REAL, pytest.mark.thorough])],
+    params=[
+        "directory",
+        pytest.param("own_restic", marks=_REAL),
+        pytest.param("own_borg", marks=[_REAL, pytest.mark.thorough]),
+    ],
 )
 def make(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> Make:
     if request.param == "directory":
