@@ -96,7 +96,8 @@ def test_what_does_not_come_up_is_rolled_back_by_itself(
     name = f"--name={instance.name}"
     docker("run", "--detach", "--init", "--no-healthcheck", name, volume, "owui-vault-test", "sh", "-c", start)
     assert instance.writes()
-    time.sleep(0.5)
+    stored = instance.chats()
+    assert until(lambda: instance.chats() > stored)
     chats = instance.chats()
     with pytest.raises(RestoreError, match="everything is as it was before"):
         vault.replace(vault.plan_replacement())

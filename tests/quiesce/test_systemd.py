@@ -28,8 +28,29 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(params=list(HIERARCHIES))
-def machine(request: pytest.FixtureRequest, image: str) -> Iterator[tuple[str, str]]:
+# Between two claims: no unit of theirs, no process (a guardian looks for some seconds more), no file.
+CLEANED = """if True:
+    import os, pathlib, shutil, signal, subprocess, sys
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            ours = entry.joinpath("cmdline").read_bytes().startswith(sys.executable.encode() + b"\\0")
+        except OSError:
+            continue  # it has ended meanwhile
+        if ours and int(entry.name) != os.getpid():
+            os.kill(int(entry.name), signal.SIGKILL)
+    units = [each for each in pathlib.Path("/run/systemd/system").glob("*.*") if each.is_file()]
+    if units:
+        subprocess.run(["systemctl", "stop", *(each.name for each in units)], check=False)
+    for each in units:
+        each.unlink()
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    subprocess.run(["systemctl", "reset-failed"], check=True)
+    shutil.rmtree("/tmp/pytest-of-root", ignore_errors=True)
+"""
+
+
+@pytest.fixture(scope="module", params=list(HIERARCHIES))
+def booted(request: pytest.FixtureRequest, image: str) -> Iterator[tuple[str, str]]:
     """A container with systemd as its first process, and this Python and checkout at their own places."""
     hierarchy: str = request.param
     if hierarchy == "hybrid" and Path("/sys/fs/cgroup/cgroup.controllers").exists():
@@ -43,10 +64,20 @@ def machine(request: pytest.FixtureRequest, image: str) -> Iterator[tuple[str, s
     assert started.returncode == 0, started.stderr
     try:
         running = ("exec", name, "systemctl", "is-system-running")
-        assert eventually(lambda: docker(*running).stdout == "running\n", 60)
+        assert eventually(lambda: docker(*running).stdout == "running\n", 60), docker("logs", name).stderr
         yield name, hierarchy
     finally:
         docker("rm", "--force", "--volumes", name)
+
+
+@pytest.fixture
+def machine(booted: tuple[str, str]) -> tuple[str, str]:
+    """That container as it was when it had booted, whatever was claimed in it before."""
+    name, _ = booted
+    cleaned = docker("exec", name, sys.executable, "-c", CLEANED)
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert eventually(lambda: docker("exec", name, "systemctl", "is-system-running").stdout == "running\n", 60)
+    return booted
 
 
 @pytest.mark.docker
