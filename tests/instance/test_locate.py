@@ -119,9 +119,9 @@ def writer(database: Path) -> Iterator[None]:
             child.stdout.close()
 
 
-def test_a_busy_instance_is_read_or_said_not_to_be(left: Path) -> None:
+def test_a_busy_instance_is_read_or_said_not_to_be(left: Path, soak: Callable[[int], int]) -> None:
     with writer(left / "webui.db"):
-        for _ in range(5):
+        for _ in range(soak(20)):
             sight = look_at(left)
             assert sight.fingerprint or "written without a pause" in sight.warnings[0]
             assert sight.damage == ""
