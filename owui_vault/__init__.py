@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from owui_vault.assembly import open_vault
-    from owui_vault.engines.borg import BorgEngine
-    from owui_vault.engines.restic import ResticEngine
+    from owui_vault.context.context import Container, DataDirectory, Limits, Repository
+    from owui_vault.engines.borg.engine import BorgEngine
+    from owui_vault.engines.restic.engine import ResticEngine
     from owui_vault.errors import (
         CancelledError,
         CaptureError,
@@ -130,8 +131,7 @@ if TYPE_CHECKING:
         Revealed,
         SecretSource,
     )
-    from owui_vault.vault.parts import Container, DataDirectory, Limits, Repository
-    from owui_vault.vault.vault import Vault
+    from owui_vault.vault import Vault
     from owui_vault.version import VERSION
 
 __all__ = [
@@ -258,8 +258,8 @@ __all__ = [
 
 _HOME = {
     "owui_vault.assembly": ("open_vault",),
-    "owui_vault.engines.borg": ("BorgEngine",),
-    "owui_vault.engines.restic": ("ResticEngine",),
+    "owui_vault.engines.borg.engine": ("BorgEngine",),
+    "owui_vault.engines.restic.engine": ("ResticEngine",),
     "owui_vault.errors": (
         "CancelledError",
         "CaptureError",
@@ -376,8 +376,8 @@ _HOME = {
         "Revealed",
         "SecretSource",
     ),
-    "owui_vault.vault.parts": ("Container", "DataDirectory", "Limits", "Repository"),
-    "owui_vault.vault.vault": ("Vault",),
+    "owui_vault.context.context": ("Container", "DataDirectory", "Limits", "Repository"),
+    "owui_vault.vault": ("Vault",),
     "owui_vault.version": ("VERSION",),
 }
 

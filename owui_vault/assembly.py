@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 
 from owui_vault.config import EngineName, InstanceSettings, RepositorySettings, Unproven, VaultSettings, load_settings
-from owui_vault.engines.borg import BorgEngine
-from owui_vault.engines.restic import ResticEngine
-from owui_vault.instance.container import find_container
-from owui_vault.instance.container_engine import engine_addresses
+from owui_vault.containers.sdk_reader import engine_addresses
+from owui_vault.context.context import Container, DataDirectory, Limits, Repository
+from owui_vault.engines.borg.engine import BorgEngine
+from owui_vault.engines.restic.engine import ResticEngine
+from owui_vault.instance.container.container import find_container
 from owui_vault.model import CaptureLimits, ContainerRecord, RetentionPolicy
 from owui_vault.ports import Engine, Quiescer, SecretSource
 from owui_vault.quiesce.process import ProcessQuiescer
 from owui_vault.quiesce.systemd import UnitQuiescer
 from owui_vault.secrets import secret_source
-from owui_vault.vault.parts import Container, DataDirectory, Limits, Repository
-from owui_vault.vault.vault import Vault
+from owui_vault.vault import Vault
 
 
 def open_vault(config: Path | str, environ: Mapping[str, str] | None = None) -> Vault:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
 
             return bring_back(arguments)
         case ["rollback", _, *_]:
-            from owui_vault.vault.leading_back import main as roll_back
+            from owui_vault.operations.recovery.rollback import main as roll_back
 
             return roll_back(arguments[1:])
         case ["fake", _, _, *_]:

@@ -97,7 +97,7 @@ def no_guardian_stays() -> Iterator[None]:
     yield
     for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
         with suppress(OSError):
-            if b"guardian_program.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"guardian_main.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(int(pid), signal.SIGKILL)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from owui_vault.engines.restic import ResticEngine
+from owui_vault.engines.restic.engine import ResticEngine
 from owui_vault.model import Secret
 from owui_vault.ports import Call
 from tests.restic_keys import cheapen, master_key

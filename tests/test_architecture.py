@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,26 +25,26 @@ FUNCTION_LINES = 60
 CLOCK_READS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 #: Modules besides system/clock.py that read a wall clock, each with its reason.
 CLOCK_EXCEPTIONS = {
-    "engines/launcher.py": "a program of its own, which imports nothing of ours",
-    "engines/restic_locks.py": "is compared with the clock that restic wrote into its locks",
+    "engines/common/launcher.py": "a program of its own, which imports nothing of ours",
+    "engines/restic/locks.py": "is compared with the clock that restic wrote into its locks",
 }
 
 #: Where whatever is raised may be caught: around notifiers, around one repository of several, as the last resort of
 #: `cli`; with the words that have to stand beside it. What must be done on the way out is `system.unwinding`'s.
 CATCHES_EXCEPTION = {
-    "vault/notify.py": "a notifier",
-    "vault/initialize.py": "one repository of several",
-    "vault/ledger.py": "one repository of several",
-    "vault/prune.py": "same repository|one repository of several",
-    "vault/reading.py": "one repository of several",
-    "vault/storing.py": "one repository of several",
-    "vault/survey.py": "one repository of several",
-    "cli/running.py": "the last stop",
+    "operations/notifications.py": "a notifier",
+    "operations/initialize.py": "one repository of several",
+    "repositories/verification_log.py": "one repository of several",
+    "operations/prune.py": "same repository|one repository of several",
+    "repositories/lookup.py": "one repository of several",
+    "operations/snapshot/store.py": "one repository of several",
+    "repositories/listing.py": "one repository of several",
+    "cli/run.py": "the last stop",
 }
 #: Nowhere but where an exception has to pass to another thread or process.
 CATCHES_EVERYTHING = {
-    "engines/restic_calls.py": "handed on to the caller's",
-    "testing/engine_bench.py": "forked child",
+    "engines/restic/resticpy.py": "handed on to the caller's",
+    "testing/engines/bench.py": "forked child",
 }
 
 #: Modules that may be longer, each with its reason.
@@ -51,40 +52,60 @@ LONGER: dict[str, str] = {}
 
 #: Functions that still take a fifth parameter by position. The list may get shorter, never longer.
 CROWDED = {
-    "owui_vault/cli/arguments.py: init",
-    "owui_vault/cli/arguments.py: snapshot",
-    "owui_vault/cli/sealing.py: _unlock",
-    "owui_vault/engines/borg_fetch.py: _extract",
+    "owui_vault/cli/parser/arguments.py: init",
+    "owui_vault/cli/parser/arguments.py: snapshot",
+    "owui_vault/cli/commands/seal.py: _unlock",
+    "owui_vault/engines/borg/fetch.py: _extract",
     "owui_vault/secrets/sealed.py: _open",
-    "owui_vault/testing/directory_tree.py: _write",
-    "owui_vault/testing/instances.py: _grow_uploads",
-    "owui_vault/testing/vectors.py: grow_vectors",
-    "owui_vault/vault/describe.py: describe",
-    "owui_vault/vault/hold.py: __init__",
-    "owui_vault/vault/snapshot.py: _report",
-    "owui_vault/vault/storing.py: _store",
-    "owui_vault/vault/storing.py: store_everywhere",
-    "owui_vault/vault/vault.py: restore",
-    "owui_vault/vault/verify.py: _compare",
-    "owui_vault/vault/verify.py: _fetch",
+    "owui_vault/testing/engines/directory_tree.py: _write",
+    "owui_vault/testing/instances/generate.py: _grow_uploads",
+    "owui_vault/testing/instances/vectors.py: grow_vectors",
+    "owui_vault/operations/snapshot/manifest_builder.py: describe",
+    "owui_vault/guardian/bounded_hold.py: __init__",
+    "owui_vault/operations/snapshot/snapshot.py: _report",
+    "owui_vault/operations/snapshot/store.py: _store",
+    "owui_vault/operations/snapshot/store.py: store_everywhere",
+    "owui_vault/vault.py: restore",
+    "owui_vault/operations/verify.py: _compare",
+    "owui_vault/operations/verify.py: _fetch",
 }
 
-#: Who may import a package that starts programs, is heavy, or could be exchanged: contracts in pyproject.toml.
-DOORS = {
-    "apprise": {"notify"},
-    "click": {"cli"},
-    "cryptography": {"secrets"},
-    "docker": {"instance", "quiesce"},
-    "keyring": {"secrets"},
-    "pydantic": {"config"},
-    "pytest": {"testing"},
-    "requests": {"instance", "quiesce"},
-    "restic": {"engines"},
-    "rich": {"cli"},
-    "sqlite3": {"capture", "instance", "testing"},
-    "subprocess": {"system", "testing"},
-    "typer": {"cli"},
-    "yaml": {"config"},
+#: What starts programs or opens databases has a door, like every package that is not Python's own.
+DOORS = {"sqlite3", "subprocess"}
+
+#: All of `system` that the process that takes the instant may know: the standard library and the file system.
+SYSTEM_OF_THE_CHILD = {
+    "attributes",
+    "filesystem",
+    "parent_death",
+    "python",
+    "removal",
+    "sqlite_door",
+    "sqlite_main",
+    "unwinding",
+    "work_folder",
+}
+
+FOLDER_FILES = 20
+
+#: Names that modules share: parallel parts, or a value beside what decides on it or shows it.
+PARALLEL = {
+    "application",
+    "containers",
+    "engine",
+    "errors",
+    "fetch",
+    "live",
+    "locks",
+    "maintenance",
+    "output",
+    "process",
+    "program",
+    "reports",
+    "rescue",
+    "retention",
+    "snapshots",
+    "store",
 }
 
 HEAVY = ["pydantic", "yaml", "typer", "rich", "docker", "cryptography", "restic", "click", "requests"]
@@ -210,18 +231,50 @@ def test_the_layers_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_package_has_its_doors_and_no_module_is_left_out() -> None:
-    """A contract that forgets a module forbids it nothing."""
+@cache
+def contracts(kind: str) -> list[dict[str, list[str]]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    forbidden = [each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "forbidden"]
-    top = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    top -= {"__init__"}
-    closed = {
-        package: top - {source.removeprefix("owui_vault.") for source in contract["source_modules"]}
-        for contract in forbidden
-        for package in contract["forbidden_modules"]
+    return [each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == kind]
+
+
+def test_every_package_of_others_has_its_door() -> None:
+    """A contract that was forgotten forbids nothing."""
+    imported = {
+        package.partition(".")[0]
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for package in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
     }
-    assert closed == DOORS
+    doors = {package for each in contracts("protected") for package in each["protected_modules"]}
+    assert (imported - sys.stdlib_module_names - {"owui_vault"}) | DOORS <= doors
+
+
+def test_whatever_is_new_is_far_from_the_process_that_takes_the_instant() -> None:
+    """All of the package but its own part of it, and of `system` what it may know, is forbidden to it by name."""
+    top = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    system = {f"system.{path.stem}" for path in (PACKAGE / "system").glob("*.py")}
+    parent = {f"capture.{path.stem}" for path in (PACKAGE / "capture").glob("*.py")}
+    allowed = {f"system.{each}" for each in SYSTEM_OF_THE_CHILD} | {"errors"}
+    all_others = {each for each in top | system | parent if not each.endswith("__init__")}
+    all_others -= allowed | {"capture", "system"}
+    [child] = [each for each in contracts("forbidden") if each["source_modules"] == ["owui_vault.capture.child"]]
+    forbidden = {each.removeprefix("owui_vault.") for each in child["forbidden_modules"]}
+    assert all_others <= forbidden
+    assert not allowed & forbidden
+    assert {package for each in contracts("protected") for package in each["protected_modules"]} - DOORS <= forbidden
+
+
+def test_no_folder_is_crowded() -> None:
+    """More than that nobody reads at one glance."""
+    folders = Counter(name(path.parent) for path in MODULES)
+    assert not {folder: count for folder, count in folders.items() if count > FOLDER_FILES}
+
+
+def test_a_name_is_given_to_one_module() -> None:
+    """Two of one name are taken for each other, unless they are parallel."""
+    names = Counter(path.stem for path in MODULES if path.name != "__init__.py")
+    assert {each for each, count in names.items() if count > 1} == PARALLEL
 
 
 SWITCH_OFF = re.compile(r"# (?:noqa(?:: [A-Z0-9, ]+\b)?|type: ignore(?:\[[^]]*\])?|pragma: no \w+)(?P<reason>.*)")

@@ -70,6 +70,6 @@ def test_a_skip_is_a_failure_where_everything_is_required(tmp_path: Path, requir
 
 def test_what_is_not_asked_is_what_the_suites_say() -> None:
     """Whoever adds to that list has to add the sentence to a suite first."""
-    suites = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "owui_vault" / "testing").glob("*suite*.py"))
-    suites += (ROOT / "owui_vault" / "testing" / "engine_bench.py").read_text(encoding="utf-8")
+    suites = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "owui_vault" / "testing").rglob("*suite*.py"))
+    suites += (ROOT / "owui_vault" / "testing" / "engines" / "bench.py").read_text(encoding="utf-8")
     assert {reason for reason in NOT_ASKED if f'pytest.skip("{reason}")' in suites} == NOT_ASKED

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from owui_vault import DataDirectory, Repository, RepositoryUnreachableError, RetentionPolicy, Secret, Vault
 from owui_vault.config import load_settings
-from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.testing.faulty_engine import FaultyEngine
-from owui_vault.testing.small_instance import make_small_instance
+from owui_vault.testing.engines.directory import DirectoryEngine
+from owui_vault.testing.engines.faulty import FaultyEngine
+from owui_vault.testing.instances.small import make_small_instance
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from owui_vault.guardian import bounded_hold
+from owui_vault.guardian.guardian import Guardian, GuardianTask
+from owui_vault.guardian.journal import Journal
+from owui_vault.guardian.rescue_command import rescue, rescue_environment
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.command import rescue, rescue_environment
-from owui_vault.quiesce.container_rescue import ContainerRescue
-from owui_vault.quiesce.guardian import Guardian, GuardianTask
+from owui_vault.quiesce.container.rescue import ContainerRescue
 from owui_vault.quiesce.process import ProcessRescue
 from owui_vault.quiesce.systemd import UnitRescue
 from owui_vault.rescue import main
@@ -23,8 +25,6 @@ from owui_vault.system.procfs import ProcessIdentity
 from owui_vault.system.python import interpreter
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.quiescer_suite import eventually
-from owui_vault.vault import hold
-from owui_vault.vault.journal import Journal
 
 UNKNOWN: list[list[str]] = [[], ["box"], ["--help"], ["rollback"], ["fake"], ["fake", "/nowhere"]]
 
@@ -135,6 +135,6 @@ def test_an_upgrade_in_the_middle_of_a_hold_is_recovered_from(tmp_path: Path) ->
     assert len(journal.records()) == 1
     os.kill(int((tmp_path / "guardian").read_text()), signal.SIGKILL)
     with directory_lock(tmp_path, wait_seconds=10, clock=SystemClock(), what=""):
-        hold.recover(journal)
+        bounded_hold.recover(journal)
     assert quiescer.observe().state is InstanceState.RUNNING
     assert journal.records() == ()

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 from owui_vault import DataDirectory, Repository, Secret, Vault
-from owui_vault.model.codec import to_json
+from owui_vault.model.json_codec import to_json
 from owui_vault.testing import DirectoryEngine
 from tests.pages import ROOT
 

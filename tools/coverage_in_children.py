@@ -27,7 +27,7 @@ WRAPPER_TEXT = f"""\
 case "$*" in
     # Ten thousand of them walk the same few lines: one in eight is measured.
     *launcher.py*) [ $(($$ % 8)) = 0 ] || exec {sys.executable} "$@" ;;
-    *owui_vault.capture.helper*) [ "$0" = {WITH_CAPTURES} ] || exec {sys.executable} "$@" ;;
+    *owui_vault.capture.child.main*) [ "$0" = {WITH_CAPTURES} ] || exec {sys.executable} "$@" ;;
 esac
 for argument; do
     shift

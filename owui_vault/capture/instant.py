@@ -1,6 +1,7 @@
 """The way to one instant: live first, frozen if need be, and if nothing can be proven, whatever can be had.
 
-The library's own process never opens a live database or anything beside it; a child does, one per capture (`helper`).
+The library's own process never opens a live database or anything beside it; a child does, one per capture
+(`child.main`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from owui_vault.capture.record import Taken, captured
+from owui_vault.capture.captured import Taken, captured
+from owui_vault.capture.child_client import LOOKS_PER_ATTEMPT, Outlook, Worker
 from owui_vault.capture.result import TORN, in_words, lost_warnings, read_contents, with_torn
 from owui_vault.capture.stage import clear_stage
-from owui_vault.capture.worker import LOOKS_PER_ATTEMPT, Outlook, Worker
 from owui_vault.errors import CaptureError, InstanceNotFoundError, NotProvenError, QuiesceError
 from owui_vault.model import (
     NEVER,

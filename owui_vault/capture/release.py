@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from owui_vault.capture.known_uploads import IN_DOUBT, identity_of, key_of, shape_of
+from owui_vault.capture.child.known_uploads import IN_DOUBT, identity_of, key_of, shape_of
 from owui_vault.system.work_folder import Folder
 
 

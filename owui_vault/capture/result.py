@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from owui_vault.capture.content_times import content_time_ns
-from owui_vault.capture.messages import Answer, parts, texts, whole
-from owui_vault.capture.sqlite import check_copy, count_rows, recover_copy, sha256_of
+from owui_vault.capture.child.content_times import content_time_ns
+from owui_vault.capture.child.messages import Answer, parts, texts, whole
+from owui_vault.capture.child.sqlite.recovery import check_copy, count_rows, recover_copy, sha256_of
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
 from owui_vault.model import ENCRYPTED, DatabaseRecord, FileRecord
 from owui_vault.system.attributes import OWNER, Attributes, give

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from owui_vault.capture.marks import OWN_DIRECTORY
+from owui_vault.capture.child.marks import OWN_DIRECTORY
 from owui_vault.errors import CaptureError
 from owui_vault.system.attributes import drop_access_lists
 from owui_vault.system.removal import LeftoverError

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from owui_vault.config.beginning import Beginning, first_text
 from owui_vault.config.features import is_built
-from owui_vault.config.locations import config_candidates, default_state_dir, expand, expand_location, find_config
+from owui_vault.config.paths import config_candidates, default_state_dir, expand, expand_location, find_config
 from owui_vault.config.settings import (
     EngineName,
     InstanceSettings,
@@ -16,6 +15,7 @@ from owui_vault.config.settings import (
     Unproven,
     VaultSettings,
 )
+from owui_vault.config.template import Beginning, first_text
 
 __all__ = [
     "Beginning",

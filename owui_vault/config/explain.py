@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, ValidationError
 
 from owui_vault.config.document import VaultPart
-from owui_vault.config.mistakes import KeyPath, Mistake, nearest
+from owui_vault.config.errors import KeyPath, Mistake, nearest
 from owui_vault.config.values import kind
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from owui_vault.config.mistakes import KeyPath, Mistake
+from owui_vault.config.errors import KeyPath, Mistake
 
 NOT_BUILT: frozenset[KeyPath] = frozenset({
     ("plans",),

@@ -8,11 +8,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from owui_vault.config import document as parts
+from owui_vault.config.errors import KeyPath, refuse
 from owui_vault.config.explain import explain
 from owui_vault.config.features import take_out_unbuilt
-from owui_vault.config.locations import default_state_dir, expand_location
-from owui_vault.config.mistakes import KeyPath, refuse
-from owui_vault.config.reading import Document, read_document
+from owui_vault.config.paths import default_state_dir, expand_location
 from owui_vault.config.settings import (
     EngineName,
     InstanceSettings,
@@ -23,6 +22,7 @@ from owui_vault.config.settings import (
 )
 from owui_vault.config.values import Surroundings, kind
 from owui_vault.config.variables import replace_variables
+from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
 from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy
 from owui_vault.model.secrets import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.config.locations import expand
+from owui_vault.config.paths import expand
 from owui_vault.errors import ConfigError
 from owui_vault.model import NAME_PATTERN, TAG_PATTERN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from owui_vault.config.mistakes import KeyPath, Mistake
+from owui_vault.config.errors import KeyPath, Mistake
 
 _PLACE = re.compile(
     r"(?P<literal>\$\$\{)"

@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from owui_vault.errors import ConfigError
-from owui_vault.instance.locate import look_at
-from owui_vault.instance.names import (
+from owui_vault.components.names import (
     DATABASE,
     KEY_NAME,
     OLLAMA,
@@ -19,6 +17,8 @@ from owui_vault.instance.names import (
     WORK_DIR,
     not_the_data,
 )
+from owui_vault.errors import ConfigError
+from owui_vault.instance.data_dir import look_at
 from owui_vault.model import CapturePlan, Component
 from owui_vault.system.filesystem import can_link
 from owui_vault.system.patterns import matches

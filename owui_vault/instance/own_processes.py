@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from owui_vault.instance.processes import application_version
-from owui_vault.instance.surroundings import Surroundings
+from owui_vault.instance.runtime import Surroundings
 from owui_vault.system import procfs
 
 _WHETHER = "whether the process that shares the locks of a database is Open WebUI's own"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
+from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation
-from owui_vault.quiesce import freezing
-from owui_vault.quiesce.command import rescue
+from owui_vault.quiesce import freezer
 from owui_vault.system import procfs
 from owui_vault.system.procfs import ProcessIdentity
 
@@ -26,7 +26,7 @@ class ProcessQuiescer:
     def __init__(self, pid_file: Path) -> None:
         self._pid_file = pid_file
         self._root: ProcessIdentity | None = None  # whom we hold, whatever the pid file says meanwhile
-        self._frozen: freezing.Frozen | None = None
+        self._frozen: freezer.Frozen | None = None
 
     @property
     def name(self) -> str:
@@ -56,7 +56,7 @@ class ProcessQuiescer:
         if root is None:
             raise QuiesceError(f"nothing runs that {self._pid_file} names")
         _refuse_own_tree(root)
-        self._frozen = freezing.freeze(lambda: procfs.descendants(root), deadline)
+        self._frozen = freezer.freeze(lambda: procfs.descendants(root), deadline)
         self._root = root
 
     def confirm(self, mode: Quiesce, since: Observation) -> None:
@@ -67,7 +67,7 @@ class ProcessQuiescer:
             raise QuiesceError(f"{self.name} is not paused")
         if since.identity != f"{procfs.boot_id()}:{root}" or self._found() != root:
             raise QuiesceError(f"{self.name} is not the one that was paused: it was started anew")
-        freezing.check(frozen, lambda: procfs.descendants(root))
+        freezer.check(frozen, lambda: procfs.descendants(root))
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
         """Wake those that we stopped. Raises ResumeError when the process is no more, or stays stopped."""
@@ -77,7 +77,7 @@ class ProcessQuiescer:
             return
         theirs = self._frozen.theirs if self._frozen else frozenset()
         ours = self._frozen.ours if self._frozen else frozenset()
-        freezing.thaw((procfs.descendants(root) | ours) - theirs, deadline)
+        freezer.thaw((procfs.descendants(root) | ours) - theirs, deadline)
         self._root = self._frozen = None
         if not procfs.alive(root):
             raise ResumeError(
@@ -92,7 +92,7 @@ class ProcessQuiescer:
             raise InstanceNotFoundError(f"nothing runs that {self._pid_file} names")
         frozen = self._frozen
         members = frozen.ours if frozen else procfs.descendants(root)
-        theirs = frozen.theirs if frozen else freezing.stopped_among(members)
+        theirs = frozen.theirs if frozen else freezer.stopped_among(members)
         return ProcessRescue(boot=procfs.boot_id(), root=root, members=members - theirs, leave=theirs).command()
 
     def _found(self) -> ProcessIdentity | None:
@@ -109,7 +109,7 @@ class ProcessQuiescer:
             self._refuse_reused(identity)
         elif procfs.hidden(int(text)):
             raise InstanceNotFoundError(
-                f"process {text.strip()} exists, but may not be looked at from here", hint=freezing.PERMISSION_HINT
+                f"process {text.strip()} exists, but may not be looked at from here", hint=freezer.PERMISSION_HINT
             )
         return identity
 
@@ -146,7 +146,7 @@ class ProcessRescue:
     def run(self, deadline: Deadline) -> None:
         """Wake what a killed run left stopped; after a reboot there is nothing to wake. Raises ResumeError."""
         if self.boot == procfs.boot_id():
-            freezing.thaw((procfs.descendants(self.root) | self.members) - self.leave, deadline)
+            freezer.thaw((procfs.descendants(self.root) | self.members) - self.leave, deadline)
 
 
 def _only_pause(mode: Quiesce) -> None:

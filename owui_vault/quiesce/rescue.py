@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from owui_vault.errors import QuiesceError, VaultError
+from owui_vault.guardian.rescue_command import GONE, RemovedError
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.quiesce.command import GONE, RemovedError
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.procfs import ProcessIdentity
 
@@ -55,7 +55,7 @@ def _unit(options: argparse.Namespace, deadline: Deadline) -> None:
 
 
 def _container(options: argparse.Namespace, deadline: Deadline) -> None:
-    from owui_vault.quiesce.container_rescue import ContainerRescue, Target  # noqa: PLC0415 - likewise
+    from owui_vault.quiesce.container.rescue import ContainerRescue, Target  # noqa: PLC0415 - likewise
 
     targets = tuple(Target.parse(each) for each in options.target)
     ContainerRescue(
@@ -76,8 +76,8 @@ def _unit_down(options: argparse.Namespace, deadline: Deadline) -> None:
 
 
 def _container_down(options: argparse.Namespace, deadline: Deadline) -> None:
-    from owui_vault.quiesce.container_rescue import Target, look  # noqa: PLC0415 - likewise
-    from owui_vault.quiesce.engine_http import HttpEngine  # noqa: PLC0415 - likewise
+    from owui_vault.containers.client import HttpEngine  # noqa: PLC0415 - likewise
+    from owui_vault.quiesce.container.rescue import Target, look  # noqa: PLC0415 - likewise
 
     engine = HttpEngine(options.engine)
     for target in (Target.parse(each) for each in options.target):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.errors import DeadlineExceededError, QuiesceError
+from owui_vault.guardian.rescue_command import SYSTEM_PATH
 from owui_vault.model import Deadline
-from owui_vault.quiesce.command import SYSTEM_PATH
 from owui_vault.system import procfs
 from owui_vault.system.process import Command, Completed, run
 from owui_vault.system.procfs import ProcessIdentity

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
+from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Launch, Observation
-from owui_vault.quiesce import freezing, systemctl
-from owui_vault.quiesce.command import rescue
+from owui_vault.quiesce import freezer, systemctl
 from owui_vault.quiesce.systemctl import Unit
 from owui_vault.quiesce.unit_settings import launch_of
 from owui_vault.system import procfs
@@ -40,7 +40,7 @@ class UnitQuiescer:
 
     def __init__(self, unit: str) -> None:
         self._unit = unit if "." in unit else f"{unit}.service"
-        self._frozen: freezing.Frozen | None = None  # by us
+        self._frozen: freezer.Frozen | None = None  # by us
         self._by_kernel = False
         self._companions: tuple[str, ...] | None = None  # what goes down with it, noted before a stop
         self._started = False  # by us: what does not come up may be stopped again on its way
@@ -96,7 +96,7 @@ class UnitQuiescer:
         if mode is Quiesce.PAUSE and self._frozen is not None:
             if self._by_kernel and not systemctl.is_frozen(unit):
                 raise QuiesceError(f"the kernel says that {self.name} is not frozen", hint="Somebody else woke it.")
-            freezing.check(self._frozen, unit.members)  # also when it was frozen again in between
+            freezer.check(self._frozen, unit.members)  # also when it was frozen again in between
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
         """Thaw or start it, and what was stopped along with it. Raises ResumeError."""
@@ -104,7 +104,7 @@ class UnitQuiescer:
             if self._frozen is None and _state(_shown(self._unit, deadline)) is InstanceState.RUNNING:
                 return
             wake(self._unit, self._frozen.theirs if self._frozen else (), deadline)
-            freezing.thaw(self._frozen.ours if self._frozen else (), deadline)  # one may have left the group since
+            freezer.thaw(self._frozen.ours if self._frozen else (), deadline)  # one may have left the group since
         else:
             self._started = True
             start(self._unit, self._companions or (), deadline)
@@ -115,7 +115,7 @@ class UnitQuiescer:
         unit = systemctl.show(self._unit)
         known = partial(UnitRescue, name=self._unit, mode=mode, boot=procfs.boot_id(), invocation=unit.invocation)
         if mode is Quiesce.PAUSE:
-            theirs = self._frozen.theirs if self._frozen else freezing.stopped_among(unit.members())
+            theirs = self._frozen.theirs if self._frozen else freezer.stopped_among(unit.members())
             return known(leave=theirs).command()
         companions = systemctl.companions(unit) if self._companions is None else self._companions
         return known(companions=companions).command()
@@ -123,16 +123,16 @@ class UnitQuiescer:
     def _pause(self, unit: Unit, deadline: Deadline) -> None:
         members = unit.members()
         _refuse_unfit(unit, members)
-        theirs = freezing.stopped_among(members)
+        theirs = freezer.stopped_among(members)
         if unit.can_freeze and not theirs:
             with undoing(lambda: wake(self._unit, theirs, _budget())):
                 if systemctl.freeze(unit, deadline):
                     ours = unit.members()
-                    self._frozen = freezing.Frozen(ours=ours, theirs=frozenset(), marks=freezing.marked(ours))
+                    self._frozen = freezer.Frozen(ours=ours, theirs=frozenset(), marks=freezer.marked(ours))
                     self._by_kernel = True
                     return
             wake(self._unit, theirs, _budget())
-        self._frozen = freezing.freeze(unit.members, deadline)
+        self._frozen = freezer.freeze(unit.members, deadline)
         self._by_kernel = False
 
     def _stop(self, unit: Unit, deadline: Deadline) -> None:
@@ -188,7 +188,7 @@ def wake(name: str, leave: Collection[ProcessIdentity], deadline: Deadline) -> N
         unit = _shown(name, deadline)
     if unit.frozen:
         raise ResumeError(f"unit {name} is still frozen", hint=f"Thaw it by hand: systemctl thaw {name}")
-    freezing.thaw(unit.members() - frozenset(leave), deadline)
+    freezer.thaw(unit.members() - frozenset(leave), deadline)
 
 
 def start(name: str, companions: Collection[str], deadline: Deadline) -> None:
@@ -253,7 +253,7 @@ def _state(unit: Unit) -> InstanceState:
     if unit.frozen:
         return InstanceState.PAUSED
     members = unit.members()
-    if members and freezing.stopped_among(members) == members:
+    if members and freezer.stopped_among(members) == members:
         return InstanceState.PAUSED
     return InstanceState.RUNNING
 

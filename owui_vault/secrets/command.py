@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from owui_vault.errors import DeadlineExceededError, ProgramMissingError, SecretError
-from owui_vault.secrets.reading import without_line_break
+from owui_vault.secrets.decode import without_line_break
 from owui_vault.system.process import Command, run
 
 COMMAND_TIMEOUT_SECONDS = 60.0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from owui_vault.errors import SecretError
 from owui_vault.model import Secret
-from owui_vault.system.files import write_durably
+from owui_vault.system.durable_files import write_durably
 from owui_vault.system.lock import file_lock
 
 if TYPE_CHECKING:

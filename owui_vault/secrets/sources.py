@@ -10,7 +10,7 @@ from typing import Protocol
 from owui_vault.errors import SecretError
 from owui_vault.model import Secret
 from owui_vault.secrets import sealed
-from owui_vault.secrets.reading import not_empty, read_file, without_line_break
+from owui_vault.secrets.decode import not_empty, read_file, without_line_break
 
 _CREDENTIAL_FOLDER = Path("/run/secrets")
 

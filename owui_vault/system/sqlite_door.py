@@ -2,7 +2,7 @@
 
 Such a folder may lie inside the data directory, where the application may rename what is ours. SQLite would follow its
 own spelling of a path to whatever stands there then, and check point or roll back somebody else's database with our
-rights. Where anybody else may do that, a process of its own opens the database (`sqlite_program`), and the connection
+rights. Where anybody else may do that, a process of its own opens the database (`sqlite_main`), and the connection
 that is answered here talks to it; anywhere else it is an ordinary one.
 """
 
@@ -23,7 +23,7 @@ from urllib.parse import quote
 from owui_vault.system.python import environment, interpreter
 from owui_vault.system.unwinding import undoing
 
-_PROGRAM = Path(__file__).with_name("sqlite_program.py")
+_PROGRAM = Path(__file__).with_name("sqlite_main.py")
 _POLL_MILLISECONDS = 100
 _CLOSE_SECONDS = 600.0
 _STICKY = 0o1000

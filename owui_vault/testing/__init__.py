@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from owui_vault.testing.directory_engine import DirectoryEngine
-    from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite, make_label
+    from owui_vault.testing.engines.directory import DirectoryEngine
+    from owui_vault.testing.engines.faulty import FaultyEngine
+    from owui_vault.testing.engines.suite import PASSPHRASE, Bench, EngineSuite, make_label
     from owui_vault.testing.fakes import FakeClock, FakeInstance, FakeQuiescer
-    from owui_vault.testing.faulty_engine import FaultyEngine
     from owui_vault.testing.quiescer_suite import QuiescerSuite, Subject
 
 __all__ = [
@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "owui_vault.testing.directory_engine": ("DirectoryEngine",),
-    "owui_vault.testing.engine_suite": ("PASSPHRASE", "Bench", "EngineSuite", "make_label"),
+    "owui_vault.testing.engines.directory": ("DirectoryEngine",),
+    "owui_vault.testing.engines.suite": ("PASSPHRASE", "Bench", "EngineSuite", "make_label"),
     "owui_vault.testing.fakes": ("FakeClock", "FakeInstance", "FakeQuiescer"),
-    "owui_vault.testing.faulty_engine": ("FaultyEngine",),
+    "owui_vault.testing.engines.faulty": ("FaultyEngine",),
     "owui_vault.testing.quiescer_suite": ("QuiescerSuite", "Subject"),
 }
 

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
+from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation
-from owui_vault.quiesce.command import rescue
-from owui_vault.system.files import write_durably
+from owui_vault.system.durable_files import write_durably
 
 _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPPED}
 

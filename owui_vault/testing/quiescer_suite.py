@@ -17,9 +17,9 @@ from collections.abc import Callable
 import pytest
 
 from owui_vault.errors import QuiesceError
+from owui_vault.guardian.rescue_command import rescue_environment
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Quiescer
-from owui_vault.quiesce.command import rescue_environment
 
 LOOK_SECONDS = 0.15  # long enough for a running subject to write something
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from owui_vault.system.filesystem import filesystem_type
-from owui_vault.testing.instances import grow_instance
+from owui_vault.testing.instances.generate import grow_instance
 from tests.benchmarks.living import effect, freeze, freeze_table, proven_rate
 from tests.benchmarks.measure import Program, in_turn, middle, ratio
 from tests.benchmarks.serving import outage, possible, requests

@@ -18,7 +18,7 @@ from owui_vault import DataDirectory, Outcome, Quiesce, Repository, Secret, Vaul
 from owui_vault.errors import NotProvenError
 from owui_vault.model import CaptureLimits, SnapshotReport
 from owui_vault.quiesce.process import ProcessQuiescer
-from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.benchmarks.tables import Table, at_least, begin, milliseconds, seconds, size
 from tests.benchmarks.ways import Place
 

@@ -22,7 +22,7 @@ from statistics import median
 
 from owui_vault import Container, Quiesce, Repository, Secret, Vault
 from owui_vault.errors import NotProvenError
-from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.benchmarks.living import DELAY_TARGET_SECONDS
 from tests.benchmarks.tables import Table, begin, milliseconds, seconds, size
 

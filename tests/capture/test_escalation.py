@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from owui_vault.capture.messages import Answer
-from owui_vault.capture.worker import Outlook, Worker
+from owui_vault.capture.child.messages import Answer
+from owui_vault.capture.child_client import Outlook, Worker
 from owui_vault.errors import InstanceNotFoundError, NoSpaceError, NotProvenError, QuiesceError, ResumeError
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
 from owui_vault.system.clock import SystemClock

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import DeadlineExceededError
-from owui_vault.system.companion import Companion
+from owui_vault.system.child_process import Companion
 from owui_vault.system.process import Command, run
 from owui_vault.testing.quiescer_suite import eventually
 
@@ -43,7 +43,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def test_a_companion_is_given_up_in_time(frozen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("owui_vault.system.companion._KILLED_SECONDS", 0.3)
+    monkeypatch.setattr("owui_vault.system.child_process._KILLED_SECONDS", 0.3)
     stuck = Companion((sys.executable, "-c", WRITES, str(frozen)), {})
     assert stuck.receive(20) == "up"
     assert eventually(lambda: state(stuck.pid) == "D", 20)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from owui_vault.cli.phrases import age, count, duration, printable, size
+from owui_vault.cli.render.phrases import age, count, duration, printable, size
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -172,8 +172,8 @@ def test_no_secret_is_left_anywhere(configured: Program, tmp_path: Path, sleeper
     sampled = "\n".join(word for kind, word in sampler.seen if (kind, word) != ("environ", allowed))
     for witnessed in (
         "owui_vault.capture",
-        "owui_vault.instance.probe",
-        "guardian_program",
+        "owui_vault.instance.probe_main",
+        "guardian_main",
         f"{vault.folder}/unlock",
     ):
         assert witnessed in sampled, witnessed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from owui_vault.config.mistakes import Mistake
+from owui_vault.config.errors import Mistake
 from owui_vault.config.variables import replace_variables
 
 ENVIRON = {"A": "one", "EMPTY": "", "TRICKY": "${A}"}

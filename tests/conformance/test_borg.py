@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from owui_vault.engines.borg import BorgEngine
+from owui_vault.engines.borg.engine import BorgEngine
 from owui_vault.model import Secret
 from owui_vault.ports import Engine
-from owui_vault.testing.engine_bench import OTHER_USER
-from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite
+from owui_vault.testing.engines.bench import OTHER_USER
+from owui_vault.testing.engines.suite import PASSPHRASE, Bench, EngineSuite
 
 Result = TypeVar("Result")
 

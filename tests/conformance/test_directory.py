@@ -11,9 +11,9 @@ import pytest
 from owui_vault.errors import RepositoryFullError, RepositoryLockedError
 from owui_vault.model import Entry, RepositoryInfo, Secret
 from owui_vault.ports import Call, Engine
-from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite, make_label
-from owui_vault.testing.faulty_engine import FaultyEngine
+from owui_vault.testing.engines.directory import DirectoryEngine
+from owui_vault.testing.engines.faulty import FaultyEngine
+from owui_vault.testing.engines.suite import PASSPHRASE, Bench, EngineSuite, make_label
 
 
 class TestDirectory(EngineSuite):

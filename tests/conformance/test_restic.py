@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from owui_vault.engines.restic import ResticEngine
+from owui_vault.engines.restic.engine import ResticEngine
 from owui_vault.model import Secret
 from owui_vault.ports import Engine
-from owui_vault.testing.engine_suite import PASSPHRASE, Bench, EngineSuite
+from owui_vault.testing.engines.suite import PASSPHRASE, Bench, EngineSuite
 from tests.restic_templates import PlaceRestic
 
 NOBODY_LISTENS = "rest:http://127.0.0.1:9/alice/"

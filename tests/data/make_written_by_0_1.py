@@ -2,11 +2,11 @@
 
     python -m tests.data.make_written_by_0_1 tests/data/written_by_0.1
 
-Later versions have to understand it, so it is never made anew; this script is history. `tests/vault/earlier.py` unpacks
-it. What no other machine can have is a word to be filled in: `@FOLDER@`, below which everything lay, `@BOOT@`, the
-boot's id, `@SETTLED@`, a moment since then, and `@PROCESS@`, a process with its start time. The interpreter is one that
-is gone. The folders of the state directory that are named after a path (an instance's journal, a repository's memory)
-are named anew.
+Later versions have to understand it, so it is never made anew; this script is history, but for the names of modules,
+which are those of today. `tests/operations/earlier.py` unpacks it. What no other machine can have is a word to be
+filled in: `@FOLDER@`, below which everything lay, `@BOOT@`, the boot's id, `@SETTLED@`, a moment since then, and
+`@PROCESS@`, a process with its start time. The interpreter is one that is gone. The folders of the state directory that
+are named after a path (an instance's journal, a repository's memory) are named anew.
 
 restic.tar.gz, borg.tar.gz   data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (its upload was changed
                              while it was stored), a tagged one, all verified; then a restore in place, with previous
@@ -50,20 +50,20 @@ from owui_vault import (
     Snapshot,
     Vault,
 )
+from owui_vault.guardian.bounded_hold import Hold
+from owui_vault.guardian.guardian import Guardian
+from owui_vault.guardian.journal import Journal
+from owui_vault.guardian.rescue_command import SYSTEM_PATH
+from owui_vault.operations.recovery import swap
 from owui_vault.ports import Quiescer
 from owui_vault.quiesce import systemctl
-from owui_vault.quiesce.command import SYSTEM_PATH
-from owui_vault.quiesce.container import ContainerQuiescer
-from owui_vault.quiesce.guardian import Guardian
+from owui_vault.quiesce.container.quiescer import ContainerQuiescer
 from owui_vault.quiesce.process import ProcessQuiescer
 from owui_vault.quiesce.systemd import UnitQuiescer
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.python import interpreter
-from owui_vault.testing.small_instance import make_small_instance, state_of_small_instance, use_small_instance
-from owui_vault.vault import swap
-from owui_vault.vault.hold import Hold
-from owui_vault.vault.journal import Journal
+from owui_vault.testing.instances.small import make_small_instance, state_of_small_instance, use_small_instance
 from tests.quiesce.test_container_faults import StandIn
 from tests.quiesce.test_systemd_faults import Machine, becomes
 from tests.restic_templates import Templates

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from owui_vault import CaptureLimits, Container, Limits, ResticEngine, Secret, Vault
-from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.vault.parts import Repository
+from owui_vault.context.context import Repository
+from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.docker.begun import has_begun
 from tests.quiesce.conftest import image  # noqa: F401  a fixture: pytest looks for it here
 from tests.restic_templates import PlaceRestic

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from owui_vault import Container, InstanceError, InstanceNotFoundError, UnsupportedInstanceError, Vault
-from owui_vault.instance.container import find_container
-from owui_vault.instance.container_engine import engine_addresses
-from owui_vault.instance.discovery import candidates, the_candidate
+from owui_vault.containers.sdk_reader import engine_addresses
+from owui_vault.instance.container.container import find_container
+from owui_vault.instance.container.discovery import candidates, the_candidate
 from tests.docker.conftest import Instance, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
@@ -162,7 +162,7 @@ def test_no_engine_no_container_and_no_right_are_each_told(run: Callable[..., In
     assert engine_addresses({"DOCKER_HOST": "tcp://10.0.0.1:2375"}) == ("tcp://10.0.0.1:2375",)
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from owui_vault.instance.container import find_container\n"
+        "from owui_vault.instance.container.container import find_container\n"
         "from owui_vault.errors import VaultError\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: find_container('', ('unix:///var/run/docker.sock',))\n"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault import DataDirectory, Outcome, Quiesce, Repository, RestoreError, Secret, Vault
-from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.docker.conftest import Instance, broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
@@ -181,7 +181,7 @@ def guardians_of(pid: int) -> list[int]:
         if folder.name.isdecimal():
             with suppress(OSError):
                 of_ours = f"\nPPid:\t{pid}\n" in (folder / "status").read_text()
-                if of_ours and b"guardian_program.py" in (folder / "cmdline").read_bytes():
+                if of_ours and b"guardian_main.py" in (folder / "cmdline").read_bytes():
                     found.append(int(folder.name))
     return found
 

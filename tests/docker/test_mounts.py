@@ -21,10 +21,10 @@ from owui_vault import (
     UnsupportedInstanceError,
     Vault,
 )
-from owui_vault.instance.container import find_container
+from owui_vault.instance.container.container import find_container
 from owui_vault.model import Component
-from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.testing.ollama import make_models
+from owui_vault.testing.engines.directory import DirectoryEngine
+from owui_vault.testing.instances.ollama import make_models
 from tests.docker.conftest import QUICK, Instance, broken_rules, docker, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from owui_vault import Container, Outcome, Proof, Quiesce, Secret, Vault
-from owui_vault.instance.discovery import candidates
-from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.vault.parts import Repository
+from owui_vault.context.context import Repository
+from owui_vault.instance.container.discovery import candidates
+from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.docker.begun import has_begun
 from tests.docker.conftest import QUICK, broken_rules, docker, until
 from tests.podman import Podman, podman_service

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from owui_vault import Container, InstanceError, InstanceNotFoundError, Vault
-from owui_vault.instance.container import find_container
-from owui_vault.instance.container_engine import engine_addresses
-from owui_vault.instance.discovery import candidates
+from owui_vault.containers.sdk_reader import engine_addresses
+from owui_vault.instance.container.container import find_container
+from owui_vault.instance.container.discovery import candidates
 from tests.docker.conftest import Instance
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault import Outcome, Progress, Proof, Quiesce, QuiesceError, Step
-from owui_vault.vault.vault import Vault
+from owui_vault.vault import Vault
 from tests.docker.conftest import Instance, broken_rules, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from owui_vault import DataDirectory, Outcome, Quiesce, RestoreError, Vault, open_vault
-from owui_vault.model.codec import to_json
+from owui_vault.model.json_codec import to_json
 from tests.e2e.finding import Findings
 from tests.e2e.latency import Waits, waits
 from tests.e2e.server import ServiceQuiescer

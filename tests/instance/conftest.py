@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from owui_vault.instance.examine import examine
-from owui_vault.instance.inventory import component_records, from_tree
-from owui_vault.instance.stage_facts import read_stage
-from owui_vault.instance.uploads import sha256_of
+from owui_vault.components.uploads import sha256_of
+from owui_vault.manifest.application_facts import read_stage
+from owui_vault.manifest.health import examine
+from owui_vault.manifest.inventory import component_records, from_tree
 from owui_vault.model import (
     ApplicationRecord,
     DatabaseRecord,
@@ -27,7 +27,7 @@ from owui_vault.model import (
     ProofRecord,
     SecretKeyRecord,
 )
-from owui_vault.testing.instances import VERSIONS, unpack_instance
+from owui_vault.testing.instances.generate import VERSIONS, unpack_instance
 from tests.pages import unpack_safely
 
 REPOSITORY = Path(__file__).parents[2]

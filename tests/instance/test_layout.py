@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from owui_vault.errors import ConfigError
 from owui_vault.instance.layout import capture_plan, component_of, located, work_dir_for
-from owui_vault.instance.left_out import left_out
+from owui_vault.manifest.excluded_sizes import left_out
 from owui_vault.model import Component
 from owui_vault.system.patterns import takes
 

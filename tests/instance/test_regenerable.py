@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from owui_vault.instance.inspect import InspectRequest, inspect_instance
+from owui_vault.instance.data_dir import look_at
 from owui_vault.instance.layout import capture_plan
-from owui_vault.instance.left_out import left_out
-from owui_vault.instance.locate import look_at
+from owui_vault.manifest.excluded_sizes import left_out
 from owui_vault.model import Component
+from owui_vault.operations.instance_report import InspectRequest, inspect_instance
 from owui_vault.system.patterns import takes
 
 UUID = "0b6f5f60-1111-4222-8333-123456789abc"

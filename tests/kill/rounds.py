@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from owui_vault.testing.processes import descendants
+from owui_vault.testing.children import descendants
 from tests.kill.site import Site, counts
 
 BACK_SECONDS = 2.0

@@ -32,8 +32,8 @@ from owui_vault import (
     Vault,
 )
 from owui_vault.testing import DirectoryEngine, FakeQuiescer, FaultyEngine
-from owui_vault.testing.faulty_engine import Fault, no_fault
-from owui_vault.testing.small_instance import (
+from owui_vault.testing.engines.faulty import Fault, no_fault
+from owui_vault.testing.instances.small import (
     State,
     make_small_instance,
     state_of_small_instance,

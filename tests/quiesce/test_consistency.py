@@ -18,13 +18,13 @@ import pytest
 from owui_vault.capture import take_instant
 from owui_vault.capture.stage import clear_stage
 from owui_vault.errors import NotProvenError
+from owui_vault.guardian.bounded_hold import Hold
+from owui_vault.guardian.journal import Journal
 from owui_vault.instance.layout import capture_plan
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
-from owui_vault.quiesce.container import ContainerQuiescer
+from owui_vault.quiesce.container.quiescer import ContainerQuiescer
 from owui_vault.system.clock import SystemClock
 from owui_vault.testing.quiescer_suite import eventually
-from owui_vault.vault.hold import Hold
-from owui_vault.vault.journal import Journal
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 APPLICATION = Path(__file__).parents[1] / "docker" / "application" / "application.py"

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from owui_vault.containers.client import DEFAULT_ENGINE
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
+from owui_vault.guardian.bounded_hold import Hold, HoldLimits, recover
+from owui_vault.guardian.journal import Journal
+from owui_vault.guardian.rescue_command import rescue_environment
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.command import rescue_environment
-from owui_vault.quiesce.container import ContainerQuiescer
-from owui_vault.quiesce.engine_http import DEFAULT_ENGINE
+from owui_vault.quiesce.container.quiescer import ContainerQuiescer
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
 from owui_vault.testing.quiescer_suite import QuiescerSuite, Subject, eventually, run_rescue, soon, writes_on
-from owui_vault.vault.hold import Hold, HoldLimits, recover
-from owui_vault.vault.journal import Journal
 from tests.podman import Podman, podman_service
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
@@ -178,7 +178,7 @@ def test_no_engine_is_told_with_a_hint(tmp_path: Path) -> None:
 def test_no_right_on_the_socket_names_the_right(container: Container, tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from owui_vault.quiesce.container import ContainerQuiescer\n"
+        "from owui_vault.quiesce.container.quiescer import ContainerQuiescer\n"
         "from owui_vault.errors import VaultError\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: ContainerQuiescer(sys.argv[2]).observe()\n"

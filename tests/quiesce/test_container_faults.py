@@ -12,20 +12,20 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from owui_vault.containers.client import HttpEngine, no_answer
+from owui_vault.containers.daemon_identity import engine_mark
+from owui_vault.containers.status import parse
 from owui_vault.errors import QuiesceError, ResumeError
+from owui_vault.guardian.bounded_hold import Hold, HoldLimits, recover
+from owui_vault.guardian.journal import Journal
+from owui_vault.guardian.rescue_command import GONE
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.command import GONE
-from owui_vault.quiesce.container import ContainerQuiescer
-from owui_vault.quiesce.container_rescue import ContainerRescue, Target
-from owui_vault.quiesce.container_state import parse
-from owui_vault.quiesce.engine_http import HttpEngine, no_answer
-from owui_vault.quiesce.engine_mark import engine_mark
+from owui_vault.quiesce.container.quiescer import ContainerQuiescer
+from owui_vault.quiesce.container.rescue import ContainerRescue, Target
 from owui_vault.quiesce.rescue import main
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.testing.quiescer_suite import eventually, soon
-from owui_vault.vault.hold import Hold, HoldLimits, recover
-from owui_vault.vault.journal import Journal
 
 EFFECTS = {"pause": "paused", "unpause": "running", "stop": "exited", "start": "running"}
 
@@ -154,7 +154,7 @@ def _handler(engine: StandIn) -> type[BaseHTTPRequestHandler]:
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     # Whoever listens counts as the engine, so that engines which come and go elsewhere on the machine do not.
-    monkeypatch.setattr("owui_vault.quiesce.engine_mark._DAEMON", procfs.name_of(os.getpid()))
+    monkeypatch.setattr("owui_vault.containers.daemon_identity._DAEMON", procfs.name_of(os.getpid()))
     stand_in = StandIn(tmp_path)
     yield stand_in
     stand_in.down()

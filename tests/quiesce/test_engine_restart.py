@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import QuiesceError, ResumeError
+from owui_vault.guardian.bounded_hold import recover
+from owui_vault.guardian.journal import Journal
+from owui_vault.guardian.rescue_command import rescue_environment
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.command import rescue_environment
-from owui_vault.quiesce.container import ContainerQuiescer
+from owui_vault.quiesce.container.quiescer import ContainerQuiescer
 from owui_vault.system import procfs
 from owui_vault.testing.quiescer_suite import eventually, run_rescue, soon
-from owui_vault.vault.hold import recover
-from owui_vault.vault.journal import Journal
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 HOLDER = Path(__file__).parent / "programs" / "holder.py"

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce.container import ContainerQuiescer
+from owui_vault.quiesce.container.quiescer import ContainerQuiescer
 from owui_vault.testing.quiescer_suite import run_rescue, soon, writes_on
 from tests.quiesce.test_container import Container, docker, make  # noqa: F401  a fixture: pytest looks for it here
 

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from owui_vault.quiesce import freezing
-from owui_vault.quiesce.command import rescue_environment
+from owui_vault.guardian.bounded_hold import recover
+from owui_vault.guardian.journal import Journal
+from owui_vault.guardian.rescue_command import rescue_environment
+from owui_vault.quiesce import freezer
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
 from owui_vault.testing.quiescer_suite import eventually, writes_on
-from owui_vault.vault.hold import recover
-from owui_vault.vault.journal import Journal
 from tests.quiesce.conftest import Family
 
 HOLDER = Path(__file__).parent / "programs" / "holder.py"
@@ -51,7 +51,7 @@ class Run:
     def guardians(self) -> list[int]:
         me = procfs.identify(self.child.pid)
         assert me is not None
-        return [each.pid for each in procfs.descendants(me) if b"guardian_program" in self.command_of(each.pid)]
+        return [each.pid for each in procfs.descendants(me) if b"guardian_main" in self.command_of(each.pid)]
 
     @staticmethod
     def command_of(pid: int) -> bytes:
@@ -87,10 +87,10 @@ def test_killed_at_any_moment_of_a_pause_it_runs_again(
             time.sleep(seed.uniform(0, 0.03))
         else:
             time.sleep(seed.uniform(0, 0.3))
-        met += bool(freezing.stopped_among({family.root}))
+        met += bool(freezer.stopped_among({family.root}))
         run.kill()
         died = time.monotonic()
-        assert eventually(lambda: not freezing.stopped_among(family.members()), BACK_SECONDS)
+        assert eventually(lambda: not freezer.stopped_among(family.members()), BACK_SECONDS)
         assert writes_on(family)
         slowest = max(slowest, time.monotonic() - died)
     assert slowest <= BACK_SECONDS
@@ -111,7 +111,7 @@ def test_killed_with_its_guardian_recover_brings_it_back(
         run.kill()
         with directory_lock(run.lock, wait_seconds=30, clock=SystemClock(), what="it"):
             recover(run.journal)
-        assert not freezing.stopped_among(family.members())
+        assert not freezer.stopped_among(family.members())
         assert run.journal.records() == ()
         assert writes_on(family)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce import freezing
+from owui_vault.quiesce import freezer
 from owui_vault.quiesce.process import ProcessQuiescer, ProcessRescue
 from owui_vault.quiesce.rescue import main
 from owui_vault.system import procfs
@@ -151,7 +151,7 @@ def test_what_cannot_be_stopped_is_named_and_the_rest_undone(
     finally:
         tracer.terminate()
         tracer.wait()
-    assert eventually(lambda: not freezing.stopped_among(family.members()))
+    assert eventually(lambda: not freezer.stopped_among(family.members()))
     assert writes_on(family)
 
 
@@ -178,9 +178,9 @@ def test_orphans_of_a_parent_killed_in_the_pause_are_woken_by_the_rescue(tmp_pat
     procfs.send(family.root, signal.SIGKILL)
     assert family.child is not None
     family.child.wait()
-    assert freezing.stopped_among(orphans) == orphans
+    assert freezer.stopped_among(orphans) == orphans
     assert run_rescue(command) == 0
-    assert not freezing.stopped_among(orphans)
+    assert not freezer.stopped_among(orphans)
     for each in orphans:
         procfs.send(each, signal.SIGKILL)
 
@@ -189,7 +189,7 @@ def test_a_rescue_from_another_boot_touches_nobody(family: Family) -> None:
     family.pause()
     everybody = family.members()
     ProcessRescue(boot="another", root=family.root, members=everybody, leave=frozenset()).run(soon())
-    assert freezing.stopped_among(everybody) == everybody
+    assert freezer.stopped_among(everybody) == everybody
 
 
 def test_a_rescue_never_hits_the_next_owner_of_a_pid(family: Family) -> None:
@@ -330,17 +330,17 @@ def test_somebody_elses_sleeper_that_was_woken_meanwhile_is_seen(family: Family)
     left = max(family.members())
     os.kill(left.pid, signal.SIGSTOP)
     assert eventually(lambda: procfs.stopped(left))
-    frozen = freezing.freeze(family.members, soon())
+    frozen = freezer.freeze(family.members, soon())
     assert frozen.theirs == {left}
-    freezing.check(frozen, family.members)
+    freezer.check(frozen, family.members)
     os.kill(left.pid, signal.SIGCONT)
     assert eventually(lambda: not procfs.stopped(left))
     time.sleep(0.05)
     os.kill(left.pid, signal.SIGSTOP)
     assert eventually(lambda: procfs.stopped(left))
     with pytest.raises(QuiesceError, match=f"process {left.pid} ran"):
-        freezing.check(frozen, family.members)
-    freezing.thaw(frozen.ours | frozen.theirs, soon())
+        freezer.check(frozen, family.members)
+    freezer.thaw(frozen.ours | frozen.theirs, soon())
 
 
 WRITES = """
@@ -367,10 +367,10 @@ def test_a_large_write_is_over_when_the_freeze_is_reported(tmp_path: Path) -> No
             assert me is not None
             for number in range(8):
                 time.sleep(0.013 * number)
-                frozen = freezing.freeze(lambda: frozenset({me}), soon())
+                frozen = freezer.freeze(lambda: frozenset({me}), soon())
                 before = path.read_bytes()
                 assert before.count(before[:1]) == size, "half a write"
                 assert path.read_bytes() == before
-                freezing.thaw(frozen.ours, soon())
+                freezer.thaw(frozen.ours, soon())
         finally:
             child.kill()

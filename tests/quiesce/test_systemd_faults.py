@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import QuiesceError, ResumeError
+from owui_vault.guardian.rescue_command import SYSTEM_PATH
 from owui_vault.model import InstanceState, Quiesce
 from owui_vault.ports import Observation
 from owui_vault.quiesce import systemctl
-from owui_vault.quiesce.command import SYSTEM_PATH
 from owui_vault.quiesce.systemd import UnitQuiescer, UnitRescue, start, wake
 from owui_vault.system import procfs
 from owui_vault.system.procfs import ProcessIdentity

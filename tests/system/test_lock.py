@@ -59,7 +59,7 @@ def test_whoever_reads_and_writes_a_file_anew_is_alone_with_it(tmp_path: Path) -
     """Processes and threads alike; nothing is left beside the file."""
     count = (
         "import sys; from pathlib import Path\n"
-        "from owui_vault.system.files import write_durably\n"
+        "from owui_vault.system.durable_files import write_durably\n"
         "from owui_vault.system.lock import file_lock\n"
         "path = Path(sys.argv[1])\n"
         "for _ in range(25):\n"

@@ -17,9 +17,9 @@ sys.path.insert(0, sys.argv[1])
 sys.executable = sys.argv[2]
 from pathlib import Path
 from owui_vault import CaptureLimits, DataDirectory, Limits, Quiesce, Repository, Secret, Vault
-from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.fakes import FakeQuiescer
-from owui_vault.testing.small_instance import make_small_instance
+from owui_vault.testing.instances.small import make_small_instance
 
 folder = Path(sys.argv[3])
 make_small_instance(folder / "data")

@@ -19,7 +19,7 @@ READ = "mode=ro&immutable=1"
 PROGRAM = """
 import os, sqlite3, sys
 from pathlib import Path
-from owui_vault.system import sqlite_program as program
+from owui_vault.system import sqlite_main as program
 way, folder, victim = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 os.chdir(folder)
 if way == "chroot":

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from owui_vault.instance.examine import examine
-from owui_vault.instance.sqlite_files import open_at_rest, row_counts
-from owui_vault.testing.instances import VERSIONS, grow_instance, unpack_instance
+from owui_vault.components.sqlite_files import open_at_rest, row_counts
+from owui_vault.manifest.health import examine
+from owui_vault.testing.instances.generate import VERSIONS, grow_instance, unpack_instance
 
 
 def size_of(folder: Path) -> int:

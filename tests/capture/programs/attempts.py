@@ -15,15 +15,15 @@ import sys
 import time
 from pathlib import Path
 
-from owui_vault.capture import attempt as attempts
-from owui_vault.capture.attempt import Attempt, Instant
-from owui_vault.capture.bench import Bench
-from owui_vault.capture.databases import RawCopies
-from owui_vault.capture.errors import AttemptFailedError
-from owui_vault.capture.job import Job
-from owui_vault.capture.pinned import PinnedCopies
-from owui_vault.capture.settle import Probe
-from owui_vault.capture.watch import Watched
+from owui_vault.capture.child import attempt as attempts
+from owui_vault.capture.child.attempt import Attempt, Instant
+from owui_vault.capture.child.databases import RawCopies
+from owui_vault.capture.child.errors import AttemptFailedError
+from owui_vault.capture.child.fences import Probe
+from owui_vault.capture.child.job import Job
+from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
+from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.watch import Watched
 
 INSTANTS_PER_PIN = 20
 DATABASES = {

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from owui_vault.capture import session
+from owui_vault.capture import child_session
+from owui_vault.capture.child_client import Worker
 from owui_vault.capture.stage import make_stage
-from owui_vault.capture.worker import Worker
 from owui_vault.model import NEVER, CaptureLimits, CapturePlan, ignore_progress
 
 DATABASES = ("webui.db", "vector_db/chroma.sqlite3")
@@ -22,23 +22,23 @@ DATABASES = ("webui.db", "vector_db/chroma.sqlite3")
 
 #: Steps inside the child, in their order: what is replaced by the death of its parent.
 INSIDE = {
-    "classify": "owui_vault.capture.pinned.classify",
-    "look": "owui_vault.capture.attempt.Attempt.look",
-    "settle": "owui_vault.capture.settle.Probe.now_ns",
-    "fence": "owui_vault.capture.attempt.Attempt._fence",
-    "pin": "owui_vault.capture.pinner.Pinner.pin",
-    "ahead": "owui_vault.capture.pinned.copy_beside_others",
-    "moment": "owui_vault.capture.pinner.Pinner.at_one_moment",
-    "take": "owui_vault.capture.attempt.Attempt._take",
-    "link": "owui_vault.capture.bench.link_file",
-    "copy": "owui_vault.capture.bench.copy_file",
-    "compare": "owui_vault.capture.attempt.Attempt._compare",
-    "examine": "owui_vault.capture.databases.RawCopies.examine",
-    "log": "owui_vault.capture.pinned.bring_in",
-    "count": "owui_vault.capture.pinned.PinnedCopies._compare",
-    "vectors": "owui_vault.capture.helper.Helper._vector_files",
-    "inventory": "owui_vault.capture.helper.write_inventory",
-    "gather": "owui_vault.capture.helper.gather",
+    "classify": "owui_vault.capture.child.sqlite.pinned_copy.classify",
+    "look": "owui_vault.capture.child.attempt.Attempt.look",
+    "settle": "owui_vault.capture.child.fences.Probe.now_ns",
+    "fence": "owui_vault.capture.child.attempt.Attempt._fence",
+    "pin": "owui_vault.capture.child.sqlite.pin_process.Pinner.pin",
+    "ahead": "owui_vault.capture.child.sqlite.pinned_copy.copy_beside_others",
+    "moment": "owui_vault.capture.child.sqlite.pin_process.Pinner.at_one_moment",
+    "take": "owui_vault.capture.child.attempt.Attempt._take",
+    "link": "owui_vault.capture.child.stage_writer.link_file",
+    "copy": "owui_vault.capture.child.stage_writer.copy_file",
+    "compare": "owui_vault.capture.child.attempt.Attempt._compare",
+    "examine": "owui_vault.capture.child.databases.RawCopies.examine",
+    "log": "owui_vault.capture.child.sqlite.pinned_copy.bring_in",
+    "count": "owui_vault.capture.child.sqlite.pinned_copy.PinnedCopies._compare",
+    "vectors": "owui_vault.capture.child.main.Helper._vector_files",
+    "inventory": "owui_vault.capture.child.main.write_inventory",
+    "gather": "owui_vault.capture.child.main.gather",
 }
 KILLS_ITS_PARENT = """
 import importlib, os, time
@@ -65,8 +65,8 @@ def die() -> None:
 
 def main(data: str, work: str, step: str, delay: float) -> None:
     if step in INSIDE:
-        before, _, last = session._START.rstrip().rpartition("\n")
-        session._START = f"{before}{KILLS_ITS_PARENT.format(target=INSIDE[step])}{last}\n"
+        before, _, last = child_session._START.rstrip().rpartition("\n")
+        child_session._START = f"{before}{KILLS_ITS_PARENT.format(target=INSIDE[step])}{last}\n"
     plan = CapturePlan(data_dir=Path(data), work_dir=Path(work), databases=DATABASES)
     make_stage(plan.work_dir)
     worker = Worker(plan, CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from owui_vault.capture.errors import AttemptFailedError
-from owui_vault.capture.pin import Pin
+from owui_vault.capture.child.errors import AttemptFailedError
+from owui_vault.capture.child.sqlite.pin import Pin
 
 
 def main(path: str, times: int, seed: int) -> None:

@@ -6,8 +6,8 @@ import json
 import sys
 import time
 
-from owui_vault.capture.errors import AttemptFailedError
-from owui_vault.capture.pin import Pin, at_one_moment
+from owui_vault.capture.child.errors import AttemptFailedError
+from owui_vault.capture.child.sqlite.pin import Pin, at_one_moment
 
 
 def main(first: str, second: str, seconds: float) -> None:

@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 from owui_vault import CaptureLimits, Container, Limits, Quiesce, ResumeError, Secret, Vault
+from owui_vault.context.context import Repository
 from owui_vault.model import Deadline
+from owui_vault.operations.recovery import swap
+from owui_vault.operations.replace import cutover
 from owui_vault.system.work_folder import Folder
-from owui_vault.testing.directory_engine import DirectoryEngine
-from owui_vault.vault import cutover, swap
-from owui_vault.vault.parts import Repository
+from owui_vault.testing.engines.directory import DirectoryEngine
 
 
 class ComesUpNever:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from owui_vault.engines.borg import BorgEngine
+from owui_vault.engines.borg.engine import BorgEngine
 from owui_vault.model import Secret
 from owui_vault.ports import SecretSource
-from owui_vault.testing.engine_bench import PASSPHRASE, Bench
+from owui_vault.testing.engines.bench import PASSPHRASE, Bench
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,14 +28,14 @@ from owui_vault import (
     Secret,
     Vault,
 )
+from owui_vault.operations.replace import cutover
 from owui_vault.quiesce.systemd import UnitQuiescer
 from owui_vault.system import procfs
-from owui_vault.testing.directory_engine import DirectoryEngine
+from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.quiescer_suite import eventually
-from owui_vault.vault import cutover
 from tests.docker.begun import has_begun
+from tests.operations.deaths import at_rename, dies, nobody_works_on
 from tests.quiesce.inside.unit_claims import RANDOM, SOAK, systemctl_by_hand, write_unit
-from tests.vault.deaths import at_rename, dies, nobody_works_on
 
 APPLICATION = Path(__file__).parents[2] / "docker" / "application" / "application.py"
 UNIT = "open-webui.service"
@@ -121,7 +121,7 @@ def end_all_of_ours() -> None:
     for each in procfs.processes():
         with suppress(OSError):
             command = Path(f"/proc/{each.identity.pid}/cmdline").read_bytes()
-            if b"guardian_program.py" in command or b"\0-m\0owui_vault." in command:
+            if b"guardian_main.py" in command or b"\0-m\0owui_vault." in command:
                 os.kill(each.identity.pid, signal.SIGKILL)
 
 

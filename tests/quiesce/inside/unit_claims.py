@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
+from owui_vault.guardian.bounded_hold import recover
+from owui_vault.guardian.journal import Journal
 from owui_vault.model import InstanceState, Quiesce
-from owui_vault.quiesce import freezing, systemctl
+from owui_vault.quiesce import freezer, systemctl
 from owui_vault.quiesce.systemd import UnitQuiescer, UnitRescue
 from owui_vault.system import procfs
 from owui_vault.testing.quiescer_suite import QuiescerSuite, Subject, eventually, run_rescue, soon, writes_on
-from owui_vault.vault.hold import recover
-from owui_vault.vault.journal import Journal
 
 UNITS = Path("/run/systemd/system")
 PROGRAMS = Path(__file__).parents[1] / "programs"
@@ -67,12 +67,12 @@ class Service(Subject):
 
     def pause(self) -> None:
         systemctl_by_hand("kill", "--signal=STOP", self.name)
-        assert eventually(lambda: freezing.stopped_among(self.members()) == self.members())
+        assert eventually(lambda: freezer.stopped_among(self.members()) == self.members())
 
     def wake(self) -> None:
         systemctl_by_hand("thaw", self.name)
         systemctl_by_hand("kill", "--signal=CONT", self.name)
-        assert eventually(lambda: not freezing.stopped_among(self.members()))
+        assert eventually(lambda: not freezer.stopped_among(self.members()))
 
     def stop(self) -> None:
         self.wake()
@@ -120,7 +120,7 @@ def test_the_kernels_freezer_is_used_where_systemd_offers_it(service: Service) -
     quiescer = service.quiescer()
     quiescer.quiesce(Quiesce.PAUSE, soon())
     assert systemctl.show(service.name).frozen is FREEZER
-    assert (len(freezing.stopped_among(service.members())) == 3) is not FREEZER
+    assert (len(freezer.stopped_among(service.members())) == 3) is not FREEZER
     quiescer.resume(Quiesce.PAUSE, soon())
 
 
@@ -134,7 +134,7 @@ def test_what_the_user_had_stopped_stays_stopped(service: Service) -> None:
     for bring_back in (lambda: quiescer.resume(Quiesce.PAUSE, soon()), lambda: run_rescue(command)):
         quiescer.quiesce(Quiesce.PAUSE, soon())
         bring_back()
-        assert freezing.stopped_among(service.members()) == {left}
+        assert freezer.stopped_among(service.members()) == {left}
         quiescer.resume(Quiesce.PAUSE, soon())
 
 
@@ -416,7 +416,7 @@ def test_killed_with_its_guardian_recover_brings_the_unit_back(service: Service,
         assert [child.stdout.readline() for _ in range(2)] == [b"locked\n", b"quiet\n"]
         me = procfs.identify(child.pid)
         assert me is not None
-        guardians = [each for each in procfs.descendants(me) if b"guardian_program" in command_of(each.pid)]
+        guardians = [each for each in procfs.descendants(me) if b"guardian_main" in command_of(each.pid)]
         assert len(guardians) == 1
         os.kill(guardians[0].pid, 9)
         child.kill()

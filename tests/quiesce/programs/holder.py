@@ -8,16 +8,16 @@ import sys
 import time
 from pathlib import Path
 
+from owui_vault.containers.client import DEFAULT_ENGINE
+from owui_vault.guardian.bounded_hold import Hold, HoldLimits, recover
+from owui_vault.guardian.journal import Journal
 from owui_vault.model import Quiesce
 from owui_vault.ports import Quiescer
-from owui_vault.quiesce.engine_http import DEFAULT_ENGINE
 from owui_vault.quiesce.process import ProcessQuiescer
 from owui_vault.quiesce.systemd import UnitQuiescer
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
 from owui_vault.testing.fakes import FakeQuiescer
-from owui_vault.vault.hold import Hold, HoldLimits, recover
-from owui_vault.vault.journal import Journal
 
 
 def quiescer_for(kind: str, what: str) -> Quiescer:
@@ -26,7 +26,7 @@ def quiescer_for(kind: str, what: str) -> Quiescer:
     if kind == "unit":
         return UnitQuiescer(what)
     if kind == "container":
-        from owui_vault.quiesce.container import ContainerQuiescer  # noqa: PLC0415 - the others need no docker
+        from owui_vault.quiesce.container.quiescer import ContainerQuiescer  # noqa: PLC0415 - the others need no docker
 
         name, _, engine = what.partition("@")
         return ContainerQuiescer(name, engine=engine or DEFAULT_ENGINE, stop_seconds=5)

@@ -1,0 +1,1 @@
+"""The process that takes the instant. Nothing but the standard library and `system` below it."""

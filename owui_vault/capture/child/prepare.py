@@ -1,0 +1,263 @@
+"""What can be done before the first attempt, as slowly as it likes: look around, link, copy ahead."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.capture.child.classify import Database, in_short_process, mappings
+from owui_vault.capture.child.copies import link_file
+from owui_vault.capture.child.databases import RawCopies, raw_mark
+from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError
+from owui_vault.capture.child.marks import Mark, Walk, mark_of
+from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
+from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type, overlay_layers, reflink, room_of_copy
+
+LIVE_FILESYSTEMS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})  # tests/capture/child/test_fences.py proves each
+_LOOKS = 20
+_RECENT_SECONDS = 600
+_LARGE_BYTES = 1 << 20
+_MANY_ENTRIES = 10_000  # below, a look takes less than a tenth of a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What was found before the first attempt."""
+
+    filesystem: str
+    databases: tuple[Database, ...]
+    obstacles: tuple[str, ...]  # why a live proof is not possible here
+    shared: tuple[str, ...]  # what lies where others than this kernel may write
+    overlay: str  # the layer of an overlay mount that the data directory is reached through
+    freeze_bytes: int  # what a freeze would have to copy
+    bytes_per_second: float
+    look_seconds: float  # what one look at everything takes, where there is very much of it
+
+
+def prepare(
+    bench: Bench, raw: RawCopies, pinned: PinnedCopies, *, until: float | None, progress: Callable[[int, int], None]
+) -> Surroundings:
+    """Look around, then link and copy ahead what is at rest, and, `until` then, what can be pinned; None: nothing is.
+
+    Raises AttemptFailedError, NoRoomError.
+    """
+    job = bench.job
+    overlay = _overlay_layer(job.data_dir)
+    databases = pinned.classify()
+    tree = _first_look(bench)
+    bench.job = bench.uploads.first_look(bench.job, tree)
+    shared = can_reflink(job.desk)
+    missing = tuple(each for each in databases if each.name not in pinned.ahead)
+    bench.require_room(_bytes_needed(bench, tree, missing, shared))
+    _ahead(bench, tree, progress)
+    for database in databases:
+        if not database.pinnable:
+            _database_ahead(bench, raw, database)
+    databases = pinned.classify()  # who had them open may be gone by now, and to open one then would leave a log there
+    held_up = _pin_and_copy(raw, pinned, databases, until=until, progress=progress) if until is not None else []
+    obstacles = (*_obstacles(bench, tree, databases), *held_up)  # last: the copies may have taken minutes
+    return Surroundings(
+        filesystem=filesystem_type(job.data_dir),
+        databases=databases,
+        obstacles=obstacles,
+        shared=tuple(_shared(bench, tree, databases)),
+        overlay=overlay,
+        freeze_bytes=0 if shared else _freeze_bytes(bench, tree, databases),
+        bytes_per_second=bench.bytes_per_second(),
+        look_seconds=_look_seconds(bench, len(tree)),
+    )
+
+
+def _overlay_layer(data_dir: str) -> str:
+    """The overlay layer above the data directory: locks and caches of the mounted overlay are not shared with it."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    for layer in overlay_layers(mounts):
+        home = os.path.realpath(layer)
+        if data_dir == home or data_dir.startswith(f"{home}/"):
+            return layer
+    return ""
+
+
+def _first_look(bench: Bench) -> dict[str, Mark]:
+    for number in range(_LOOKS):
+        try:
+            return dict(Walk(bench.job))
+        except SourceChangedError:
+            time.sleep(0.01 * number)
+    return dict(Walk(bench.job, tolerant=True))
+
+
+def _look_seconds(bench: Bench, entries: int) -> float:
+    """How long a look takes now that everything was met once; the first one may have waited for the disk."""
+    if entries < _MANY_ENTRIES:
+        return 0.0
+    began = time.monotonic()
+    with suppress(SourceChangedError):
+        for _ in Walk(bench.job):
+            pass
+    return time.monotonic() - began
+
+
+def can_reflink(folder: str) -> bool:
+    """Whether copies share their blocks here."""
+    paths = [f"{folder}/reflink-{letter}" for letter in "ab"]
+    source, target = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for path in paths)
+    try:
+        os.pwrite(source, b"x" * 4096, 0)
+        return reflink(source, target)
+    finally:
+        os.close(source)
+        os.close(target)
+        for path in paths:
+            os.unlink(path)
+
+
+def _database_bytes(database: Database) -> int:
+    marks = (mark_of(database.real + suffix) for suffix in ("", "-wal", "-journal"))
+    return sum(mark.size for mark in marks if mark)
+
+
+def _bytes_needed(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...], shared: bool) -> int:
+    """Room for all copies that may become necessary; uploads are links wherever the first of their owner can be."""
+    needed = sum(_database_bytes(each) for each in databases if each.pinnable or not shared)
+    if shared:
+        return needed
+    linkable: dict[tuple[int, int], bool] = {}
+    for name, mark in tree.items():
+        if not mark.is_file:
+            continue
+        kind = (mark.device, mark.user)
+        if bench.job.is_write_once(name) and kind not in linkable:
+            linkable[kind] = can_link(bench, name, mark)
+        if not (bench.job.is_write_once(name) and linkable[kind]):
+            needed += _room(bench, name, mark)
+    return needed
+
+
+def _room(bench: Bench, name: str, mark: Mark) -> int:
+    """What a copy of a file takes; only of a large one it is worth the asking whether that is less than its length."""
+    if mark.size < _LARGE_BYTES:
+        return mark.size
+    real = bench.job.locate(name)
+    try:
+        return room_of_copy(real, os.lstat(real))
+    except OSError:
+        return mark.size
+
+
+def can_link(bench: Bench, name: str, mark: Mark) -> bool:
+    """Whether a file can have a second name in the stage: other mounts of the same device and foreign owners cannot."""
+    probe = f"{bench.job.desk}/link-probe"
+    real = bench.job.locate(name)
+    before = mark_of(real)
+    try:
+        linked = link_file(real, probe, mark, name)
+    except SourceChangedError:
+        return mark.device == bench.probe.device
+    if linked is not None:
+        os.unlink(probe)
+        bench.uploads.note_link(name, before, mark_of(real))
+    return linked is not None
+
+
+_READ_ONLY = (
+    " (it may not be written to here: mount it writable, put the state directory on that file system, or allow a pause)"
+)
+
+
+def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> tuple[str, ...]:
+    found = []
+    kind = filesystem_type(bench.job.data_dir)
+    if kind not in LIVE_FILESYSTEMS:
+        found.append(f"writes on their way cannot be waited for on {kind}")
+    elsewhere = next((name for name, mark in tree.items() if mark.device != bench.probe.device), None)
+    if elsewhere is not None:
+        way_out = "" if os.access(bench.job.data_dir, os.W_OK) else _READ_ONLY
+        found.append(f"{elsewhere or 'the data directory'} lies on another file system than the stage{way_out}")
+    for database in databases:
+        mark = mark_of(database.real)
+        if mark and mark.device != bench.probe.device:
+            found.append(f"{database.name} lies on another file system than the stage")
+    files = {(mark.device, mark.inode): name for name, mark in tree.items() if mark.is_file}
+    mapped = sorted(in_short_process(lambda: list(mappings(files).items())))
+    bench.mappers = {process: name for name, process in mapped}
+    return (*found, *(f"{name} is mapped by a process that can write to it without a trace" for name, _ in mapped))
+
+
+def _shared(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> Iterator[str]:
+    """One path for each file system of the data that is shared with other machines, or with another kernel."""
+    firsts = {mark.device: each.name for each in databases if (mark := mark_of(each.real)) is not None}
+    firsts |= {mark.device: name for name, mark in reversed(tree.items()) if mark.is_file or mark.is_directory}
+    for name in sorted(firsts.values()):
+        with suppress(FileNotFoundError):
+            kind = filesystem_type(bench.job.locate(name))
+            if kind in SHARED_FILESYSTEMS:
+                device = os.stat(bench.job.locate(name)).st_dev
+                bench.foreign |= {device} - {bench.probe.device}  # the probe's clock is that server's
+                yield f"{name or 'the data directory'} lies on {kind}"
+
+
+def _ahead(bench: Bench, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:
+    """Whatever changes later is taken again; each entry keeps the mark it was taken at."""
+    now = bench.read_clock()
+    total = sum(mark.size for name, mark in tree.items() if mark.is_file and not bench.job.is_write_once(name))
+    done = 0
+    for name, mark in tree.items():
+        if mark.is_file and not now.settled(mark):
+            continue
+        try:
+            bench.put(name, mark, link=bench.job.is_write_once(name), fenced=True)
+        except SourceChangedError:
+            continue
+        if mark.is_file and not bench.job.is_write_once(name):
+            done += mark.size
+            progress(done, total)
+
+
+def _pin_and_copy(
+    raw: RawCopies,
+    pinned: PinnedCopies,
+    databases: tuple[Database, ...],
+    *,
+    until: float,
+    progress: Callable[[int, int], None],
+) -> list[str]:
+    """Last of the copies, since the log grows from here on. Answers why what could not be had."""
+    held_up = []
+    for database in databases:
+        if database.pinnable:
+            raw.taken.pop(database.name, None)
+            try:
+                pinned.begin(database, until, progress)
+            except AttemptFailedError as failed:
+                held_up.append(str(failed))
+    return held_up
+
+
+def _database_ahead(bench: Bench, raw: RawCopies, database: Database) -> None:
+    try:
+        mark = raw_mark(bench, database)
+        if mark.journal_lives or not all(map(bench.read_clock().settled, mark.parts())):
+            return
+        raw.fence(database, mark)
+        raw.take(database, mark)
+        raw.changed_since(database, mark)
+    except AttemptFailedError:
+        raw.forget(database.name)
+
+
+def _freeze_bytes(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> int:
+    """An upper bound: databases that cannot be pinned, and files that were written to lately or are not copied yet."""
+    now = bench.probe.now_ns()
+    recent = range(now - _RECENT_SECONDS * 1_000_000_000, now + 1)  # nobody writes with a time that lies ahead
+    size = sum(_database_bytes(database) for database in databases if not database.pinnable)
+    for name, mark in tree.items():
+        if mark.is_file and not (bench.job.is_write_once(name) and name in bench.links):
+            late = mark.mtime_ns in recent or not bench.has(name, mark)
+            size += _room(bench, name, mark) if late else 0
+    return size

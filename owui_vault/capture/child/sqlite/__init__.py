@@ -1,0 +1,1 @@
+"""SQLite databases in that process: pins, the write-ahead log, copies of one moment."""

@@ -1,0 +1,173 @@
+"""The child's deeds as calls, with what they cost added up. A child that had to be killed is replaced by another."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from owui_vault.capture.child.errors import AttemptFailedError
+from owui_vault.capture.child.messages import Answer, number, parts, texts, whole
+from owui_vault.capture.child_session import Session
+from owui_vault.capture.stage import make_stage
+from owui_vault.errors import CaptureError, UnsupportedInstanceError
+from owui_vault.model import CaptureLimits, CapturePlan, ProgressSink
+
+_PREPARE_SECONDS = 24 * 3600.0  # copying ahead keeps nobody waiting and is bounded by the caller's `cancel`
+_GATHER_SECONDS = 3600.0  # copying takes what it takes, and holds nobody
+_GATHER_PATIENCE_SECONDS = 8.0
+_FINISH_SECONDS = 3600.0
+_SEAL_SECONDS = 3600.0
+LOOKS_PER_ATTEMPT = 4  # before, after, and twice as much for comparing them with the stage
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What it took so far."""
+
+    attempts: int = 0
+    freeze_seconds: float = 0.0
+    outage_seconds: float = 0.0
+    settle_seconds: float = 0.0
+    fence_seconds: float = 0.0
+    weaker: list[str] = field(default_factory=list)
+    latest: str = ""
+
+    def note(self, reason: str) -> None:
+        """Remember why something was not good enough, once."""
+        self.latest = reason
+        if reason not in self.weaker:
+            self.weaker.append(reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What the child found before the first attempt."""
+
+    filesystem: str
+    obstacles: tuple[str, ...]
+    shared: tuple[str, ...]  # where others than this kernel may write, so that no freeze here is a proof
+    freeze_seconds: float  # estimated
+    look_seconds: float
+
+
+class Worker:
+    """One capture's child process, or one after the other."""
+
+    def __init__(
+        self,
+        plan: CapturePlan,
+        limits: CaptureLimits,
+        progress: ProgressSink,
+        cancel: threading.Event,
+    ) -> None:
+        self.tally = Tally()
+        self._plan = plan
+        self._limits = limits
+        self._progress = progress
+        self._cancel = cancel
+        self._session: Session | None = None
+        self._pin = True
+
+    def prepare(self, *, pin: bool = True) -> Outlook:
+        """Look around and copy ahead; with `pin` what can be pinned is held from here on, for all attempts to come.
+
+        Raises UnsupportedInstanceError, NoSpaceError, CancelledError.
+        """
+        self._pin = pin
+        answer = self._demand("prepare", seconds=_PREPARE_SECONDS, pin=pin, copy_seconds=self._limits.copy_seconds)
+        if answer["overlay"]:
+            raise UnsupportedInstanceError(
+                f"{self._plan.data_dir} is a layer of a container's file system:"
+                " its locks are not shared with the application",
+                hint="Keep the data in a volume or a bind mount, and name that.",
+            )
+        copying = number(answer, "freeze_bytes") / number(answer, "bytes_per_second")
+        looking = number(answer, "look_seconds")
+        return Outlook(
+            filesystem=str(answer["filesystem"]),
+            obstacles=texts(answer, "obstacles"),
+            shared=texts(answer, "shared"),
+            freeze_seconds=copying + LOOKS_PER_ATTEMPT * looking,
+            look_seconds=looking,
+        )
+
+    def attempt(
+        self,
+        *,
+        frozen: bool,
+        held: bool = True,
+        alone: bool = False,
+        seconds: float,
+        patience_seconds: float = 0.0,
+    ) -> datetime | None:
+        """Try to take an instant. None: it failed, and the reason is noted."""
+        self.tally.attempts += 1
+        try:
+            self._require_prepared()
+            details = {"frozen": frozen, "held": held, "alone": alone, "pin": self._pin}
+            answer = self._ask("attempt", seconds=seconds, patience_seconds=patience_seconds, **details)
+        except AttemptFailedError as failed:
+            self.tally.note(str(failed))
+            return None
+        self.tally.settle_seconds += number(answer, "settle_seconds")
+        self.tally.fence_seconds += number(answer, "fence_seconds")
+        if answer["unsettled"]:
+            self.tally.note("nobody was left to write, so the file system's clock was not waited for")
+        return _moment(answer)
+
+    def gather(self) -> tuple[datetime, tuple[str, ...]]:
+        """Take what can be had without proof; and the names of what is not even whole in itself."""
+        self._require_prepared()
+        answer = self._demand("gather", seconds=_GATHER_SECONDS, patience_seconds=_GATHER_PATIENCE_SECONDS)
+        return _moment(answer), texts(answer, "torn")
+
+    def finish(self) -> Answer | None:
+        """Bring what is pinned to the instant. None: that failed, and the reason is noted."""
+        try:
+            return self._ask("finish", seconds=_FINISH_SECONDS)
+        except AttemptFailedError as failed:
+            self.tally.note(str(failed))
+            return None
+
+    def seal(self) -> dict[str, tuple[str, ...]]:
+        """Finish the stage and write the inventory; answers which attributes could not be given to copies, by name."""
+        answer = self._demand("seal", seconds=_SEAL_SECONDS)
+        return {str(each["name"]): texts(each, "what") for each in parts(answer, "lost")}
+
+    def end(self) -> None:
+        """End the child and every lock it holds. Raises CaptureError when that cannot be done."""
+        session, self._session = self._session, None  # first: one that hangs is waited for once
+        if session is not None:
+            session.end()
+
+    def _require_prepared(self) -> None:
+        if self._session is None:
+            self.prepare(pin=self._pin)
+
+    def _demand(self, deed: str, *, seconds: float, **details: object) -> Answer:
+        try:
+            return self._ask(deed, seconds=seconds, **details)
+        except AttemptFailedError as failed:
+            raise CaptureError(
+                f"{self._plan.data_dir} could not be captured: {failed}",
+                hint="Look at the disk and at what else works on the data directory, then try again.",
+            ) from failed
+
+    def _ask(self, deed: str, *, seconds: float, **details: object) -> Answer:
+        if self._session is None:
+            make_stage(self._plan.work_dir)
+            self._session = Session(self._plan, self._limits, self._progress, self._cancel)
+        answered = False
+        try:
+            answer = self._session.ask(deed, seconds=seconds, **details)
+            answered = True
+        finally:
+            if not answered and not self._session.obeys:
+                self.end()
+        return answer
+
+
+def _moment(answer: Answer) -> datetime:
+    return _EPOCH + timedelta(microseconds=whole(answer, "at_ns") // 1000)

@@ -1,0 +1,1 @@
+"""One command each: its request to the vault, and the answer to the screen."""

@@ -1,0 +1,1 @@
+"""What people read: reports in plain English, progress, errors."""

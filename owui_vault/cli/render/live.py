@@ -1,0 +1,56 @@
+"""Reports of what was done to the live instance, in plain English."""
+
+from __future__ import annotations
+
+from owui_vault.cli.render.phrases import duration, local, size
+from owui_vault.cli.render.reports import warnings
+from owui_vault.cli.render.screen import Screen
+from owui_vault.model import DiscardReport, ReplacementPlan, ReplacementReport, UndoReport
+
+
+def planned(screen: Screen, plan: ReplacementPlan) -> None:
+    """What an in-place restore would do."""
+    screen.line(f"Restoring snapshot {plan.snapshot.id} of {local(plan.snapshot.instant)} in place", style="bold")
+    screen.pairs([
+        ("data directory", str(plan.data_dir)),
+        ("exchanged", ", ".join(plan.parts)),
+        ("stays", ", ".join(plan.stays)),
+        ("stopped meanwhile", plan.stops or "nothing: it does not run"),
+        ("needs", f"{size(plan.needed_bytes)} of {size(plan.free_bytes)} free; today's data are kept until `discard`"),
+    ])  # fmt: skip
+    if plan.unknown_version:
+        screen.line(f"  not known: {plan.unknown_version}", style="yellow")
+    warnings(screen, plan.warnings)
+
+
+def replaced(screen: Screen, report: ReplacementReport) -> None:
+    """What an in-place restore did."""
+    plan = report.plan
+    screen.line(
+        f"snapshot {plan.snapshot.id} of {local(plan.snapshot.instant)} is in place in {plan.data_dir}", style="green"
+    )
+    screen.pairs([
+        ("application", report.health),
+        ("outage", duration(report.outage) if report.outage else ""),
+        ("set aside", f"{report.aside.path} ({size(report.aside.size_bytes)})"),
+        ("switched off", f"what runs by itself ({report.held} holds what it was)" if report.held else ""),
+        ("took", duration(report.took)),
+    ])  # fmt: skip
+    screen.line("  `undo` puts today's data back, `discard` drops them for good.")
+    warnings(screen, report.warnings)
+
+
+def undone(screen: Screen, report: UndoReport) -> None:
+    """What `undo` did."""
+    screen.line(f"the data from before {local(report.restored.since)} are back", style="green")
+    screen.pairs([("application", report.health), ("outage", duration(report.outage) if report.outage else "")])
+    screen.line("  What had replaced them is set aside now; `discard` drops it for good.")
+    warnings(screen, report.warnings)
+
+
+def discarded(screen: Screen, report: DiscardReport) -> None:
+    """What `discard` did."""
+    if not report.discarded:
+        screen.line("nothing was set aside")
+    for each in report.discarded:
+        screen.line(f"dropped the data set aside on {local(each.since)} ({size(each.size_bytes)})")

@@ -1,0 +1,241 @@
+"""Reports in plain English, on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from pathlib import Path
+
+from owui_vault.cli.render import containers
+from owui_vault.cli.render.phrases import count, duration, full_check, local, local_column, size, sqlite_versions
+from owui_vault.cli.render.screen import Screen
+from owui_vault.errors import VaultError
+from owui_vault.model import (
+    Component,
+    InitializeReport,
+    InstanceReport,
+    Outcome,
+    Proof,
+    PrunePlan,
+    PruneReport,
+    PruneResult,
+    RecoverReport,
+    RepositoryPrune,
+    RepositoryResult,
+    RestoreReport,
+    SecretKeyRecord,
+    Snapshot,
+    SnapshotReport,
+)
+
+_PROOFS = {
+    Proof.LIVE: "live: the instance was not touched",
+    Proof.PAUSE: "pause: frozen for {freeze}",
+    Proof.STOP: "stop: away for {outage}",
+    Proof.IDLE: "idle: nobody ran",
+    Proof.UNPROVEN: "not proven",
+}
+
+
+def instance(screen: Screen, report: InstanceReport) -> None:
+    """What `inspect` found."""
+    screen.line(f"Open WebUI {report.application_version or '(version unknown)'} in {report.data_dir}", style="bold")
+    running = f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
+    screen.pairs([
+        ("series", report.name),
+        ("running", running if report.running else "no: nobody has its databases open"),
+        ("fingerprint", report.fingerprint or "none yet: there is no user"),
+        ("schema", report.alembic_head),
+        ("database", report.providers.database),
+        ("vectors", report.providers.vectors),
+        ("uploads", report.providers.storage),
+        ("journal modes", ", ".join(f"{database}: {mode}" for database, mode in report.journal_modes)),
+        ("SQLite", sqlite_versions(report.sqlite)),
+        ("secret key", secret_key(report.secret_key)),
+        ("file system", report.filesystem),
+        ("stage", str(report.stage)),
+        ("can be taken", ", ".join(report.modes)),
+    ])  # fmt: skip
+    if report.container:
+        containers.container(screen, report.container)
+    screen.heading("What it holds")
+    rows = [
+        (part.name.value, f"{part.files:,}", size(part.size_bytes), "" if part.included else "left out")
+        for part in report.components
+        if part.files or part.size_bytes
+    ]
+    screen.table(("component", "files", "size", ""), rows, right=frozenset({"files", "size"}))
+    if report.collections:
+        vectors = sum(each.vectors for each in report.collections)
+        screen.line(f"{count(len(report.collections), 'vector collection')} with {count(vectors, 'vector')}")
+    containers.ollama(screen, report.ollama)
+    if report.left_out:
+        screen.heading("Left out")
+        screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in report.left_out)
+    if report.notes:
+        screen.heading("Notes")
+        screen.items(report.notes)
+    warnings(screen, report.warnings)
+
+
+def secret_key(record: SecretKeyRecord) -> str:
+    """Where the key is, or what its absence means."""
+    if record.found:
+        wrong = f", but does NOT open {', '.join(record.unopened)}" if record.unopened else ""
+        return f"{record.source}{wrong}"
+    if record.needed_because:
+        return f"NOT FOUND, and needed for {', '.join(record.needed_because)}"
+    return "not found"
+
+
+def initialized(screen: Screen, report: InitializeReport) -> None:
+    """What `init` did, and what must be kept elsewhere."""
+    for result in report.repositories:
+        if result.error:
+            _failed(screen, f"{result.repository}: FAILED", result.error)
+        else:
+            done = "created" if result.created else "was there already"
+            screen.line(f"{result.repository}: {done}", style="green")
+    there = [(result, result.info) for result in report.repositories if result.info]
+    if there:
+        screen.heading("Keep this somewhere else, on paper or in a password manager: without it nothing comes back.")
+    for result, info in there:
+        screen.line()
+        screen.pairs([
+            ("repository", result.repository),
+            ("location", info.location),
+            ("engine", f"{info.engine} {info.engine_version}"),
+            ("id", info.id),
+            ("passphrase", f"{result.passphrase_source} (keep the passphrase itself, not only this place)"),
+        ])  # fmt: skip
+    warnings(screen, report.warnings)
+
+
+def _failed(screen: Screen, what: str, error: VaultError, indent: int = 2) -> None:
+    screen.line(f"{what}: {error.message}", style="bold red")
+    if error.hint:
+        screen.line(f"{' ' * indent}hint: {error.hint}")
+
+
+def taken(screen: Screen, report: SnapshotReport) -> None:
+    """What `snapshot` did."""
+    text, style = _headline(report)
+    screen.line(text, style=style)
+    if report.manifest is None:
+        for result in report.repositories:
+            _stored(screen, result)
+        return
+    proof = _PROOFS[report.proof.mode].format(
+        freeze=duration(report.proof.freeze_seconds), outage=duration(report.proof.outage_seconds)
+    )
+    screen.pairs([
+        ("instant", local(report.instant)),
+        ("proof", f"{proof} ({count(report.proof.attempts, 'attempt')})"),
+        ("full check", full_check(report.full_checks)),
+        ("took", duration(report.took)),
+    ])  # fmt: skip
+    for result in report.repositories:
+        _stored(screen, result)
+    if report.problems:
+        screen.heading("Why it is not complete")
+        screen.items(report.problems)
+    warnings(screen, report.warnings)
+
+
+def _headline(report: SnapshotReport) -> tuple[str, str]:
+    if report.manifest is None:
+        return f"no snapshot of {report.instance} was taken: no repository answered", "bold red"
+    if report.outcome is Outcome.FAILED:
+        return f"snapshot {report.id} of {report.instance} was NOT STORED: every repository failed", "bold red"
+    what = "would be taken" if report.dry_run else "taken"
+    style = "bold green" if report.outcome is Outcome.COMPLETE else "bold yellow"
+    return f"snapshot {report.id} of {report.instance} {what}: {report.outcome.value.upper()}", style
+
+
+def _stored(screen: Screen, result: RepositoryResult) -> None:
+    if result.error:
+        _failed(screen, f"  {result.repository}: FAILED", result.error, indent=4)
+        return
+    added = f"{size(result.added_bytes)} added, {size(result.read_bytes)} read, {duration(result.took)}"
+    screen.line(f"  {result.repository}: stored, {added}")
+
+
+def restored(screen: Screen, report: RestoreReport) -> None:
+    """What `restore` did, and what to do next."""
+    told = f"snapshot {report.snapshot.id} of {local(report.snapshot.instant)} restored into {report.target}"
+    screen.line(told, style="bold green")
+    whole = Component.DATABASE in report.components
+    key = report.secret_key
+    screen.pairs([
+        ("checked", "against its manifest: nothing is missing or different"),
+        ("components", ", ".join(each.value for each in report.components)),
+        ("data directory", str(report.data_dir) if whole else ""),
+        ("seen as", report.app_data_dir),
+        ("paths changed", (count(report.rewritten, "row") if report.rewritten else "none") if whole else ""),
+        ("secret key", f"{key}: give Open WebUI its content as WEBUI_SECRET_KEY before the first start" if key else ""),
+        ("switched off", f"what runs by itself ({report.held} holds what it was)" if report.held else ""),
+        ("took", duration(report.took)),
+    ])  # fmt: skip
+    warnings(screen, report.warnings)
+    if whole and (report.target / "RESTORE.txt").exists():
+        screen.line()
+        screen.line(f"How to start it: {report.target / 'RESTORE.txt'}")
+
+
+def planned(screen: Screen, plan: PrunePlan) -> None:
+    """What stays and why, and what would go."""
+    for each in plan.repositories:
+        _plan_of(screen, each, f"{len(each.removed)} would be removed", lambda _one: "would be removed")
+
+
+def _plan_of(screen: Screen, planned: RepositoryPrune, what_goes: str, fate: Callable[[Snapshot], str]) -> None:
+    screen.heading(f"{planned.repository}: {len(planned.kept)} kept, {what_goes}")
+    fates = [(one.snapshot, ", ".join(one.reasons)) for one in planned.kept]
+    fates += [(one, f"– {fate(one)}") for one in planned.removed]
+    heading, instants = local_column(one.instant for one, _ in fates)
+    if fates:
+        rows = ((one.id[:12], instant, told) for (one, told), instant in zip(fates, instants, strict=True))
+        screen.table(("id", heading, "kept because"), rows)
+
+
+def pruned(screen: Screen, report: PruneReport) -> None:
+    """What `prune` did."""
+    gone = {(result.repository, one.engine_id) for result in report.repositories for one in result.removed}
+    for each in report.plan.repositories:
+        number = sum((each.repository, one.engine_id) in gone for one in each.removed)
+        _plan_of(screen, each, f"{number} removed", _fate(each.repository, gone))
+    screen.line()
+    for result in report.repositories:
+        _freed(screen, result)
+    warnings(screen, tuple(f"{each.repository}: {text}" for each in report.repositories for text in each.warnings))
+
+
+def _fate(repository: str, gone: Container[tuple[str, str]]) -> Callable[[Snapshot], str]:
+    return lambda one: "removed" if (repository, one.engine_id) in gone else "NOT removed"
+
+
+def _freed(screen: Screen, result: PruneResult) -> None:
+    freed = f", {size(result.freed_bytes)} freed" if result.freed_bytes is not None else ""
+    if result.removed or not result.error:
+        screen.line(f"{result.repository}: {count(len(result.removed), 'snapshot')} removed{freed}")
+    if result.error:
+        _failed(screen, f"{result.repository}: FAILED", result.error)
+
+
+def recovered(screen: Screen, report: RecoverReport) -> None:
+    """What `recover` did."""
+    if not report.actions:
+        screen.line("nothing was left behind")
+    screen.items(report.actions)
+
+
+def sealed(screen: Screen, path: Path, names: tuple[str, ...]) -> None:
+    """What `seal` did."""
+    screen.line(f"{path} now holds {', '.join(names)}")
+    screen.line("Its key opens all of them: keep it somewhere else as well.")
+
+
+def warnings(screen: Screen, texts: tuple[str, ...]) -> None:
+    """What was done, but should be looked at."""
+    if texts:
+        screen.heading("Warnings")
+        screen.items(texts, style="yellow")

@@ -1,0 +1,127 @@
+"""Snapshots and manifests in plain English, on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from owui_vault.cli.render import containers
+from owui_vault.cli.render.phrases import age, count, duration, local, local_column, size, sqlite_versions, verified_on
+from owui_vault.cli.render.reports import secret_key, warnings
+from owui_vault.cli.render.screen import Screen
+from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot, SnapshotList
+
+
+def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
+    """A table, newest first, and what whoever trusts it must know."""
+    _table(screen, snapshots, now, everything=everything)
+    if isinstance(snapshots, SnapshotList):
+        warnings(screen, snapshots.warnings)
+
+
+def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
+    if not snapshots:
+        where = "" if everything else " of this series (--all lists every one)"
+        screen.line(f"no snapshots{where} yet; take one with the command snapshot")
+        return
+    several = len({each.repository for each in snapshots}) > 1
+    series = everything or len({each.instance for each in snapshots}) > 1
+    heading, instants = local_column(each.instant for each in snapshots)
+    columns = ["id", heading, "age", "size", "outcome", "proof", "verified", "tags"]
+    columns[1:1] = ["series"] if series else []
+    columns[1:1] = ["repository"] if several else []
+    screen.table(
+        columns,
+        (
+            _row(each, instant, now, several=several, series=series)
+            for each, instant in zip(snapshots, instants, strict=True)
+        ),
+        right=frozenset({"age", "size"}),
+    )
+
+
+def _row(snapshot: Snapshot, instant: str, now: datetime, *, several: bool, series: bool) -> list[str]:
+    label = snapshot.label
+    return [
+        label.id if label else snapshot.name,
+        *([snapshot.repository] if several else []),
+        *([snapshot.instance or "(foreign)"] if series else []),
+        instant,
+        age(snapshot.instant, now),
+        size(snapshot.size_bytes),
+        label.outcome.value if label else "–",
+        label.mode.value if label else "–",
+        verified_on(snapshot),
+        ", ".join(label.tags) if label else "",
+    ]
+
+
+def manifest(screen: Screen, told: Manifest) -> None:
+    """What a snapshot says about itself."""
+    complete = told.outcome is Outcome.COMPLETE
+    screen.line(
+        f"snapshot {told.id} of {told.instance}: {told.outcome.value.upper()}",
+        style="bold" if complete else "bold yellow",
+    )
+    proof = told.proof
+    application = told.application
+    frozen = f", frozen for {duration(proof.freeze_seconds)}" if proof.freeze_seconds else ""
+    proven = f"{proof.mode.value}, {count(proof.attempts, 'attempt')}{frozen}"
+    screen.pairs([
+        ("instant", local(told.instant)),
+        ("number", str(told.sequence)),
+        ("proof", proven),
+        ("tags", ", ".join(told.tags)),
+        ("fingerprint", told.fingerprint),
+        ("Open WebUI", application.version),
+        ("schema", application.alembic_head),
+        ("data directory", application.data_dir),
+        ("image", application.image),
+        ("SQLite", sqlite_versions(application.sqlite)),
+        ("secret key", secret_key(told.secret_key)),
+        ("made by", told.created_by),
+    ])  # fmt: skip
+    screen.heading("What it holds")
+    rows = [(each.name.value, f"{each.files:,}", size(each.size_bytes)) for each in told.components]
+    screen.table(("component", "files", "size"), rows, right=frozenset({"files", "size"}))
+    screen.line()
+    databases = [
+        (each.path, size(each.size_bytes), each.journal_mode, _check(each), f"{sum(each.tables.values()):,}")
+        for each in told.databases
+    ]
+    screen.table(("database", "size", "journal", "check", "rows"), databases, right=frozenset({"size", "rows"}))
+    containers.ollama(screen, told.ollama)
+    _rest(screen, told)
+
+
+def _rest(screen: Screen, told: Manifest) -> None:
+    if told.collections:
+        screen.heading("Vector collections")
+        lost = any(each.lost for each in told.collections)
+        rows = [(each.name, f"{each.vectors:,}", f"{each.lost:,}" if lost else "") for each in told.collections]
+        screen.table(("collection", "vectors", "lost" if lost else ""), rows, right=frozenset({"vectors", "lost"}))
+    if told.left_out:
+        screen.heading("Left out")
+        screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in told.left_out)
+    if told.ledger:
+        screen.heading("Earlier checks")
+        screen.items(f"{local(each.at)}: {_subject(each)}: {each.detail or _right(each.ok)}" for each in told.ledger)
+    if told.problems:
+        screen.heading("Why it is not complete")
+        screen.items(told.problems)
+    warnings(screen, told.warnings)
+
+
+def _right(ok: bool) -> str:
+    return "right" if ok else "wrong"
+
+
+def _subject(entry: LedgerEntry) -> str:
+    where = f" in {entry.repository}" if entry.repository else ""
+    return f"{entry.kind}{f', {entry.depth},' if entry.depth else ''} of {entry.snapshot}{where}"
+
+
+def _check(database: DatabaseRecord) -> str:
+    if database.damage:
+        return "damaged at the source"
+    return f"{database.check} (full)" if database.checked == FULL else database.check

@@ -1,0 +1,1 @@
+"""The components of an instance: database, uploads, vectors, models. Each knows its own files."""

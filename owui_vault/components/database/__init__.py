@@ -1,0 +1,1 @@
+"""The application's database as a file at rest, and what is in it."""

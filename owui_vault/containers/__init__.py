@@ -1,0 +1,1 @@
+"""The interface of Docker and Podman: what asks it, and what its answers mean."""

@@ -1,0 +1,60 @@
+"""An instance that runs in a container, found anew at the beginning of each operation.
+
+Afterwards an operation works with what it always works with: a data directory of this machine, a quiescer, an
+application. Only the engine's own words about the container come on top.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from owui_vault.components.names import DATABASE
+from owui_vault.containers.sdk_reader import engine_addresses
+from owui_vault.context.context import Container, DataDirectory, Parts
+from owui_vault.instance.container.application import ContainerApplication
+from owui_vault.instance.container.container import FoundContainer, find_container
+from owui_vault.instance.runtime import demand_database_here
+from owui_vault.quiesce.container.quiescer import ContainerQuiescer
+
+
+def located(parts: Parts) -> Parts:
+    """The same parts with the container resolved; as they are where none is configured.
+
+    Raises InstanceError, and SecretError when there is no database and a configured URL of it cannot be had.
+    """
+    wanted = parts.instance
+    if not isinstance(wanted, Container):
+        return parts
+    addresses = (wanted.engine,) if wanted.engine else engine_addresses(parts.environ)
+    found = find_container(wanted.container, addresses)
+    if not os.path.lexists(found.data_dir / DATABASE):
+        demand_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
+    return replace(
+        parts,
+        instance=_directory(wanted, found),
+        container=found,
+        quiescer=parts.quiescer
+        or ContainerQuiescer(
+            *found.held,
+            engine=found.record.engine,
+            stop_seconds=parts.limits.capture.stop_seconds,
+            names=(found.record.name, *found.record.together),
+        ),
+        application=parts.application or ContainerApplication(found.record, parts.clock),
+    )
+
+
+def _directory(wanted: Container, found: FoundContainer) -> DataDirectory:
+    return DataDirectory(
+        found.data_dir,
+        name=wanted.name,
+        quiesce=wanted.quiesce,
+        include=wanted.include,
+        exclude=wanted.exclude,
+        store_unproven=wanted.store_unproven,
+        secret_key=wanted.secret_key,
+        database_url=wanted.database_url,
+        ollama=wanted.ollama,
+        ollama_dir=wanted.ollama_dir or next(iter(found.ollama), None),
+    )

@@ -1,0 +1,183 @@
+"""What a vault is put together from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from owui_vault.context.state import StateDirectory
+from owui_vault.errors import ConfigError
+from owui_vault.instance.container.container import FoundContainer
+from owui_vault.instance.data_dir import folder_at
+from owui_vault.instance.runtime import Surroundings, look_around
+from owui_vault.model import NEVER, CaptureLimits, OllamaModels, ProgressSink, Quiesce, RetentionPolicy, ignore_progress
+from owui_vault.ports import (
+    Application,
+    Call,
+    Clock,
+    DescribedSecret,
+    Engine,
+    Launch,
+    Launching,
+    Notifier,
+    Quiescer,
+    Revealed,
+    SecretSource,
+    ignore_warning,
+)
+from owui_vault.system.clock import SystemClock
+
+DEFAULT_INSTANCE_NAME = "open-webui"
+
+
+@dataclass(frozen=True, slots=True)
+class DataDirectory:
+    """An instance whose data lie in a directory of this machine: bind mount, volume path or pip install.
+
+    `name` is its series in the repositories. `exclude` and `include` are patterns relative to the data directory.
+    `store_unproven`: whether a snapshot without proof is stored as INCOMPLETE, or refused. `ollama`: how much of
+    Ollama's models is stored, which lie in `ollama_dir`.
+    """
+
+    path: Path
+    name: str = DEFAULT_INSTANCE_NAME
+    quiesce: Quiesce = Quiesce.AUTO
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    store_unproven: bool = True
+    secret_key: SecretSource | None = None
+    database_url: SecretSource | None = None
+    ollama: OllamaModels = OllamaModels.OFF
+    ollama_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An instance in a container of Docker or Podman, by name or id; empty: the only one of Open WebUI there is.
+
+    Where its data lie is found out at the beginning of each operation. `engine` is an address such as
+    `unix:///run/podman/podman.sock`; empty: `$DOCKER_HOST`, else the usual sockets. The rest as for a DataDirectory.
+    """
+
+    container: str = ""
+    name: str = DEFAULT_INSTANCE_NAME
+    quiesce: Quiesce = Quiesce.AUTO
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    store_unproven: bool = True
+    secret_key: SecretSource | None = None
+    database_url: SecretSource | None = None
+    engine: str = ""
+    ollama: OllamaModels = OllamaModels.OFF
+    ollama_dir: Path | None = None  # None: found on the same engine
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A place to store snapshots in, under a name of its own. `keep` may be empty: then nothing is ever pruned."""
+
+    name: str
+    engine: Engine
+    keep: RetentionPolicy = field(default_factory=RetentionPolicy)
+    passphrase: DescribedSecret | None = None  # for `init` to say where it lies, and to warn of an unwise place
+    secrets: tuple[DescribedSecret, ...] = ()  # others that the engine takes, to warn of as well
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of the operations, in seconds."""
+
+    lock_wait_seconds: float = 300.0
+    idle_seconds: float = 600.0
+    store_seconds: float | None = None
+    call_seconds: float = 120.0
+    capture: CaptureLimits = field(default_factory=CaptureLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who listens to an operation, and who may end it. `warn` takes what engines say about the result."""
+
+    progress: ProgressSink = ignore_progress
+    warn: Callable[[str], None] = ignore_warning
+    cancel: threading.Event = NEVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything an operation works with."""
+
+    instance: DataDirectory | Container | None
+    repositories: tuple[Repository, ...]
+    state: StateDirectory
+    quiescer: Quiescer | None = None
+    application: Application | None = None  # None: looked for among the processes of this machine
+    container: FoundContainer | None = None  # where the instance runs in one, once it was found
+    notifiers: tuple[Notifier, ...] = ()
+    clock: Clock = field(default_factory=SystemClock)
+    limits: Limits = Limits()
+    config_file: Path | None = None
+    series_name: str | None = None  # None: the instance's name
+    secrets: Revealed = field(default_factory=Revealed, repr=False)  # of one operation
+    environ: Mapping[str, str] = field(default_factory=dict)  # where an engine of containers may be named
+
+    def the_instance(self) -> DataDirectory:
+        """The instance. Raises ConfigError where none is configured."""
+        if self.instance is None:
+            raise ConfigError(
+                "no instance is configured", hint="Set instance.container or instance.data_dir, or give --data-dir."
+            )
+        if isinstance(self.instance, Container):
+            raise TypeError("an operation that needs the data must have the container located first")
+        return self.instance
+
+    def look_around(self) -> Surroundings:
+        """What stands around the data directory. Raises SecretError when the configured key cannot be had."""
+        instance = self.the_instance()
+        return look_around(
+            folder_at(instance.path),
+            secret_key=instance.secret_key,
+            database_url=instance.database_url.reveal() if instance.database_url else "",
+            container=self.container,
+            launch=self.launch(),
+        )
+
+    def launch(self) -> Launch | None:
+        """What the instance is started with, where who makes it quiet knows that."""
+        return self.quiescer.launch() if isinstance(self.quiescer, Launching) else None
+
+    def series(self, instance: str | None = None) -> str:
+        """The name of the series an operation is about."""
+        if instance:
+            return instance
+        return self.instance.name if self.instance else self.series_name or DEFAULT_INSTANCE_NAME
+
+    def select(self, names: Sequence[str] | str | None) -> tuple[Repository, ...]:
+        """The repositories of these names, in configuration order; all without names. Raises ConfigError."""
+        wanted = [names] if isinstance(names, str) else list(names or ())
+        known = {repository.name for repository in self.repositories}
+        for name in wanted:
+            if name not in known:
+                raise ConfigError(
+                    f"there is no repository named {name!r}", hint=f"Configured: {', '.join(sorted(known)) or 'none'}."
+                )
+        if not known:
+            raise ConfigError("no repository is configured", hint="Add one under `repositories`, or give --repository.")
+        return tuple(each for each in self.repositories if not wanted or each.name in wanted)
+
+    def call(self, repository: Repository, watch: Watch | None = None) -> Call:
+        """The circumstances of one call of this repository's engine."""
+        watch = watch or Watch()
+        return Call(
+            folder=self.state.repository_folder(repository.name, repository.engine.location),
+            shared=self.state.shared_folder(),
+            timeout_seconds=self.limits.call_seconds,
+            idle_seconds=self.limits.idle_seconds,
+            store_seconds=self.limits.store_seconds,
+            progress=watch.progress,
+            warn=watch.warn,
+            cancel=watch.cancel,
+            secrets=self.secrets,
+        )

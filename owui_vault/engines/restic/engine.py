@@ -1,0 +1,144 @@
+"""restic, 0.14 and later, as an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from owui_vault.engines.common.disk_full import room_in
+from owui_vault.engines.common.environment import check_extra, invisible_ends
+from owui_vault.engines.restic import fetch as restic_fetching
+from owui_vault.engines.restic import maintenance, questions
+from owui_vault.engines.restic import store as restic_storing
+from owui_vault.engines.restic.errors import ENGINE
+from owui_vault.engines.restic.location import parse_location
+from owui_vault.engines.restic.locks import clear_remains
+from owui_vault.engines.restic.program import Access, Restic
+from owui_vault.engines.restic.rights import demand_rights, may_write
+from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
+from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
+from owui_vault.ports import Call, SecretSource
+from owui_vault.system.unwinding import on_failure
+
+
+class ResticEngine:
+    """An encrypted, deduplicating repository of restic, wherever restic can reach it."""
+
+    name = ENGINE
+
+    def __init__(
+        self,
+        location: str,
+        passphrase: SecretSource,
+        *,
+        environment: Mapping[str, SecretSource | str] | None = None,
+        program: str = "restic",
+        options: Sequence[str] = (),
+    ) -> None:
+        """Touches nothing. `options` are restic's extended ones, `name=value`. Raises ConfigError."""
+        check_extra(environment or {})
+        self._access = Access(
+            program=program,
+            location=parse_location(location),
+            passphrase=passphrase,
+            environment=dict(environment or {}),
+            options=tuple(options),
+        )
+
+    @property
+    def location(self) -> str:
+        """Where the repository lies, credentials removed."""
+        return self._access.location.shown
+
+    @contextmanager
+    def _open(self, call: Call) -> Iterator[Restic]:
+        if call.cancel.is_set():
+            raise CancelledError("restic was not even started")
+        demand_rights(self._access.location)
+        with room_in(call.folder):
+            yield Restic(self._access, call)
+
+    @contextmanager
+    def _changing(self, call: Call, *, named: bool = False) -> Iterator[Restic]:
+        """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards.
+
+        Doubts wait where a snapshot was `named`: settling one gives it another id.
+        """
+        with self._open(call) as restic:
+            demand_rights(restic.location, write=True)
+            clear_remains(restic)
+            if not named:
+                maintenance.settle_doubts(restic)
+
+            def clear(error: BaseException) -> None:
+                with suppress(VaultError, OSError):
+                    if not isinstance(error, RepositoryUnreachableError):
+                        clear_remains(restic)
+
+            with on_failure(clear):
+                yield restic
+
+    def initialize(self, call: Call) -> RepositoryInfo:
+        """Create the repository. restic looks for an existing one first, and leaves that alone."""
+        with self._open(call) as restic:
+            demand_rights(restic.location, write=True)
+            restic.version()
+            restic.ask(questions.init)
+            for invisible in invisible_ends(call.secrets.of(self._access.passphrase)):
+                call.warn(f"the passphrase {invisible}: restic takes blanks and byte order marks away, others do not")
+        return self.inspect(call)
+
+    def inspect(self, call: Call) -> RepositoryInfo:
+        """Prove that it is reachable, the passphrase fits and restic is new enough."""
+        with self._open(call) as restic:
+            version = restic.version()
+            config = restic.ask(questions.config, "--no-lock")
+        return RepositoryInfo(id=str(config["id"]), location=self.location, engine=self.name, engine_version=version)
+
+    def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
+        """Back up what is below `tree`."""
+        with self._changing(call) as restic:
+            return restic_storing.store(restic, tree, label)
+
+    def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
+        """Everything in the repository, oldest first."""
+        with self._open(call) as restic:
+            restic.version()
+            return maintenance.listed(restic)
+
+    def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
+        """All paths of one snapshot."""
+        with self._open(call) as restic:
+            return restic_fetching.contents(restic, engine_id)
+
+    def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
+        """Restore into `target`."""
+        with self._open(call) as restic:
+            restic_fetching.fetch(restic, engine_id, target, paths)
+
+    def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
+        """Set all tags anew; restic writes another snapshot with another id and drops the first."""
+        with self._changing(call, named=True) as restic:
+            return maintenance.relabel(restic, engine_id, label)
+
+    def remove(self, engine_ids: Sequence[str], call: Call) -> None:
+        """Forget exactly these, and look whether they are gone."""
+        with self._changing(call, named=True) as restic:
+            maintenance.remove(restic, engine_ids)
+
+    def compact(self, call: Call) -> int | None:
+        """Prune."""
+        with self._changing(call) as restic:
+            return maintenance.compact(restic)
+
+    def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
+        """Check. What it finds is answered; only what keeps it from looking is raised.
+
+        Without a lock where none can be written: the disk of a dead machine is the one to be verified.
+        """
+        if not may_write(self._access.location):
+            with self._open(call) as restic:
+                return maintenance.verify(restic, read_data, locked=False)
+        with self._changing(call) as restic:
+            return maintenance.verify(restic, read_data)

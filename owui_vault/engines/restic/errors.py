@@ -1,0 +1,163 @@
+"""What restic's failures mean: exit status first, then text. One table for all versions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+from owui_vault.engines.common.environment import redact
+from owui_vault.errors import (
+    EngineError,
+    RepositoryDamagedError,
+    RepositoryExistsError,
+    RepositoryFullError,
+    RepositoryLockedError,
+    RepositoryMissingError,
+    RepositoryUnreachableError,
+    SecretError,
+    SnapshotMissingError,
+    VaultError,
+    WrongPassphraseError,
+)
+
+ENGINE = "restic"
+_TAIL = 2000
+_LONGEST_WORDS = 300
+
+# restic < 0.17 knows 0, 1, 3 and 130 only.
+_BY_STATUS: Mapping[int, type[EngineError]] = {
+    10: RepositoryMissingError,
+    11: RepositoryLockedError,
+    12: WrongPassphraseError,
+}
+
+# In this order: a dead host also asks "Is there a repository at the following location?", and a full disk is no damage.
+_BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE | re.MULTILINE))
+    for kind, pattern in (
+        (WrongPassphraseError, r"wrong password or no key found"),
+        (RepositoryLockedError, r"repository is already locked"),
+        (SnapshotMissingError, r"failed to load snapshot [^\n]*(no such file|does not exist|not found)"),
+        (RepositoryExistsError, r"config file already exists|repository master key and config already initialized"),
+        (RepositoryFullError, r"no space left on device|disk quota exceeded|\b507\b.*insufficient storage"),
+        (
+            RepositoryUnreachableError,
+            r"connection (refused|reset|timed out)|no such host|(network|host) is unreachable|no route to host"
+            r"|i/o timeout|tls handshake|x509:|server misbehaving|context deadline exceeded|could not resolve"
+            r"|\((401|403|407|5\d\d)\)|access denied|no credentials found|invalid credentials|unsupported algorithm"
+            r"|permission denied \(|host key verification failed|unable to start the sftp session|fork/exec"
+            r"|subprocess \S+ exited",
+        ),
+        (
+            RepositoryMissingError,
+            r"is there a repository at the following location|repository does not exist|<config/> does not exist",
+        ),
+        (SnapshotMissingError, r"no matching id found|no snapshot found|is no snapshot|no snapshot matched"),
+        (
+            RepositoryDamagedError,
+            r"is damaged|ciphertext verification failed|invalid data returned|unmarshal:|unexpected eof"
+            r"|file is too short|not found in (the )?(repository|index)|pack id does not match|hash mismatch"
+            r"|contains errors|data/[0-9a-f]{2}/[0-9a-f]{64}: no such file|could be damaged|loadindex returned errors"
+            r"|slice bounds out of range"  # restic 0.14 dies of a key file whose names are damaged
+            r"|wrong data returned|blob .* not found|unexpected file size|^ReadFull\(",
+        ),
+        (RepositoryUnreachableError, r"permission denied|read-only file system|operation not permitted"),
+    )
+)
+
+_WORDS: Mapping[type[EngineError], tuple[str, str]] = {
+    WrongPassphraseError: (
+        "the passphrase does not open the repository {location}",
+        "Give the passphrase it was created with; a changed file or variable is the usual reason.",
+    ),
+    RepositoryLockedError: (
+        "the repository {location} is locked by another run",
+        "Wait for the other run. If it is dead for certain, remove its lock with `restic unlock`.",
+    ),
+    RepositoryExistsError: ("there is a repository at {location} already", "Use it as it is, or name another place."),
+    RepositoryFullError: (
+        "no space is left where the repository {location} lies",
+        "Make room there, or prune; what was stored before is unharmed.",
+    ),
+    RepositoryUnreachableError: (
+        "the repository {location} cannot be reached",
+        "Look whether its host answers and whether the credentials are right.",
+    ),
+    RepositoryMissingError: (
+        "there is no repository at {location}",
+        "If its disk is not mounted, mount it; if it is new, create it with `init`.",
+    ),
+    SnapshotMissingError: ("the repository {location} holds no such snapshot", "List what it holds with `snapshots`."),
+    RepositoryDamagedError: (
+        "the repository {location} is damaged",
+        "Look at its disk and keep your other repositories; restic's own `repair` commands save what can be saved, on a"
+        " copy.",
+    ),
+    EngineError: ("restic failed on {location}", "What it said is the last line of this message."),
+}
+
+_NO_RIGHT = (
+    "this user may not read or write the repository {location}",
+    "Run as the user it belongs to, or give this one the right; a read-only mount is the other reason.",
+)
+
+
+def message_of(line: str) -> str:
+    """The text of one line of stderr, which is JSON or text, whatever was asked for."""
+    if not line.startswith("{"):
+        return line
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return line
+    found = document.get("message") or document.get("error")
+    if isinstance(found, Mapping):
+        found = found.get("message")
+    return found.strip() if isinstance(found, str) else line
+
+
+def kind_of(status: int | None, stderr: str) -> type[EngineError]:
+    """Which error this status and this text mean."""
+    if status is not None and status in _BY_STATUS:
+        return _BY_STATUS[status]
+    text = "\n".join(message_of(line) for line in stderr.splitlines())
+    return next((kind for kind, pattern in _BY_TEXT if pattern.search(text)), EngineError)
+
+
+def error_for(
+    status: int | None, stderr: str, *, location: str, argv: Iterable[str] = (), secrets: Iterable[str] = ()
+) -> VaultError:
+    """The error to raise: understood as restic said it, told with all secrets removed."""
+    secrets = tuple(secrets)
+    kind = kind_of(status, stderr)
+    text, hint = _WORDS[kind]
+    if kind is RepositoryUnreachableError and location.startswith("/"):
+        text, hint = _NO_RIGHT  # what lies here does not have to be reached
+    said = _last_words(stderr)
+    if "empty password" in said:
+        return SecretError(f"the passphrase of {location} is empty", hint="Give the one it was created with.")
+    said = redact(said, secrets)[:_LONGEST_WORDS].rstrip(". ")  # hidden whole, and only then cut
+    message = text.format(location=location)
+    return kind(
+        f"{message}: {said}" if said else message,
+        engine=ENGINE,
+        argv=tuple(redact(argument, secrets) for argument in argv),
+        status=status,
+        stderr_tail=redact(stderr, secrets)[-_TAIL:],
+        hint=hint,
+    )
+
+
+def _is_trace(line: str, after: str) -> bool:
+    """A stack trace says a function, and on the next line, behind a tab, where it is."""
+    return line.startswith(("\t", "goroutine ")) or after.startswith("\t")
+
+
+def _last_words(stderr: str) -> str:
+    """The line that says most: restic's own `Fatal:`, else the last one."""
+    said = [message_of(line) for line in stderr.splitlines() if line.strip()]
+    lines = [line.strip() for line, after in zip(said, [*said[1:], ""], strict=False) if not _is_trace(line, after)]
+    fatal = [line for line in lines if line.startswith("Fatal:")]
+    chosen = (fatal or lines or [""])[-1]
+    return chosen.replace("Fatal:", "").strip().splitlines()[0] if chosen.strip() else ""

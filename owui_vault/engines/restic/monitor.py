@@ -1,0 +1,194 @@
+"""Noticing that restic only seems to be alive, and what it does where it does not say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from owui_vault.engines.common.disk_full import elsewhere
+from owui_vault.engines.restic.errors import message_of
+from owui_vault.errors import DeadlineExceededError, RepositoryUnreachableError
+from owui_vault.model import Progress, Step
+from owui_vault.ports import Call
+
+_RETRYING = "retrying after"
+_CLOCK = re.compile(r"^\[[0-9:]+\]")
+_COUNTS = re.compile(r"^(\d+(?:\.\d+)?%)\s+\d+ / \d+ (.*)")
+_LAST_LINES = 50
+_LOOKS_PER_IDLE_TIME = 10
+_A_FEW_WORDS = 1 << 16  # what is on its way to us, and the words of a protocol in which nothing is stored
+_LOOK_SECONDS = 1.0
+_SHARE_OF_LOOKING = 20  # looking takes at most this part of the time
+
+
+class Watch:
+    """Notices that restic only seems to be alive: it prints its status, or tries again, and nothing moves."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._position: object = None
+        self._moved = self._looked = time.monotonic()
+        self._complaining_since: float | None = None
+        self._writer = Writer()
+        self.clean: Callable[[str], str] = str
+
+    def follow(self, record: Path, clean: Callable[[str], str]) -> None:
+        """The run that is watched notes its process number there. What it says is shown through `clean` only."""
+        self._writer = Writer(record)
+        self.clean = clean
+
+    def see(self, position: object) -> None:
+        """Take a note of how far it is. Raises DeadlineExceededError."""
+        now = time.monotonic()
+        if position != self._position:
+            self._position = position
+            self._move(now)
+        elif self._writes(now):
+            self._move(now)
+        elif now - self._moved > self._call.idle_seconds:
+            raise DeadlineExceededError(
+                f"restic made no progress for {self._call.idle_seconds:g} s",
+                hint="Look whether its disk or host answers, or raise limits.idle.",
+            )
+
+    def hear(self, line: str) -> None:
+        """Take a note of a complaint. Raises RepositoryUnreachableError when it goes on complaining."""
+        self._writer.heard_bytes += len(line) + 1
+        if _RETRYING not in line:
+            return
+        now = time.monotonic()
+        if self._complaining_since is None:  # one hiccup says nothing, however long it was still before
+            self._complaining_since = now
+        elif now - self._complaining_since > self._call.timeout_seconds:
+            raise elsewhere(line, self._call.folder, self.clean) or RepositoryUnreachableError(
+                f"the repository does not answer: {self.clean(message_of(line))[:300]}",
+                engine="restic",
+                hint="Look whether its host answers.",
+            )
+
+    def heard(self, line: str) -> None:
+        """Take a note of a line of stdout, which is no sign that anything arrived anywhere."""
+        self._writer.heard_bytes += len(line) + 1
+
+    def tick(self) -> None:
+        """Called all the time while it runs."""
+
+    def _move(self, now: float) -> None:
+        self._moved, self._complaining_since = now, None
+
+    def _writes(self, now: float) -> bool:
+        """On a slow line it has read everything long before it is sent."""
+        if now - self._looked < self._call.idle_seconds / _LOOKS_PER_IDLE_TIME:
+            return False
+        self._looked = now
+        return self._writer.wrote()
+
+
+class LineWatch(Watch):
+    """Every line of stdout is something it did."""
+
+    def heard(self, line: str) -> None:  # noqa: ARG002  # what it says means nothing here
+        """Take a note of a line."""
+        self._move(time.monotonic())
+
+
+class Writer:
+    """How much a run has written, to its repository or wherever, but for what it told us."""
+
+    def __init__(self, record: Path | None = None) -> None:
+        self._record = record
+        self._known = 0
+        self.heard_bytes = 0
+
+    def wrote(self) -> bool:
+        """Whether it has written something since this was asked last; more than a few words."""
+        written = self._written() - self.heard_bytes
+        grown = written - self._known > _A_FEW_WORDS
+        if grown:
+            self._known = written
+        return grown
+
+    def _written(self) -> int:
+        try:
+            leader = str(json.loads(self._record.read_bytes())["pid"]) if self._record else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        pids = (pid for pid in os.listdir("/proc") if leader and pid.isdigit())
+        return sum(_written_by(pid) for pid in pids if _group_of(pid) == leader)
+
+
+def _group_of(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[2]
+    except (OSError, IndexError):
+        return ""
+
+
+def _written_by(pid: str) -> int:
+    """`wchar`: what it handed to write(2), whether that was a file, a socket or the pipe of an ssh."""
+    try:
+        return int(Path(f"/proc/{pid}/io").read_text().split("wchar:")[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+class TextWatch:
+    """The same for commands that print lines for people, such as `[0:07] 25.00%  1 / 4 packs`."""
+
+    def __init__(self, call: Call, step: Step) -> None:
+        self.watch = Watch(call)
+        self.lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._call = call
+        self._step = step
+        self._told = ""
+
+    def stdout(self, line: str) -> None:
+        """Something it did: the clock in front does not count."""
+        text = _CLOCK.sub("", line).strip()
+        self.watch.see(text)
+        self.lines.append(line)
+        told = _COUNTS.sub(r"\2 \1", text)  # a number that grows for an hour is no news, a share is
+        if told and told != self._told:
+            self._told = told
+            self._call.progress(Progress(step=self._step, text=self.watch.clean(told)))
+
+
+class TargetWatch(Watch):
+    """Looks at what a silent restore writes. restic < 0.17 says nothing while it restores."""
+
+    def __init__(self, target: Path, call: Call) -> None:
+        super().__init__(call)
+        self._target = target
+        self._before = _size_below(target)
+        self._next = 0.0
+
+    def tick(self) -> None:
+        """Look now and then. Raises DeadlineExceededError when nothing grows any more."""
+        now = time.monotonic()
+        if now >= self._next:
+            size = self.look()
+            self._next = time.monotonic() + max(_LOOK_SECONDS, _SHARE_OF_LOOKING * (time.monotonic() - now))
+            self.see(size)
+
+    def look(self) -> int:
+        """Tell how much has come."""
+        size = _size_below(self._target)
+        self._call.progress(Progress(step=Step.FETCH, done_bytes=max(0, size - self._before)))
+        return size
+
+
+def _size_below(folder: Path) -> int:
+    """Bytes on disk, so that files made long before they are filled do not count."""
+    size = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            try:
+                size += os.lstat(f"{place}/{name}").st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return size

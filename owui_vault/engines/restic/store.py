@@ -1,0 +1,156 @@
+"""Backing up with restic."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from datetime import UTC
+from pathlib import Path
+
+from owui_vault.engines.common.full_read import done, is_due
+from owui_vault.engines.common.labels import label_to_tags
+from owui_vault.engines.common.unreadable import demand_something, named, times_outside, unreadable_below
+from owui_vault.engines.restic.errors import ENGINE
+from owui_vault.engines.restic.maintenance import as_labelled, forget, incomplete, set_label
+from owui_vault.engines.restic.output import BackupReader, Summary
+from owui_vault.engines.restic.program import Bounds, Restic, Sinks
+from owui_vault.engines.restic.tree_check import FIRST_TIME_NS, LAST_TIME_NS, OddTimes, trust_tree
+from owui_vault.engines.restic.unconfirmed import believe, doubting
+from owui_vault.errors import EngineError, RepositoryLockedError
+from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
+
+_FULL_ID = re.compile(r"[0-9a-f]{64}")
+_SHORT_ID = 8
+_RETRY_SECONDS = 1.0
+_LAST_KEPT_NS = 253_402_300_800 * 10**9  # the year 10,000
+_NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
+
+
+def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
+    """Back up `.` from within `tree`: the snapshot then holds its paths, not ours, and no directory above it."""
+    demand_something(tree, ENGINE)
+    unreadable = tuple(unreadable_below(tree))
+    wanted = replace(label, engine=ENGINE, engine_version=restic.version())
+    if unreadable:  # known before restic is started: then no moment exists in which it is listed as complete
+        wanted = replace(wanted, outcome=Outcome.INCOMPLETE)
+    # Before: whoever kills us may do so between a complaint of restic's and its being heard.
+    doubts = doubting(restic.call.folder, wanted.id) if wanted.outcome is Outcome.COMPLETE else nullcontext()
+    with doubts:
+        return _backed_up(restic, tree, wanted, unreadable)
+
+
+def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[SkippedFile, ...]) -> StoreReceipt:
+    reader = BackupReader(tree, restic.call)
+    sinks = Sinks(stdout=reader.stdout, stderr=reader.stderr)
+    bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
+    everything = restic.call.reread or is_due(restic.call.folder, label.instance)
+    command = [*_command(label), *(["--force"] if everything else [])]
+    said = restic.run(*command, sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
+    if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
+        raise restic.error(said.status, said.stderr, said.argv)
+    skipped = _merged((*reader.skipped, *unreadable))
+    lacking = bool(skipped) or said.status == _NOT_EVERYTHING
+    odd_times = list(times_outside(tree, FIRST_TIME_NS, LAST_TIME_NS))
+    if lost := [path for path, time_ns in odd_times if time_ns > _LAST_KEPT_NS]:
+        restic.call.warn(f"restic keeps no times beyond the year 9999; others come back elsewhere for {named(lost)}")
+    snapshot = _finished(restic, reader.summary, label, odd_times, lacking=lacking)
+    if everything:
+        done(restic.call.folder, label.instance)
+    return StoreReceipt(
+        snapshot=snapshot,
+        files=reader.summary.files,
+        read_bytes=reader.summary.read_bytes,
+        added_bytes=reader.summary.added_bytes,
+        skipped=skipped,
+    )
+
+
+def _command(label: Label) -> list[str]:
+    """The arguments.
+
+    restic takes the latest snapshot of the same host and paths as parent, and reads a file again unless size, mtime,
+    ctime and inode are as they were there. In a stage, links give every file a new ctime at every run, and copies a new
+    inode; the series stands in for the host, so that a machine may change its name.
+    """
+    tags = [word for tag in label_to_tags(label) for word in ("--tag", tag)]
+    time = label.instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    host = ["--host", label.instance]
+    return ["backup", "--json", "--ignore-ctime", "--ignore-inode", *host, "--time", time, *tags, "."]
+
+
+def _merged(found: Iterable[SkippedFile]) -> tuple[SkippedFile, ...]:
+    """One entry per path: what restic said about it first."""
+    by_path: dict[str, SkippedFile] = {}
+    for each in found:
+        by_path.setdefault(each.path, each)
+    return tuple(by_path[path] for path in sorted(by_path))
+
+
+def _stored(restic: Restic, summary: Summary, label: Label) -> Snapshot:
+    """The snapshot just made."""
+    engine_id = _full_id(restic, summary.snapshot_id)
+    if _FULL_ID.fullmatch(engine_id):
+        size = summary.read_bytes
+        return Snapshot(engine_id=engine_id, name=engine_id[:8], time=label.instant, label=label, size_bytes=size)
+    found = [each for each in as_labelled(restic) if each.engine_id.startswith(engine_id) and each.label == label]
+    if len(found) != 1:
+        raise EngineError(f"snapshot {engine_id} was just stored in {restic.shown}, but is not listed", engine=ENGINE)
+    return found[0]
+
+
+def _full_id(restic: Restic, told: str) -> str:
+    """Complete an id of which restic < 0.17 tells eight characters only, where the names of snapshots can be seen."""
+    folder = restic.location.folder
+    if folder is None or len(told) != _SHORT_ID:
+        return told
+    try:
+        found = [name for name in os.listdir(folder / "snapshots") if name.startswith(told)]
+    except OSError:
+        return told
+    return found[0] if len(found) == 1 else told
+
+
+def _finished(restic: Restic, summary: Summary, label: Label, odd_times: OddTimes, *, lacking: bool) -> Snapshot:
+    """What stands in the repository now, and says so. `cancel` comes too late: it would leave a lie behind."""
+    calm = restic.undisturbed()
+    snapshot = _stored(calm, summary, label)
+    trust_tree(calm, snapshot.engine_id, odd_times)
+    if lacking and label.outcome is Outcome.COMPLETE:
+        snapshot = _demoted(calm, snapshot, label, restic.call.cancel)
+    believe(restic.call.folder, label.id)
+    return snapshot
+
+
+def _demoted(restic: Restic, snapshot: Snapshot, label: Label, cancel: threading.Event) -> Snapshot:
+    """Restic could not read what we could: say so in the repository at once, or take the snapshot back."""
+    try:
+        return _patiently(restic, lambda: set_label(restic, snapshot.engine_id, incomplete(label)), cancel)
+    except RepositoryLockedError as error:
+        # Another kind of error: whoever waits for the lock and stores again would do all the work twice.
+        raise EngineError(
+            f"snapshot {label.id} in {restic.shown} lacks files and could not be marked INCOMPLETE: it is locked",
+            engine=ENGINE,
+            hint="Here it is listed as INCOMPLETE, and the next run marks it. Until then other machines believe it.",
+        ) from error
+    except EngineError as error:
+        with suppress(EngineError):
+            forget(restic, [snapshot.engine_id])
+            believe(restic.call.folder, label.id)
+        raise error
+
+
+def _patiently(restic: Restic, change: Callable[[], Snapshot], cancel: threading.Event) -> Snapshot:
+    """Try again while another run holds a lock, as long as a short call may take; only once when we are to end."""
+    until = time.monotonic() + restic.call.timeout_seconds
+    while True:
+        try:
+            return change()
+        except RepositoryLockedError:
+            if cancel.is_set() or time.monotonic() + _RETRY_SECONDS > until:
+                raise
+            time.sleep(_RETRY_SECONDS)

@@ -1,0 +1,73 @@
+"""Snapshots that say COMPLETE in the repository and are not, remembered until the repository says so itself.
+
+restic writes the label together with the snapshot, after the last file; that one of them could not be read is known
+before, but the label can be changed only afterwards, and only when nobody else holds a lock. Whoever is killed, ended
+or kept out in between leaves a snapshot that must not be believed. So the doubt is on disk before restic begins, goes
+when all it said was heard and nothing was wrong, every listing from here honours it, and the next run that may write
+settles it, unless whoever raised it is still at work and may believe it in the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from owui_vault.engines.common.environment import private_folder
+from owui_vault.system.clock import SystemClock
+from owui_vault.system.durable_files import write_durably
+
+_LONGEST_STORE_SECONDS = 7 * 24 * 3600.0
+
+
+def doubt(folder: Path, snapshot_id: str) -> None:
+    """Believe no snapshot with this id of ours any more. On disk when this returns."""
+    path = private_folder(folder, "doubts") / snapshot_id
+    if not path.exists():
+        write_durably(path, b"")
+
+
+@contextmanager
+def doubting(folder: Path, snapshot_id: str) -> Iterator[None]:
+    """Doubt a snapshot, and let others know for the length of the block that somebody is at work on it."""
+    doubt(folder, snapshot_id)
+    with (folder / "doubts" / snapshot_id).open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_at_work(folder: Path, snapshot_id: str) -> bool:
+    """Whether the run that raised this doubt may still settle it itself."""
+    try:
+        with (folder / "doubts" / snapshot_id).open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def doubted(folder: Path) -> frozenset[str]:
+    """Our ids of the snapshots that are not to be believed."""
+    place = folder / "doubts"
+    return (
+        frozenset(path.name for path in place.iterdir() if not path.name.startswith("."))
+        if place.is_dir()
+        else frozenset()
+    )
+
+
+def believe(folder: Path, snapshot_id: str) -> None:
+    """The repository says the truth about it now, or holds it no longer."""
+    (folder / "doubts" / snapshot_id).unlink(missing_ok=True)
+
+
+def is_for_nothing(folder: Path, snapshot_id: str) -> bool:
+    """Whether a snapshot that is not there will not come any more: the run that was about to store it is long over."""
+    try:
+        since = (folder / "doubts" / snapshot_id).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return SystemClock().now().timestamp() - since > _LONGEST_STORE_SECONDS

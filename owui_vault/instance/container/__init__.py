@@ -1,0 +1,1 @@
+"""An instance that runs in a container: found, and looked at."""

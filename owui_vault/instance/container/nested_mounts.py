@@ -1,0 +1,75 @@
+"""Mounts below a container's data directory: parts of the data that lie somewhere else on the engine's host.
+
+There, the directory that is mounted at the data directory holds only the empty mount point. A component is followed to
+where it really lies; a database that is a mount by itself is refused, since SQLite's own files would lie elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from owui_vault.components.names import DATABASE, VECTOR_DATABASE
+from owui_vault.containers.container_inspect import Mount, Told
+from owui_vault.containers.sdk_reader import Engine
+from owui_vault.errors import UnsupportedInstanceError
+from owui_vault.instance.container.host_path import place_here
+from owui_vault.model import CapturePlan
+from owui_vault.system.patterns import takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nested:
+    """A part of the data, `name` below the data directory, that is a mount of its own."""
+
+    name: str
+    where: str  # for messages: the volume or the path on the engine's host
+    here: Path | None  # as this machine calls it; None: out of reach
+
+
+def refuse_mounted_databases(told: Told) -> None:
+    """Raise UnsupportedInstanceError for a database that is a mount by itself."""
+    for mount in told.nested:
+        name = _name(told, mount)
+        if name in (DATABASE, VECTOR_DATABASE):
+            raise UnsupportedInstanceError(
+                f"{name} of container {told.name} is mounted by itself, from {mount.where}",
+                hint="SQLite keeps a journal beside each database, which then lies elsewhere: mount the directory"
+                " instead.",
+            )
+
+
+def nested_mounts(engine: Engine, told: Told, data_dir: Path) -> tuple[Nested, ...]:
+    """Each mount below the data directory, which lies at `data_dir` here, followed to where it lies."""
+    return tuple(
+        Nested(name=_name(told, mount), where=mount.where, here=_here(engine, told, data_dir, mount))
+        for mount in told.nested
+    )
+
+
+def _name(told: Told, mount: Mount) -> str:
+    return str(mount.destination.relative_to(told.data_dir))
+
+
+def _here(engine: Engine, told: Told, data_dir: Path, mount: Mount) -> Path | None:
+    if mount.kind == "tmpfs":
+        return None
+    return place_here(engine, told, mount.destination, _near(told, data_dir, mount))
+
+
+def _near(told: Told, data_dir: Path, mount: Mount) -> Iterator[Path]:
+    """Below our own mount of the data, where somebody gave us the nested one as well; as the engine's host calls it."""
+    below = mount.destination.relative_to(PurePosixPath(told.data_dir))
+    if data_dir != told.source_of(told.data_dir):
+        yield data_dir / below
+    yield mount.source
+
+
+def missed_mounts(plan: CapturePlan, nested: Iterable[Nested]) -> tuple[str, ...]:
+    """What the plan would take and cannot reach, one clause each. What is left out anyway is not missed."""
+    return tuple(
+        f"{each.name} is missing: it lies in {each.where}, which cannot be reached from here"
+        for each in nested
+        if each.here is None and takes(plan, each.name)
+    )

@@ -1,0 +1,322 @@
+"""Finding the data directory of a living instance, and asking it who it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from owui_vault.components.database.facts import DatabaseFacts
+from owui_vault.components.external_state import Neighbour
+from owui_vault.components.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, not_the_data
+from owui_vault.components.sqlite_files import Header
+from owui_vault.components.uploads import printable
+from owui_vault.components.vectors.chroma import VectorStore
+from owui_vault.errors import InstanceError, InstanceNotFoundError
+from owui_vault.model import CollectionRecord, SealedValues, Sealing
+from owui_vault.system import process
+from owui_vault.system.python import interpreter, module_environment
+
+IDENTITY, FACTS = "identity", "facts"
+_OF_AN_INSTANCE = frozenset({DATABASE, UPLOADS, VECTORS, "cache"})
+_BELOW = ("data", "_data", "backend/data", "open_webui/data")
+_TIMEOUT_SECONDS = {IDENTITY: 60.0, FACTS: 600.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """A data directory that was found, and what a short look at it told."""
+
+    data_dir: Path  # resolved
+    journal_modes: tuple[tuple[str, str], ...]  # (database, "wal" or "delete")
+    facts: DatabaseFacts | None  # None: could not be read, `warnings` say why
+    store: VectorStore | None = None  # only when all facts were asked for
+    no_store: str = ""  # that there is no vector store: no loss where the vectors lie elsewhere
+    damage: str = ""  # what SQLite says about a database it can open but not read
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Which instance this is; empty when unknown."""
+        return self.facts.fingerprint if self.facts else ""
+
+    @property
+    def may_be_encrypted(self) -> bool:
+        """Whether the database has no header of SQLite's, as one of SQLCipher's has none."""
+        return DATABASE not in dict(self.journal_modes)
+
+    @property
+    def has_local_uploads(self) -> bool:
+        """Whether bytes of uploads may lie on this disk alone; where nothing tells they may."""
+        return self.facts is None or self.facts.has_local_uploads
+
+
+class _HeaderSeen(TypedDict):
+    is_sqlite: bool
+    journal_mode: str
+    page_size: int
+    pages: int
+    size_bytes: int
+
+
+class _Look(TypedDict):
+    state: str
+    header: _HeaderSeen
+    wal_bytes: int
+    journal_bytes: int
+
+
+class _Sealed(TypedDict):
+    kind: str
+    words: str
+    samples: list[str]
+
+
+class _Neighbour(TypedDict):
+    kind: str
+    address: str
+    holds: str
+
+
+class _Facts(TypedDict):
+    fingerprint: str
+    alembic_head: str
+    tables: dict[str, int]
+    sealed_values: list[_Sealed]
+    app_data_dir: str
+    other_data_dirs: list[str]
+    remote_files: int
+    neighbours: list[_Neighbour]
+    has_local_uploads: bool
+
+
+class _Collection(TypedDict):
+    id: str
+    name: str
+    vectors: int
+    lost: int
+    dimension: int | None
+
+
+class _Vectors(TypedDict):
+    collections: list[_Collection]
+    migration: str
+
+
+class _Seen(TypedDict):
+    databases: dict[str, _Look]
+    facts: _Facts | None
+    ours: bool | None
+    unread: str
+    damage: str
+    vectors: _Vectors | None
+    vectors_unread: str
+
+
+def look_at(
+    path: Path,
+    *,
+    depth: str = IDENTITY,
+    scratch: Path | None = None,
+    ruins: bool = False,
+    vectors: Path | None = None,
+) -> Sight:
+    """Find an Open WebUI data directory and look at it without disturbing a running application.
+
+    `depth` IDENTITY reads fingerprint and schema, FACTS everything (slower on large databases). `scratch` is where a
+    private copy may be made if a database can be read in no other way. With `ruins`, a database that cannot be SQLite's
+    any more is `damage` even if nothing else is there. `vectors` is where the vector store lies when the application
+    has it mounted from elsewhere. Raises InstanceNotFoundError with a hint.
+    """
+    root = directory_at(path)
+    seen = _probe(root, depth, scratch, vectors or root / VECTORS)
+    ruin = _ruin(root, seen["databases"][DATABASE], may_be_all=ruins)
+    if seen["ours"] is False:
+        raise InstanceNotFoundError(
+            f"{root / DATABASE} is a SQLite database, but not Open WebUI's",
+            hint="Its tables user, auth and chat are missing. Has Open WebUI ever been started on this directory?",
+        )
+    return Sight(
+        data_dir=root,
+        journal_modes=tuple(_journal_modes(seen["databases"])),
+        facts=_facts(seen["facts"]),
+        store=_store(seen["vectors"]),
+        no_store=_no_store(seen["databases"][VECTOR_DATABASE]),
+        damage=ruin or (f"{DATABASE} is damaged: {seen['damage']}" if seen["damage"] else ""),
+        warnings=tuple(_warnings(root, seen)),
+    )
+
+
+def directory_at(path: Path) -> Path:
+    """The resolved data directory, by its names alone: no database is looked at. Raises InstanceNotFoundError."""
+    root = folder_at(path)
+    _demand_content(path, root)
+    return root
+
+
+def restorable_at(path: Path) -> Path:
+    """The resolved directory, if data may be restored in place of what it holds.
+
+    That is an instance, what is left of one, or nothing. Raises InstanceNotFoundError for a directory of other things.
+    """
+    root = folder_at(path)
+    names = set(os.listdir(root)) - not_the_data(root)
+    if names and not names & _OF_AN_INSTANCE:
+        _demand_content(path, root)
+    return root
+
+
+def folder_at(path: Path) -> Path:
+    """The resolved directory, whatever it holds. Raises InstanceNotFoundError when it cannot be read."""
+    try:
+        root = path.resolve(strict=True)
+        if root.is_dir():
+            os.listdir(root)
+            return root
+    except FileNotFoundError:
+        raise InstanceNotFoundError(
+            f"the data directory {path} does not exist",
+            hint="Check instance.data_dir (or --data-dir), and whether the disk or volume is mounted.",
+        ) from None
+    except PermissionError:
+        raise InstanceNotFoundError(
+            f"the data directory {path} may not be read by user {os.geteuid()}",
+            hint="Run as root, or as the user Open WebUI runs as.",
+        ) from None
+    hint = f"Give its directory instead: {path.parent}." if path.name == DATABASE else "Give a directory."
+    raise InstanceNotFoundError(f"{path} is not a directory", hint=hint)
+
+
+def _demand_content(path: Path, root: Path) -> None:
+    """Raise unless something is there that could be the database."""
+    if os.path.lexists(root / DATABASE):
+        return
+    below = [root / name for name in _BELOW if (root / name / DATABASE).exists()]
+    names = set(os.listdir(root)) - not_the_data(root)
+    if below:
+        raise InstanceNotFoundError(f"{path} holds no {DATABASE}", hint=f"Did you mean {below[0]}?")
+    if not names:
+        raise InstanceNotFoundError(
+            f"the data directory {path} is empty", hint="Is the disk or volume mounted, and is this the right path?"
+        )
+    if names & _OF_AN_INSTANCE:
+        raise InstanceNotFoundError(
+            f"{DATABASE} is missing in {path}, which otherwise looks like Open WebUI's",
+            hint="Was it moved or deleted? `restore --in-place` puts a snapshot's here, `restore --target` elsewhere. A"
+            " database elsewhere (DATABASE_URL) must be saved by its own tools.",
+        )
+    raise InstanceNotFoundError(
+        f"{path} is not a data directory of Open WebUI",
+        hint=f"There is no {DATABASE} in it. `docker inspect` tells what a container has at /app/backend/data.",
+    )
+
+
+def _probe(root: Path, depth: str, scratch: Path | None, vectors: Path) -> _Seen:
+    done = process.run(
+        process.Command(
+            argv=(
+                interpreter(),
+                *("-P", "-m", "owui_vault.instance.probe_main"),
+                *(os.fspath(root), depth, os.fspath(scratch) if scratch else "", os.fspath(vectors)),
+            ),
+            environment=module_environment(),
+            cwd=Path("/"),
+            timeout_seconds=_TIMEOUT_SECONDS[depth],
+        )
+    )
+    if done.status:
+        raise InstanceError(
+            f"looking at {root} failed with status {done.status}: {done.stderr_tail.strip().rpartition(os.linesep)[2]}",
+            hint="This is a mistake of this program; please report it with the message above.",
+        )
+    seen: _Seen = json.loads(done.stdout)
+    return seen
+
+
+def _ruin(root: Path, look: _Look, *, may_be_all: bool) -> str:
+    """Why the file cannot be SQLite's any more; empty for one that SQLite can judge itself.
+
+    Among uploads and vectors it is what is left of an instance, and stored as such; alone it is nothing.
+    """
+    path = root / DATABASE
+    if look["state"] == "dangling link":
+        raise InstanceNotFoundError(
+            f"{path} is a symlink to {path.readlink()}, which does not exist",
+            hint="Is the disk it points to mounted?",
+        )
+    if look["state"] != "file":
+        raise InstanceNotFoundError(
+            f"{path} cannot be read: {look['state']}", hint="Run as root, or as the user Open WebUI runs as."
+        )
+    header = Header(**look["header"])
+    ruin, hint = "", "Restore the last snapshot into a new directory."
+    if not header.size_bytes:
+        ruin, hint = f"{path} is empty", "Is this instance's first start still to come?"
+    elif not header.is_sqlite:
+        ruin = f"{path} is not a SQLite database, unless it is encrypted (SQLCipher, DATABASE_TYPE=sqlite+sqlcipher)"
+    elif header.missing_bytes and not look["wal_bytes"] and not look["journal_bytes"]:
+        ruin = f"{path} is cut short: {header.size_bytes:,} of {header.pages * header.page_size:,} bytes"
+    if ruin and not may_be_all and not _has_content(root):
+        raise InstanceNotFoundError(ruin, hint=hint)
+    return ruin
+
+
+def _has_content(root: Path) -> bool:
+    """Whether there are uploads or vectors that would be lost with a database that is ruined."""
+    folders = (root / UPLOADS, root / VECTORS)
+    return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
+
+
+def _journal_modes(databases: dict[str, _Look]) -> Iterator[tuple[str, str]]:
+    for name, look in databases.items():
+        if look["state"] == "file" and look["header"]["is_sqlite"]:
+            yield name, look["header"]["journal_mode"]
+
+
+def _facts(value: _Facts | None) -> DatabaseFacts | None:
+    if value is None:
+        return None
+    return DatabaseFacts(
+        fingerprint=value["fingerprint"],
+        alembic_head=value["alembic_head"],
+        tables=value["tables"],
+        sealed_values=tuple(
+            SealedValues(kind=Sealing(each["kind"]), words=each["words"], samples=tuple(each["samples"]))
+            for each in value["sealed_values"]
+        ),
+        app_data_dir=value["app_data_dir"],
+        other_data_dirs=tuple(value["other_data_dirs"]),
+        remote_files=value["remote_files"],
+        neighbours=tuple(Neighbour(**each) for each in value["neighbours"]),
+        has_local_uploads=value["has_local_uploads"],
+    )
+
+
+def _store(value: _Vectors | None) -> VectorStore | None:
+    if value is None:
+        return None
+    records = tuple(CollectionRecord(**each) for each in value["collections"])
+    return VectorStore(collections=records, migration=value["migration"])
+
+
+def _no_store(look: _Look) -> str:
+    if look["state"] != "missing":
+        return ""
+    return f"there is no vector store ({VECTOR_DATABASE}): documents of knowledge bases will not be searchable"
+
+
+def _warnings(root: Path, seen: _Seen) -> Iterator[str]:
+    if seen["unread"]:
+        yield f"{DATABASE} was not read: {seen['unread']}"
+    look = seen["databases"][VECTOR_DATABASE]
+    if look["state"] not in ("file", "missing"):
+        yield f"{VECTOR_DATABASE} cannot be read: {look['state']}"
+    elif look["state"] == "file" and not look["header"]["is_sqlite"]:
+        yield f"{VECTOR_DATABASE} is not a SQLite database"
+    if seen["vectors_unread"]:
+        yield f"{VECTOR_DATABASE} was not read: {printable(seen['vectors_unread'])}"
+    if not (root / UPLOADS).is_dir():
+        yield f"there is no directory {UPLOADS}: files of chats and knowledge bases will be missing"

@@ -1,0 +1,1 @@
+"""What a snapshot says of its contents, and whether that is true."""

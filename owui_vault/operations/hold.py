@@ -1,0 +1,63 @@
+"""Holding the instance quiet for whoever asks: host-level backups, snapshots of volumes and of machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from owui_vault.capture.child.watch import at_rest
+from owui_vault.components.names import DATABASE, VECTOR_DATABASE
+from owui_vault.context.context import Parts
+from owui_vault.errors import ConfigError, QuiesceError
+from owui_vault.guardian.bounded_hold import Hold
+from owui_vault.guardian.journal import Journal
+from owui_vault.instance.processes import find_holders
+from owui_vault.model import Quiesce
+from owui_vault.operations.recovery.recover import recovered
+from owui_vault.operations.recovery.rollback_quiescer import hold_limits
+from owui_vault.ports import Held, Quiescer
+
+
+@contextmanager
+def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[Held]:
+    """Quiet for the length of the block, with lock, journal and guardian as for a snapshot.
+
+    Raises QuiesceError at its end when the instance was woken or started meanwhile: whatever was done in the block was
+    done to data in motion. An instance that was stopped before counts too. Raises it at its beginning as well when
+    somebody else than who was made quiet works on the data.
+    """
+    quiescer = demand_quiescer(parts, mode)
+    with recovered(parts) as (data_dir, lock), hold_over(parts, quiescer, lock)(mode, limit_seconds) as held:
+        _demand_nobody_awake(data_dir, quiescer)
+        yield held
+        held.confirm()
+        _demand_nobody_awake(data_dir, quiescer)
+
+
+def _demand_nobody_awake(data_dir: Path, quiescer: Quiescer) -> None:
+    """A stale pid file names nobody, or somebody else. The kernel knows who has the data open."""
+    holders = find_holders((data_dir / DATABASE, data_dir / VECTOR_DATABASE), writing=True).found
+    awake = [f"{each.name} ({each.pid})" for each in holders if at_rest(each.pid) is False]
+    if awake:
+        raise QuiesceError(
+            f"{', '.join(awake)} works on the data in {data_dir}, and is not held by {quiescer.name}",
+            hint="Does instance.pid_file or instance.systemd_unit name the right one? End what else works on the data.",
+        )
+
+
+def demand_quiescer(parts: Parts, mode: Quiesce) -> Quiescer:
+    """Who can make the instance quiet in this way. Raises ConfigError where nobody can."""
+    if parts.quiescer is None or mode not in parts.quiescer.modes:
+        raise ConfigError(
+            f"the instance cannot be held by {mode.value}",
+            hint="Set instance.container or instance.systemd_unit (pause, stop), or instance.pid_file (pause).",
+        )
+    return parts.quiescer
+
+
+def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:
+    """What makes the instance quiet and lively again in this run, which holds `lock`."""
+    instance = parts.the_instance()
+    journal = Journal(parts.state.journal_folder(instance.name, instance.path))
+    return Hold(quiescer, journal, lock, parts.clock, hold_limits(parts))

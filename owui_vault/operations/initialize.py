@@ -1,0 +1,142 @@
+"""Creating the repositories that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.state import RepositoryMemory
+from owui_vault.errors import (
+    ConfigError,
+    RepositoryExistsError,
+    RepositoryMissingError,
+    RepositoryRolledBackError,
+    SameRepositoryError,
+)
+from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
+from owui_vault.operations.notifications import tell_failed
+from owui_vault.ports import Call, Remembering
+from owui_vault.repositories.identity import require_new
+from owui_vault.repositories.kind import demand_kind, require_own_ground
+from owui_vault.repositories.listing import demand_same_id, failure_of, patiently
+from owui_vault.repositories.overlap import require_apart
+from owui_vault.system.lock import directory_lock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitializeRequest:
+    """`adopt`: go on with a series of another instance. `again`: make a new repository where a known one was."""
+
+    names: Sequence[str] = ()
+    adopt: bool = False
+    again: bool = False
+
+
+def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") -> InitializeReport:
+    """Create each repository that is not there yet; an existing one that the passphrase opens is left as it is.
+
+    A repository that fails does not keep the others from it: its error is in the report. Where a known one is gone and
+    `again` was not said, that is RepositoryMissingError. When all failed, the first error is raised with `.report`.
+    """
+    if request.adopt and not fingerprint:
+        raise ConfigError(
+            "there is nothing to adopt the series for: this instance has no user yet, or its database cannot be read",
+            hint="Create the first user, then run `init --adopt`.",
+        )
+    repositories = parts.select(request.names)
+    require_apart(parts, repositories)
+    for each in repositories:
+        require_own_ground(parts, each)
+    results = tuple(_attempt(parts, each, request) for each in repositories)
+    warnings = tuple(f"{each.repository}: {text}" for each in results for text in each.warnings)
+    report = InitializeReport(repositories=results, warnings=warnings)
+    errors = [result.error for result in report.repositories if result.error]
+    for error in errors:
+        if isinstance(error, SameRepositoryError):  # a mistake in the configuration, and no repository's trouble
+            error.report = report
+            raise error
+    if len(errors) == len(report.repositories):
+        errors[0].report = report
+        raise errors[0]
+    tell_failed(parts, "initialize", report.repositories)
+    if request.adopt:
+        parts.state.adopt(parts.the_instance().name, fingerprint)
+    return report
+
+
+def _attempt(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
+    try:
+        return _initialize_one(parts, repository, request)
+    except Exception as raised:  # one repository of several
+        error = failure_of(repository, raised, Watch(), "creating")
+        return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
+
+
+def _source(repository: Repository) -> str:
+    return repository.passphrase.describe() if repository.passphrase else "given by the caller"
+
+
+def _initialize_one(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
+    demand_kind(repository)
+    warnings: list[str] = []
+    call = replace(parts.call(repository), warn=warnings.append)
+    with directory_lock(
+        call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name
+    ):
+        known = parts.state.repository_memory(call.folder)
+        try:
+            info, created = _inspect(parts, repository, request, call), False
+        except RepositoryMissingError as error:
+            _demand_unknown(known, repository, request, error)
+            info, created = _create(repository, call)
+        require_new(parts, repository, info)
+        if not created and not request.again:
+            demand_same_id(known.id, info)
+        elif not created:
+            _accept(parts, repository)
+        parts.state.remember_repository(call.folder, info.id)
+    return InitializeResult(
+        repository=repository.name,
+        info=info,
+        created=created,
+        passphrase_source=_source(repository),
+        warnings=tuple(warnings),
+    )
+
+
+def _inspect(parts: Parts, repository: Repository, request: InitializeRequest, call: Call) -> RepositoryInfo:
+    try:
+        return patiently(parts, lambda: repository.engine.inspect(call))
+    except RepositoryRolledBackError:
+        if not request.again:
+            raise
+        _accept(parts, repository)
+        return patiently(parts, lambda: repository.engine.inspect(call))
+
+
+def _accept(parts: Parts, repository: Repository) -> None:
+    """From now on the repository is right as it is, whatever was stored there once."""
+    call = parts.call(repository)
+    if isinstance(repository.engine, Remembering):
+        repository.engine.forget(call)
+    parts.state.forget_stored(call.folder)
+
+
+def _create(repository: Repository, call: Call) -> tuple[RepositoryInfo, bool]:
+    try:
+        return repository.engine.initialize(call), True
+    except RepositoryExistsError:
+        # Somebody else made it in this moment.
+        return repository.engine.inspect(call), False
+
+
+def _demand_unknown(
+    known: RepositoryMemory, repository: Repository, request: InitializeRequest, error: RepositoryMissingError
+) -> None:
+    if known.id and not request.again:
+        raise RepositoryMissingError(
+            f"repository {repository.name!r} was at {repository.engine.location} and is not there now",
+            engine=repository.engine.name,
+            hint="Is its disk or share mounted? If it is gone for good, run `init --again`.",
+        ) from error

@@ -1,0 +1,66 @@
+"""One operation of a vault at a time, from whatever thread; what fails is told to whoever wants to hear of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from owui_vault.context.container_access import located as with_instance
+from owui_vault.context.context import Parts
+from owui_vault.errors import ConfigError
+from owui_vault.model import NEVER
+from owui_vault.operations.notifications import failures_told
+from owui_vault.ports import Revealed
+from owui_vault.system.lock import Patience
+
+
+class Turns:
+    """Who may work with a vault's parts, and when."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+
+    @contextmanager
+    def reads(self, *, located: bool = False) -> Iterator[Parts]:
+        """For what only looks: also from within another operation (`hold`, a progress callback) of the same thread.
+
+        `located`: the instance is needed, so that a container is found first.
+        """
+        if self._owner == threading.get_ident():
+            yield self._found(located)
+            return
+        with self._turn():
+            yield self._found(located)
+
+    @contextmanager
+    def does(self, operation: str, *, located: bool = False, cancel: threading.Event = NEVER) -> Iterator[Parts]:
+        """For everything else. Raises ConfigError within another operation of the same thread.
+
+        Until `cancel` is set it is waited for whoever has one of the files of our state.
+        """
+        if self._owner == threading.get_ident():
+            raise ConfigError(
+                f"{operation} was begun inside another operation of this vault",
+                hint="End that one first; inside it only what reads is allowed. A second Vault waits for the first.",
+            )
+        with self._turn(), failures_told(self._parts, operation):
+            yield self._found(located, cancel)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
+
+    def _found(self, located: bool, cancel: threading.Event = NEVER) -> Parts:
+        known = self._parts
+        patience = Patience(wait_seconds=known.limits.lock_wait_seconds, clock=known.clock, cancel=cancel)
+        parts = replace(known, secrets=Revealed(), state=known.state.waiting(patience))
+        return with_instance(parts) if located else parts

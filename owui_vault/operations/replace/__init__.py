@@ -1,0 +1,1 @@
+"""Restoring in place: the plan, and the swap while the instance is stopped."""

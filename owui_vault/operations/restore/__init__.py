@@ -1,0 +1,1 @@
+"""Restoring into a new directory."""

@@ -1,0 +1,112 @@
+"""What can be had of a snapshot whose repository is damaged: as much as there is, and the names of what is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from owui_vault.components.uploads import names
+from owui_vault.context.context import Parts, Watch
+from owui_vault.errors import EngineError, RepositoryDamagedError
+from owui_vault.model import Entry
+from owui_vault.repositories.listing import patiently
+from owui_vault.repositories.lookup import Found
+
+_MOST_BELIEVED = 100  # of what an engine says at length only the end is kept
+_MOST_TRIED = 20  # borg ends at each file that is damaged
+
+
+def fetch_or_name(  # noqa: PLR0913  # what one fetch needs
+    parts: Parts, found: Found, target: Path, *, paths: Sequence[str] = (), keep: bool = True, watch: Watch
+) -> None:
+    """Fetch a snapshot, or these paths of it. Raises RepositoryDamagedError with the names of all that is damaged.
+
+    With `keep` all else is there then, and the error says so.
+    """
+    call = parts.call(found.repository, watch)
+    engine, engine_id = found.repository.engine, found.snapshot.engine_id
+    try:
+        patiently(parts, lambda: engine.fetch(engine_id, target, call, paths=paths), watch)
+    except RepositoryDamagedError as error:
+        raise _fetch_the_rest(parts, found, target, paths=paths, keep=keep, error=error, watch=watch) from error
+
+
+def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
+    parts: Parts,
+    found: Found,
+    target: Path,
+    *,
+    paths: Sequence[str],
+    keep: bool,
+    error: RepositoryDamagedError,
+    watch: Watch,
+) -> RepositoryDamagedError:
+    """After a fetch that ended with `error`; answers the error to raise.
+
+    restic goes on after a file that is damaged, and names it; borg ends there, with a file that is too short.
+    """
+    call = parts.call(found.repository, watch)
+    engine, engine_id = found.repository.engine, found.snapshot.engine_id
+    try:
+        listed = patiently(
+            parts, lambda: [each for each in engine.contents(engine_id, call) if _is_asked(each.path, paths)], watch
+        )
+    except EngineError:
+        return error
+    wanted = {each.path: each.size_bytes for each in listed if each.kind == "file" and not _is_veiled(target, each)}
+    damaged = set(error.paths)
+    for _ in range(_MOST_TRIED):
+        absent = [path for path in wanted if path not in damaged and _size(target / path) != wanted[path]]
+        begun = {path for path in absent if _size(target / path) is not None}
+        damaged |= begun
+        rest = [path for path in absent if path not in begun]
+        if not rest:
+            break
+        known = len(damaged)
+        try:
+            patiently(parts, partial(engine.fetch, engine_id, target, call, paths=rest), watch)
+        except RepositoryDamagedError as again:
+            damaged.update(again.paths)
+            if len(damaged) == known and all(_size(target / path) is None for path in rest):
+                break  # it does not get any further
+    left = [path for path in wanted if path in damaged or _size(target / path) != wanted[path]]
+    return _told(error, left, wanted, keep=keep)
+
+
+def _is_asked(path: str, paths: Sequence[str]) -> bool:
+    return not paths or any(path == each or path.startswith(f"{each}/") for each in paths)
+
+
+def _is_veiled(target: Path, entry: Entry) -> bool:
+    """Borg lists a `?` for a byte that is no text: what has one may be there under its own name."""
+    return "?" in entry.path and _size(target / entry.path) is None
+
+
+def _told(
+    error: RepositoryDamagedError, left: Sequence[str], wanted: Collection[str], *, keep: bool
+) -> RepositoryDamagedError:
+    if not left:  # something else is damaged than the content of files
+        return error
+    what = f"{len(left):,} of {len(wanted):,} files could not be read and are not as stored: {names(left)}"
+    is_all = len(left) < _MOST_BELIEVED
+    named = RepositoryDamagedError(
+        f"{what}.{' All other files came back' if keep else ' Nothing was touched'} ({error.message})"
+        if is_all
+        else f"at least {what} ({error.message})",
+        engine=error.engine,
+        argv=error.argv,
+        status=error.status,
+        stderr_tail=error.stderr_tail,
+        hint="Restore another snapshot; or, from another one or another repository, what is named here.",
+    )
+    named.paths = tuple(left)
+    return named
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return os.lstat(path).st_size
+    except OSError:
+        return None

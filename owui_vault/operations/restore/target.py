@@ -1,0 +1,163 @@
+"""The directory a snapshot is restored into: looked at before anything is fetched, and marked until it is whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from owui_vault.components.names import WORK_DIR, not_the_data
+from owui_vault.context.context import Parts
+from owui_vault.errors import ContentMismatchError, TargetError, VaultError
+from owui_vault.instance.pip_install import doomed_folder
+from owui_vault.repositories.overlap import live_folders, place_of
+from owui_vault.system.durable_files import is_within
+from owui_vault.system.removal import remove_tree
+from owui_vault.system.unwinding import on_failure, undoing
+
+MARKER = "RESTORE-INCOMPLETE"
+_NEW_OR_EMPTY = "Give a directory that is new or empty: nothing is ever overwritten."
+
+
+def usable_target(parts: Parts, wanted: Path) -> Path:
+    """The directory as an absolute path without `..`, once it is known to take a restore.
+
+    Nothing is left behind. Raises TargetError.
+    """
+    target = wanted.absolute()
+    try:
+        if ".." in target.parts:
+            target = target.resolve()
+        _demand_elsewhere(parts, target)
+        _demand_new_or_empty(target)
+        _demand_writable(target)
+    except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL in it, links in a circle
+        reason = getattr(error, "strerror", None) or error
+        raise TargetError(
+            f"{target} cannot be written to: {reason}", hint="Give a directory in which this user may make files."
+        ) from error
+    return target
+
+
+def _demand_elsewhere(parts: Parts, target: Path) -> None:
+    for folder in live_folders(parts):
+        if is_within(target, folder):
+            raise TargetError(
+                f"{target} lies inside the data directory of the instance",
+                hint="Choose a directory elsewhere; the live data are never written by a restore like this one.",
+            )
+    doomed = doomed_folder(target.resolve())
+    if doomed:
+        raise TargetError(
+            f"{target} lies in {doomed}, which Open WebUI deletes at its next start",
+            hint="A pip install moves what lies there into its package. Choose a directory elsewhere, and start it with"
+            " DATA_DIR set to the restored data.",
+        )
+    for repository in parts.repositories:
+        place = place_of(repository)
+        if place and is_within(target, place):
+            raise TargetError(
+                f"{target} lies inside the repository {repository.name!r}",
+                hint="Choose a directory elsewhere; what lies in a repository is its engine's alone.",
+            )
+
+
+def _demand_new_or_empty(target: Path) -> None:
+    if target.is_symlink() or (os.path.lexists(target) and not target.is_dir()):
+        raise TargetError(f"{target} is not a directory", hint="Give a directory that is new or empty.")
+    if target.exists() and not _is_empty(target):
+        raise TargetError(f"{target} is not empty", hint=_NEW_OR_EMPTY)
+
+
+def _is_empty(target: Path) -> bool:
+    """A new disk of its own holds an empty `lost+found`, which only root may look into."""
+    names = set(os.listdir(target))
+    own = (names & not_the_data(target)) - {WORK_DIR}
+    for name in own:
+        with suppress(PermissionError):
+            if os.listdir(target / name):
+                return False
+    return names == own
+
+
+def _demand_writable(target: Path) -> None:
+    """Make what a restore would make, and take it away again: rights, read-only disks and names all show at once."""
+    made: list[Path] = []
+    try:
+        for folder in reversed((target, *target.parents)):
+            if not folder.exists():
+                folder.mkdir(mode=0o700)
+                made.append(folder)
+        descriptor, name = tempfile.mkstemp(prefix=".owui-vault-", dir=target)
+        os.close(descriptor)
+        Path(name).unlink()
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+@contextmanager
+def claimed(target: Path) -> Iterator[None]:
+    """A target that is ours, and says of itself that it is not whole until the block has ended well.
+
+    Raises TargetError when somebody else was faster, and ContentMismatchError when the snapshot put something of its
+    own in the marker's place. No link is followed, whatever the snapshot holds.
+    """
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    marker = target / MARKER
+    ours = _claim(target, marker)
+
+    def explain(error: BaseException) -> None:
+        reason = error.message if isinstance(error, VaultError) else (str(error) or type(error).__name__)
+        _write(marker, f"The restore into this directory did not succeed: {reason}\nDo not start Open WebUI on it.\n")
+
+    with on_failure(explain):
+        yield
+        if _identity(marker) != ours:
+            raise ContentMismatchError(
+                f"the snapshot holds a {MARKER}, which none of ours does",
+                hint="Somebody forged this snapshot. Restore another one.",
+            )
+    marker.unlink()
+
+
+def _claim(target: Path, marker: Path) -> tuple[int, int] | None:
+    if not _is_empty(target):
+        raise TargetError(f"{target} is not empty", hint=_NEW_OR_EMPTY)
+    try:
+        descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        raise TargetError(f"another restore into {target} is running", hint="Give each its own directory.") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write("A restore into this directory is running, or was killed. Do not start Open WebUI on it.\n")
+    return _identity(marker)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file this is; None when it is no plain file."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _write(marker: Path, text: str) -> None:
+    """Put the reason in the marker's place, by renaming: a link that lies there is replaced and not followed.
+
+    Where that is impossible (a full disk, say), what the marker said before stays, and the error that is told is the
+    one that ended the restore.
+    """
+    with suppress(OSError):
+        descriptor, name = tempfile.mkstemp(prefix=".owui-vault-", dir=marker.parent)
+        with undoing(lambda: Path(name).unlink(missing_ok=True)):
+            with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), 0o644)
+            if marker.is_dir() and not marker.is_symlink():
+                remove_tree(marker)  # of the snapshot's, and in its way
+            Path(name).rename(marker)

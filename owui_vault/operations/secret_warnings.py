@@ -1,0 +1,48 @@
+"""What is unwise about the places where secrets lie: said on every report, since only one of them may be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+from owui_vault.context.context import Parts
+from owui_vault.model import (
+    InitializeReport,
+    InstanceReport,
+    ReplacementPlan,
+    ReplacementReport,
+    RestoreReport,
+    SnapshotReport,
+    VerifyReport,
+)
+from owui_vault.ports import DescribedSecret
+
+Report = TypeVar(
+    "Report",
+    InitializeReport,
+    InstanceReport,
+    ReplacementPlan,
+    ReplacementReport,
+    RestoreReport,
+    SnapshotReport,
+    VerifyReport,
+)
+
+
+def warned(parts: Parts, report: Report) -> Report:
+    """The report, with a warning for each place of a secret that others can look into."""
+    return replace(report, warnings=_added(report.warnings, parts))
+
+
+def _added(told: tuple[str, ...], parts: Parts) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*told, *(text for secret in _secrets(parts) for text in secret.warnings()))))
+
+
+def _secrets(parts: Parts) -> Iterator[DescribedSecret]:
+    for repository in parts.repositories:
+        yield from (each for each in (repository.passphrase, *repository.secrets) if each)
+    if parts.instance:
+        for source in (parts.instance.secret_key, parts.instance.database_url):
+            if isinstance(source, DescribedSecret):
+                yield source

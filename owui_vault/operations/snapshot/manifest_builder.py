@@ -1,0 +1,243 @@
+"""Describing a captured instant: the manifest, RESTORE.txt and what lies outside the data directory.
+
+Afterwards the stage is the whole tree of a snapshot, and what the snapshot is worth is decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from owui_vault.components.database.upload_paths import called_here
+from owui_vault.components.names import ENVIRONMENT_NAME, KEY_NAME, OUTSIDE
+from owui_vault.context.context import Parts
+from owui_vault.errors import CaptureError, NoSpaceError
+from owui_vault.instance.container.nested_mounts import missed_mounts
+from owui_vault.instance.runtime import Surroundings
+from owui_vault.instance.secret_key import better_text, unopened_text
+from owui_vault.manifest.application_facts import StageFacts, read_stage
+from owui_vault.manifest.attribute_records import attribute_records
+from owui_vault.manifest.documents import (
+    COMPOSE_NAME,
+    CONFIG_NAME,
+    CONTAINER_NAME,
+    MANIFEST_NAME,
+    RESTORE_TEXT_NAME,
+    manifest_to_bytes,
+)
+from owui_vault.manifest.excluded_sizes import left_out
+from owui_vault.manifest.inventory import component_records, from_inventory
+from owui_vault.manifest.restore_text import Restored, restore_text
+from owui_vault.model import (
+    ENCRYPTED,
+    ApplicationRecord,
+    Captured,
+    CapturePlan,
+    Component,
+    ComponentRecord,
+    ContainerRecord,
+    LeftOut,
+    Manifest,
+    Outcome,
+    Secret,
+    SecretKeyRecord,
+)
+from owui_vault.operations.full_checks import earlier_damage
+from owui_vault.operations.snapshot.ollama_part import keep_ollama, ollama_record
+from owui_vault.secrets.application_key import try_key
+from owui_vault.system.durable_files import private_directory, write_durably
+from owui_vault.system.filesystem import is_full
+from owui_vault.system.work_folder import Folder
+from owui_vault.version import VERSION
+
+_CORE_TABLES = frozenset({"auth", "chat", "user"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """What the series says about a new snapshot."""
+
+    id: str
+    sequence: int
+    tags: tuple[str, ...]
+
+
+def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surroundings, naming: Naming) -> Manifest:
+    """Complete the tree in the stage and answer its manifest. The outcome is decided here, before any engine runs."""
+    facts = read_stage(captured.stage / "data")
+    trial = try_key(facts.database.sealed_values, around.candidates, around.settings)
+    key = around.key_record(trial)
+    write_outside(parts, captured.stage, around, trial.key)
+    ollama = keep_ollama(parts, captured.stage / OUTSIDE)
+    problems = (
+        *captured.problems,
+        *missed_mounts(plan, around.container.nested if around.container else ()),
+        *_key_problems(key),
+        *ollama.problems,
+        *_content_problems(captured, facts),
+    )
+    manifest = Manifest(
+        id=naming.id,
+        instance=parts.the_instance().name,
+        fingerprint=facts.database.fingerprint,
+        instant=captured.instant,
+        sequence=naming.sequence,
+        outcome=Outcome.INCOMPLETE if problems else Outcome.COMPLETE,
+        problems=problems,
+        warnings=(
+            *earlier_damage(parts, captured.databases).values(),
+            *captured.warnings,
+            *around.warnings,
+            *around.neighbour_warnings(facts.database),
+            *_unreadable_warnings(parts, around),
+            *([better] if (better := better_text(around.keys, trial.chosen)) else []),
+            *_key_warnings(key, captured),
+        ),
+        tags=naming.tags,
+        proof=captured.proof,
+        application=_application(plan.data_dir, facts, around),
+        databases=captured.databases,
+        components=(*component_records(from_inventory(captured.inventory)), *_outside_records(captured.stage)),
+        vector_files=captured.vector_files,
+        collections=captured.findings.collections,
+        left_out=(*left_out(plan), *_skipped(captured)),
+        secret_key=key,
+        ollama=ollama.models,
+        scheduled=facts.scheduled,
+        attributes=attribute_records(captured.inventory),
+        ledger=parts.state.ledger(parts.the_instance().name),
+        created_by=f"owui_vault {VERSION}",
+    )
+    write_durably(
+        captured.stage / RESTORE_TEXT_NAME, restore_text(manifest, Restored.of(captured.stage)).encode(), mode=0o644
+    )
+    write_durably(captured.stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
+    return manifest
+
+
+@contextmanager
+def written(work: Folder) -> Iterator[None]:
+    """Raise NoSpaceError, or CaptureError, where the stage cannot be completed, or something else is in the way."""
+    try:
+        yield
+    except OSError as error:
+        place = os.fspath(error.filename or work.path).replace(os.fspath(work.path), os.fspath(work.shown))
+        told = f"the snapshot could not be described: {place}: {error.strerror}"
+        if is_full(error):
+            raise NoSpaceError(told, hint="Free some space there, then try again.") from error
+        raise CaptureError(told, hint="Nothing was stored. Look at that file and its disk.") from error
+
+
+def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:
+    """An empty database passes every check of SQLite's."""
+    if (
+        captured.problems
+        or any(each.check == ENCRYPTED for each in captured.databases)
+        or set(facts.database.tables) >= _CORE_TABLES
+    ):
+        return ()
+    return (f"webui.db holds none of Open WebUI's tables ({', '.join(sorted(_CORE_TABLES))})",)
+
+
+def _key_problems(key: SecretKeyRecord) -> Iterator[str]:
+    if key.needed_because and not key.found:
+        yield f"the secret key was not found, and without it these cannot be opened: {', '.join(key.needed_because)}"
+    if wrong := unopened_text(key):
+        yield wrong
+
+
+def _key_warnings(key: SecretKeyRecord, captured: Captured) -> Iterator[str]:
+    if not key.found:
+        yield (
+            "the secret key (WEBUI_SECRET_KEY) was not found and is not in the snapshot: after a restore everybody has"
+            " to sign in again; set instance.secret_key to say where it is"
+        )
+    if wrong := unopened_text(key):
+        yield f"{wrong}; set instance.secret_key to say where the right one is"
+    if captured.skipped:
+        yield f"{len(captured.skipped)} sockets, pipes or devices were skipped: {', '.join(captured.skipped[:3])}"
+
+
+def _application(data_dir: Path, facts: StageFacts, around: Surroundings) -> ApplicationRecord:
+    seen = facts.database.app_data_dir or around.app_data_dir or os.fspath(data_dir)
+    container = around.container.record if around.container else None
+    return ApplicationRecord(
+        version=around.version,
+        alembic_head=facts.database.alembic_head,
+        chroma_migration=facts.chroma_migration,
+        image=container.image if container else "",
+        image_digest=(container.digest or container.image_id) if container else "",
+        data_dir=seen,
+        data_dir_here=called_here(data_dir, seen),
+        sqlite=around.sqlite,
+    )
+
+
+def _skipped(captured: Captured) -> Iterator[LeftOut]:
+    for name in captured.skipped:
+        yield LeftOut(path=name, reason="a socket, pipe or device")
+
+
+def write_outside(parts: Parts, stage: Path, around: Surroundings, key: Secret | None) -> None:
+    """Put what the instance needs and its data directory does not hold below `outside/`, readable by us alone."""
+    folder = private_directory(stage / OUTSIDE)
+    if key:
+        write_durably(folder / KEY_NAME, key.reveal().encode(errors="surrogateescape"))
+    if around.settings:
+        lines = "".join(f"{name}={value}\n" for name, value in sorted(around.settings.items()))
+        write_durably(folder / ENVIRONMENT_NAME, lines.encode(errors="surrogateescape"))
+    if around.container:
+        write_durably(folder / CONTAINER_NAME, around.container.inspected.encode(errors="surrogateescape"))
+    for name, path in _files_around(parts, around):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue  # `_unreadable_warnings` tells of it
+        write_durably(folder / name, content)
+
+
+def compose_files(record: ContainerRecord) -> Iterator[tuple[str, Path]]:
+    """The files a Compose service was made of, each with its name below `outside/`."""
+    if record.compose is None:
+        return
+    for number, path in enumerate(record.compose.files, 1):
+        yield (COMPOSE_NAME if number == 1 else f"compose-{number}.yaml"), path
+    settings = record.compose.working_dir / ".env"
+    if os.path.isfile(settings):  # noqa: PTH113  False where its folder may not be looked into
+        yield "compose.env", settings
+
+
+def _files_around(parts: Parts, around: Surroundings) -> Iterator[tuple[str, Path]]:
+    """Files of others that belong to a snapshot, each with its name below `outside/`."""
+    if parts.config_file and os.path.lexists(parts.config_file):
+        yield CONFIG_NAME, parts.config_file
+    yield from compose_files(around.container.record) if around.container else ()
+
+
+def _unreadable_warnings(parts: Parts, around: Surroundings) -> Iterator[str]:
+    for name, path in _files_around(parts, around):
+        if not (os.path.isfile(path) and os.access(path, os.R_OK)):  # noqa: PTH113  never raises
+            what = "configuration" if name == CONFIG_NAME else "Compose file"
+            yield f"the {what} {path} cannot be read here and is not in the snapshot"
+
+
+def _outside_records(stage: Path) -> Iterator[ComponentRecord]:
+    files = sorted(path for path in (stage / OUTSIDE).iterdir() if path.is_file())
+    yield from ollama_record(stage / OUTSIDE)
+    for component, chosen in (
+        (Component.SECRET_KEY, [path for path in files if path.name == KEY_NAME]),
+        (Component.CONFIGURATION, [path for path in files if path.name != KEY_NAME]),
+    ):
+        if chosen:
+            sizes = [(path.name, path.stat().st_size) for path in chosen]
+            digest = hashlib.sha256(b"".join(f"{name}\0{size}\n".encode() for name, size in sizes))
+            yield ComponentRecord(
+                name=component,
+                files=len(sizes),
+                size_bytes=sum(size for _, size in sizes),
+                digest=digest.hexdigest(),
+            )

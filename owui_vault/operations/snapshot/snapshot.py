@@ -1,0 +1,329 @@
+"""Taking a snapshot: one straight path, in reading order.
+
+lock      the data directory itself                       another run: LockHeldError
+recover   what a killed run left behind
+survey    every repository, before anything is touched    none answers: its error
+capture   one instant, in the stage
+describe  manifest, RESTORE.txt, what lies outside        the outcome is decided here
+store     the stage, into each repository                SQLite's full check of its databases runs beside
+look      at the stage again: did it stay as it was?
+clear     the stage
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from owui_vault.capture.instant import take_instant
+from owui_vault.components.exclusions import left_out_by
+from owui_vault.components.names import DATABASE
+from owui_vault.components.uploads import names
+from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.errors import CancelledError, QuiesceError, VaultError
+from owui_vault.guardian.bounded_hold import Hold
+from owui_vault.instance.container.container import started_anew
+from owui_vault.instance.data_dir import Sight, look_at
+from owui_vault.instance.layout import capture_plan
+from owui_vault.instance.own_processes import own_processes
+from owui_vault.instance.runtime import Surroundings
+from owui_vault.manifest.health import examine
+from owui_vault.model import (
+    Captured,
+    CapturePlan,
+    Manifest,
+    Outcome,
+    Progress,
+    Proof,
+    ProofRecord,
+    Quiesce,
+    RepositoryResult,
+    SnapshotReport,
+    Step,
+)
+from owui_vault.model.json_codec import local_text
+from owui_vault.operations.full_checks import checking_beside, known_checks, remember, warnings_of
+from owui_vault.operations.hold import demand_quiescer, hold_over
+from owui_vault.operations.naming import demand_tags
+from owui_vault.operations.notifications import tell, tell_failed
+from owui_vault.operations.recovery.recover import opened_work, recovered
+from owui_vault.operations.snapshot.manifest_builder import Naming, describe, written
+from owui_vault.operations.snapshot.store import settle, store_everywhere
+from owui_vault.repositories.identity import require_distinct, rolled_back
+from owui_vault.repositories.listing import Surveyed, demand_fingerprint, survey
+from owui_vault.repositories.overlap import require_apart
+from owui_vault.repositories.stored_uploads import KnownUploads
+from owui_vault.repositories.verification_log import learn_lost_ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRequest:
+    """What the caller asked for. `quiesce` None: as configured. `dry_run`: everything but storing."""
+
+    to: Sequence[str] | str | None = None
+    tags: tuple[str, ...] = ()
+    quiesce: Quiesce | None = None
+    dry_run: bool = False
+    watch: Watch = field(default_factory=Watch)
+
+
+def snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
+    """Take one instant and store it in each repository.
+
+    An INCOMPLETE snapshot is a result. When no repository took it, the first error is raised with `.report`.
+    """
+    return _told(parts, _snapshot(parts, request))
+
+
+def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
+    started = parts.clock.monotonic()
+    watch = request.watch
+    repositories = parts.select(request.to)
+    demand_tags(request.tags)
+    if _mode(parts, request) in (Quiesce.PAUSE, Quiesce.STOP):
+        demand_quiescer(parts, _mode(parts, request))
+    require_apart(parts, repositories)
+    with recovered(parts, watch.cancel) as (data_dir, lock):
+        require_distinct(parts, watch=watch)
+        settled = settle(parts, repositories, watch)
+        surveyed, sight, around = _look(parts, data_dir, repositories, watch)
+        gone = [
+            text for each in surveyed if not each.error for text in rolled_back(parts, each.repository, each.snapshots)
+        ]
+        learn_lost_ledger(parts, surveyed, watch)
+        known = KnownUploads(parts, surveyed)
+        with opened_work(parts, data_dir, lock) as work, known.remembered(work.path):
+            plan = replace(_plan(parts, sight, work.path, around), known_uploads=known.files())
+            captured = _capture(parts, request, plan, around=around, lock=lock)
+            _demand_same_container(parts, captured)
+            captured = replace(captured, databases=known_checks(parts, captured.databases))
+            with written(work):
+                manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
+            demand_fingerprint(parts, _fingerprint(manifest), surveyed)
+            with checking_beside(parts, captured.stage / "data", manifest) as beside:
+                results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
+                known.stored(results, manifest.sequence)
+                unlearned = _learn(parts, results)
+                checks = beside.finish(watch, parts.clock.monotonic() - started)
+    unnoted = remember(parts, manifest, checks, is_stored=any(each.snapshot for each in results))
+    took = timedelta(seconds=parts.clock.monotonic() - started)
+    late = (f"{each.repository}: {text}" for each in results for text in each.warnings)
+    told = (*settled, *gone, *beside.amended(manifest.warnings, checks), *unnoted, *unlearned)
+    warnings = (*told, *_clock_warnings(manifest, surveyed), *late)
+    return replace(_report(request, manifest, warnings, results, took), full_checks=checks)
+
+
+def _mode(parts: Parts, request: SnapshotRequest) -> Quiesce:
+    return request.quiesce or parts.the_instance().quiesce
+
+
+def _look(
+    parts: Parts, data_dir: Path, repositories: Sequence[Repository], watch: Watch
+) -> tuple[tuple[Surveyed, ...], Sight, Surroundings]:
+    """Find what is wrong before the instance is touched: with its data, around them, with the repositories."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
+        looking = pool.submit(look_at, data_dir)
+        surveyed = survey(parts, repositories, watch)
+        sight = looking.result()
+    around = parts.look_around()
+    around.demand_supported()
+    _demand_one(parts, surveyed)
+    require_distinct(parts, surveyed, watch)
+    demand_fingerprint(parts, sight.facts.fingerprint if sight.facts else None, surveyed)
+    return surveyed, sight, around
+
+
+def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
+    """Raise the first error when no repository answered: then the instance is not touched at all."""
+    errors = [each.error for each in surveyed if each.error]
+    if len(errors) < len(surveyed):
+        return
+    results = [RepositoryResult(repository=each.repository.name, error=each.error) for each in surveyed]
+    errors[0].report = SnapshotReport(
+        id="",
+        instance=parts.the_instance().name,
+        instant=parts.clock.now(),
+        outcome=Outcome.FAILED,
+        proof=ProofRecord(mode=Proof.UNPROVEN, attempts=0),
+        problems=("no repository answered; nothing was captured",),
+        warnings=(),
+        repositories=tuple(results),
+        manifest=None,
+        took=timedelta(),
+    )
+    raise errors[0]
+
+
+def _plan(parts: Parts, sight: Sight, work_dir: Path, around: Surroundings) -> CapturePlan:
+    instance = parts.the_instance()
+    plan = capture_plan(
+        sight.data_dir,
+        work_dir,
+        include=instance.include,
+        exclude=instance.exclude,
+        mounted=parts.container.mounted if parts.container else (),
+        bucket=around.bucket,
+        local_uploads=sight.has_local_uploads,
+    )
+    own = own_processes(around)
+    rewritten = (*plan.rewritten, *parts.state.instance_memory(instance.name).rewritten)
+    encrypted = (DATABASE,) if around.encrypted else ()
+    return replace(plan, encrypted=encrypted, rewritten=rewritten, processes=own.pids, unchecked=own.unchecked)
+
+
+def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> tuple[str, ...]:
+    """Whoever changed an upload in place once may do so again: it is not linked any more.
+
+    What is stored is stored: where that cannot be noted, the report says so.
+    """
+    changed = sorted({name for each in results for name in each.changed})
+    try:
+        if changed:
+            parts.state.remember_rewritten(parts.the_instance().name, changed)
+    except CancelledError:
+        raise
+    except VaultError as error:
+        return (f"which uploads were changed in place could not be noted: {error.message}",)
+    return ()
+
+
+def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, *, around: Surroundings, lock: int) -> Captured:
+    instance = parts.the_instance()
+    mode = _mode(parts, request)
+    request.watch.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
+    warnings = _quiet_warnings(parts, mode)
+    captured = take_instant(
+        plan,
+        mode=mode,
+        quiet=_quiet(parts, lock),
+        examine=partial(
+            examine,
+            is_left_out=left_out_by(plan),
+            vectors_elsewhere=around.vectors_elsewhere,
+            encrypted=around.encrypted,
+        ),
+        limits=parts.limits.capture,
+        unproven=instance.store_unproven and mode in (Quiesce.AUTO, Quiesce.LIVE),
+        clock=parts.clock,
+        progress=request.watch.progress,
+        cancel=request.watch.cancel,
+    )
+    return replace(captured, warnings=(*captured.warnings, *warnings))
+
+
+def _demand_same_container(parts: Parts, captured: Captured) -> None:
+    """What was captured while somebody started it anew is thrown away, whatever it looks like. Our own stop is none."""
+    if parts.container is None or captured.proof.mode is Proof.STOP:
+        return
+    name = started_anew(parts.container)
+    if name:
+        raise QuiesceError(
+            f"container {name} was started anew or replaced while the data were captured",
+            hint="What was captured is thrown away. Try again.",
+        )
+
+
+def _fingerprint(manifest: Manifest) -> str | None:
+    """Whose data were captured; None when their database is too damaged to tell."""
+    readable = any(each.path == DATABASE and each.check == "ok" and each.tables for each in manifest.databases)
+    return manifest.fingerprint or ("" if readable else None)
+
+
+def _quiet_warnings(parts: Parts, mode: Quiesce) -> tuple[str, ...]:
+    """Whether a pause would find whom to pause: said while `live` still works. Other modes raise by themselves."""
+    if mode is not Quiesce.AUTO or parts.quiescer is None:
+        return ()
+    try:
+        parts.quiescer.observe()
+    except VaultError as error:
+        return (f"the instance could not be made quiet if it had to be: {error.message}",)
+    return ()
+
+
+def _quiet(parts: Parts, lock: int) -> Hold | None:
+    return hold_over(parts, parts.quiescer, lock) if parts.quiescer else None
+
+
+def _naming(parts: Parts, request: SnapshotRequest, surveyed: Sequence[Surveyed]) -> Naming:
+    """A new id and the next number of the series; a number is used up even if nothing comes of this run."""
+    instance = parts.the_instance().name
+    known = [each.label.sequence for found in surveyed for each in found.series(instance) if each.label]
+    highest = max(known, default=0)
+    if request.dry_run:
+        sequence = max(highest, parts.state.instance_memory(instance).sequence) + 1
+    else:
+        sequence = parts.state.next_sequence(instance, highest)
+    return Naming(id=os.urandom(4).hex(), sequence=sequence, tags=tuple(sorted(set(request.tags))))
+
+
+def _clock_warnings(manifest: Manifest, surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
+    newest = max((each.instant for found in surveyed for each in found.series(manifest.instance)), default=None)
+    if newest is None or newest <= manifest.instant:
+        return ()
+    return (
+        f"the clock of this machine says {local_text(manifest.instant)}, but the series already holds a"
+        f" snapshot of {local_text(newest)}: one of the two was wrong; snapshots are ordered by their number",
+    )
+
+
+def _report(
+    request: SnapshotRequest,
+    manifest: Manifest,
+    warnings: tuple[str, ...],
+    results: tuple[RepositoryResult, ...],
+    took: timedelta,
+) -> SnapshotReport:
+    errors = [each.error for each in results if each.error]
+    failed = bool(errors) and len(errors) == len(results)
+    problems = (*manifest.problems, *_late_problems(manifest, results))
+    outcome = Outcome.INCOMPLETE if problems else Outcome.COMPLETE
+    report = SnapshotReport(
+        id=manifest.id,
+        instance=manifest.instance,
+        instant=manifest.instant,
+        outcome=Outcome.FAILED if failed else outcome,
+        proof=manifest.proof,
+        problems=problems,
+        warnings=warnings,
+        repositories=results,
+        manifest=manifest,
+        took=took,
+        dry_run=request.dry_run,
+    )
+    if failed:
+        errors[0].report = report
+        raise errors[0]
+    return report
+
+
+def _late_problems(manifest: Manifest, results: Sequence[RepositoryResult]) -> Iterator[str]:
+    """What went wrong after the manifest was written, by name."""
+    for each in results:
+        unread = [f"{file.path} ({file.reason})" for file in each.skipped]
+        if unread:
+            yield f"could not be read while it was stored in {each.repository}: {names(unread)}"
+        if each.changed:
+            yield (
+                f"changed while it was stored in {each.repository}, and copied instead of linked from now on:"
+                f" {names(each.changed)}"
+            )
+        told = unread or each.changed
+        if each.snapshot and each.snapshot.outcome is not manifest.outcome and not told:
+            yield f"{each.repository} has it as {each.snapshot.outcome.value}, without saying why"
+
+
+def _told(parts: Parts, report: SnapshotReport) -> SnapshotReport:
+    if any(each.error for each in report.repositories):
+        told = tell_failed(parts, "snapshot", report.repositories)
+    elif report.outcome is Outcome.INCOMPLETE:
+        told = tell(parts, "snapshot", "incomplete", "; ".join(report.problems))
+    else:
+        told = tell(parts, "snapshot", "success", f"snapshot {report.id}")
+    if damage := warnings_of(report.full_checks):
+        told = (*told, *tell(parts, "snapshot", "warning", "; ".join(damage)))
+    return replace(report, warnings=(*report.warnings, *told))

@@ -1,0 +1,236 @@
+"""Verifying: what a repository gives back, held against the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.scratch import scratch
+from owui_vault.errors import (
+    ContentMismatchError,
+    EngineError,
+    RepositoryDamagedError,
+    SnapshotMissingError,
+    VaultError,
+)
+from owui_vault.instance.layout import component_of
+from owui_vault.manifest.compare import Comparison, compare_with_manifest
+from owui_vault.manifest.documents import MANIFEST_NAME
+from owui_vault.model import (
+    ALL,
+    ENCRYPTED,
+    Component,
+    DatabaseRecord,
+    FileRecord,
+    FullCheck,
+    LedgerEntry,
+    Manifest,
+    Progress,
+    Snapshot,
+    Step,
+    VerifiedPart,
+    VerifyDepth,
+    VerifyReport,
+)
+from owui_vault.operations.full_checks import check_now, warnings_of
+from owui_vault.operations.notifications import tell
+from owui_vault.repositories.listing import patiently
+from owui_vault.repositories.lookup import Found, Passed, failure, manifest_in, search
+from owui_vault.system.durable_files import demand_space
+
+_SPARE_BYTES = 64 << 20
+_FETCHED = (Component.DATABASE, Component.VECTORS)
+_ALWAYS_FETCHED = (MANIFEST_NAME, "data/webui.db", "data/vector_db")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest:
+    """What the caller asked for. `read_data`: the share of the repository that is read; 1 fetches all files as well."""
+
+    snapshot: Snapshot | str = "latest"
+    repository: str | None = None
+    instance: str | None = None
+    read_data: float = 0.0
+    watch: Watch = field(default_factory=Watch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """What was found in a snapshot, and what was looked at for it."""
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    parts: tuple[VerifiedPart, ...] = ()
+    full_checks: tuple[FullCheck, ...] = ()
+
+
+def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
+    """Check the repository, then fetch and check what a restore would bring back.
+
+    What is wrong is answered in words; only what prevents looking (no repository, wrong passphrase, …) is raised.
+    """
+    started = parts.clock.monotonic()
+    remarks: list[str] = []
+    request = replace(request, watch=replace(request.watch, warn=remarks.append))
+    found, passed = search(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
+    damaged = tuple((name, error) for name, error in passed if isinstance(error, RepositoryDamagedError))
+    problems = [_in_words(error, name) for name, error in damaged]
+    warnings: list[str] = []
+    if found is None:
+        problems += _where_nothing_was_found(parts, request, passed)
+        if not problems:
+            raise failure(passed)
+        warnings += (f"{name}: {error.message}" for name, error in _but(passed, damaged))
+        content = _Content()
+    else:
+        problems += _check_repository(parts, request, found.repository)
+        content = _check_snapshot(parts, request, found, is_damaged=bool(problems))
+        problems += content.problems
+        warnings += (*replace(found, passed_over=_but(found.passed_over, damaged)).warnings, *content.warnings)
+    report = VerifyReport(
+        snapshot=found.snapshot if found else None,
+        repository=found.repository.name if found else (damaged or passed)[0][0],
+        problems=tuple(problems),
+        warnings=(*warnings, *dict.fromkeys(remarks)),
+        read_data=request.read_data,
+        took=timedelta(seconds=parts.clock.monotonic() - started),
+        parts=content.parts,
+        full_checks=content.full_checks,
+    )
+    return _noted(parts, request, report)
+
+
+def _but(passed: Passed, damaged: Passed) -> Passed:
+    return tuple(each for each in passed if each not in damaged)
+
+
+def _in_words(error: VaultError, repository: str) -> str:
+    return f"{repository}: {error.message}. {error.hint}".rstrip()
+
+
+def _where_nothing_was_found(parts: Parts, request: VerifyRequest, passed: Passed) -> tuple[str, ...]:
+    """Problems of repositories that have no such snapshot: one whose own record is damaged is not listed."""
+    empty = [name for name, error in passed if isinstance(error, SnapshotMissingError)]
+    checked = [_check_repository(parts, request, each) for each in parts.select(empty)] if empty else []
+    return tuple(problem for problems in checked for problem in problems)
+
+
+def _check_repository(parts: Parts, request: VerifyRequest, repository: Repository) -> tuple[str, ...]:
+    request.watch.progress(Progress(step=Step.VERIFY, repository=repository.name, text="checking the repository"))
+    call = parts.call(repository, request.watch)
+    engine = repository.engine
+    try:
+        return patiently(parts, lambda: engine.verify(call, read_data=request.read_data), request.watch)
+    except RepositoryDamagedError as error:
+        return (_in_words(error, repository.name),)
+
+
+def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_damaged: bool) -> _Content:
+    """Fetch database, vectors and manifest (everything with read_data 1) and compare; the rest is compared by list.
+
+    Where the repository is known to be damaged, an engine that gives up for whatever reason is part of that.
+    """
+    paths = () if request.read_data >= 1 else _ALWAYS_FETCHED
+    with scratch(parts.state, "verify") as folder:
+        try:
+            manifest = _fetch(parts, request, found, folder, paths)
+            content = _compare(parts, request, found, manifest, folder)
+        except EngineError as error:
+            if not is_damaged and not isinstance(error, RepositoryDamagedError):
+                raise
+            return _Content(problems=(f"snapshot {found.snapshot.id} cannot be fetched: {error.message}",))
+        except ContentMismatchError as error:
+            return _Content(problems=(error.message,))
+        identical = [each for each in manifest.databases if each.path in content.identical and each.check != ENCRYPTED]
+        request.watch.progress(Progress(step=Step.CHECK, text="SQLite's full check"))
+        checks = check_now(parts, folder / "data", identical, request.watch)
+    incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
+    undone = tuple(f"{each.path} could not be checked in full: {each.not_done}" for each in checks if each.not_done)
+    return _Content(
+        problems=(*content.problems, *content.changed),
+        warnings=(*warnings_of(checks), *incomplete, *undone, *content.doubtful),
+        parts=tuple(_looked_at(manifest, content, everything=not paths)),
+        full_checks=checks,
+    )
+
+
+def _looked_at(manifest: Manifest, content: Comparison, *, everything: bool) -> Iterator[VerifiedPart]:
+    """What was compared, what was read, and what was held against the list alone."""
+    for record in manifest.components:
+        databases = [each for each in manifest.databases if _is_of(each, record.name, content)]
+        indexes = [each for each in manifest.vector_files if _is_of(each, record.name, content)]
+        compared = VerifiedPart(
+            component=record.name,
+            depth=VerifyDepth.CONTENT,
+            files=len(databases) + len(indexes),
+            size_bytes=sum(each.size_bytes for each in databases) + sum(each.size_bytes for each in indexes),
+            databases=len(databases),
+        )
+        rest = VerifiedPart(
+            component=record.name,
+            depth=VerifyDepth.READ if everything or record.name in _FETCHED else VerifyDepth.LISTED,
+            files=record.files - compared.files,
+            size_bytes=record.size_bytes - compared.size_bytes,
+        )
+        yield from (each for each in (compared, rest) if each.files > 0)
+
+
+def _is_of(record: DatabaseRecord | FileRecord, component: Component, content: Comparison) -> bool:
+    return record.path in content.identical and component_of(record.path) is component
+
+
+def _fetch(parts: Parts, request: VerifyRequest, found: Found, folder: Path, paths: tuple[str, ...]) -> Manifest:
+    call = parts.call(found.repository, request.watch)
+    engine = found.repository.engine
+    request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
+    patiently(
+        parts, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=(MANIFEST_NAME,)), request.watch
+    )
+    manifest = manifest_in(folder, found.snapshot)
+    demand_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
+    (folder / MANIFEST_NAME).unlink()
+    patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=paths), request.watch)
+    return manifest
+
+
+def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:
+    return sum(record.size_bytes for record in manifest.components if everything or record.name in _FETCHED)
+
+
+def _compare(parts: Parts, request: VerifyRequest, found: Found, manifest: Manifest, folder: Path) -> Comparison:
+    request.watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
+    if request.read_data >= 1:
+        return compare_with_manifest(folder / "data", manifest, cancel=request.watch.cancel)
+    call = parts.call(found.repository, request.watch)
+    engine = found.repository.engine
+    entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
+    return compare_with_manifest(
+        folder / "data", manifest, components=_FETCHED, listing=entries, cancel=request.watch.cancel
+    )
+
+
+def _noted(parts: Parts, request: VerifyRequest, report: VerifyReport) -> VerifyReport:
+    """Write it into the ledger, which travels in later manifests, and tell those who want to hear of it."""
+    damage = warnings_of(report.full_checks)
+    detail = "; ".join(report.problems[:3] or damage)
+    asked = request.snapshot if isinstance(request.snapshot, str) else request.snapshot.id
+    entry = LedgerEntry(
+        snapshot=report.snapshot.id if report.snapshot else asked,
+        repository=report.repository,
+        kind="verify",
+        at=parts.clock.now(),
+        ok=report.ok,
+        detail=detail,
+        depth=ALL if report.ok and request.read_data >= 1 else "",
+    )
+    series = (report.snapshot.instance if report.snapshot else "") or parts.series(request.instance)
+    parts.state.remember_full_checks(series, report.full_checks)
+    parts.state.add_to_ledger(series, entry)
+    if not report.ok:
+        tell(parts, "verify", "failure", detail)
+    elif damage:
+        tell(parts, "verify", "warning", detail)
+    return report

@@ -1,0 +1,1 @@
+"""Pausing and stopping containers of Docker and Podman."""

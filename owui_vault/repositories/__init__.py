@@ -1,0 +1,1 @@
+"""One repository: which one it is, what it holds, which snapshot is meant, what to keep of it."""

@@ -1,0 +1,110 @@
+"""Which repository is which: no two configured ones are the same store or copies of it, and none went back in time.
+
+A store under two names is one copy where two were meant, and its nights count twice. A copy made with `cp` goes on from
+the same counter with the same key (borg), or is pruned by what the other holds. Locations do not show either: symbolic
+links, bind mounts and addresses lead to one place by many names. The ids that the repositories carry do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.errors import RepositoryRolledBackError, SameRepositoryError, VaultError
+from owui_vault.model import RepositoryInfo, Snapshot
+from owui_vault.model.json_codec import local_text
+from owui_vault.repositories.listing import Surveyed, patiently
+from owui_vault.repositories.overlap import place_of
+
+
+def require_distinct(parts: Parts, surveyed: Sequence[Surveyed] = (), watch: Watch | None = None) -> None:
+    """Raise SameRepositoryError where two configured repositories are one, or one is a copy of the other.
+
+    Goes by what is remembered of each; `surveyed` shows a copy that was put in the place of another repository since.
+    Whoever is suspected is asked again, so that a memory of what lay there once refuses nothing.
+    """
+    remembered = {each.name: parts.state.repository_memory(parts.call(each).folder).id for each in parts.repositories}
+    stored = {each.repository.name: {one.engine_id for one in each.snapshots} for each in surveyed}
+    for one, other in combinations(parts.repositories, 2):
+        alike = remembered[one.name] and remembered[one.name] == remembered[other.name]
+        shared = not stored.get(one.name, set()).isdisjoint(stored.get(other.name, set()))
+        if one.engine.name == other.engine.name and (alike or shared):
+            ids = [_id_now(parts, each, remembered[each.name], watch) for each in (one, other)]
+            if ids[0] and ids[0] == ids[1]:
+                raise _same(one, other, ids[0])
+
+
+def require_new(parts: Parts, repository: Repository, info: RepositoryInfo) -> None:
+    """Raise SameRepositoryError where another configured repository has the id that answers here."""
+    for other in parts.repositories:
+        if other.name != repository.name and other.engine.name == repository.engine.name:
+            remembered = parts.state.repository_memory(parts.call(other).folder).id
+            if remembered == info.id and _id_now(parts, other, remembered, None) == info.id:
+                first, second = (each for each in parts.repositories if each in (other, repository))
+                raise _same(first, second, info.id)
+
+
+def _id_now(parts: Parts, repository: Repository, remembered: str, watch: Watch | None) -> str:
+    call = parts.call(repository, watch)
+    try:
+        return patiently(parts, lambda: repository.engine.inspect(call), watch).id
+    except VaultError:  # it does not answer: it is what it was
+        return remembered
+
+
+_COPIED = {
+    "borg": " Two copies of a borg repository must never both be written to: each goes on from the same counter with"
+    " the same key, so that different data are encrypted with the same stream.",
+    "restic": " `restic copy` brings the older snapshots over.",
+}
+
+
+def _same(one: Repository, other: Repository, identity: str) -> SameRepositoryError:
+    names = f"the repositories {one.name!r} and {other.name!r}"
+    if _is_same_place(one, other):
+        return SameRepositoryError(
+            f"{names} are one and the same store ({identity[:10]}) under two names",
+            hint="Give each a location of its own: what is stored there twice is stored once. Until then remove one of"
+            " them from the configuration.",
+        )
+    return SameRepositoryError(
+        f"{names} have the same id ({identity[:10]}): they are one store under two names, or one is a copy of the"
+        " other",
+        hint="Remove one of them from the configuration. For a second copy make a new repository at an empty place with"
+        " `init` (`init --again` where this one was)." + _COPIED.get(one.engine.name, ""),
+    )
+
+
+def _is_same_place(one: Repository, other: Repository) -> bool:
+    places = place_of(one), place_of(other)
+    try:
+        return bool(places[0] and places[1] and places[0].samefile(places[1]))
+    except OSError:
+        return False
+
+
+def rolled_back(parts: Parts, repository: Repository, snapshots: Sequence[Snapshot]) -> Iterator[str]:
+    """What is missing among `snapshots` though this machine stored it there, and nothing newer is in its series.
+
+    Where something newer is there, it went as old ones do: by somebody's retention.
+    """
+    memory = parts.state.repository_memory(parts.call(repository).folder)
+    for series, last in memory.last:
+        numbers = [each.label.sequence for each in snapshots if each.label and each.instance == series]
+        if last.instant and max(numbers, default=-1) < last.sequence:
+            yield (
+                f"snapshot {last.id} of {local_text(last.instant)}, the newest that this machine stored in"
+                f" {repository.name!r}, is not there any more: an older state of the repository was put back, or"
+                " somebody removed it"
+            )
+
+
+def require_current(parts: Parts, repository: Repository, snapshots: Sequence[Snapshot]) -> None:
+    """Raise RepositoryRolledBackError rather than decide what to delete by a list that has lost its newest entries."""
+    for missing in rolled_back(parts, repository, snapshots):
+        raise RepositoryRolledBackError(
+            f"nothing is pruned: {missing}",
+            engine=repository.engine.name,
+            hint="Find out which. Then take a snapshot, or say `init --again`, which accepts the repository as it is.",
+        )

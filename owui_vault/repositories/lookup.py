@@ -1,0 +1,171 @@
+"""Finding a snapshot and reading its manifest: what restore, verify and show begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from owui_vault.components.names import KEY_NAME, OUTSIDE
+from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.scratch import scratch
+from owui_vault.errors import (
+    ContentMismatchError,
+    SnapshotAmbiguousError,
+    SnapshotMissingError,
+    VaultError,
+)
+from owui_vault.manifest.documents import (
+    LARGEST_MANIFEST_BYTES,
+    MANIFEST_NAME,
+    manifest_from_bytes,
+)
+from owui_vault.model import Manifest, Outcome, Secret, Snapshot
+from owui_vault.repositories.listing import failure_of, listed, patiently
+from owui_vault.repositories.selectors import choose, exactly
+
+Passed: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing
+LATE = "files changed in the stage, or could not be read, while this repository's engine stored them"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A snapshot and the repository that holds it. `passed_over`: repositories before it, with what they said."""
+
+    repository: Repository
+    snapshot: Snapshot
+    passed_over: Passed = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever trusts that this is the newest one must know."""
+        return tuple(
+            f"repository {name!r} was passed over ({error.message}); this snapshot is from {self.repository.name!r}"
+            for name, error in self.passed_over
+        )
+
+
+def find(parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, *, instance: str | None = None) -> Found:
+    """The snapshot that is meant, in the first repository that answers and has it.
+
+    An exact id or name is looked for in every series; `latest`, dates and beginnings in one: `instance`, else the
+    configured one, else the only one there is. Raises SnapshotAmbiguousError at once. Where none has it, what kept us
+    from looking is raised before SnapshotMissingError: the snapshot may lie there.
+    """
+    found, passed = search(parts, wanted, name, watch, instance=instance)
+    if found is None:
+        raise failure(passed)
+    return found
+
+
+def search(
+    parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, *, instance: str | None = None
+) -> tuple[Found | None, Passed]:
+    """The same, but why repositories were passed over is answered also where none has it."""
+    passed: list[tuple[str, VaultError]] = []
+    for repository in parts.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
+        try:
+            found = _find_in(parts, repository, wanted, watch, instance=instance)
+        except SnapshotAmbiguousError:
+            raise
+        except Exception as raised:  # one repository of several
+            passed.append((repository.name, failure_of(repository, raised, watch, "looking at")))
+            continue
+        told = tuple((name, error) for name, error in passed if _matters(error, wanted))
+        return Found(repository=repository, snapshot=found, passed_over=told), tuple(passed)
+    return None, tuple(passed)
+
+
+def _matters(error: VaultError, wanted: Snapshot | str) -> bool:
+    """An id means the same everywhere; what is `latest` in one repository need not be so in another."""
+    return wanted == "latest" or not isinstance(error, SnapshotMissingError)
+
+
+def failure(passed: Passed) -> VaultError:
+    """The one error to raise when no repository gave what was wanted."""
+    silent = [(name, error) for name, error in passed if not isinstance(error, SnapshotMissingError)]
+    _, chosen = (silent or passed)[0]
+    if len(passed) > 1:
+        told = "; ".join(f"{name}: {error.message}" for name, error in passed if error is not chosen)
+        chosen.hint = f"{chosen.hint} Elsewhere: {told}.".strip()
+    return chosen
+
+
+def _find_in(
+    parts: Parts, repository: Repository, wanted: Snapshot | str, watch: Watch, *, instance: str | None
+) -> Snapshot:
+    everything = [each for each in listed(parts, repository, watch) if each.label]
+    if isinstance(wanted, Snapshot):  # its engine's id is another one in another repository, or since a relabelling
+        same = exactly(everything, wanted.engine_id) or exactly(everything, wanted.id)
+        if same is None:
+            raise SnapshotMissingError(
+                f"there is no snapshot {wanted.id!r} in repository {repository.name!r}",
+                hint="List what it holds with `snapshots`.",
+            )
+        return same
+    named = exactly([each for each in everything if instance in (None, each.instance)], wanted)
+    return named or _of_a_series(parts, repository, everything, wanted, instance=instance)
+
+
+def _of_a_series(
+    parts: Parts, repository: Repository, everything: Sequence[Snapshot], wanted: str, *, instance: str | None
+) -> Snapshot:
+    names = sorted({each.instance for each in everything})
+    configured = parts.instance.name if parts.instance else parts.series_name
+    series = instance or configured or (names[0] if len(names) == 1 else None)
+    if series is None and names:
+        raise SnapshotMissingError(
+            f"repository {repository.name!r} holds {len(names)} series, and {wanted!r} could be of any",
+            hint=f"Say which one with --instance: {', '.join(names)}. An exact id needs none.",
+        )
+    of_the_series = [each for each in everything if each.instance == series]
+    try:
+        return choose(of_the_series, wanted)
+    except SnapshotMissingError as error:
+        if names and not of_the_series:
+            error.hint = f"The series {series!r} is empty here; there are: {', '.join(names)} (--instance)."
+        raise
+
+
+def read_manifest(parts: Parts, found: Found, watch: Watch) -> Manifest:
+    """The manifest of a snapshot, fetched by itself. Raises ContentMismatchError where it has none that can be read."""
+    with scratch(parts.state, "manifest") as target:
+        call = parts.call(found.repository, watch)
+        engine = found.repository.engine
+        patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=(MANIFEST_NAME,)), watch)
+        return manifest_in(target, found.snapshot)
+
+
+def read_key(parts: Parts, found: Found, watch: Watch) -> Secret | None:
+    """The secret key a snapshot holds; None where it holds none."""
+    with scratch(parts.state, "key") as target:
+        call = parts.call(found.repository, watch)
+        engine = found.repository.engine
+        paths = (f"{OUTSIDE}/{KEY_NAME}",)
+        patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
+        path = target / OUTSIDE / KEY_NAME
+        is_plain = path.is_file() and not path.is_symlink() and not path.parent.is_symlink()
+        return Secret(path.read_text(errors="surrogateescape")) if is_plain else None
+
+
+def manifest_in(tree: Path, snapshot: Snapshot) -> Manifest:
+    """The manifest of a fetched tree, if it belongs to the snapshot it came with.
+
+    The label is younger: it says INCOMPLETE where something went wrong only after the manifest was written.
+    """
+    path = tree / MANIFEST_NAME
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_MANIFEST_BYTES:
+        raise ContentMismatchError(
+            f"snapshot {snapshot.id} holds no {MANIFEST_NAME}",
+            hint="Choose another snapshot, or restore with restic or borg alone.",
+        )
+    manifest = manifest_from_bytes(path.read_bytes())
+    if snapshot.label and manifest.id != snapshot.label.id:
+        raise ContentMismatchError(
+            f"the manifest in snapshot {snapshot.id} says it is {manifest.id}",
+            hint="The repository's labels were changed by hand; choose another snapshot.",
+        )
+    if snapshot.label and snapshot.outcome is Outcome.INCOMPLETE and manifest.outcome is Outcome.COMPLETE:
+        return replace(manifest, outcome=Outcome.INCOMPLETE, problems=(*manifest.problems, LATE))
+    return manifest

@@ -1,0 +1,62 @@
+"""The ledger of earlier verifications, learned again from the repositories: it travels in every manifest.
+
+The state directory may be lost, and another machine may prune. What was verified there protects a snapshot here too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from owui_vault.context.context import Parts, Watch
+from owui_vault.errors import ContentMismatchError
+from owui_vault.model import LedgerEntry
+from owui_vault.repositories.listing import Surveyed, failure_of
+from owui_vault.repositories.lookup import Found, read_manifest
+
+_MOST_TRIED = 3  # a manifest that cannot be read does not mean that the one before cannot be either
+_log = logging.getLogger(__name__)
+
+
+def learn_ledger(parts: Parts, surveyed: Surveyed, watch: Watch) -> bool:
+    """Add what the newest manifest of the series knows to what is known here; whether there was anything new."""
+    instance = parts.series()
+    return parts.state.learn_ledger(instance, _ledger_of(parts, surveyed, instance, watch))
+
+
+def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) -> None:
+    """The same, where this machine has never learned one. A snapshot does not fail for it."""
+    series = parts.series()
+    if parts.state.has_learned_ledger(series):
+        return
+    everywhere = len(surveyed) == len(parts.repositories)
+    if everywhere and not any(each.error or each.series(series) for each in surveyed):
+        parts.state.learn_ledger(series, ())  # a series that begins here: there is nothing to be learned later either
+        return
+    for each in surveyed:
+        if each.error or not each.series(series):
+            continue
+        try:
+            learn_ledger(parts, each, watch)
+        except Exception as raised:  # one repository of several
+            error = failure_of(each.repository, raised, watch, "learning from")
+            _log.warning("the ledger could not be learned from %s: %s", each.repository.name, error.message)
+        else:
+            return
+
+
+def _ledger_of(parts: Parts, surveyed: Surveyed, instance: str, watch: Watch) -> tuple[LedgerEntry, ...]:
+    """The newest ledger. Where none was learned here, one that tells nothing new may be of a run that could not learn.
+
+    Such a run may have been this machine's, with what was verified since: that is known here already.
+    """
+    is_learned, known = parts.state.has_learned_ledger(instance), set(parts.state.ledger(instance))
+    for snapshot in surveyed.series(instance)[:_MOST_TRIED]:
+        try:
+            ledger = read_manifest(parts, Found(repository=surveyed.repository, snapshot=snapshot), watch).ledger
+        except ContentMismatchError as error:
+            _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.repository.name, error.message)
+            continue
+        if is_learned or not known.issuperset(ledger):
+            return ledger
+    return ()

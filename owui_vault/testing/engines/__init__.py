@@ -1,0 +1,1 @@
+"""The conformance suite of engines, and engines for tests."""

@@ -1,0 +1,1 @@
+"""Data directories of Open WebUI for tests, demonstrations and benchmarks."""

@@ -1,0 +1,320 @@
+"""The vault: every operation, one line each."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+
+from owui_vault.config import default_state_dir
+from owui_vault.context.context import Container, DataDirectory, Limits, Parts, Repository, Watch
+from owui_vault.context.state import StateDirectory
+from owui_vault.instance.application import ProcessApplication
+from owui_vault.instance.data_dir import folder_at
+from owui_vault.model import (
+    NEVER,
+    Component,
+    DiscardReport,
+    InitializeReport,
+    InstanceReport,
+    Manifest,
+    ProgressSink,
+    PrunePlan,
+    PruneReport,
+    Quiesce,
+    RecoverReport,
+    ReplacementPlan,
+    ReplacementReport,
+    RestoreReport,
+    RetentionPolicy,
+    Snapshot,
+    SnapshotList,
+    SnapshotReport,
+    UndoReport,
+    VerifyReport,
+    ignore_progress,
+)
+from owui_vault.operations import prune as pruning
+from owui_vault.operations.hold import hold_quiet
+from owui_vault.operations.initialize import InitializeRequest, initialize
+from owui_vault.operations.inspect import current_fingerprint, inspect
+from owui_vault.operations.list_snapshots import list_snapshots
+from owui_vault.operations.naming import demand_names
+from owui_vault.operations.operation_lock import Turns
+from owui_vault.operations.recovery.recover import recover, recover_first
+from owui_vault.operations.replace.plan import ReplacementRequest, plan_replacement
+from owui_vault.operations.replace.replace import discard_all, replace_data, undo_last
+from owui_vault.operations.restore.restore import RestoreRequest, restore
+from owui_vault.operations.secret_warnings import warned
+from owui_vault.operations.snapshot.snapshot import SnapshotRequest, snapshot
+from owui_vault.operations.verify import VerifyRequest, verify
+from owui_vault.ports import Application, Clock, Held, Notifier, Placed, Quiescer
+from owui_vault.repositories.lookup import find, read_manifest
+from owui_vault.system.clock import SystemClock
+
+
+class Vault:
+    """One instance and the repositories its snapshots are stored in.
+
+    May be used from any thread, one operation at a time: a second one waits for the first. Within an operation (the
+    block of `hold`, a progress callback) the same thread may look, and nothing else. Separate vaults are independent.
+    Nothing is touched before an operation is called, and no signal handler is installed.
+    """
+
+    def __init__(  # noqa: PLR0913  each is a part that may be exchanged
+        self,
+        instance: DataDirectory | Container | None,
+        repositories: Sequence[Repository],
+        *,
+        quiescer: Quiescer | None = None,
+        application: Application | None = None,
+        notifiers: Collection[Notifier] = (),
+        clock: Clock | None = None,
+        state_dir: Path | None = None,
+        limits: Limits | None = None,
+        config_file: Path | None = None,
+        series: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Touches nothing. `environ` says where state lies and containers run (None: this process's environment)."""
+        surroundings = os.environ if environ is None else environ
+        demand_names(instance, series, repositories)
+        self._parts = Parts(
+            instance=instance,
+            repositories=tuple(repositories),
+            state=StateDirectory(state_dir or default_state_dir(surroundings)),
+            quiescer=quiescer,
+            application=application,
+            notifiers=tuple(notifiers),
+            clock=clock or SystemClock(),
+            limits=limits or Limits(),
+            config_file=config_file,
+            series_name=series,
+            environ=surroundings,
+        )
+        self._turns = Turns(self._parts)
+
+    def __enter__(self) -> Vault:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing is kept open between operations."""
+
+    @property
+    def instance(self) -> DataDirectory | Container | None:
+        """The instance, or None where only repositories are configured."""
+        return self._parts.instance
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        """The repositories, in configuration order."""
+        return self._parts.repositories
+
+    def inspect(self) -> InstanceReport:
+        """What the instance holds and what would be lost, read without touching it."""
+        with self._turns.reads(located=True) as parts:
+            return warned(parts, inspect(parts))
+
+    def initialize(self, *names: str, adopt: bool = False, again: bool = False) -> InitializeReport:
+        """Create the repositories that do not exist; without names, all.
+
+        `again` makes a new repository where a known one is gone. `adopt` lets this instance go on with a series that
+        another one began.
+        """
+        with self._turns.does("initialize", located=adopt) as parts:
+            recover_first(parts)
+            fingerprint = (current_fingerprint(parts) or "") if adopt else ""
+            request = InitializeRequest(names=names, adopt=adopt, again=again)
+            return warned(parts, initialize(parts, request, fingerprint))
+
+    def snapshot(  # noqa: PLR0913  each may be left out
+        self,
+        to: Sequence[str] | str | None = None,
+        tags: Collection[str] = (),
+        quiesce: Quiesce | None = None,
+        *,
+        dry_run: bool = False,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> SnapshotReport:
+        """Take one instant and store it in each repository.
+
+        INCOMPLETE is a result: look at `report.outcome`. When no repository took it the first error is raised, with the
+        report as its `.report`. Setting `cancel` undoes what was begun and raises CancelledError.
+        """
+        watch = _watch(progress, cancel)
+        with self._turns.does("snapshot", located=True, cancel=watch.cancel) as parts:
+            request = SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, watch=watch)
+            return warned(parts, snapshot(parts, request))
+
+    def snapshots(
+        self, repository: str | None = None, instance: str | None = None, *, everything: bool = False
+    ) -> SnapshotList:
+        """The snapshots of one series, newest first; with `everything` all series and foreign ones too.
+
+        Each repository's own are listed: a snapshot that lies in two is there twice. The answer is a tuple with
+        `warnings`: of a repository that does not hold any more what this machine stored there last, for one.
+        """
+        with self._turns.reads() as parts:
+            return list_snapshots(parts, repository, instance, everything=everything)
+
+    def manifest(
+        self, snapshot: Snapshot | str, repository: str | None = None, *, instance: str | None = None
+    ) -> Manifest:
+        """What a snapshot says about itself, without restoring it.
+
+        Here as below `instance` names a series, where there are several. An exact id needs none.
+        """
+        with self._turns.reads() as parts:
+            return read_manifest(parts, find(parts, snapshot, repository, Watch(), instance=instance), Watch())
+
+    def restore(  # noqa: PLR0913  each may be left out
+        self,
+        snapshot: Snapshot | str,
+        target: Path,
+        components: Sequence[Component] | None = None,
+        repository: str | None = None,
+        app_data_dir: str | None = None,
+        *,
+        instance: str | None = None,
+        quiet_start: bool = False,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> RestoreReport:
+        """Write a snapshot into a new or empty directory and check it against its manifest.
+
+        `quiet_start` switches off, in the restored copy, what would run by itself at its first start (automations,
+        calendar alerts, webhooks, timers); `report.held` names the file with the old values.
+        """
+        request = RestoreRequest(
+            snapshot=snapshot,
+            target=target,
+            components=components,
+            repository=repository,
+            instance=instance,
+            app_data_dir=app_data_dir,
+            quiet_start=quiet_start,
+            watch=_watch(progress, cancel),
+        )
+        with self._turns.does("restore", cancel=request.watch.cancel) as parts:
+            recover_first(parts)
+            return warned(parts, restore(parts, request))
+
+    def plan_prune(
+        self, policy: RetentionPolicy | None = None, repository: Sequence[str] | str | None = None
+    ) -> PrunePlan:
+        """What pruning would remove and why the rest stays; as configured, without a policy."""
+        with self._turns.reads() as parts:
+            return pruning.plan_prune(parts, policy, repository)
+
+    def prune(
+        self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
+    ) -> PruneReport:
+        """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
+        watch = _watch(progress, cancel)
+        with self._turns.does("prune", cancel=watch.cancel) as parts:
+            recover_first(parts)
+            return pruning.prune(parts, plan, watch)
+
+    def verify(  # noqa: PLR0913  each may be left out
+        self,
+        snapshot: Snapshot | str = "latest",
+        repository: str | None = None,
+        read_data: float = 0.0,
+        *,
+        instance: str | None = None,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> VerifyReport:
+        """Hold what a repository gives back against the manifest. What is wrong is in `report.problems`."""
+        request = VerifyRequest(
+            snapshot=snapshot,
+            repository=repository,
+            instance=instance,
+            read_data=read_data,
+            watch=_watch(progress, cancel),
+        )
+        with self._turns.does("verify", cancel=request.watch.cancel) as parts:
+            return warned(parts, verify(parts, request))
+
+    def plan_replacement(
+        self,
+        snapshot: Snapshot | str = "latest",
+        components: Sequence[Component] | None = None,
+        repository: str | None = None,
+        *,
+        quiet_start: bool = False,
+    ) -> ReplacementPlan:
+        """What restoring in place would exchange in the live data directory. Nothing is touched.
+
+        `quiet_start` as for `restore`.
+        """
+        with self._turns.reads(located=True) as parts:
+            request = ReplacementRequest(
+                snapshot=snapshot, components=components, repository=repository, quiet_start=quiet_start
+            )
+            return warned(parts, plan_replacement(parts, request, _application(parts)))
+
+    def replace(
+        self,
+        plan: ReplacementPlan,
+        *,
+        accept_unknown_version: bool = False,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> ReplacementReport:
+        """Restore in place: stage, check, stop, exchange, start, and back again if it does not come up.
+
+        A plan with `unknown_version` is carried out with `accept_unknown_version` only; else ConfigError is raised.
+        """
+        watch = _watch(progress, cancel)
+        accepted = accept_unknown_version
+        with self._turns.does("replace", located=True, cancel=watch.cancel) as parts:
+            report = replace_data(parts, plan, _application(parts), watch, accept_unknown_version=accepted)
+            return warned(parts, report)
+
+    def undo(self, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None) -> UndoReport:
+        """Put back the data that the last `replace` set aside."""
+        with self._turns.does("undo", located=True) as parts:
+            return undo_last(parts, _application(parts), _watch(progress, cancel))
+
+    def discard(self) -> DiscardReport:
+        """Drop all data that were set aside, for good."""
+        with self._turns.does("discard", located=True) as parts:
+            return discard_all(parts)
+
+    @contextmanager
+    def hold(self, mode: Quiesce = Quiesce.PAUSE, limit: timedelta = timedelta(minutes=1)) -> Iterator[Held]:
+        """Keep the instance quiet for the length of a `with` block, at most `limit` long.
+
+        Raises QuiesceError when it cannot be made quiet or did not stay so until the end, and ResumeError when it could
+        not be brought back.
+        """
+        with (
+            self._turns.does("hold", located=True) as parts,
+            hold_quiet(parts, mode, limit.total_seconds()) as held,
+        ):
+            yield held
+
+    def recover(self) -> RecoverReport:
+        """Finish or undo what a killed run left behind; also the beginning of every operation that writes."""
+        with self._turns.does("recover", located=True) as parts:
+            return recover(parts)
+
+
+def _application(parts: Parts) -> Application:
+    if parts.application:
+        return parts.application
+    data_dir = folder_at(parts.the_instance().path)
+    places = (data_dir, *(parts.quiescer.places() if isinstance(parts.quiescer, Placed) else ()))
+    return ProcessApplication(parts.look_around().holders, parts.clock, places=places)
+
+
+def _watch(progress: ProgressSink | None, cancel: threading.Event | None) -> Watch:
+    return Watch(progress=progress or ignore_progress, cancel=cancel or NEVER)

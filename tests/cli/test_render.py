@@ -1,0 +1,496 @@
+"""Reports in plain English."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from owui_vault.cli.commands.dispatch import show_report_of
+from owui_vault.cli.render import reports, snapshots, verification
+from owui_vault.cli.render.progress import shown
+from owui_vault.cli.render.screen import Screen, print_error, print_json
+from owui_vault.errors import EngineError, RepositoryFullError, VaultError
+from owui_vault.model import (
+    Component,
+    ComponentSize,
+    FullCheck,
+    InitializeReport,
+    InitializeResult,
+    InstanceReport,
+    Kept,
+    LeftOut,
+    Manifest,
+    OllamaModel,
+    Outcome,
+    Progress,
+    Proof,
+    ProofRecord,
+    Providers,
+    PrunePlan,
+    PruneReport,
+    PruneResult,
+    RecoverReport,
+    RepositoryInfo,
+    RepositoryPrune,
+    RepositoryResult,
+    RestoreReport,
+    RetentionPolicy,
+    SecretKeyRecord,
+    Snapshot,
+    SnapshotReport,
+    SqliteLibrary,
+    Step,
+    VerifiedPart,
+    VerifyDepth,
+    VerifyReport,
+)
+
+EVIL = "evil[bold]\x1b[2J\nname\udcff"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def paper() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def screen(paper: io.StringIO) -> Screen:
+    return Screen(paper)
+
+
+def test_a_snapshot_says_what_it_is_worth(screen: Screen, paper: io.StringIO, snapshot_report: SnapshotReport) -> None:
+    reports.taken(screen, snapshot_report)
+    text = paper.getvalue()
+    for claim in (
+        "snapshot 4e1c0a9f of open-webui taken: COMPLETE",
+        "pause: frozen for 52 ms (2 attempts)",
+        "nas: stored, 31.0 MB added, 5.1 MB read",
+        "Warnings\n  - the secret key was not found",
+    ):
+        assert claim in text
+
+
+def test_what_failed_and_what_is_missing_is_said(
+    screen: Screen, paper: io.StringIO, snapshot_report: SnapshotReport
+) -> None:
+    failed = RepositoryResult(repository="far", error=RepositoryFullError("no space left", hint="Free some."))
+    reports.taken(
+        screen,
+        replace(
+            snapshot_report,
+            outcome=Outcome.INCOMPLETE,
+            problems=("uploads/x is missing",),
+            proof=ProofRecord(mode=Proof.UNPROVEN, attempts=3),
+            repositories=(*snapshot_report.repositories, failed),
+        ),
+    )
+    text = paper.getvalue()
+    assert "INCOMPLETE" in text
+    assert "not proven (3 attempts)" in text
+    assert "far: FAILED: no space left\n    hint: Free some." in text
+    assert "Why it is not complete\n  - uploads/x is missing" in text
+
+
+def test_what_was_not_stored_is_not_called_taken(
+    screen: Screen, paper: io.StringIO, snapshot_report: SnapshotReport
+) -> None:
+    failed = (RepositoryResult(repository="far", error=RepositoryFullError("no space left", hint="Free some.")),)
+    reports.taken(screen, replace(snapshot_report, outcome=Outcome.FAILED, repositories=failed))
+    assert "snapshot 4e1c0a9f of open-webui was NOT STORED: every repository failed" in paper.getvalue()
+    reports.taken(screen, replace(snapshot_report, id="", outcome=Outcome.FAILED, repositories=failed, manifest=None))
+    text = paper.getvalue()
+    assert "no snapshot of open-webui was taken: no repository answered" in text
+    assert text.count("far: FAILED: no space left\n    hint: Free some.") == 2
+    assert "COMPLETE" not in text
+
+
+def test_no_name_commands_the_terminal(screen: Screen, paper: io.StringIO, snapshot_report: SnapshotReport) -> None:
+    evil = replace(snapshot_report, problems=(EVIL,), warnings=(EVIL,))
+    reports.taken(screen, evil)
+    assert "\x1b[2J" not in paper.getvalue()
+    assert paper.getvalue().count("evil[bold]\\x1b[2J\\nname\\udcff") == 2
+
+
+def test_the_list_is_a_table(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
+    now = stored.time + timedelta(hours=3)
+    foreign = Snapshot(engine_id="f" * 64, name="ffffffff", time=stored.time, repository="nas")
+    day = f"{stored.time.astimezone():%Y-%m-%d}"
+    verified = replace(stored, verified_at=stored.time)
+    snapshots.listed(screen, [verified, foreign], now, everything=True)
+    head, first, second = (line.split() for line in paper.getvalue().splitlines())
+    assert head == [
+        "id",
+        "series",
+        "instant",
+        f"({stored.time.astimezone():%Z})",
+        "age",
+        "size",
+        "outcome",
+        "proof",
+        "verified",
+        "tags",
+    ]
+    assert first[:2] == ["4e1c0a9f", "open-webui"]
+    assert first[4:] == ["3", "h", "9.0", "MB", "complete", "pause", day, "release"]
+    assert second[:2] == ["ffffffff", "(foreign)"]
+    assert second[-4:] == ["–", "–", "–", "no"]
+    deeply = replace(verified, verified_all_at=stored.time)
+    earlier = replace(deeply, verified_all_at=stored.time - timedelta(days=9))
+    snapshots.listed(screen, [deeply, earlier], now, everything=False)
+    before = f"{stored.time.astimezone() - timedelta(days=9):%Y-%m-%d}"
+    assert f" {day}, all  " in paper.getvalue()
+    assert f" {day}, all {before}  " in paper.getvalue()
+
+
+def test_nothing_is_cut_on_a_narrow_terminal(stored: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = Terminal()
+    snapshots.listed(Screen(terminal), [stored], stored.time, everything=True)
+    for claim in ("4e1c0a9f", "open-webui", f"{stored.time.astimezone():%Y-%m-%d %H:%M:%S}", "complete", "release"):
+        assert claim in terminal.getvalue()
+
+
+def test_several_repositories_are_named(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
+    snapshots.listed(screen, [stored, replace(stored, repository="far")], stored.time, everything=False)
+    assert [line.split()[1] for line in paper.getvalue().splitlines()] == ["repository", "nas", "far"]
+
+
+def test_an_empty_list_says_what_to_do(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
+    snapshots.listed(screen, [], stored.time, everything=False)
+    snapshots.listed(screen, [], stored.time, everything=True)
+    assert paper.getvalue().splitlines() == [
+        "no snapshots of this series (--all lists every one) yet; take one with the command snapshot",
+        "no snapshots yet; take one with the command snapshot",
+    ]
+
+
+def test_a_manifest_is_told_whole(screen: Screen, paper: io.StringIO, manifest: Manifest) -> None:
+    snapshots.manifest(screen, replace(manifest, outcome=Outcome.INCOMPLETE, problems=("torn",)))
+    text = paper.getvalue()
+    for claim in (
+        "snapshot 4e1c0a9f of open-webui: INCOMPLETE",
+        "Open WebUI      0.12.4",
+        "pause, 2 attempts, frozen for 52 ms",
+        "NOT FOUND, and needed for MFA",
+        "webui.db",
+        "file-x",
+        "cache: can be made again (1.1 kB)",
+        "verify of 0badcafe in nas: right",
+        "Why it is not complete\n  - torn",
+    ):
+        assert claim in text
+
+
+def test_init_ends_with_what_must_be_kept_elsewhere(screen: Screen, paper: io.StringIO) -> None:
+    info = RepositoryInfo(id="3791e8c3", location="/mnt/nas", engine="restic", engine_version="0.18.0")
+    result = InitializeResult(repository="nas", info=info, created=True, passphrase_source="file /etc/nas.pass")
+    again = replace(result, repository="far", created=False)
+    reports.initialized(screen, InitializeReport(repositories=(result, again)))
+    text = paper.getvalue()
+    before, _, kept = text.partition("Keep this somewhere else")
+    assert "nas: created\nfar: was there already" in before
+    for claim in ("/mnt/nas", "restic 0.18.0", "3791e8c3", "file /etc/nas.pass"):
+        assert claim in kept
+
+
+def test_init_says_what_it_made_and_what_not(screen: Screen, paper: io.StringIO) -> None:
+    info = RepositoryInfo(id="r1", location="/mnt/nas", engine="restic", engine_version="0.14.0")
+    made = InitializeResult(repository="near", info=info, created=True, passphrase_source="file x")
+    error = RepositoryFullError("no space left", hint="Free some.")
+    failed = InitializeResult(repository="far", passphrase_source="file x", error=error)
+    reports.initialized(screen, InitializeReport(repositories=(failed, made), warnings=("the file is open",)))
+    text = paper.getvalue()
+    assert "far: FAILED: no space left\n  hint: Free some.\nnear: created" in text
+    assert text.count("repository  ") == 1
+    assert "the file is open" in text
+    error.report = InitializeReport(repositories=(failed, failed))
+    show_report_of(error, screen)
+    assert paper.getvalue().count("far: FAILED") == 3
+
+
+def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: Manifest) -> None:
+    report = InstanceReport(
+        name="open-webui",
+        data_dir=Path("/opt/open-webui"),
+        fingerprint="",
+        application_version="",
+        alembic_head="0bd252b206fb",
+        journal_modes=(("webui.db", "wal"),),
+        components=(
+            ComponentSize(name=Component.UPLOADS, included=True, files=8, size_bytes=424_000),
+            ComponentSize(name=Component.CACHE, included=False, files=1, size_bytes=5),
+            ComponentSize(name=Component.LEGACY, included=True, files=0, size_bytes=0),
+        ),
+        left_out=(LeftOut(path="cache", reason="can be made again", files=1, size_bytes=5),),
+        collections=manifest.collections,
+        secret_key=SecretKeyRecord(found=False),
+        filesystem="ext4",
+        stage=Path("/opt/open-webui/.owui-vault"),
+        running=True,
+        processes=(812,),
+        modes=("auto", "live"),
+        warnings=("uploads lie on NFS",),
+        providers=Providers(database="sqlite", vectors="qdrant", storage="s3"),
+        sqlite=(SqliteLibrary(path="/usr/lib/libsqlite3.so.0", version="3.46.1"),),
+        notes=("SQLite 3.46.1 can have a fault",),
+        ollama=(OllamaModel(name="llama3.2:3b", digest="a" * 64, size_bytes=2_000_000_000, stored=False),),
+    )
+    reports.instance(screen, report)
+    text = paper.getvalue()
+    for claim in (
+        "(version unknown) in /opt/open-webui",
+        "running        yes, process 812",
+        "database       sqlite\n",
+        "vectors        qdrant\n",
+        "uploads        s3\n",
+        "SQLite         3.46.1 (/usr/lib/libsqlite3.so.0)\n",
+        "Notes\n  - SQLite 3.46.1 can have a fault\n",
+        "Ollama: 1 model\n",
+        "llama3.2:3b",
+        "none yet: there is no user",
+        "secret key     not found",
+        "1 vector collection with 65 vectors",
+        "Left out\n  - cache: can be made again (5 B)",
+        "Warnings\n  - uploads lie on NFS",
+    ):
+        assert claim in text
+    assert "legacy" not in text
+
+
+def test_a_restore_says_what_to_do_next(
+    screen: Screen, paper: io.StringIO, stored: Snapshot, manifest: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "RESTORE.txt").touch()
+    report = RestoreReport(
+        snapshot=stored,
+        target=tmp_path,
+        data_dir=tmp_path / "data",
+        manifest=manifest,
+        components=(Component.DATABASE, Component.UPLOADS),
+        rewritten=3,
+        app_data_dir="/app/backend/data",
+        secret_key=tmp_path / "outside/webui_secret_key",
+        warnings=("not root: owners were not restored",),
+        took=timedelta(seconds=4),
+    )
+    reports.restored(screen, report)
+    text = paper.getvalue()
+    for claim in (
+        "restored into",
+        "database, uploads",
+        "/app/backend/data",
+        "3 rows",
+        "not root",
+        "RESTORE.txt",
+        "WEBUI_SECRET_KEY",
+    ):
+        assert claim in text
+
+
+def test_a_restore_of_a_part_promises_nothing_that_is_not_there(
+    screen: Screen, paper: io.StringIO, stored: Snapshot, manifest: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "RESTORE.txt").touch()
+    report = RestoreReport(
+        snapshot=stored,
+        target=tmp_path,
+        data_dir=tmp_path / "data",
+        manifest=manifest,
+        components=(Component.CONFIGURATION,),
+        rewritten=0,
+        app_data_dir="",
+        secret_key=None,
+        warnings=(),
+        took=timedelta(seconds=4),
+    )
+    reports.restored(screen, report)
+    text = paper.getvalue()
+    for claim in ("data directory", "seen as", "paths changed", "secret key", "How to start it"):
+        assert claim not in text
+
+
+def plan(stored: Snapshot) -> PrunePlan:
+    old = replace(stored, label=replace(stored.label, id="0badcafe") if stored.label else None)
+    kept = (Kept(snapshot=stored, reasons=("last 1 of 3", "daily 2026-11-20")),)
+    one = RepositoryPrune(
+        repository="nas", instance="open-webui", policy=RetentionPolicy(last=3), kept=kept, removed=(old,)
+    )
+    return PrunePlan(repositories=(one,))
+
+
+def test_pruning_gives_the_reason_for_each_kept_one(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
+    reports.planned(screen, plan(stored))
+    text = paper.getvalue()
+    assert "nas: 1 kept, 1 would be removed" in text
+    assert "last 1 of 3, daily 2026-11-20" in text
+    assert "would be removed" in text.splitlines()[-1]
+
+
+def test_pruning_says_what_it_freed_and_what_failed(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
+    results = (
+        PruneResult(repository="nas", removed=(stored,), freed_bytes=5_000_000),
+        PruneResult(repository="far", error=VaultError("too far", hint="Go there.")),
+    )
+    reports.pruned(screen, PruneReport(plan=plan(stored), repositories=results, took=timedelta()))
+    text = paper.getvalue()
+    assert "1 removed" in text
+    assert "nas: 1 snapshot removed, 5.0 MB freed\nfar: FAILED: too far\n  hint: Go there." in text
+
+
+def part(component: Component, depth: VerifyDepth, files: int, size_bytes: int, databases: int = 0) -> VerifiedPart:
+    return VerifiedPart(component=component, depth=depth, files=files, size_bytes=size_bytes, databases=databases)
+
+
+def test_verify_says_what_it_compared_what_it_read_and_what_not(
+    screen: Screen, paper: io.StringIO, stored: Snapshot
+) -> None:
+    sound = FullCheck(path="webui.db", sha256="a" * 64, at=stored.time)
+    report = VerifyReport(
+        snapshot=stored,
+        repository="nas",
+        problems=(),
+        warnings=("look",),
+        read_data=0.05,
+        took=timedelta(seconds=2),
+        parts=(
+            part(Component.DATABASE, VerifyDepth.CONTENT, 1, 1_000_000, 1),
+            part(Component.VECTORS, VerifyDepth.CONTENT, 50, 2_000_000, 1),
+            part(Component.VECTORS, VerifyDepth.READ, 1, 100),
+            part(Component.UPLOADS, VerifyDepth.LISTED, 8, 423_000),
+            part(Component.OTHER, VerifyDepth.LISTED, 2, 1000),
+        ),
+        full_checks=(sound, replace(sound, path="vector_db/chroma.sqlite3", complaints=("wrong",), reindex="cured")),
+    )
+    verification.verified(screen, report)
+    text = paper.getvalue()
+    for claim in (
+        "in nas: structure sound; 2 databases and 49 index files identical to what was stored\n",
+        "\n  read: 1 file (100 B)\n",
+        "\n  not read: 8 uploads, 2 other files (424 kB); `verify --read-data` reads them as well\n",
+        "\n  the engine read 5% of the repository's data as well\n",
+        "SQLite's full check: vector_db/chroma.sqlite3 is damaged at the source; webui.db sound",
+        "Warnings\n  - look",
+    ):
+        assert claim in text
+    assert "is right" not in text
+
+
+def test_verify_names_each_problem(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
+    report = VerifyReport(
+        snapshot=None,
+        repository="nas",
+        problems=("it is damaged",),
+        warnings=(),
+        read_data=0.0,
+        took=timedelta(seconds=2),
+    )
+    verification.verified(screen, report)
+    parts = (part(Component.DATABASE, VerifyDepth.CONTENT, 1, 9, 1), part(Component.UPLOADS, VerifyDepth.READ, 7, 50))
+    missing = replace(report, snapshot=stored, problems=("uploads/x is missing",), read_data=1.0, parts=parts)
+    verification.verified(screen, missing)
+    text = paper.getvalue()
+    assert "repository nas: 1 problem\n  - it is damaged\n  2.0 s\n" in text
+    assert "in nas: 1 problem\n  - uploads/x is missing\n  identical to what was stored: 1 database\n" in text
+    assert "\n  read: 7 uploads (50 B)\n" in text
+    assert "not read" not in text
+
+
+def test_recover_says_what_it_did(screen: Screen, paper: io.StringIO) -> None:
+    reports.recovered(screen, RecoverReport(actions=()))
+    reports.recovered(screen, RecoverReport(actions=("resumed the instance",)))
+    assert paper.getvalue() == "nothing was left behind\n  - resumed the instance\n"
+
+
+def test_json_is_one_object_with_the_fields_of_the_report(
+    capsys: pytest.CaptureFixture[str], snapshot_report: SnapshotReport
+) -> None:
+    print_json(replace(snapshot_report, problems=(EVIL,)))
+    told = json.loads(capsys.readouterr().out)
+    assert told["format"] == 1
+    assert told["outcome"] == "complete"
+    assert told["took_seconds"] == 3.9
+    assert told["instant"] == "2026-11-20T03:00:00.250000Z"
+    assert told["problems"] == [EVIL]
+    assert told["repositories"][0]["snapshot"]["label"]["mode"] == "pause"
+
+
+def test_an_error_is_told_with_its_hint(capsys: pytest.CaptureFixture[str], snapshot_report: SnapshotReport) -> None:
+    error = EngineError("restic failed", engine="restic", stderr_tail=f"a\n{EVIL}\n", hint="Try again.")
+    print_error(error, 1, as_json=False)
+    shown_ = capsys.readouterr()
+    assert shown_.out == ""
+    assert shown_.err.startswith("owui-vault: restic failed\n  restic said: a\n")
+    assert shown_.err.endswith("  hint: Try again.\n")
+    assert "\x1b" not in shown_.err
+    error.report = snapshot_report
+    print_error(error, 12, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["error"] == {"type": "EngineError", "message": "restic failed", "hint": "Try again.", "exit_code": 12}
+    assert told["report"]["id"] == "4e1c0a9f"
+
+
+def events() -> list[Progress]:
+    return [
+        Progress(step=Step.CAPTURE),
+        Progress(step=Step.CAPTURE, done_bytes=5),
+        Progress(step=Step.STORE, repository="nas"),
+        Progress(step=Step.STORE, done_bytes=5, total_bytes=10),
+        Progress(step=Step.STORE, done_bytes=10, total_bytes=10, text=f"file {EVIL}"),
+        Progress(step=Step.STORE, repository="far"),
+    ]
+
+
+def test_progress_is_one_line_per_step_where_there_is_no_terminal(paper: io.StringIO) -> None:
+    with shown(paper, 0) as sink:
+        for event in events():
+            sink(event)
+    assert paper.getvalue().splitlines() == [
+        "capturing one instant",
+        "storing → nas",
+        "storing → nas: file evil[bold]\\x1b[2J\\nname\\udcff",
+        "storing → far",
+    ]
+
+
+def test_a_percentage_that_moves_is_not_a_hundred_lines(paper: io.StringIO) -> None:
+    with shown(paper, 0) as sink:
+        for share in range(100):
+            sink(Progress(step=Step.VERIFY, repository="nas", text=f"Verifying data  {share}.5%"))
+        sink(Progress(step=Step.VERIFY, repository="nas", text="Checking archives 0.0%"))
+    assert paper.getvalue().splitlines() == ["verifying → nas: Verifying data", "verifying → nas: Checking archives"]
+
+
+def test_quiet_shows_no_progress(paper: io.StringIO) -> None:
+    with shown(paper, -1) as sink:
+        for event in events():
+            sink(event)
+    assert paper.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    terminal = Terminal()
+    with shown(terminal, 0) as sink:
+        for event in events():
+            sink(event)
+    assert "storing → nas" in terminal.getvalue()
+    assert "\x1b[2J" not in terminal.getvalue()
+
+
+class Gone(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_whoever_reads_progress_may_go_away() -> None:
+    with shown(Gone(), 0) as sink:
+        for event in events():
+            sink(event)

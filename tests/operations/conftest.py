@@ -1,0 +1,47 @@
+"""Engines for tests that must hold on every one of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from owui_vault import BorgEngine, Engine, ResticEngine, Secret
+from owui_vault.testing.engines.directory import DirectoryEngine
+from tests.restic_templates import PlaceRestic
+
+MakeEngine = Callable[[Path], Engine]
+PASSPHRASE = "a passphrase"
+
+_REAL = pytest.mark.slow
+# What each engine does is the conformance suites' business: what is done twice here waits for the longer runs.
+_OTHER = [_REAL, pytest.mark.thorough]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "directory",
+        pytest.param("own_restic", marks=_REAL),
+        pytest.param("newest_restic", marks=[_REAL, pytest.mark.rare]),
+        pytest.param("own_borg", marks=_OTHER),
+    ],
+)
+def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> MakeEngine:
+    """`make_engine(folder)`: an engine on a repository in that folder; each kind in turn."""
+    if request.param == "directory":
+        return lambda folder: DirectoryEngine(folder, Secret(PASSPHRASE))
+    program = str(request.getfixturevalue(request.param))
+    if "borg" in request.param:
+        return lambda folder: BorgEngine(str(folder), Secret(PASSPHRASE), program=program)
+
+    placed: set[Path] = set()
+
+    def restic(folder: Path) -> Engine:
+        if folder not in placed and not os.path.lexists(folder):  # a second engine finds what the first one left
+            place_restic(folder, program, PASSPHRASE)
+        placed.add(folder)
+        return ResticEngine(str(folder), Secret(PASSPHRASE), program=program)
+
+    return restic
