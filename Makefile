@@ -15,8 +15,8 @@ folders := owui_vault tests examples tools
 # Thousands of processes import the package: it is compiled once, whatever the caller's environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Processes that run the tests; 0 runs them in this one.
-JOBS ?= 2
+# Processes that run the tests, one more than cores, since tests wait a good deal; 0 runs them in this one.
+JOBS ?= 3
 # Arguments for pytest, for example: make tests ARGS="-k retention -x"
 ARGS ?=
 # How often make soak kills.
