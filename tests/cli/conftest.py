@@ -33,6 +33,7 @@ from owui_vault.model import (
     Snapshot,
     SnapshotReport,
 )
+from tests.restic_templates import PlaceRestic
 
 INSTANT = datetime(2026, 11, 20, 3, 0, 0, 250_000, tzinfo=UTC)
 PASSPHRASE = "correct horse battery staple"
@@ -173,31 +174,37 @@ class Program:
 CONFIGURATION = """\
 instance: {data_dir: data}
 repositories:
-  nas: {engine: borg, location: nas, program: BORG, passphrase: {file: pass}, keep: {last: 2}}
+  nas: {engine: restic, location: nas, program: RESTIC, passphrase: {file: pass}, keep: {last: 2}}
 limits: {lock_wait: 0s}
 state_dir: state
 """
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, small_instance: Callable[[Path], Path], own_borg: Path) -> Path:
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_instance: Callable[[Path], Path],
+    own_restic: Path,
+    place_restic: PlaceRestic,
+) -> Path:
     """A folder with a stopped instance, a configuration, a repository and one snapshot; to be copied, not used."""
     folder = tmp_path_factory.mktemp("cli") / "prepared"
     small_instance(folder)
     (folder / "home").mkdir()
     (folder / "pass").write_text(f"{PASSPHRASE}\n")
     (folder / "pass").chmod(0o600)
-    borg = Program(folder)
-    borg.configure(CONFIGURATION.replace("BORG", str(own_borg)))
+    place_restic(folder / "nas", own_restic, PASSPHRASE)
+    program = Program(folder)
+    program.configure(CONFIGURATION.replace("RESTIC", str(own_restic)))
     for words in (["init"], ["snapshot"]):
-        done = borg.run(*words)
+        done = program.run(*words)
         assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture
 def vault(prepared: Path, tmp_path: Path) -> Program:
-    """A copy of `prepared`. borg remembers where a repository lay, and asks nobody when that changed for a test."""
+    """A copy of `prepared`."""
     folder = tmp_path / "vault"
     shutil.copytree(prepared, folder, symlinks=True)
     return Program(folder)

@@ -160,25 +160,25 @@ def damage_an_index(database: Path) -> None:
 
 
 def test_damage_found_by_verify_is_5(vault: Program) -> None:
-    segments = sorted((vault.folder / "nas/data/0").iterdir(), key=lambda each: each.stat().st_size)
-    content = bytearray(segments[-1].read_bytes())
+    packs = sorted((vault.folder / "nas/data").glob("*/*"), key=lambda each: each.stat().st_size)
+    content = bytearray(packs[-1].read_bytes())
     content[len(content) // 2] ^= 0xFF
-    segments[-1].chmod(0o600)
-    segments[-1].write_bytes(content)
+    packs[-1].chmod(0o600)
+    packs[-1].write_bytes(content)
     done = vault.run("verify", "--read-data")
     assert done.returncode == 5, done.stdout + done.stderr
     assert "problem" in done.stdout
 
 
-def test_options_alone_are_enough_on_a_bare_machine(vault: Program, own_borg: Path) -> None:
+def test_options_alone_are_enough_on_a_bare_machine(vault: Program, own_restic: Path) -> None:
     (vault.folder / "vault.yaml").unlink()
     (vault.folder / "bin").mkdir()
-    (vault.folder / "bin/borg").symlink_to(own_borg)
+    (vault.folder / "bin/restic").symlink_to(own_restic)
     environ = {
         "PATH": f"{vault.folder}/bin:{os.environ['PATH']}",
         "OWUI_VAULT_PASSPHRASE": (vault.folder / "pass").read_text().strip(),
     }
-    options = ["--repository", "nas", "--engine", "borg"]
+    options = ["--repository", "nas", "--engine", "restic"]
     listed = vault.run(*options, "snapshots", environ=environ)
     assert listed.returncode == 0, listed.stderr
     assert "complete" in listed.stdout
@@ -190,7 +190,7 @@ def test_options_alone_are_enough_on_a_bare_machine(vault: Program, own_borg: Pa
 
 
 def test_without_a_passphrase_and_a_terminal_it_could_not_start(vault: Program) -> None:
-    done = vault.run("--repository", "nas", "--engine", "borg", "snapshots")
+    done = vault.run("--repository", "nas", "--engine", "restic", "snapshots")
     assert done.returncode == 2
     assert "no terminal to ask at" in done.stderr
 
@@ -198,7 +198,7 @@ def test_without_a_passphrase_and_a_terminal_it_could_not_start(vault: Program) 
 def test_the_passphrase_is_asked_for_on_a_terminal(vault: Program) -> None:
     controller, terminal = pty.openpty()
     ours = ["setsid", "--ctty", "--wait", sys.executable, "-m", "owui_vault"]  # the terminal is its own, as in a shell
-    command = [*ours, "--json", "--repository", "nas", "--engine", "borg", "snapshots"]
+    command = [*ours, "--json", "--repository", "nas", "--engine", "restic", "snapshots"]
     child = subprocess.Popen(
         command,
         cwd=vault.folder,
@@ -220,12 +220,12 @@ def test_the_passphrase_is_asked_for_on_a_terminal(vault: Program) -> None:
 
 def slow_engine(vault: Program, at: str) -> Path:
     """An engine that hangs at one of its commands, and says so in a file."""
-    borg = (vault.folder / "vault.yaml").read_text().partition("program: ")[2].partition(",")[0]
-    script = vault.folder / "slow-borg"
+    engine = (vault.folder / "vault.yaml").read_text().partition("program: ")[2].partition(",")[0]
+    script = vault.folder / "slow-engine"
     hang = f'if [ "$word" = {at} ]; then touch {vault.folder}/waiting; exec sleep 60; fi'
-    script.write_text(f'#!/bin/sh\nfor word; do {hang}; done\nexec {borg} "$@"\n')
+    script.write_text(f'#!/bin/sh\nfor word; do {hang}; done\nexec {engine} "$@"\n')
     script.chmod(0o755)
-    vault.configure((vault.folder / "vault.yaml").read_text().replace(borg, str(script)))
+    vault.configure((vault.folder / "vault.yaml").read_text().replace(engine, str(script)))
     waiting: Path = vault.folder / "waiting"
     return waiting
 
@@ -233,10 +233,10 @@ def slow_engine(vault: Program, at: str) -> Path:
 @pytest.mark.parametrize(
     ("number", "code", "command", "at"),
     [
-        (signal.SIGINT, 130, "snapshot", "create"),
-        (signal.SIGTERM, 143, "snapshot", "create"),
-        (signal.SIGINT, 130, "snapshots", "list"),
-        (signal.SIGHUP, 129, "snapshots", "list"),
+        (signal.SIGINT, 130, "snapshot", "backup"),
+        (signal.SIGTERM, 143, "snapshot", "backup"),
+        (signal.SIGINT, 130, "snapshots", "snapshots"),
+        (signal.SIGHUP, 129, "snapshots", "snapshots"),
     ],
 )
 def test_a_signal_stops_and_cleans_up(vault: Program, number: int, code: int, command: str, at: str) -> None:
