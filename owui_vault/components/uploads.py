@@ -17,6 +17,7 @@ from owui_vault.model import NEVER
 HashOf = Callable[[Path], str]
 
 _BLOCK_BYTES = 1 << 20
+_MOST_NAMES = 5  # in a sentence
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,11 +83,11 @@ def sha256_of(path: Path, cancel: threading.Event = NEVER) -> str:
     return digest.hexdigest()
 
 
-def names(found: Iterable[str], *, at_most: int = 5) -> str:
+def names(found: Iterable[str]) -> str:
     """Some names for a sentence, safe to print, however many and however strange they are."""
     listed = list(found)
-    shown = ", ".join(printable(each) for each in listed[:at_most])
-    more = len(listed) - at_most
+    shown = ", ".join(printable(each) for each in listed[:_MOST_NAMES])
+    more = len(listed) - _MOST_NAMES
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from owui_vault.config.features import is_built
 from owui_vault.config.paths import config_candidates, default_state_dir, expand, expand_location, find_config
 from owui_vault.config.settings import (
     EngineName,
@@ -31,7 +30,6 @@ __all__ = [
     "expand_location",
     "find_config",
     "first_text",
-    "is_built",
     "load_settings",
 ]
 

@@ -14,11 +14,6 @@ NOT_BUILT: frozenset[KeyPath] = frozenset({
 })  # fmt: skip
 
 
-def is_built(*path: str) -> bool:
-    """Whether the feature behind a key works in this version."""
-    return path not in NOT_BUILT
-
-
 def take_out_unbuilt(data: dict[object, object]) -> Iterator[Mistake]:
     """Remove the keys of features that are not built yet, and tell of each."""
     for path in sorted(NOT_BUILT):

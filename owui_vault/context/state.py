@@ -72,11 +72,6 @@ class RepositoryMemory:
     last: tuple[tuple[str, LastStored], ...] = ()
     unverified: tuple[tuple[str, str], ...] = ()
 
-    def last_of(self, instance: str) -> str:
-        """Our id of the newest snapshot this machine stored for the series; empty when it stored none."""
-        known = dict(self.last).get(instance)
-        return known.id if known else ""
-
     def unverified_of(self, instance: str) -> frozenset[str]:
         """Our ids of the series' snapshots that nobody has looked after."""
         return frozenset(one for one, series in self.unverified if series == instance)

@@ -120,19 +120,17 @@ def look_at(
     path: Path,
     *,
     depth: str = IDENTITY,
-    scratch: Path | None = None,
     ruins: bool = False,
     vectors: Path | None = None,
 ) -> Sight:
     """Find an Open WebUI data directory and look at it without disturbing a running application.
 
-    `depth` IDENTITY reads fingerprint and schema, FACTS everything (slower on large databases). `scratch` is where a
-    private copy may be made if a database can be read in no other way. With `ruins`, a database that cannot be SQLite's
-    any more is `damage` even if nothing else is there. `vectors` is where the vector store lies when the application
-    has it mounted from elsewhere. Raises InstanceNotFoundError with a hint.
+    `depth` IDENTITY reads fingerprint and schema, FACTS everything (slower on large databases). With `ruins`, a
+    database that cannot be SQLite's any more is `damage` even if nothing else is there. `vectors` is where the vector
+    store lies when the application has it mounted from elsewhere. Raises InstanceNotFoundError with a hint.
     """
     root = directory_at(path)
-    seen = _probe(root, depth, scratch, vectors or root / VECTORS)
+    seen = _probe(root, depth, vectors or root / VECTORS)
     ruin = _ruin(root, seen["databases"][DATABASE], may_be_all=ruins)
     if seen["ours"] is False:
         raise InstanceNotFoundError(
@@ -214,13 +212,13 @@ def _demand_content(path: Path, root: Path) -> None:
     )
 
 
-def _probe(root: Path, depth: str, scratch: Path | None, vectors: Path) -> _Seen:
+def _probe(root: Path, depth: str, vectors: Path) -> _Seen:
     done = process.run(
         process.Command(
             argv=(
                 interpreter(),
                 *("-P", "-m", "owui_vault.instance.probe_main"),
-                *(os.fspath(root), depth, os.fspath(scratch) if scratch else "", os.fspath(vectors)),
+                *(os.fspath(root), depth, os.fspath(vectors)),
             ),
             environment=module_environment(),
             cwd=Path("/"),

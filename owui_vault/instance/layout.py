@@ -18,7 +18,6 @@ from owui_vault.components.names import (
     not_the_data,
 )
 from owui_vault.errors import ConfigError
-from owui_vault.instance.data_dir import look_at
 from owui_vault.model import CapturePlan, Component
 from owui_vault.system.filesystem import can_link
 from owui_vault.system.patterns import matches
@@ -98,11 +97,6 @@ def _other_entries(data_dir: Path, folder: str, kept: set[str]) -> list[str]:
 def _literal(name: str) -> str:
     """A name as a pattern that matches only itself."""
     return re.sub(r"([*?\[])", r"[\1]", name)
-
-
-def locate_data_dir(path: Path) -> Path:
-    """The data directory at `path`, resolved, once it was looked at. Raises InstanceNotFoundError with a hint."""
-    return look_at(path).data_dir
 
 
 def capture_plan(  # noqa: PLR0913  each may be left out

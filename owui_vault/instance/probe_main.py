@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from owui_vault.components.database.facts import DatabaseFacts, alembic_head, facts_of, fingerprint, has_local_uploads
-from owui_vault.components.names import DATABASE, VECTOR_DATABASE, VECTORS
+from owui_vault.components.names import DATABASE, VECTOR_DATABASE
 from owui_vault.components.sqlite_files import beside, connect, read_header, table_names
 from owui_vault.components.vectors.chroma import VectorStore, read_store_in
 from owui_vault.model import CollectionRecord
@@ -54,16 +54,14 @@ class UnreadableError(Exception):
 def main(arguments: list[str]) -> int:
     """Print what is seen as one JSON object.
 
-    Arguments: data directory, how much, scratch directory (may be empty), and the directory of the vector store where
-    that lies elsewhere.
+    Arguments: data directory, how much, and the directory of the vector store.
     """
-    data_dir, depth, scratch = Path(arguments[0]), arguments[1], arguments[2] or None
-    vectors = Path(arguments[3]) if len(arguments) > 3 else data_dir / VECTORS
+    data_dir, depth, vectors = Path(arguments[0]), arguments[1], Path(arguments[2])
     places = {DATABASE: data_dir / DATABASE, VECTOR_DATABASE: vectors / Path(VECTOR_DATABASE).name}
     databases = {name: _look(place) for name, place in places.items()}
     seen: dict[str, Json] = {"databases": to_json(databases), **_NOTHING}
     if _is_sqlite(databases[DATABASE]):
-        seen |= _read_database(data_dir / DATABASE, depth, scratch)
+        seen |= _read_database(data_dir / DATABASE, depth)
     if depth == FACTS and _is_sqlite(databases[VECTOR_DATABASE]):
         seen |= _read_vectors(vectors)
     sys.stdout.write(json.dumps(seen) + "\n")
@@ -103,9 +101,9 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _read_database(path: Path, depth: str, scratch: str | None) -> dict[str, Json]:
+def _read_database(path: Path, depth: str) -> dict[str, Json]:
     try:
-        facts, ours = read_live(path, _all_facts if depth == FACTS else _identity, scratch)
+        facts, ours = read_live(path, _all_facts if depth == FACTS else _identity)
     except (UnreadableError, OSError) as error:
         return {"unread": str(error)}
     except sqlite3.DatabaseError as error:
@@ -136,7 +134,7 @@ def _read_vectors(vectors: Path) -> dict[str, Json]:
     return {"vectors": {"collections": to_json(collections), "migration": store.migration}}
 
 
-def read_live(path: Path, read: Callable[[sqlite3.Connection], Read], scratch: str | None) -> Read:
+def read_live(path: Path, read: Callable[[sqlite3.Connection], Read]) -> Read:
     """Call `read` with a connection that shows a living database, and disturb nobody.
 
     Raises UnreadableError when the database never rests, sqlite3.DatabaseError when it is damaged.
@@ -153,7 +151,7 @@ def read_live(path: Path, read: Callable[[sqlite3.Connection], Read], scratch: s
             return _between_writes(real, lambda: _read_at_rest(real, read))
         except UnreadableError:
             pass  # a journal that stays: a crash left it, and only a copy can roll it back
-    return _read_copy(real, read, scratch)
+    return _read_copy(real, read)
 
 
 def _read_at_rest(path: Path, read: Callable[[sqlite3.Connection], Read]) -> Read:
@@ -190,9 +188,9 @@ def _marks(path: Path) -> tuple[tuple[int, ...], ...]:
     return tuple(marks)
 
 
-def _read_copy(path: Path, read: Callable[[sqlite3.Connection], Read], scratch: str | None) -> Read:
+def _read_copy(path: Path, read: Callable[[sqlite3.Connection], Read]) -> Read:
     """Copy the database with its WAL or journal as they are, and read the copy."""
-    with tempfile.TemporaryDirectory(prefix="owui-vault-", dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix="owui-vault-") as folder:
         copy = Path(folder) / path.name
         needed = sum(_size(each) for each in (path, beside(path, "-wal"), beside(path, "-journal")))
         if shutil.disk_usage(folder).free < needed * 1.1:

@@ -10,7 +10,7 @@ from owui_vault.components.database.facts import facts_of, file_rows
 from owui_vault.components.exclusions import IsLeftOut, nothing
 from owui_vault.components.names import DATABASE, UPLOADS, VECTOR_DATABASE
 from owui_vault.components.sqlite_files import column_names, open_at_rest, read_header
-from owui_vault.components.uploads import UploadFindings, check_uploads, names, printable, sha256_of
+from owui_vault.components.uploads import UploadFindings, check_uploads, names, printable
 from owui_vault.components.vectors.chroma import VectorStore, read_store
 from owui_vault.model import CollectionRecord, Findings
 
@@ -23,23 +23,21 @@ _ENCRYPTED = (
 def examine(
     data_dir: Path,
     *,
-    hash_uploads: bool = False,
     is_left_out: IsLeftOut = nothing,
     vectors_elsewhere: bool = False,
     encrypted: bool = False,
 ) -> Findings:
     """Look at a data directory at rest, journals rolled back. Nothing is written, nothing live may be given.
 
-    The tree is taken as the truth: a row of `file` without its upload was without it at the source. `hash_uploads`
-    reads every upload and holds it against the SHA-256 the application recorded. What `is_left_out` is not there on
-    purpose: that is a warning. With `vectors_elsewhere` a vector store that is not there is none.
-    An `encrypted` database is not looked into.
+    The tree is taken as the truth: a row of `file` without its upload was without it at the source. No upload is read.
+    What `is_left_out` is not there on purpose: that is a warning. With `vectors_elsewhere` a vector store that is not
+    there is none. An `encrypted` database is not looked into.
     """
     vectors, store = _examine_vectors(data_dir, is_left_out, vectors_elsewhere)
     if encrypted and not read_header(data_dir / DATABASE).is_sqlite:
         rows = Findings(warnings=(_ENCRYPTED,))
     else:
-        rows = _examine_rows(data_dir, hash_uploads, is_left_out, store.collections)
+        rows = _examine_rows(data_dir, is_left_out, store.collections)
     return Findings(
         broken=(*rows.broken, *vectors.broken),
         problems=rows.problems,
@@ -70,18 +68,11 @@ def _examine_vectors(data_dir: Path, is_left_out: IsLeftOut, elsewhere: bool) ->
     return Findings(broken=tuple(printable(flaw) for flaw in store.flaws), warnings=without), store
 
 
-def _examine_rows(
-    data_dir: Path, hash_uploads: bool, is_left_out: IsLeftOut, collections: tuple[CollectionRecord, ...]
-) -> Findings:
+def _examine_rows(data_dir: Path, is_left_out: IsLeftOut, collections: tuple[CollectionRecord, ...]) -> Findings:
     try:
         with open_at_rest(data_dir / DATABASE) as connection:
             facts = facts_of(connection)
-            found = check_uploads(
-                file_rows(connection),
-                data_dir / UPLOADS,
-                hash_of=sha256_of if hash_uploads else None,
-                is_left_out=is_left_out,
-            )
+            found = check_uploads(file_rows(connection), data_dir / UPLOADS, is_left_out=is_left_out)
             empty = _empty_knowledge(connection, collections)
     except sqlite3.DatabaseError as error:
         return Findings(broken=(f"{DATABASE} cannot be read: {error}",))
@@ -118,8 +109,6 @@ def upload_findings(found: UploadFindings) -> Findings:
     problems, warnings = [], []
     if found.wrong_size:
         problems.append(f"{_count(found.wrong_size)} not of the recorded size: {names(found.wrong_size)}")
-    if found.wrong_hash:
-        problems.append(f"{_count(found.wrong_hash)} not what the application received: {names(found.wrong_hash)}")
     if found.missing:
         warnings.append(f"{_count(found.missing)} missing at the source: {names(found.missing)}")
     if found.left_out:

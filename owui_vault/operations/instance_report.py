@@ -46,7 +46,6 @@ class InspectRequest:
     exclude: tuple[str, ...] = ()
     secret_key: SecretSource | None = None
     database_url: str = ""
-    scratch: Path | None = None
     container: FoundContainer | None = None
     ollama_dir: Path | None = None  # None: not asked for
     launch: Launch | None = None
@@ -56,7 +55,7 @@ class InspectRequest:
 def inspect_instance(request: InspectRequest) -> InstanceReport:
     """Look at an instance. Raises InstanceNotFoundError; what a snapshot would miss becomes a warning."""
     mounted = request.container.mounted if request.container else ()
-    sight = look_at(request.path, depth=FACTS, scratch=request.scratch, vectors=dict(mounted).get(VECTORS))
+    sight = look_at(request.path, depth=FACTS, vectors=dict(mounted).get(VECTORS))
     around = look_around(
         sight.data_dir,
         secret_key=request.secret_key,

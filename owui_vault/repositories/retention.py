@@ -25,7 +25,7 @@ Where restic stops, these go on:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -35,13 +35,10 @@ from owui_vault.model import Kept, Outcome, RetentionPolicy, Snapshot
 _Reasons = dict[str, list[str]]  # by the engine's id
 
 
-def decide(
-    policy: RetentionPolicy, snapshots: Sequence[Snapshot], *, protected: Collection[str] = ()
-) -> tuple[tuple[Kept, ...], tuple[Snapshot, ...]]:
+def decide(policy: RetentionPolicy, snapshots: Sequence[Snapshot]) -> tuple[tuple[Kept, ...], tuple[Snapshot, ...]]:
     """Split one series into what stays, with the reasons, and what goes; both newest first.
 
-    `snapshots` are of one series in one repository, in any order. `protected` are ids (ours or the engine's) that stay
-    in any case. Asked again about what it kept, it keeps all of it.
+    `snapshots` are of one series in one repository, in any order. Asked again about what it kept, it keeps all of it.
 
     Raises:
         ConfigError: the policy is empty, or would remove some of these snapshots and keep none.
@@ -53,10 +50,7 @@ def decide(
     twins = _twins(walk)
     by_policy, by_promise = (
         _shared(walk, twins, decided)
-        for decided in (
-            lambda each: _reasons_of_policy(policy, each),
-            lambda each: _reasons_of_promise(each, protected),
-        )
+        for decided in (lambda each: _reasons_of_policy(policy, each), _reasons_of_promise)
     )
     reasons = {engine_id: [*found, *by_promise[engine_id]] for engine_id, found in by_policy.items()}
     kept = tuple(Kept(snapshot=one, reasons=tuple(reasons[one.engine_id])) for one in walk if reasons[one.engine_id])
@@ -179,7 +173,7 @@ def _kept_by(rule: _Rule, complete: Sequence[Snapshot]) -> Iterator[tuple[str, s
         left -= 1
 
 
-def _reasons_of_promise(walk: Sequence[Snapshot], protected: Collection[str]) -> _Reasons:
+def _reasons_of_promise(walk: Sequence[Snapshot]) -> _Reasons:
     reasons: _Reasons = {one.engine_id: [] for one in walk}
     complete = [one for one in walk if one.is_restore_point]
     if complete:
@@ -190,9 +184,6 @@ def _reasons_of_promise(walk: Sequence[Snapshot], protected: Collection[str]) ->
         if one.is_restore_point:
             break
         reasons[one.engine_id].append("incomplete, but newer than every complete one")
-    for one in walk:
-        if one.id in protected or one.engine_id in protected:
-            reasons[one.engine_id].append("protected")
     return reasons
 
 

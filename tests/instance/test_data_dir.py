@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import InstanceNotFoundError
 from owui_vault.instance.data_dir import FACTS, directory_at, look_at
-from owui_vault.instance.layout import locate_data_dir
 
 
 def everything(folder: Path) -> dict[str, tuple[object, ...]]:
@@ -31,7 +30,7 @@ def everything(folder: Path) -> dict[str, tuple[object, ...]]:
 
 def hint_of(path: Path) -> tuple[str, str]:
     with pytest.raises(InstanceNotFoundError) as caught:
-        locate_data_dir(path)
+        look_at(path)
     assert caught.value.exit_code == 2
     return caught.value.message, caught.value.hint
 
@@ -56,16 +55,13 @@ def test_the_wal_is_seen(tmp_path: Path, left: Path) -> None:
     assert sum(each.vectors for each in sight.store.collections) in (63, 65)
 
 
-def test_a_wal_without_shared_memory_is_read_from_a_copy(left: Path, tmp_path: Path) -> None:
+def test_a_wal_without_shared_memory_is_read_from_a_copy(left: Path) -> None:
     (left / "webui.db-shm").unlink(missing_ok=True)
     before = everything(left)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    sight = look_at(left, depth=FACTS, scratch=scratch)
+    sight = look_at(left, depth=FACTS)
     assert sight.facts is not None
     assert sight.facts.tables["function"] == 1
     assert everything(left) == before
-    assert list(scratch.iterdir()) == []
 
 
 def test_a_cold_wal_database_gets_no_side_files(newest: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from owui_vault.instance import probe_main
 
 
 def seen(capsys: pytest.CaptureFixture[str], data_dir: Path, depth: str = "facts") -> dict[str, object]:
-    assert probe_main.main([str(data_dir), depth, ""]) == 0
+    assert probe_main.main([str(data_dir), depth, str(data_dir / "vector_db")]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert isinstance(answer, dict)
     return answer
@@ -56,21 +57,27 @@ def test_what_never_rests_is_said_not_to_be_read(newest: Path, tmp_path: Path) -
         probe_main._between_writes(database, lambda: probe_main._read_at_rest(database, read_while_somebody_writes))
 
 
-def test_a_wal_in_exclusive_use_is_read_from_a_copy(left: Path, tmp_path: Path) -> None:
+def test_a_wal_in_exclusive_use_is_read_from_a_copy_that_goes(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With `locking_mode = EXCLUSIVE` there is no shared memory, and no reader is let in."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     with closing(sqlite3.connect(left / "webui.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("UPDATE user SET name = 'only in the WAL'")
         read = probe_main.read_live(
-            left / "webui.db", lambda each: each.execute("SELECT DISTINCT name FROM user").fetchall(), None
+            left / "webui.db", lambda each: each.execute("SELECT DISTINCT name FROM user").fetchall()
         )
         assert read == [("only in the WAL",)]
+        assert list(scratch.iterdir()) == []
 
 
-def test_no_room_for_a_copy_is_said(left: Path, tmp_path: Path) -> None:
+def test_no_room_for_a_copy_is_said(left: Path) -> None:
     (left / "webui.db-shm").unlink(missing_ok=True)
     with (left / "webui.db-wal").open("ab") as wal:
         wal.truncate(1 << 42)
     with pytest.raises(probe_main.UnreadableError, match="has no room"):
-        probe_main.read_live(left / "webui.db", facts_of, str(tmp_path))
+        probe_main.read_live(left / "webui.db", facts_of)

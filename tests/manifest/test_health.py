@@ -11,8 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from owui_vault.components.database.facts import FileRow, read_facts
-from owui_vault.components.uploads import names
+from owui_vault.components.database.facts import FileRow, file_rows, read_facts
+from owui_vault.components.sqlite_files import open_at_rest
+from owui_vault.components.uploads import UploadFindings, check_uploads, names, sha256_of
 from owui_vault.manifest.application_facts import read_stage
 from owui_vault.manifest.health import examine
 
@@ -29,8 +30,11 @@ def upload(data_dir: Path) -> Path:
 
 
 def test_nothing_is_wrong_with_the_real_instances(at_rest: Path) -> None:
-    found = examine(at_rest, hash_uploads=True)
+    found = examine(at_rest)
     assert (found.broken, found.problems, found.warnings) == ((), (), ())
+    with open_at_rest(at_rest / "webui.db") as connection:
+        uploads = check_uploads(file_rows(connection), at_rest / "uploads", hash_of=sha256_of)
+    assert uploads == UploadFindings()
     assert len(found.collections) in (11, 12)
 
 
@@ -54,13 +58,15 @@ def test_an_upload_of_the_wrong_size_is_a_problem(at_rest: Path) -> None:
     assert "1 upload is not of the recorded size" in examine(at_rest).problems[0]
 
 
-def test_a_flipped_byte_in_an_upload_is_found_where_a_hash_is_recorded(newest: Path) -> None:
+def test_a_flipped_byte_in_an_upload_is_found_by_who_reads_it(newest: Path) -> None:
     path = upload(newest)
     content = bytearray(path.read_bytes())
     content[7] ^= 1
     path.write_bytes(content)
     assert examine(newest).problems == ()
-    assert "1 upload is not what the application received" in examine(newest, hash_uploads=True).problems[0]
+    with open_at_rest(newest / "webui.db") as connection:
+        found = check_uploads(file_rows(connection), newest / "uploads", hash_of=sha256_of)
+    assert found == UploadFindings(wrong_hash=[path.name])
 
 
 def test_a_missing_vector_store_is_a_warning(at_rest: Path) -> None:
@@ -107,7 +113,7 @@ def test_hostile_paths_are_shown_on_one_line_and_never_followed(newest: Path) ->
     for number, path in enumerate(HOSTILE):
         raw = path.encode(errors="surrogateescape")
         change(newest / "webui.db", ("INSERT INTO file (id, path) VALUES (?, CAST(? AS TEXT))", (f"h{number}", raw)))
-    found = examine(newest, hash_uploads=True)
+    found = examine(newest)
     assert found.problems == ()
     text = next(each for each in found.warnings if "outside uploads/" in each)
     assert text.startswith(f"{len(HOSTILE)} rows of `file` point to something outside uploads/: ")
@@ -120,7 +126,7 @@ def test_hostile_paths_are_shown_on_one_line_and_never_followed(newest: Path) ->
 )
 def test_hostile_metadata_says_nothing(newest: Path, meta: str) -> None:
     change(newest / "webui.db", ("UPDATE file SET meta = ?", (meta,)))
-    found = examine(newest, hash_uploads=True)
+    found = examine(newest)
     assert (found.problems, found.broken) == ((), ())
 
 

@@ -195,18 +195,6 @@ def test_no_rule_keeps_more_than_its_count(series: list[Snapshot], policy: Reten
 
 
 @EXAMPLES
-@given(any_series(), policies, st.data())
-def test_protected_ones_stay(series: list[Snapshot], policy: RetentionPolicy, data: st.DataObject) -> None:
-    assume(series)
-    chosen = data.draw(st.lists(st.sampled_from(series)))
-    protected = {data.draw(st.sampled_from([one.id, one.engine_id])) for one in chosen}
-    kept, removed = decide(policy, series, protected=protected)
-    assert {one.engine_id for one in chosen} <= set(ids(kept))
-    without = set(ids(decide(policy, series)[1]))
-    assert set(ids(removed)) == without - {one.engine_id for one in chosen}
-
-
-@EXAMPLES
 @given(any_series(ordered=True, complete=True), policies, st.integers(-30 * 24, -1), st.integers(1, 4))
 def test_a_clock_that_jumped_backwards_loses_nothing_new(
     series: list[Snapshot], policy: RetentionPolicy, jump_hours: int, made_since: int
@@ -249,8 +237,8 @@ def test_reasons_say_which_rule_and_which_bucket() -> None:
         ("tag release", "newest verified"),
     ]
     assert [one.label.sequence for one in removed if one.label] == [0]
-    kept, removed = decide(replace(policy, weekly=3), series, protected=["00000000"])
-    assert kept[-1].reasons == ("oldest, weekly not used up", "protected")
+    kept, removed = decide(replace(policy, weekly=3), series)
+    assert kept[-1].reasons == ("oldest, weekly not used up",)
     assert removed == ()
 
 

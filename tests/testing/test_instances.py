@@ -7,7 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from owui_vault.components.database.facts import file_rows
 from owui_vault.components.sqlite_files import open_at_rest, row_counts
+from owui_vault.components.uploads import UploadFindings, check_uploads, sha256_of
 from owui_vault.manifest.health import examine
 from owui_vault.testing.instances.generate import VERSIONS, grow_instance, unpack_instance
 
@@ -27,8 +29,10 @@ def test_the_small_instances_are_as_their_servers_left_them(tmp_path: Path) -> N
 def test_a_grown_instance_is_sound(tmp_path: Path, version: str) -> None:
     data_dir = grow_instance(tmp_path, size_bytes=30_000_000, seed=1, version=version)
     assert size_of(data_dir) == pytest.approx(30_000_000, rel=0.35)
-    found = examine(data_dir, hash_uploads=True)
+    found = examine(data_dir)
     assert (found.broken, found.problems, found.warnings) == ((), (), ())
+    with open_at_rest(data_dir / "webui.db") as connection:
+        assert check_uploads(file_rows(connection), data_dir / "uploads", hash_of=sha256_of) == UploadFindings()
     assert max(record.vectors for record in found.collections) > 2000
     for name in ("webui.db", "vector_db/chroma.sqlite3"):
         with open_at_rest(data_dir / name) as connection:

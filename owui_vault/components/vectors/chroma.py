@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,6 @@ class VectorStore:
     collections: tuple[CollectionRecord, ...] = ()
     flaws: tuple[str, ...] = ()
     migration: str = ""  # "embeddings_queue 2, metadb 6, sysdb 10"
-    orphans: int = 0  # directories no collection points to: left over from deleted ones, harmless
     without_index: tuple[str, ...] = ()  # names of collections whose index was left out on purpose
 
 
@@ -61,7 +60,6 @@ def read_store_in(connection: sqlite3.Connection, folder: Path, is_left_out: IsL
         flaws=tuple(flaws),
         migration=migration_level(connection),
         without_index=tuple(without),
-        orphans=_count_orphans(folder, {vector for vector, _metadata in segments.values()}),
     )
 
 
@@ -160,11 +158,3 @@ def migration_level(connection: sqlite3.Connection) -> str:
         return ""
     rows = connection.execute("SELECT dir, max(version) FROM migrations GROUP BY dir ORDER BY dir")
     return ", ".join(f"{name} {version}" for name, version in rows)
-
-
-def _count_orphans(folder: Path, known: Container[str]) -> int:
-    return sum(1 for name in _directories(folder) if name not in known)
-
-
-def _directories(folder: Path) -> Iterator[str]:
-    yield from (each.name for each in folder.iterdir() if _UUID.fullmatch(each.name) and each.is_dir())

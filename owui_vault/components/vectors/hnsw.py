@@ -65,7 +65,6 @@ def _read(folder: Path) -> Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
-    capacity: int
     elements: int
     record_bytes: int
     dimension: int
@@ -88,7 +87,6 @@ def _read_header(path: Path) -> _Header | None:
     if not plausible:
         return None
     return _Header(
-        capacity=capacity,
         elements=elements,
         record_bytes=record,
         dimension=(label_at - data_at) // 4,

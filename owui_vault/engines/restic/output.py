@@ -184,12 +184,14 @@ DAMAGED = (
     " repositories; restic's own `repair` commands save what can be saved, on a copy"
 )
 
+_MOST_PROBLEMS = 100
 
-def problems_in(stderr: Iterable[str], *, most: int = 100) -> tuple[str, ...]:
+
+def problems_in(stderr: Iterable[str]) -> tuple[str, ...]:
     """What a failed `restic check` found: first what it means, then restic's own words, without retries and advice."""
     lines = [part.strip() for line in stderr for part in message_of(line).splitlines() if part.strip()]
     telling = dict.fromkeys(line for line in lines if not _NOT_TELLING.search(line))
-    return (DAMAGED, *(f"restic says: {line}" for line in telling))[:most]
+    return (DAMAGED, *(f"restic says: {line}" for line in telling))[:_MOST_PROBLEMS]
 
 
 _FREED = re.compile(r"total prune:\s+\d+ blobs / ([0-9.]+) (B|KiB|MiB|GiB|TiB)")

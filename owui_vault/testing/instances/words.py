@@ -14,10 +14,10 @@ _WORDS = (
 class Prose:
     """Texts put together from paragraphs that are made once: as fast as copying, and different every time."""
 
-    def __init__(self, chance: random.Random, paragraphs: int = 4_000) -> None:
+    def __init__(self, chance: random.Random) -> None:
         words = _WORDS.split()
         self._chance = chance
-        self._paragraphs = [" ".join(chance.choices(words, k=12)) + ".\n" for _ in range(paragraphs)]
+        self._paragraphs = [" ".join(chance.choices(words, k=12)) + ".\n" for _ in range(4_000)]
         self._usual = len(self._paragraphs[0])
 
     def text(self, length: int) -> str:
