@@ -1,8 +1,8 @@
 """Backups of Open WebUI: one provable instant of a running instance, into restic or borg, and back.
 
 The names below are the public ones, besides the modules `owui_vault.ports` (what to implement) and `owui_vault.testing`
-(how to prove it). They are imported when they are first used: the capture runs in a child process that needs none of
-them, and must start fast.
+(how to prove it). They are imported when they are first used: rescues and probes are started as modules of this
+package, need none of them, and must start fast.
 """
 
 from __future__ import annotations
@@ -11,381 +11,164 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from owui_vault.assembly import open_vault
-    from owui_vault.context.context import Container, DataDirectory, Limits, Repository
-    from owui_vault.engines.borg.engine import BorgEngine
-    from owui_vault.engines.restic.engine import ResticEngine
-    from owui_vault.errors import (
-        CancelledError,
-        CaptureError,
-        ConfigError,
-        ContentMismatchError,
-        DeadlineExceededError,
-        EngineError,
-        EngineOutputError,
-        InstanceError,
-        InstanceNotFoundError,
-        LockHeldError,
-        NoSpaceError,
-        NotProvenError,
-        ProgramMissingError,
-        QuiesceError,
-        RepositoryAppendOnlyError,
-        RepositoryDamagedError,
-        RepositoryExistsError,
-        RepositoryFullError,
-        RepositoryLockedError,
-        RepositoryMissingError,
-        RepositoryRolledBackError,
-        RepositoryUnreachableError,
-        RestoreError,
-        ResumeError,
-        RollbackError,
-        SameRepositoryError,
-        SecretError,
-        SnapshotAmbiguousError,
-        SnapshotMissingError,
-        StalePlanError,
-        TargetError,
-        UnforeseenError,
-        UnsupportedInstanceError,
-        VaultError,
-        WrongInstanceError,
-        WrongPassphraseError,
-    )
-    from owui_vault.model import (
-        ApplicationRecord,
-        AttributeRecord,
-        CaptureLimits,
-        CollectionRecord,
-        Component,
-        ComponentRecord,
-        ComponentSize,
-        ComposeService,
-        ContainerRecord,
-        DatabaseRecord,
-        DataMount,
-        Deadline,
-        DiscardReport,
-        Entry,
-        ExtendedRecord,
-        FileRecord,
-        FullCheck,
-        InitializeReport,
-        InitializeResult,
-        InstanceReport,
-        InstanceState,
-        Kept,
-        Label,
-        LedgerEntry,
-        LeftOut,
-        Manifest,
-        OllamaModel,
-        OllamaModels,
-        Outcome,
-        OwnerRecord,
-        Progress,
-        ProgressSink,
-        Proof,
-        ProofRecord,
-        Providers,
-        PrunePlan,
-        PruneReport,
-        PruneResult,
-        Quiesce,
-        RecoverReport,
-        ReplacementPlan,
-        ReplacementReport,
-        RepositoryInfo,
-        RepositoryPrune,
-        RepositoryResult,
-        RestoreReport,
-        RetentionPolicy,
-        ScheduledWork,
-        Secret,
-        SecretKeyRecord,
-        SetAside,
-        SkippedFile,
-        Snapshot,
-        SnapshotList,
-        SnapshotReport,
-        SqliteLibrary,
-        Step,
-        StoreReceipt,
-        UndoReport,
-        VerifiedPart,
-        VerifyDepth,
-        VerifyReport,
-    )
-    from owui_vault.ports import (
-        Application,
-        Call,
-        Clock,
-        DescribedSecret,
-        Engine,
-        Event,
-        Held,
-        Notifier,
-        Observation,
-        Quiescer,
-        Revealed,
-        SecretSource,
-    )
-    from owui_vault.vault import Vault
-    from owui_vault.version import VERSION
+    from owui_vault.assembly import open_vault as open_vault
+    from owui_vault.context.context import Container as Container
+    from owui_vault.context.context import DataDirectory as DataDirectory
+    from owui_vault.context.context import Limits as Limits
+    from owui_vault.context.context import Repository as Repository
+    from owui_vault.engines.borg.engine import BorgEngine as BorgEngine
+    from owui_vault.engines.restic.engine import ResticEngine as ResticEngine
+    from owui_vault.errors import CancelledError as CancelledError
+    from owui_vault.errors import CaptureError as CaptureError
+    from owui_vault.errors import ConfigError as ConfigError
+    from owui_vault.errors import ContentMismatchError as ContentMismatchError
+    from owui_vault.errors import DeadlineExceededError as DeadlineExceededError
+    from owui_vault.errors import EngineError as EngineError
+    from owui_vault.errors import EngineOutputError as EngineOutputError
+    from owui_vault.errors import InstanceError as InstanceError
+    from owui_vault.errors import InstanceNotFoundError as InstanceNotFoundError
+    from owui_vault.errors import LockHeldError as LockHeldError
+    from owui_vault.errors import NoSpaceError as NoSpaceError
+    from owui_vault.errors import NotProvenError as NotProvenError
+    from owui_vault.errors import ProgramMissingError as ProgramMissingError
+    from owui_vault.errors import QuiesceError as QuiesceError
+    from owui_vault.errors import RepositoryAppendOnlyError as RepositoryAppendOnlyError
+    from owui_vault.errors import RepositoryDamagedError as RepositoryDamagedError
+    from owui_vault.errors import RepositoryExistsError as RepositoryExistsError
+    from owui_vault.errors import RepositoryFullError as RepositoryFullError
+    from owui_vault.errors import RepositoryLockedError as RepositoryLockedError
+    from owui_vault.errors import RepositoryMissingError as RepositoryMissingError
+    from owui_vault.errors import RepositoryRolledBackError as RepositoryRolledBackError
+    from owui_vault.errors import RepositoryUnreachableError as RepositoryUnreachableError
+    from owui_vault.errors import RestoreError as RestoreError
+    from owui_vault.errors import ResumeError as ResumeError
+    from owui_vault.errors import RollbackError as RollbackError
+    from owui_vault.errors import SameRepositoryError as SameRepositoryError
+    from owui_vault.errors import SecretError as SecretError
+    from owui_vault.errors import SnapshotAmbiguousError as SnapshotAmbiguousError
+    from owui_vault.errors import SnapshotMissingError as SnapshotMissingError
+    from owui_vault.errors import StalePlanError as StalePlanError
+    from owui_vault.errors import TargetError as TargetError
+    from owui_vault.errors import UnforeseenError as UnforeseenError
+    from owui_vault.errors import UnsupportedInstanceError as UnsupportedInstanceError
+    from owui_vault.errors import VaultError as VaultError
+    from owui_vault.errors import WrongInstanceError as WrongInstanceError
+    from owui_vault.errors import WrongPassphraseError as WrongPassphraseError
+    from owui_vault.model import ApplicationRecord as ApplicationRecord
+    from owui_vault.model import AttributeRecord as AttributeRecord
+    from owui_vault.model import CaptureLimits as CaptureLimits
+    from owui_vault.model import CollectionRecord as CollectionRecord
+    from owui_vault.model import Component as Component
+    from owui_vault.model import ComponentRecord as ComponentRecord
+    from owui_vault.model import ComponentSize as ComponentSize
+    from owui_vault.model import ComposeService as ComposeService
+    from owui_vault.model import ContainerRecord as ContainerRecord
+    from owui_vault.model import DatabaseRecord as DatabaseRecord
+    from owui_vault.model import DataMount as DataMount
+    from owui_vault.model import Deadline as Deadline
+    from owui_vault.model import DiscardReport as DiscardReport
+    from owui_vault.model import Entry as Entry
+    from owui_vault.model import ExtendedRecord as ExtendedRecord
+    from owui_vault.model import FileRecord as FileRecord
+    from owui_vault.model import FullCheck as FullCheck
+    from owui_vault.model import InitializeReport as InitializeReport
+    from owui_vault.model import InitializeResult as InitializeResult
+    from owui_vault.model import InstanceReport as InstanceReport
+    from owui_vault.model import InstanceState as InstanceState
+    from owui_vault.model import Kept as Kept
+    from owui_vault.model import Label as Label
+    from owui_vault.model import LedgerEntry as LedgerEntry
+    from owui_vault.model import LeftOut as LeftOut
+    from owui_vault.model import Manifest as Manifest
+    from owui_vault.model import OllamaModel as OllamaModel
+    from owui_vault.model import OllamaModels as OllamaModels
+    from owui_vault.model import Outcome as Outcome
+    from owui_vault.model import OwnerRecord as OwnerRecord
+    from owui_vault.model import Progress as Progress
+    from owui_vault.model import ProgressSink as ProgressSink
+    from owui_vault.model import Proof as Proof
+    from owui_vault.model import ProofRecord as ProofRecord
+    from owui_vault.model import Providers as Providers
+    from owui_vault.model import PrunePlan as PrunePlan
+    from owui_vault.model import PruneReport as PruneReport
+    from owui_vault.model import PruneResult as PruneResult
+    from owui_vault.model import Quiesce as Quiesce
+    from owui_vault.model import RecoverReport as RecoverReport
+    from owui_vault.model import ReplacementPlan as ReplacementPlan
+    from owui_vault.model import ReplacementReport as ReplacementReport
+    from owui_vault.model import RepositoryInfo as RepositoryInfo
+    from owui_vault.model import RepositoryPrune as RepositoryPrune
+    from owui_vault.model import RepositoryResult as RepositoryResult
+    from owui_vault.model import RestoreReport as RestoreReport
+    from owui_vault.model import RetentionPolicy as RetentionPolicy
+    from owui_vault.model import ScheduledWork as ScheduledWork
+    from owui_vault.model import Secret as Secret
+    from owui_vault.model import SecretKeyRecord as SecretKeyRecord
+    from owui_vault.model import SetAside as SetAside
+    from owui_vault.model import SkippedFile as SkippedFile
+    from owui_vault.model import Snapshot as Snapshot
+    from owui_vault.model import SnapshotList as SnapshotList
+    from owui_vault.model import SnapshotReport as SnapshotReport
+    from owui_vault.model import SqliteLibrary as SqliteLibrary
+    from owui_vault.model import Step as Step
+    from owui_vault.model import StoreReceipt as StoreReceipt
+    from owui_vault.model import UndoReport as UndoReport
+    from owui_vault.model import VerifiedPart as VerifiedPart
+    from owui_vault.model import VerifyDepth as VerifyDepth
+    from owui_vault.model import VerifyReport as VerifyReport
+    from owui_vault.ports import Application as Application
+    from owui_vault.ports import Call as Call
+    from owui_vault.ports import Clock as Clock
+    from owui_vault.ports import DescribedSecret as DescribedSecret
+    from owui_vault.ports import Engine as Engine
+    from owui_vault.ports import Event as Event
+    from owui_vault.ports import Held as Held
+    from owui_vault.ports import Notifier as Notifier
+    from owui_vault.ports import Observation as Observation
+    from owui_vault.ports import Quiescer as Quiescer
+    from owui_vault.ports import Revealed as Revealed
+    from owui_vault.ports import SecretSource as SecretSource
+    from owui_vault.vault import Vault as Vault
+    from owui_vault.version import VERSION as VERSION
 
-__all__ = [
-    "VERSION",
-    "Application",
-    "ApplicationRecord",
-    "AttributeRecord",
-    "BorgEngine",
-    "Call",
-    "CancelledError",
-    "CaptureError",
-    "CaptureLimits",
-    "Clock",
-    "CollectionRecord",
-    "Component",
-    "ComponentRecord",
-    "ComponentSize",
-    "ComposeService",
-    "ConfigError",
-    "Container",
-    "ContainerRecord",
-    "ContentMismatchError",
-    "DataDirectory",
-    "DataMount",
-    "DatabaseRecord",
-    "Deadline",
-    "DeadlineExceededError",
-    "DescribedSecret",
-    "DiscardReport",
-    "Engine",
-    "EngineError",
-    "EngineOutputError",
-    "Entry",
-    "Event",
-    "ExtendedRecord",
-    "FileRecord",
-    "FullCheck",
-    "Held",
-    "InitializeReport",
-    "InitializeResult",
-    "InstanceError",
-    "InstanceNotFoundError",
-    "InstanceReport",
-    "InstanceState",
-    "Kept",
-    "Label",
-    "LedgerEntry",
-    "LeftOut",
-    "Limits",
-    "LockHeldError",
-    "Manifest",
-    "NoSpaceError",
-    "NotProvenError",
-    "Notifier",
-    "Observation",
-    "OllamaModel",
-    "OllamaModels",
-    "Outcome",
-    "OwnerRecord",
-    "ProgramMissingError",
-    "Progress",
-    "ProgressSink",
-    "Proof",
-    "ProofRecord",
-    "Providers",
-    "PrunePlan",
-    "PruneReport",
-    "PruneResult",
-    "Quiesce",
-    "QuiesceError",
-    "Quiescer",
-    "RecoverReport",
-    "ReplacementPlan",
-    "ReplacementReport",
-    "Repository",
-    "RepositoryAppendOnlyError",
-    "RepositoryDamagedError",
-    "RepositoryExistsError",
-    "RepositoryFullError",
-    "RepositoryInfo",
-    "RepositoryLockedError",
-    "RepositoryMissingError",
-    "RepositoryPrune",
-    "RepositoryResult",
-    "RepositoryRolledBackError",
-    "RepositoryUnreachableError",
-    "ResticEngine",
-    "RestoreError",
-    "RestoreReport",
-    "ResumeError",
-    "RetentionPolicy",
-    "Revealed",
-    "RollbackError",
-    "SameRepositoryError",
-    "ScheduledWork",
-    "Secret",
-    "SecretError",
-    "SecretKeyRecord",
-    "SecretSource",
-    "SetAside",
-    "SkippedFile",
-    "Snapshot",
-    "SnapshotAmbiguousError",
-    "SnapshotList",
-    "SnapshotMissingError",
-    "SnapshotReport",
-    "SqliteLibrary",
-    "StalePlanError",
-    "Step",
-    "StoreReceipt",
-    "TargetError",
-    "UndoReport",
-    "UnforeseenError",
-    "UnsupportedInstanceError",
-    "Vault",
-    "VaultError",
-    "VerifiedPart",
-    "VerifyDepth",
-    "VerifyReport",
-    "WrongInstanceError",
-    "WrongPassphraseError",
-    "open_vault",
-]
-
+#: Where each name lives; type checkers read the same above.
 _HOME = {
-    "owui_vault.assembly": ("open_vault",),
-    "owui_vault.engines.borg.engine": ("BorgEngine",),
-    "owui_vault.engines.restic.engine": ("ResticEngine",),
+    "owui_vault.assembly": "open_vault",
+    "owui_vault.context.context": "Container DataDirectory Limits Repository",
+    "owui_vault.engines.borg.engine": "BorgEngine",
+    "owui_vault.engines.restic.engine": "ResticEngine",
     "owui_vault.errors": (
-        "CancelledError",
-        "CaptureError",
-        "ConfigError",
-        "ContentMismatchError",
-        "DeadlineExceededError",
-        "EngineError",
-        "EngineOutputError",
-        "InstanceError",
-        "InstanceNotFoundError",
-        "LockHeldError",
-        "NoSpaceError",
-        "NotProvenError",
-        "ProgramMissingError",
-        "QuiesceError",
-        "RepositoryAppendOnlyError",
-        "RepositoryDamagedError",
-        "RepositoryExistsError",
-        "RepositoryFullError",
-        "RepositoryLockedError",
-        "RepositoryMissingError",
-        "RepositoryRolledBackError",
-        "RepositoryUnreachableError",
-        "RestoreError",
-        "ResumeError",
-        "RollbackError",
-        "SameRepositoryError",
-        "SecretError",
-        "SnapshotAmbiguousError",
-        "SnapshotMissingError",
-        "StalePlanError",
-        "TargetError",
-        "UnforeseenError",
-        "UnsupportedInstanceError",
-        "VaultError",
-        "WrongInstanceError",
-        "WrongPassphraseError",
+        "CancelledError CaptureError ConfigError ContentMismatchError DeadlineExceededError EngineError "
+        "EngineOutputError InstanceError InstanceNotFoundError LockHeldError NoSpaceError NotProvenError "
+        "ProgramMissingError QuiesceError RepositoryAppendOnlyError RepositoryDamagedError RepositoryExistsError "
+        "RepositoryFullError RepositoryLockedError RepositoryMissingError RepositoryRolledBackError "
+        "RepositoryUnreachableError RestoreError ResumeError RollbackError SameRepositoryError SecretError "
+        "SnapshotAmbiguousError SnapshotMissingError StalePlanError TargetError UnforeseenError "
+        "UnsupportedInstanceError VaultError WrongInstanceError WrongPassphraseError"
     ),
     "owui_vault.model": (
-        "ApplicationRecord",
-        "AttributeRecord",
-        "CaptureLimits",
-        "CollectionRecord",
-        "ComposeService",
-        "Component",
-        "ComponentRecord",
-        "ComponentSize",
-        "ContainerRecord",
-        "DataMount",
-        "DatabaseRecord",
-        "Deadline",
-        "DiscardReport",
-        "Entry",
-        "ExtendedRecord",
-        "FileRecord",
-        "FullCheck",
-        "InitializeReport",
-        "InitializeResult",
-        "InstanceReport",
-        "InstanceState",
-        "Kept",
-        "Label",
-        "LedgerEntry",
-        "LeftOut",
-        "Manifest",
-        "OllamaModel",
-        "OllamaModels",
-        "Outcome",
-        "OwnerRecord",
-        "Progress",
-        "ProgressSink",
-        "Proof",
-        "ProofRecord",
-        "Providers",
-        "PrunePlan",
-        "PruneReport",
-        "PruneResult",
-        "Quiesce",
-        "RecoverReport",
-        "ReplacementPlan",
-        "ReplacementReport",
-        "RepositoryInfo",
-        "RepositoryPrune",
-        "RepositoryResult",
-        "RestoreReport",
-        "RetentionPolicy",
-        "ScheduledWork",
-        "Secret",
-        "SecretKeyRecord",
-        "SetAside",
-        "SkippedFile",
-        "Snapshot",
-        "SnapshotList",
-        "SnapshotReport",
-        "SqliteLibrary",
-        "Step",
-        "StoreReceipt",
-        "UndoReport",
-        "VerifiedPart",
-        "VerifyDepth",
-        "VerifyReport",
+        "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentRecord ComponentSize "
+        "ComposeService ContainerRecord DataMount DatabaseRecord Deadline DiscardReport Entry ExtendedRecord "
+        "FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState Kept Label "
+        "LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Progress ProgressSink Proof "
+        "ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
+        "ReplacementReport RepositoryInfo RepositoryPrune RepositoryResult RestoreReport RetentionPolicy "
+        "ScheduledWork Secret SecretKeyRecord SetAside SkippedFile Snapshot SnapshotList SnapshotReport "
+        "SqliteLibrary Step StoreReceipt UndoReport VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
-        "Application",
-        "Call",
-        "Clock",
-        "DescribedSecret",
-        "Engine",
-        "Event",
-        "Held",
-        "Notifier",
-        "Observation",
-        "Quiescer",
-        "Revealed",
-        "SecretSource",
+        "Application Call Clock DescribedSecret Engine Event Held Notifier Observation Quiescer Revealed SecretSource"
     ),
-    "owui_vault.context.context": ("Container", "DataDirectory", "Limits", "Repository"),
-    "owui_vault.vault": ("Vault",),
-    "owui_vault.version": ("VERSION",),
+    "owui_vault.vault": "Vault",
+    "owui_vault.version": "VERSION",
 }
+__all__ = [name for names in _HOME.values() for name in names.split()]
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for."""
     for module, names in _HOME.items():
-        if name in names:
+        if name in names.split():
             value: object = getattr(import_module(module), name)
             globals()[name] = value
             return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import subprocess
@@ -10,6 +11,7 @@ import typing
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 
 import owui_vault
 import pytest
@@ -59,6 +61,21 @@ def test_names_are_listed_once_and_in_order() -> None:
     assert set(owui_vault.__all__) <= set(dir(owui_vault))
     with pytest.raises(AttributeError):
         owui_vault.nothing_of_this_name  # noqa: B018  looking is the test
+
+
+@pytest.mark.parametrize("package", [owui_vault, testing])
+def test_type_checkers_see_the_names_that_are_there(package: ModuleType) -> None:
+    assert package.__file__
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    (block,) = [each for each in tree.body if isinstance(each, ast.If)]
+    seen = {
+        (node.module, name.name, name.asname)
+        for node in ast.walk(block)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    homes = {(module, name, name) for module, names in package._HOME.items() for name in names.split()}
+    assert seen == homes
 
 
 def test_every_error_is_exported() -> None:

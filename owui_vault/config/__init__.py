@@ -5,33 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from owui_vault.config.paths import config_candidates, default_state_dir, expand, expand_location, find_config
-from owui_vault.config.settings import (
-    EngineName,
-    InstanceSettings,
-    LimitSettings,
-    RepositorySettings,
-    Unproven,
-    VaultSettings,
-)
-from owui_vault.config.template import Beginning, first_text
-
-__all__ = [
-    "Beginning",
-    "EngineName",
-    "InstanceSettings",
-    "LimitSettings",
-    "RepositorySettings",
-    "Unproven",
-    "VaultSettings",
-    "config_candidates",
-    "default_state_dir",
-    "expand",
-    "expand_location",
-    "find_config",
-    "first_text",
-    "load_settings",
-]
+from owui_vault.config.paths import config_candidates as config_candidates
+from owui_vault.config.paths import default_state_dir as default_state_dir
+from owui_vault.config.paths import expand as expand
+from owui_vault.config.paths import expand_location as expand_location
+from owui_vault.config.paths import find_config as find_config
+from owui_vault.config.settings import EngineName as EngineName
+from owui_vault.config.settings import InstanceSettings as InstanceSettings
+from owui_vault.config.settings import LimitSettings as LimitSettings
+from owui_vault.config.settings import RepositorySettings as RepositorySettings
+from owui_vault.config.settings import Unproven as Unproven
+from owui_vault.config.settings import VaultSettings as VaultSettings
+from owui_vault.config.template import Beginning as Beginning
+from owui_vault.config.template import first_text as first_text
 
 
 def load_settings(path: Path, environ: Mapping[str, str]) -> VaultSettings:

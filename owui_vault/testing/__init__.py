@@ -9,39 +9,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from owui_vault.testing.engines.directory import DirectoryEngine
-    from owui_vault.testing.engines.faulty import FaultyEngine
-    from owui_vault.testing.engines.suite import PASSPHRASE, Bench, EngineSuite, make_label
-    from owui_vault.testing.fakes import FakeClock, FakeInstance, FakeQuiescer
-    from owui_vault.testing.quiescer_suite import QuiescerSuite, Subject
-
-__all__ = [
-    "PASSPHRASE",
-    "Bench",
-    "DirectoryEngine",
-    "EngineSuite",
-    "FakeClock",
-    "FakeInstance",
-    "FakeQuiescer",
-    "FaultyEngine",
-    "QuiescerSuite",
-    "Subject",
-    "make_label",
-]
+    from owui_vault.testing.engines.directory import DirectoryEngine as DirectoryEngine
+    from owui_vault.testing.engines.faulty import FaultyEngine as FaultyEngine
+    from owui_vault.testing.engines.suite import PASSPHRASE as PASSPHRASE
+    from owui_vault.testing.engines.suite import Bench as Bench
+    from owui_vault.testing.engines.suite import EngineSuite as EngineSuite
+    from owui_vault.testing.engines.suite import make_label as make_label
+    from owui_vault.testing.fakes import FakeClock as FakeClock
+    from owui_vault.testing.fakes import FakeInstance as FakeInstance
+    from owui_vault.testing.fakes import FakeQuiescer as FakeQuiescer
+    from owui_vault.testing.quiescer_suite import QuiescerSuite as QuiescerSuite
+    from owui_vault.testing.quiescer_suite import Subject as Subject
 
 _HOME = {
-    "owui_vault.testing.engines.directory": ("DirectoryEngine",),
-    "owui_vault.testing.engines.suite": ("PASSPHRASE", "Bench", "EngineSuite", "make_label"),
-    "owui_vault.testing.fakes": ("FakeClock", "FakeInstance", "FakeQuiescer"),
-    "owui_vault.testing.engines.faulty": ("FaultyEngine",),
-    "owui_vault.testing.quiescer_suite": ("QuiescerSuite", "Subject"),
+    "owui_vault.testing.engines.directory": "DirectoryEngine",
+    "owui_vault.testing.engines.faulty": "FaultyEngine",
+    "owui_vault.testing.engines.suite": "Bench EngineSuite PASSPHRASE make_label",
+    "owui_vault.testing.fakes": "FakeClock FakeInstance FakeQuiescer",
+    "owui_vault.testing.quiescer_suite": "QuiescerSuite Subject",
 }
+__all__ = [name for names in _HOME.values() for name in names.split()]
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for."""
     for module, names in _HOME.items():
-        if name in names:
+        if name in names.split():
             value: object = getattr(import_module(module), name)
             globals()[name] = value
             return value
