@@ -1,19 +1,23 @@
-"""Patterns of include and exclude: one meaning for whoever plans, copies or adds up sizes."""
+"""Patterns of include and exclude: one meaning for whoever plans, copies or adds up sizes.
+
+The capture's child asks here for every path at every look, so this imports the standard library only.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fnmatch import translate
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from owui_vault.model import CapturePlan
+if TYPE_CHECKING:
+    from owui_vault.model import CapturePlan
 
 
 def takes(plan: CapturePlan, relative: str) -> bool:
     """Whether a plan captures a path, given relative to the data directory. `include` wins over `exclude`."""
-    if any(matches(pattern, relative) for pattern in plan.include):
-        return True
-    return not any(matches(pattern, relative) for pattern in plan.exclude)
+    return _selection(plan.exclude, plan.include).has(relative)
 
 
 def matches(pattern: str, relative: str) -> bool:
@@ -22,11 +26,40 @@ def matches(pattern: str, relative: str) -> bool:
     Patterns are the shell's, relative to the data directory; a star also crosses slashes. A name that holds such signs
     is meant both ways, as itself and as a pattern.
     """
-    parts = relative.split("/")
-    expression = _expression(pattern.strip("/"))
-    return any(expression.fullmatch("/".join(parts[: end + 1])) for end in range(len(parts)))
+    return _patterns((pattern,)).hit(relative)
 
 
-@lru_cache(maxsize=1024)
-def _expression(pattern: str) -> re.Pattern[str]:
-    return re.compile(f"(?:{re.escape(pattern)})|(?:{translate(pattern)})", re.DOTALL)
+class Selection:
+    """`exclude` and `include` of a plan; the latter win."""
+
+    def __init__(self, exclude: tuple[str, ...], include: tuple[str, ...]) -> None:
+        self._exclude = _patterns(exclude)
+        self._include = _patterns(include)
+
+    def has(self, name: str) -> bool:
+        """Whether this path belongs to the snapshot."""
+        return not self._exclude.hit(name) or self._include.hit(name)
+
+    def may_have_below(self, name: str) -> bool:
+        """Whether something below this excluded directory may be included."""
+        prefix = f"{name}/"
+        return any(each.startswith(prefix) or prefix.startswith(each) for each in self._include.openings)
+
+
+class _Patterns:
+    def __init__(self, patterns: Sequence[str]) -> None:
+        texts = [text.strip("/") for text in patterns]
+        parts = [part for text in texts for part in (re.escape(text), translate(text))]
+        self._pattern = re.compile("|".join(f"(?:{part})" for part in parts), re.DOTALL)
+        self.openings = tuple(re.split(r"[*?\[]", text, maxsplit=1)[0] for text in texts)
+
+    def hit(self, name: str) -> bool:
+        """Most names are told apart by how they begin."""
+        if not name.startswith(self.openings):
+            return False
+        parts = name.split("/")
+        return any(self._pattern.fullmatch("/".join(parts[:length])) for length in range(len(parts), 0, -1))
+
+
+_patterns = lru_cache(maxsize=1024)(_Patterns)
+_selection = lru_cache(maxsize=32)(Selection)

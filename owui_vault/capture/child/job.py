@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
-from fnmatch import translate
+
+from owui_vault.system.patterns import Selection
 
 COMPANIONS = ("-wal", "-journal", "-shm")
 
@@ -80,38 +80,3 @@ class Job:
         """The real paths of all databases and of the files SQLite keeps beside them."""
         reals = [self.locate(name) for name in self.databases]
         return frozenset(reals) | {real + suffix for real in reals for suffix in COMPANIONS}
-
-
-class Selection:
-    """`exclude` and `include`: relative names, which take everything below them, or glob patterns; the latter win."""
-
-    def __init__(self, exclude: tuple[str, ...], include: tuple[str, ...]) -> None:
-        self._exclude = _Matcher(exclude)
-        self._include = _Matcher(include)
-
-    def has(self, name: str) -> bool:
-        """Whether this path belongs to the snapshot."""
-        return not self._exclude.hits(name) or self._include.hits(name)
-
-    def may_have_below(self, name: str) -> bool:
-        """Whether something below this excluded directory may be included."""
-        prefix = f"{name}/"
-        return any(each.startswith(prefix) or prefix.startswith(each) for each in self._include.openings)
-
-
-class _Matcher:
-    """Whether a name, or a folder above it, is taken by one of some patterns."""
-
-    def __init__(self, patterns: tuple[str, ...]) -> None:
-        texts = [text.strip("/") for text in patterns]
-        # A name that holds glob characters is meant both ways: as itself and as a pattern.
-        parts = [part for text in texts for part in (re.escape(text), translate(text))]
-        self._pattern = re.compile("|".join(f"(?:{part})" for part in parts), re.DOTALL)
-        self.openings = tuple(re.split(r"[*?\[]", text, maxsplit=1)[0] for text in texts)
-
-    def hits(self, name: str) -> bool:
-        """Asked for every path at every look: most are told apart by how they begin."""
-        if not name.startswith(self.openings):
-            return False
-        parts = name.split("/")
-        return any(self._pattern.fullmatch("/".join(parts[:length])) for length in range(len(parts), 0, -1))

@@ -26,7 +26,7 @@ from owui_vault.capture.child.content_times import content_time_ns
 from owui_vault.capture.child.copies import unique_time_ns
 from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.child.fences import Fences, Probe, clock_offset, tick
-from owui_vault.capture.child.job import Job, Selection
+from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.main import Helper, job_from
 from owui_vault.capture.child.marks import Mark, Walk, mark_of
 from owui_vault.capture.child.messages import items, number, part, texts, whole
@@ -34,6 +34,7 @@ from owui_vault.capture.child.sqlite import pinned_copy as pinning
 from owui_vault.capture.child.watch import Watched
 from owui_vault.system import filesystem
 from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers
+from owui_vault.system.patterns import Selection
 from owui_vault.system.removal import remove_tree
 
 ATTEMPT = {"do": "attempt", "seconds": 2.0, "frozen": False, "held": True, "patience_seconds": 0.0, "pin": True}
