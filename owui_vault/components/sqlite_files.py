@@ -12,10 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from owui_vault.system.sqlite_door import open_database
-
-SIDE_SUFFIXES = ("-wal", "-shm", "-journal")
-_MAGIC = b"SQLite format 3\0"
-_HEADER_BYTES = 100
+from owui_vault.system.sqlite_format import HEADER_BYTES, MAGIC, SIDE_SUFFIXES, journal_mode, quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +33,14 @@ class Header:
 
 def parse_header(head: bytes, size_bytes: int) -> Header:
     """Understand the beginning of a file. Anything that is not SQLite's answers `is_sqlite=False`."""
-    if len(head) < _HEADER_BYTES or not head.startswith(_MAGIC):
+    if len(head) < HEADER_BYTES or not head.startswith(MAGIC):
         return Header(is_sqlite=False, size_bytes=size_bytes)
     (page_size,) = struct.unpack_from(">H", head, 16)
     changes, pages = struct.unpack_from(">II", head, 24)
     (valid_for,) = struct.unpack_from(">I", head, 92)
     return Header(
         is_sqlite=True,
-        journal_mode="wal" if head[18] == 2 and head[19] == 2 else "delete",
+        journal_mode=journal_mode(head),
         page_size=65536 if page_size == 1 else page_size,
         pages=pages if changes == valid_for else 0,  # SQLite's own rule for trusting this field
         size_bytes=size_bytes,
@@ -57,7 +54,7 @@ def read_header(path: Path) -> Header:
     descriptor of a file drops all POSIX locks the process holds on it.
     """
     with path.open("rb") as file:
-        return parse_header(file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size)
+        return parse_header(file.read(HEADER_BYTES), os.fstat(file.fileno()).st_size)
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -90,11 +87,6 @@ def open_at_rest(path: Path) -> Iterator[sqlite3.Connection]:
     """Read a database nobody writes to: no lock is taken, no file appears, a WAL or journal is not looked at."""
     with closing(open_database(path, "mode=ro&immutable=1")) as connection:
         yield connection
-
-
-def quoted(name: str) -> str:
-    """A table or column name inside a statement."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def table_names(connection: sqlite3.Connection) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from owui_vault.system import procfs
+from owui_vault.system.sqlite_format import SIDE_SUFFIXES
 
 _PROC = Path("/proc")
 _SITE_PACKAGES = re.compile(r"(/.*?/(?:site|dist)-packages)/")
@@ -74,7 +75,7 @@ def find_holders(databases: Iterable[Path], *, writing: bool = False) -> Holders
 def _files(databases: Iterable[Path]) -> Files:
     identities, names = set(), set()
     for database in databases:
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in ("", *SIDE_SUFFIXES):
             path = Path(f"{os.fspath(database.resolve())}{suffix}")
             try:
                 status = path.stat()

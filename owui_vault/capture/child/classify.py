@@ -22,6 +22,7 @@ from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.marks import mark_of
 from owui_vault.capture.child.sharing import judged, other_holders
 from owui_vault.system.filesystem import open_to_read
+from owui_vault.system.sqlite_format import journal_mode
 
 _SHM_DMS_BYTE = 128  # held shared by every connection that has the WAL index open
 _RESERVED_BYTE = 0x40000001  # held by whoever writes in rollback mode
@@ -145,15 +146,6 @@ def _look(name: str, real: str, processes: tuple[int, ...]) -> dict[str, Any]:
         there = mark_of(f"{real}-journal") is not None  # before the lock: one that comes later is of a writer
         answer["left_journal"] = there and _lock_holder(descriptor, _RESERVED_BYTE) is None
     return answer
-
-
-def journal_mode(head: bytes) -> str:
-    """The mode in the first 100 bytes of a database."""
-    if not head:
-        return "delete"  # an empty file is an empty database
-    if len(head) < 100 or not head.startswith(b"SQLite format 3\0"):
-        return "none"
-    return "wal" if head[18] == 2 or head[19] == 2 else "delete"
 
 
 def _pinning(real: str, status: os.stat_result, processes: tuple[int, ...]) -> dict[str, str]:

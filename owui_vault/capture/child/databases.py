@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from owui_vault.capture.child.classify import Database, journal_mode
+from owui_vault.capture.child.classify import Database
 from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError, UnreadableError
 from owui_vault.capture.child.marks import Mark, mark_of
 from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.system.sqlite_format import journal_mode
 
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 

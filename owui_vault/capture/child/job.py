@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass, field
 
 from owui_vault.system.patterns import Selection
-
-COMPANIONS = ("-wal", "-journal", "-shm")
+from owui_vault.system.sqlite_format import SIDE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,4 +78,4 @@ class Job:
     def database_paths(self) -> frozenset[str]:
         """The real paths of all databases and of the files SQLite keeps beside them."""
         reals = [self.locate(name) for name in self.databases]
-        return frozenset(reals) | {real + suffix for real in reals for suffix in COMPANIONS}
+        return frozenset(reals) | {real + suffix for real in reals for suffix in SIDE_SUFFIXES}

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError, cannot_be_read
-from owui_vault.capture.child.job import COMPANIONS, Job
+from owui_vault.capture.child.job import Job
 from owui_vault.system.filesystem import open_to_read
+from owui_vault.system.sqlite_format import MAGIC, SIDE_SUFFIXES
 
 OWN_DIRECTORY = ".owui-vault"
 _SHARED_MEMORY = "-shm"
-_MAGIC = b"SQLite format 3\0"
 _DEEPEST = 100  # folders below each other, and
 _LONGEST = 3000  # bytes of a name: what lies deeper could not be copied, stored and restored below any other folder
 
@@ -96,7 +96,7 @@ class Walk:
         self._job = job
         self._tolerant = tolerant
         self._databases = job.database_paths()
-        self._companions = {name + suffix for name in job.databases for suffix in COMPANIONS}
+        self._companions = {name + suffix for name in job.databases for suffix in SIDE_SUFFIXES}
         self._links = dict(job.links)
 
     def __iter__(self) -> Iterator[tuple[str, Mark]]:
@@ -182,7 +182,7 @@ def is_database(path: str) -> bool:
             return False
         descriptor = open_to_read(path)
         try:
-            return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
+            return os.pread(descriptor, len(MAGIC), 0) == MAGIC
         finally:
             os.close(descriptor)
     except OSError:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from owui_vault.capture.child.copies import copy_file, keep_attributes, link_file, unique_time_ns
 from owui_vault.capture.child.errors import NoRoomError, SourceChangedError, UnreadableError
 from owui_vault.capture.child.fences import Fences, Now, Probe, wall_ns
-from owui_vault.capture.child.job import COMPANIONS, Job
+from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.marks import Mark, mark_from, mark_of, symlink_leaves
 from owui_vault.capture.child.upload_marks import UploadMarks
 from owui_vault.system.attributes import give_owner, read_extended
 from owui_vault.system.filesystem import free_bytes, room_of_copy
+from owui_vault.system.sqlite_format import SIDE_SUFFIXES
 from owui_vault.system.work_folder import Folder
 
 _LOOK_AT_ROOM_EVERY_BYTES = 64 << 20
@@ -188,7 +189,7 @@ class Bench:
         wanted = set(names)
         for name in [each for each in (*self.copies, *self.links, *self.others) if each not in wanted]:
             self.forget(name)
-        self.unreadable &= wanted | {name + suffix for name in self.job.databases for suffix in ("", *COMPANIONS)}
+        self.unreadable &= wanted | {name + suffix for name in self.job.databases for suffix in ("", *SIDE_SUFFIXES)}
 
     def forget(self, name: str) -> None:
         """Take one entry out of the stage."""
@@ -201,7 +202,7 @@ class Bench:
     def forget_database(self, name: str) -> None:
         """Remove a copy of a database with everything SQLite may have put beside it."""
         self._forget_judgement(name)
-        for suffix in ("", *COMPANIONS):
+        for suffix in ("", *SIDE_SUFFIXES):
             self.unreadable.discard(name + suffix)
             self.inside.remove(name + suffix)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.components.names import DATABASE
-from owui_vault.components.sqlite_files import column_names, open_at_rest, quoted
+from owui_vault.components.sqlite_files import column_names, open_at_rest
 from owui_vault.model import SealedValues, Sealing
+from owui_vault.system.sqlite_format import quoted
 
 _FERNET = "gAAAA"  # how everything begins that is sealed (Fernet, version byte 0x80, 20th to 23rd century)
 _TOKEN = re.compile(r"gAAAA[A-Za-z0-9_-]+={0,2}")

@@ -21,7 +21,7 @@ from owui_vault.capture.child import attempt as attempts
 from owui_vault.capture.child import classify as classifying
 from owui_vault.capture.child import copies, fences
 from owui_vault.capture.child import prepare as preparing
-from owui_vault.capture.child.classify import Database, journal_mode
+from owui_vault.capture.child.classify import Database
 from owui_vault.capture.child.content_times import content_time_ns
 from owui_vault.capture.child.copies import unique_time_ns
 from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError
@@ -461,20 +461,6 @@ def test_clocks_that_are_never_read_together_are_compared_all_the_same(monkeypat
     monkeypatch.setattr(fences, "steady_ns", lambda: next(steady))
     monkeypatch.setattr(fences, "wall_ns", lambda: 0)
     assert clock_offset() < 0
-
-
-@pytest.mark.parametrize(
-    ("head", "mode"),
-    [
-        (b"", "delete"),
-        (b"SQLite format 3\0" + bytes(84), "delete"),
-        (b"SQLite format 3\0\x10\0\2\2" + bytes(80), "wal"),
-        (b"SQLite format 3\0" + bytes(20), "none"),
-        (b"something else" * 10, "none"),
-    ],
-)
-def test_the_header_tells_the_journal_mode(head: bytes, mode: str) -> None:
-    assert journal_mode(head) == mode
 
 
 def test_times_of_copies_say_which_bytes_they_are() -> None:

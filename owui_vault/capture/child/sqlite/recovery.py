@@ -11,13 +11,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from owui_vault.capture.child.classify import in_short_process, journal_mode
+from owui_vault.capture.child.classify import in_short_process
 from owui_vault.capture.child.sqlite.statements import count_statement, tables
 from owui_vault.system.sqlite_door import open_database, others_may_move
+from owui_vault.system.sqlite_format import SIDE_SUFFIXES, journal_mode
 from owui_vault.system.sqlite_main import confine
 
 _PAGES_PER_STEP = 4096
-_LEFTOVERS = ("-wal", "-shm", "-journal")
 _MOST_COMPLAINTS = 10
 
 
@@ -75,7 +75,7 @@ def recover_copy(place: str) -> None:
         with closing(open_copy(place)) as copy:
             copy.execute("SELECT count(*) FROM sqlite_master").fetchall()
             copy.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    for suffix in _LEFTOVERS:
+    for suffix in SIDE_SUFFIXES:
         with suppress(FileNotFoundError):
             os.unlink(place + suffix)
 

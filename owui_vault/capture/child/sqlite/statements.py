@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
+from owui_vault.system.sqlite_format import quoted
+
 
 def tables(connection: sqlite3.Connection) -> list[str]:
     """Real tables: virtual ones may need extensions, and their rows are in their shadow tables anyway."""
@@ -13,14 +15,12 @@ def tables(connection: sqlite3.Connection) -> list[str]:
 
 def count_statement(table: str) -> str:
     """The statement that counts all rows."""
-    quoted = table.replace('"', '""')
-    return f'SELECT count(*) FROM "{quoted}"'  # noqa: S608  a name cannot be a parameter, and is quoted
+    return f"SELECT count(*) FROM {quoted(table)}"  # noqa: S608  a name cannot be a parameter, and is quoted
 
 
 def newest_statement(table: str) -> str:
     """The statement that finds the newest row; a table without row ids complains."""
-    quoted = table.replace('"', '""')
-    return f'SELECT max(rowid) FROM "{quoted}"'  # noqa: S608  likewise
+    return f"SELECT max(rowid) FROM {quoted(table)}"  # noqa: S608  likewise
 
 
 def answer(connection: sqlite3.Connection, statement: str) -> str:
