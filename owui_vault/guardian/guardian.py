@@ -9,7 +9,7 @@ from pathlib import Path
 
 from owui_vault.errors import QuiesceError
 from owui_vault.guardian.rescue_command import rescue_environment
-from owui_vault.system.detached import Detached
+from owui_vault.system.child_process import Detached
 from owui_vault.system.python import environment, interpreter
 
 _PROGRAM = Path(__file__).with_name("guardian_main.py")

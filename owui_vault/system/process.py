@@ -1,4 +1,4 @@
-"""The door through which programs are started (`child_process` and `detached` keep one running beside us).
+"""The door through which programs are started (`child_process` keeps one running beside us).
 
 resticpy starts its own, through a command prefix we give it.
 

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from owui_vault.errors import CancelledError, DeadlineExceededError
-from owui_vault.system.child_process import Companion, CompanionEndedError
-from owui_vault.system.detached import Detached
+from owui_vault.system.child_process import Companion, CompanionEndedError, Detached
 
 
 @contextmanager
