@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,13 @@ def _kind(status: os.stat_result) -> str:
     return {0o100000: "file", 0o120000: "symlink"}.get(status.st_mode & 0o170000, "other")
 
 
+def from_outside(outside: Path) -> Iterator[Listed]:
+    """The files that were put beside `data/`, by their paths below `outside/`."""
+    for path in outside.rglob("*"):
+        if path.is_file():
+            yield Listed(str(path.relative_to(outside)), path.stat().st_size)
+
+
 class Totals:
     """Files and bytes per component, without keeping a name."""
 
@@ -86,13 +93,14 @@ class FileList:
     It is kept in a temporary SQLite file, so that a million names cost no memory.
     """
 
-    def __init__(self, listed: Iterable[Listed]) -> None:
+    def __init__(self, listed: Iterable[Listed], component: Callable[[str], Component] = component_of) -> None:
         self._connection = sqlite3.connect("", isolation_level=None)  # "": a private file that SQLite removes
         self._connection.execute(
             "CREATE TABLE file (component TEXT, line BLOB, size INTEGER, PRIMARY KEY (component, line)) WITHOUT ROWID"
         )
+        self._component = component
         self._connection.execute("BEGIN")
-        rows = ((component_of(each.path).value, _line(each), each.size_bytes) for each in listed)
+        rows = ((component(each.path).value, _line(each), each.size_bytes) for each in listed)
         self._connection.executemany("INSERT OR REPLACE INTO file VALUES (?, ?, ?)", rows)
         self._connection.execute("COMMIT")
 
@@ -112,7 +120,7 @@ class FileList:
         begin = _bytes(path) + b"\0"
         row = self._connection.execute(
             "SELECT size FROM file WHERE component = ? AND line >= ? AND line < ?",
-            (component_of(path).value, begin, _bytes(path) + b"\1"),
+            (self._component(path).value, begin, _bytes(path) + b"\1"),
         ).fetchone()
         return None if row is None else int(row[0])
 
@@ -131,9 +139,11 @@ class FileList:
         return ComponentRecord(name=component, files=files, size_bytes=total, digest=digest.hexdigest())
 
 
-def component_records(listed: Iterable[Listed]) -> tuple[ComponentRecord, ...]:
-    """The records of a manifest, from whatever lists files."""
-    with FileList(listed) as files:
+def component_records(
+    listed: Iterable[Listed], component: Callable[[str], Component] = component_of
+) -> tuple[ComponentRecord, ...]:
+    """The records of a manifest, from whatever lists files. `component` answers which one a path belongs to."""
+    with FileList(listed, component) as files:
         return files.records()
 
 

@@ -5,7 +5,6 @@ Afterwards the stage is the whole tree of a snapshot, and what the snapshot is w
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.components.database.upload_paths import called_here
-from owui_vault.components.names import ENVIRONMENT_NAME, KEY_NAME, OUTSIDE
+from owui_vault.components.names import ENVIRONMENT_NAME, KEY_NAME, OLLAMA, OUTSIDE
+from owui_vault.components.ollama.copy import KeptModels, keep_models
+from owui_vault.components.ollama.models import find_models, models_folder
 from owui_vault.context.context import Parts
 from owui_vault.errors import CaptureError, NoSpaceError
 from owui_vault.instance.container.nested_mounts import missed_mounts
+from owui_vault.instance.layout import component_outside
 from owui_vault.instance.runtime import Surroundings
 from owui_vault.instance.secret_key import better_text, unopened_text
 from owui_vault.manifest.application_facts import StageFacts, read_stage
@@ -30,24 +32,22 @@ from owui_vault.manifest.documents import (
     manifest_to_bytes,
 )
 from owui_vault.manifest.excluded_sizes import left_out
-from owui_vault.manifest.inventory import component_records, from_inventory
+from owui_vault.manifest.inventory import component_records, from_inventory, from_outside
 from owui_vault.manifest.restore_text import Restored, restore_text
 from owui_vault.model import (
     ENCRYPTED,
     ApplicationRecord,
     Captured,
     CapturePlan,
-    Component,
-    ComponentRecord,
     ContainerRecord,
     LeftOut,
     Manifest,
+    OllamaModels,
     Outcome,
     Secret,
     SecretKeyRecord,
 )
 from owui_vault.operations.full_checks import earlier_damage
-from owui_vault.operations.snapshot.ollama_part import keep_ollama, ollama_record
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.durable_files import private_directory, write_durably
 from owui_vault.system.filesystem import is_full
@@ -72,7 +72,7 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
     trial = try_key(facts.database.sealed_values, around.candidates, around.settings)
     key = around.key_record(trial)
     write_outside(parts, captured.stage, around, trial.key)
-    ollama = keep_ollama(parts, captured.stage / OUTSIDE)
+    ollama = _keep_ollama(parts, captured.stage / OUTSIDE)
     problems = (
         *captured.problems,
         *missed_mounts(plan, around.container.nested if around.container else ()),
@@ -101,7 +101,10 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         proof=captured.proof,
         application=_application(plan.data_dir, facts, around),
         databases=captured.databases,
-        components=(*component_records(from_inventory(captured.inventory)), *_outside_records(captured.stage)),
+        components=(
+            *component_records(from_inventory(captured.inventory)),
+            *component_records(from_outside(captured.stage / OUTSIDE), component_outside),
+        ),
         vector_files=captured.vector_files,
         collections=captured.findings.collections,
         left_out=(*left_out(plan), *_skipped(captured)),
@@ -225,19 +228,21 @@ def _unreadable_warnings(parts: Parts, around: Surroundings) -> Iterator[str]:
             yield f"the {what} {path} cannot be read here and is not in the snapshot"
 
 
-def _outside_records(stage: Path) -> Iterator[ComponentRecord]:
-    files = sorted(path for path in (stage / OUTSIDE).iterdir() if path.is_file())
-    yield from ollama_record(stage / OUTSIDE)
-    for component, chosen in (
-        (Component.SECRET_KEY, [path for path in files if path.name == KEY_NAME]),
-        (Component.CONFIGURATION, [path for path in files if path.name != KEY_NAME]),
-    ):
-        if chosen:
-            sizes = [(path.name, path.stat().st_size) for path in chosen]
-            digest = hashlib.sha256(b"".join(f"{name}\0{size}\n".encode() for name, size in sizes))
-            yield ComponentRecord(
-                name=component,
-                files=len(sizes),
-                size_bytes=sum(size for _, size in sizes),
-                digest=digest.hexdigest(),
-            )
+def _keep_ollama(parts: Parts, outside: Path) -> KeptModels:
+    """Put what is asked for below `outside`, which lies in the stage. What cannot be had is a problem, never an error.
+
+    Ollama is another program: its models belong to no moment of the instance's, and do not change once they are there.
+    """
+    instance = parts.the_instance()
+    if instance.ollama is OllamaModels.OFF:
+        return KeptModels()
+    if instance.ollama_dir is None:
+        return KeptModels(problems=("Ollama's models were not found: set instance.ollama_dir to where they are",))
+    try:
+        folder = models_folder(instance.ollama_dir)
+        models = find_models(folder) if folder else ()
+    except OSError as error:
+        return KeptModels(problems=(f"Ollama's models in {instance.ollama_dir} cannot be read: {error.strerror}",))
+    if folder is None:
+        return KeptModels(problems=(f"{instance.ollama_dir} does not hold Ollama's models (there is no `manifests`)",))
+    return keep_models(folder, models, outside / OLLAMA, with_blobs=instance.ollama is OllamaModels.BLOBS)

@@ -33,7 +33,7 @@ from owui_vault.context import container_access
 from owui_vault.instance.container.container import FoundContainer
 from owui_vault.instance.runtime import demand_database_here, look_around
 from owui_vault.model import ComposeService, ContainerRecord, DataMount
-from owui_vault.operations.snapshot import ollama_part
+from owui_vault.operations.snapshot import manifest_builder
 from owui_vault.operations.snapshot import snapshot as taking
 from owui_vault.operations.snapshot.manifest_builder import written
 from owui_vault.ports import Event, Notifier
@@ -178,7 +178,7 @@ def test_models_of_ollama_that_may_not_be_read_make_a_snapshot_incomplete(
     def refuse(_place: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(ollama_part, "models_folder", refuse)
+    monkeypatch.setattr(manifest_builder, "models_folder", refuse)
     place = house.folder / "ollama"
     report = house.snapshot(DataDirectory(house.data_dir, ollama=OllamaModels.MODELS, ollama_dir=place))
     assert report.outcome is Outcome.INCOMPLETE
