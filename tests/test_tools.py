@@ -35,7 +35,7 @@ def test_code_is_counted_without_comments_and_docstrings(tmp_path: Path) -> None
 
 
 def test_a_snapshot_does_not_lead_through_more_rooms_than_it_did() -> None:
-    command = [sys.executable, ROOT / "tools/walk", "snapshot"]
+    command = [sys.executable, str(ROOT / "tools/walk"), "snapshot"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     modules = [line.split()[1] for line in done.stdout.splitlines()]
     assert modules[0] == "vault"
