@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from owui_vault.config import default_state_dir
-from owui_vault.context.context import Container, DataDirectory, Limits, Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, Container, DataDirectory, Limits, OperationContext, Repository
 from owui_vault.context.state import StateDirectory
 from owui_vault.instance.application import ProcessApplication
 from owui_vault.instance.data_dir import folder_at
@@ -43,13 +43,13 @@ from owui_vault.operations.hold import hold_quiet
 from owui_vault.operations.initialize import InitializeRequest, initialize
 from owui_vault.operations.inspect import current_fingerprint, inspect
 from owui_vault.operations.list_snapshots import list_snapshots
-from owui_vault.operations.naming import demand_names
-from owui_vault.operations.operation_lock import Turns
+from owui_vault.operations.naming import require_valid_names
+from owui_vault.operations.operation_lock import OperationLock
 from owui_vault.operations.recovery.recover import recover, recover_first
 from owui_vault.operations.replace.plan import ReplacementRequest, plan_replacement
 from owui_vault.operations.replace.replace import discard_all, replace_data, undo_last
 from owui_vault.operations.restore.restore import RestoreRequest, restore
-from owui_vault.operations.secret_warnings import warned
+from owui_vault.operations.secret_warnings import with_secret_warnings
 from owui_vault.operations.snapshot.snapshot import SnapshotRequest, snapshot
 from owui_vault.operations.verify import VerifyRequest, verify
 from owui_vault.ports import Application, Clock, Held, Notifier, Placed, Quiescer
@@ -82,8 +82,8 @@ class Vault:
     ) -> None:
         """Touches nothing. `environ` says where state lies and containers run (None: this process's environment)."""
         surroundings = os.environ if environ is None else environ
-        demand_names(instance, series, repositories)
-        self._parts = Parts(
+        require_valid_names(instance, series, repositories)
+        self._context = OperationContext(
             instance=instance,
             repositories=tuple(repositories),
             state=StateDirectory(state_dir or default_state_dir(surroundings)),
@@ -96,7 +96,7 @@ class Vault:
             series_name=series,
             environ=surroundings,
         )
-        self._turns = Turns(self._parts)
+        self._lock = OperationLock(self._context)
 
     def __enter__(self) -> Vault:
         return self
@@ -109,17 +109,17 @@ class Vault:
     @property
     def instance(self) -> DataDirectory | Container | None:
         """The instance, or None where only repositories are configured."""
-        return self._parts.instance
+        return self._context.instance
 
     @property
     def repositories(self) -> tuple[Repository, ...]:
         """The repositories, in configuration order."""
-        return self._parts.repositories
+        return self._context.repositories
 
     def inspect(self) -> InstanceReport:
         """What the instance holds and what would be lost, read without touching it."""
-        with self._turns.reads(located=True) as parts:
-            return warned(parts, inspect(parts))
+        with self._lock.reading(located=True) as context:
+            return with_secret_warnings(context, inspect(context))
 
     def initialize(self, *names: str, adopt: bool = False, again: bool = False) -> InitializeReport:
         """Create the repositories that do not exist; without names, all.
@@ -127,11 +127,11 @@ class Vault:
         `again` makes a new repository where a known one is gone. `adopt` lets this instance go on with a series that
         another one began.
         """
-        with self._turns.does("initialize", located=adopt) as parts:
-            recover_first(parts)
-            fingerprint = (current_fingerprint(parts) or "") if adopt else ""
+        with self._lock.writing("initialize", located=adopt) as context:
+            recover_first(context)
+            fingerprint = (current_fingerprint(context) or "") if adopt else ""
             request = InitializeRequest(names=names, adopt=adopt, again=again)
-            return warned(parts, initialize(parts, request, fingerprint))
+            return with_secret_warnings(context, initialize(context, request, fingerprint))
 
     def snapshot(  # noqa: PLR0913  each may be left out
         self,
@@ -148,10 +148,10 @@ class Vault:
         INCOMPLETE is a result: look at `report.outcome`. When no repository took it the first error is raised, with the
         report as its `.report`. Setting `cancel` undoes what was begun and raises CancelledError.
         """
-        watch = _watch(progress, cancel)
-        with self._turns.does("snapshot", located=True, cancel=watch.cancel) as parts:
-            request = SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, watch=watch)
-            return warned(parts, snapshot(parts, request))
+        callbacks = _callbacks(progress, cancel)
+        with self._lock.writing("snapshot", located=True, cancel=callbacks.cancel) as context:
+            request = SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, callbacks=callbacks)
+            return with_secret_warnings(context, snapshot(context, request))
 
     def snapshots(
         self, repository: str | None = None, instance: str | None = None, *, everything: bool = False
@@ -161,8 +161,8 @@ class Vault:
         Each repository's own are listed: a snapshot that lies in two is there twice. The answer is a tuple with
         `warnings`: of a repository that does not hold any more what this machine stored there last, for one.
         """
-        with self._turns.reads() as parts:
-            return list_snapshots(parts, repository, instance, everything=everything)
+        with self._lock.reading() as context:
+            return list_snapshots(context, repository, instance, everything=everything)
 
     def manifest(
         self, snapshot: Snapshot | str, repository: str | None = None, *, instance: str | None = None
@@ -171,8 +171,10 @@ class Vault:
 
         Here as below `instance` names a series, where there are several. An exact id needs none.
         """
-        with self._turns.reads() as parts:
-            return read_manifest(parts, find(parts, snapshot, repository, Watch(), instance=instance), Watch())
+        with self._lock.reading() as context:
+            return read_manifest(
+                context, find(context, snapshot, repository, Callbacks(), instance=instance), Callbacks()
+            )
 
     def restore(  # noqa: PLR0913  each may be left out
         self,
@@ -200,27 +202,27 @@ class Vault:
             instance=instance,
             app_data_dir=app_data_dir,
             quiet_start=quiet_start,
-            watch=_watch(progress, cancel),
+            callbacks=_callbacks(progress, cancel),
         )
-        with self._turns.does("restore", cancel=request.watch.cancel) as parts:
-            recover_first(parts)
-            return warned(parts, restore(parts, request))
+        with self._lock.writing("restore", cancel=request.callbacks.cancel) as context:
+            recover_first(context)
+            return with_secret_warnings(context, restore(context, request))
 
     def plan_prune(
         self, policy: RetentionPolicy | None = None, repository: Sequence[str] | str | None = None
     ) -> PrunePlan:
         """What pruning would remove and why the rest stays; as configured, without a policy."""
-        with self._turns.reads() as parts:
-            return pruning.plan_prune(parts, policy, repository)
+        with self._lock.reading() as context:
+            return pruning.plan_prune(context, policy, repository)
 
     def prune(
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
         """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
-        watch = _watch(progress, cancel)
-        with self._turns.does("prune", cancel=watch.cancel) as parts:
-            recover_first(parts)
-            return pruning.prune(parts, plan, watch)
+        callbacks = _callbacks(progress, cancel)
+        with self._lock.writing("prune", cancel=callbacks.cancel) as context:
+            recover_first(context)
+            return pruning.prune(context, plan, callbacks)
 
     def verify(  # noqa: PLR0913  each may be left out
         self,
@@ -238,10 +240,10 @@ class Vault:
             repository=repository,
             instance=instance,
             read_data=read_data,
-            watch=_watch(progress, cancel),
+            callbacks=_callbacks(progress, cancel),
         )
-        with self._turns.does("verify", cancel=request.watch.cancel) as parts:
-            return warned(parts, verify(parts, request))
+        with self._lock.writing("verify", cancel=request.callbacks.cancel) as context:
+            return with_secret_warnings(context, verify(context, request))
 
     def plan_replacement(
         self,
@@ -255,11 +257,11 @@ class Vault:
 
         `quiet_start` as for `restore`.
         """
-        with self._turns.reads(located=True) as parts:
+        with self._lock.reading(located=True) as context:
             request = ReplacementRequest(
                 snapshot=snapshot, components=components, repository=repository, quiet_start=quiet_start
             )
-            return warned(parts, plan_replacement(parts, request, _application(parts)))
+            return with_secret_warnings(context, plan_replacement(context, request, _application(context)))
 
     def replace(
         self,
@@ -273,21 +275,21 @@ class Vault:
 
         A plan with `unknown_version` is carried out with `accept_unknown_version` only; else ConfigError is raised.
         """
-        watch = _watch(progress, cancel)
+        callbacks = _callbacks(progress, cancel)
         accepted = accept_unknown_version
-        with self._turns.does("replace", located=True, cancel=watch.cancel) as parts:
-            report = replace_data(parts, plan, _application(parts), watch, accept_unknown_version=accepted)
-            return warned(parts, report)
+        with self._lock.writing("replace", located=True, cancel=callbacks.cancel) as context:
+            report = replace_data(context, plan, _application(context), callbacks, accept_unknown_version=accepted)
+            return with_secret_warnings(context, report)
 
     def undo(self, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None) -> UndoReport:
         """Put back the data that the last `replace` set aside."""
-        with self._turns.does("undo", located=True) as parts:
-            return undo_last(parts, _application(parts), _watch(progress, cancel))
+        with self._lock.writing("undo", located=True) as context:
+            return undo_last(context, _application(context), _callbacks(progress, cancel))
 
     def discard(self) -> DiscardReport:
         """Drop all data that were set aside, for good."""
-        with self._turns.does("discard", located=True) as parts:
-            return discard_all(parts)
+        with self._lock.writing("discard", located=True) as context:
+            return discard_all(context)
 
     @contextmanager
     def hold(self, mode: Quiesce = Quiesce.PAUSE, limit: timedelta = timedelta(minutes=1)) -> Iterator[Held]:
@@ -297,24 +299,24 @@ class Vault:
         not be brought back.
         """
         with (
-            self._turns.does("hold", located=True) as parts,
-            hold_quiet(parts, mode, limit.total_seconds()) as held,
+            self._lock.writing("hold", located=True) as context,
+            hold_quiet(context, mode, limit.total_seconds()) as held,
         ):
             yield held
 
     def recover(self) -> RecoverReport:
         """Finish or undo what a killed run left behind; also the beginning of every operation that writes."""
-        with self._turns.does("recover", located=True) as parts:
-            return recover(parts)
+        with self._lock.writing("recover", located=True) as context:
+            return recover(context)
 
 
-def _application(parts: Parts) -> Application:
-    if parts.application:
-        return parts.application
-    data_dir = folder_at(parts.the_instance().path)
-    places = (data_dir, *(parts.quiescer.places() if isinstance(parts.quiescer, Placed) else ()))
-    return ProcessApplication(parts.look_around().holders, parts.clock, places=places)
+def _application(context: OperationContext) -> Application:
+    if context.application:
+        return context.application
+    data_dir = folder_at(context.the_instance().path)
+    places = (data_dir, *(context.quiescer.places() if isinstance(context.quiescer, Placed) else ()))
+    return ProcessApplication(context.inspect_environment().holders, context.clock, places=places)
 
 
-def _watch(progress: ProgressSink | None, cancel: threading.Event | None) -> Watch:
-    return Watch(progress=progress or ignore_progress, cancel=cancel or NEVER)
+def _callbacks(progress: ProgressSink | None, cancel: threading.Event | None) -> Callbacks:
+    return Callbacks(progress=progress or ignore_progress, cancel=cancel or NEVER)

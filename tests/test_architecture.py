@@ -60,7 +60,7 @@ CROWDED = {
     "owui_vault/testing/engines/directory_tree.py: _write",
     "owui_vault/testing/instances/generate.py: _grow_uploads",
     "owui_vault/testing/instances/vectors.py: grow_vectors",
-    "owui_vault/operations/snapshot/manifest_builder.py: describe",
+    "owui_vault/operations/snapshot/manifest_builder.py: build_manifest",
     "owui_vault/guardian/bounded_hold.py: __init__",
     "owui_vault/operations/snapshot/snapshot.py: _report",
     "owui_vault/operations/snapshot/store.py: _store",

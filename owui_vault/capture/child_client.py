@@ -76,7 +76,9 @@ class Worker:
         Raises UnsupportedInstanceError, NoSpaceError, CancelledError.
         """
         self._pin = pin
-        answer = self._demand("prepare", seconds=_PREPARE_SECONDS, pin=pin, copy_seconds=self._limits.copy_seconds)
+        answer = self._ask_or_raise(
+            "prepare", seconds=_PREPARE_SECONDS, pin=pin, copy_seconds=self._limits.copy_seconds
+        )
         if answer["overlay"]:
             raise UnsupportedInstanceError(
                 f"{self._plan.data_dir} is a layer of a container's file system:"
@@ -120,7 +122,7 @@ class Worker:
     def gather(self) -> tuple[datetime, tuple[str, ...]]:
         """Take what can be had without proof; and the names of what is not even whole in itself."""
         self._require_prepared()
-        answer = self._demand("gather", seconds=_GATHER_SECONDS, patience_seconds=_GATHER_PATIENCE_SECONDS)
+        answer = self._ask_or_raise("gather", seconds=_GATHER_SECONDS, patience_seconds=_GATHER_PATIENCE_SECONDS)
         return _moment(answer), texts(answer, "torn")
 
     def finish(self) -> Answer | None:
@@ -133,7 +135,7 @@ class Worker:
 
     def seal(self) -> dict[str, tuple[str, ...]]:
         """Finish the stage and write the inventory; answers which attributes could not be given to copies, by name."""
-        answer = self._demand("seal", seconds=_SEAL_SECONDS)
+        answer = self._ask_or_raise("seal", seconds=_SEAL_SECONDS)
         return {str(each["name"]): texts(each, "what") for each in parts(answer, "lost")}
 
     def end(self) -> None:
@@ -146,7 +148,7 @@ class Worker:
         if self._session is None:
             self.prepare(pin=self._pin)
 
-    def _demand(self, deed: str, *, seconds: float, **details: object) -> Answer:
+    def _ask_or_raise(self, deed: str, *, seconds: float, **details: object) -> Answer:
         try:
             return self._ask(deed, seconds=seconds, **details)
         except AttemptFailedError as failed:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from owui_vault.cli.parser.own_options import before_the_rest
+from owui_vault.cli.parser.own_options import options_before_dashdash
 from owui_vault.cli.render.screen import Screen, close_stdout, prepare_streams, print_error, print_json
 from owui_vault.cli.signals import Interrupted, Interruption
 from owui_vault.errors import CancelledError, UnforeseenError, VaultError
@@ -57,7 +57,7 @@ def _run(words: Sequence[str], interruption: Interruption) -> int:
 
 
 def _tell(error: VaultError, exit_code: int, words: Sequence[str]) -> None:
-    as_json = "--json" in before_the_rest(words)
+    as_json = "--json" in options_before_dashdash(words)
     with suppress(BrokenPipeError):
         if error.report and not as_json:
             from owui_vault.cli.commands.dispatch import show_report_of  # noqa: PLC0415  it was imported to get here
@@ -68,7 +68,7 @@ def _tell(error: VaultError, exit_code: int, words: Sequence[str]) -> None:
 
 def _with_places(error: UnforeseenError, words: Sequence[str]) -> VaultError:
     """The error, with where it happened for those who asked for more words."""
-    ours = before_the_rest(words)
+    ours = options_before_dashdash(words)
     verbose = any(word == "--verbose" or (word.startswith("-v") and set(word[1:]) == {"v"}) for word in ours)
     if not verbose:
         return error

@@ -81,7 +81,7 @@ def neighbours(config: Mapping[str, object], settings: Mapping[str, str]) -> tup
     return tuple(sorted(each for each in found if each))
 
 
-def told(found: Iterable[Neighbour]) -> tuple[str, ...]:
+def neighbour_sentences(found: Iterable[Neighbour]) -> tuple[str, ...]:
     """One sentence each."""
     return tuple(str(each) for each in dict.fromkeys(found))
 

@@ -14,7 +14,7 @@ from owui_vault.components.names import DATABASE, OUTSIDE, UPLOADS, VECTOR_DATAB
 from owui_vault.components.sqlite_files import strays
 
 
-def not_real(data_dir: Path) -> str:
+def tree_problem(data_dir: Path) -> str:
     """What of a fetched tree is not what it must be, in words; empty where all is. What is not there is passed over."""
     folders = (data_dir, data_dir.parent / OUTSIDE, data_dir / UPLOADS, data_dir / VECTORS)
     files = (data_dir / DATABASE, data_dir / VECTOR_DATABASE)

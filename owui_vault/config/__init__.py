@@ -16,7 +16,7 @@ from owui_vault.config.settings import LimitSettings as LimitSettings
 from owui_vault.config.settings import RepositorySettings as RepositorySettings
 from owui_vault.config.settings import Unproven as Unproven
 from owui_vault.config.settings import VaultSettings as VaultSettings
-from owui_vault.config.template import Beginning as Beginning
+from owui_vault.config.template import TemplateValues as TemplateValues
 from owui_vault.config.template import first_text as first_text
 
 

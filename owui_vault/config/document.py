@@ -25,8 +25,8 @@ from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
 from owui_vault.model import NAME_PATTERN, TAG_PATTERN, Secret
 
 
-def _around(check: Callable[[object, values.Surroundings], object]) -> BeforeValidator:
-    def validate(value: object, info: ValidationInfo[values.Surroundings]) -> object:
+def _around(check: Callable[[object, values.ConfigContext], object]) -> BeforeValidator:
+    def validate(value: object, info: ValidationInfo[values.ConfigContext]) -> object:
         return check(value, info.context)
 
     return BeforeValidator(validate)
@@ -48,7 +48,7 @@ def _unit(value: object) -> str:
     return values.matching(value, values.UNIT_PATTERN, "must be the name of a systemd unit")
 
 
-def _program(value: object, around: values.Surroundings) -> str:
+def _program(value: object, around: values.ConfigContext) -> str:
     return str(values.path(value, around)) if "/" in values.text(value) else str(value)
 
 

@@ -14,7 +14,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ConfigProblem:
     """One thing that is wrong at one place. `text` never repeats what may be a secret."""
 
     path: KeyPath
@@ -41,7 +41,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"known here: {', '.join(names)}" if names else "nothing can stand here"
 
 
-def refuse(file: Path, mistakes: Sequence[Mistake], lines: Mapping[KeyPath, int]) -> ConfigError:
+def config_error(file: Path, mistakes: Sequence[ConfigProblem], lines: Mapping[KeyPath, int]) -> ConfigError:
     """The error that tells all of them, in the order of the file."""
     ordered = sorted(mistakes, key=lambda each: (_line(each.path, lines) or 0, dotted(each.path)))
     told = list(dict.fromkeys(_tell(each, lines) for each in ordered))
@@ -53,7 +53,7 @@ def refuse(file: Path, mistakes: Sequence[Mistake], lines: Mapping[KeyPath, int]
 _HINT = "Correct the file; docs/configuration.md explains every key."
 
 
-def _tell(mistake: Mistake, lines: Mapping[KeyPath, int]) -> str:
+def _tell(mistake: ConfigProblem, lines: Mapping[KeyPath, int]) -> str:
     line = _line(mistake.path, lines)
     place = dotted(mistake.path) or "the whole file"
     return f"{place} (line {line}): {mistake.text}" if line else f"{place}: {mistake.text}"

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, ValidationError
 
 from owui_vault.config.document import VaultPart
-from owui_vault.config.errors import KeyPath, Mistake, nearest
+from owui_vault.config.errors import ConfigProblem, KeyPath, nearest
 from owui_vault.config.values import kind
 
 
-def explain(error: ValidationError) -> Iterator[Mistake]:
+def explain(error: ValidationError) -> Iterator[ConfigProblem]:
     """One mistake for each finding. Values are named by their kind only: they may be secrets."""
     for finding in error.errors(include_url=False):
         place: KeyPath = tuple(part for part in finding["loc"] if part != "[key]")
-        yield Mistake(place, _say(finding["type"], place, finding["input"], finding.get("ctx", {})))
+        yield ConfigProblem(place, _say(finding["type"], place, finding["input"], finding.get("ctx", {})))
 
 
 def _say(code: str, place: KeyPath, value: object, context: Mapping[str, object]) -> str:

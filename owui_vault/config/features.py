@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from owui_vault.config.errors import KeyPath, Mistake
+from owui_vault.config.errors import ConfigProblem, KeyPath
 
 NOT_BUILT: frozenset[KeyPath] = frozenset({
     ("plans",),
@@ -14,7 +14,7 @@ NOT_BUILT: frozenset[KeyPath] = frozenset({
 })  # fmt: skip
 
 
-def take_out_unbuilt(data: dict[object, object]) -> Iterator[Mistake]:
+def take_out_unbuilt(data: dict[object, object]) -> Iterator[ConfigProblem]:
     """Remove the keys of features that are not built yet, and tell of each."""
     for path in sorted(NOT_BUILT):
         *parents, last = path
@@ -23,4 +23,4 @@ def take_out_unbuilt(data: dict[object, object]) -> Iterator[Mistake]:
             place = place.get(parent) if isinstance(place, dict) else None
         if isinstance(place, dict) and last in place:
             del place[last]
-            yield Mistake(path, "is not built yet in this version; remove it")
+            yield ConfigProblem(path, "is not built yet in this version; remove it")

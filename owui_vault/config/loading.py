@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from owui_vault.config import document as parts
-from owui_vault.config.errors import KeyPath, refuse
+from owui_vault.config.errors import KeyPath, config_error
 from owui_vault.config.explain import explain
 from owui_vault.config.features import take_out_unbuilt
 from owui_vault.config.paths import default_state_dir, expand_location
@@ -20,7 +20,7 @@ from owui_vault.config.settings import (
     Unproven,
     VaultSettings,
 )
-from owui_vault.config.values import Surroundings, kind
+from owui_vault.config.values import ConfigContext, kind
 from owui_vault.config.variables import replace_variables
 from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
@@ -55,15 +55,15 @@ def settings_from(document: Document, path: Path, environ: Mapping[str, str]) ->
             hint="docs/configuration.md has a whole configuration to begin with.",
         )
     mistakes.extend(take_out_unbuilt(data))
-    around = Surroundings(path.parent, environ)
+    around = ConfigContext(path.parent, environ)
     try:
         part = parts.VaultPart.model_validate(data, context=around)
     except ValidationError as error:
         told = {mistake.path for mistake in mistakes}
         mistakes.extend(each for each in explain(error) if not _within(each.path, told))
-        raise refuse(path, mistakes, document.lines) from None  # the cause would show values
+        raise config_error(path, mistakes, document.lines) from None  # the cause would show values
     if mistakes:
-        raise refuse(path, mistakes, document.lines)
+        raise config_error(path, mistakes, document.lines)
     try:
         return _settings(part, path, around)
     except ConfigError as error:
@@ -75,7 +75,7 @@ def _within(path: KeyPath, told: set[KeyPath]) -> bool:
     return any(path[:end] in told for end in range(1, len(path) + 1))
 
 
-def _settings(part: parts.VaultPart, path: Path, around: Surroundings) -> VaultSettings:
+def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> VaultSettings:
     return VaultSettings(
         path=path,
         state_dir=part.state_dir or default_state_dir(around.environ),
@@ -108,7 +108,7 @@ def _instance(part: parts.InstancePart) -> InstanceSettings:
     )
 
 
-def _repository(name: str, part: parts.RepositoryPart, around: Surroundings) -> RepositorySettings:
+def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) -> RepositorySettings:
     return RepositorySettings(
         name=name,
         engine=EngineName(part.engine),

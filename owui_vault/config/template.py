@@ -14,7 +14,7 @@ _NAME = re.compile(NAME_PATTERN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beginning:
+class TemplateValues:
     """What is known of an instance before anything is configured. `found` is a sentence for the comment."""
 
     container: str
@@ -24,7 +24,7 @@ class Beginning:
     passphrase_file: Path | None = None
 
 
-def first_text(known: Beginning) -> str:
+def first_text(known: TemplateValues) -> str:
     """A configuration that can be read as it is, to be completed by a person."""
     series = known.container if _NAME.fullmatch(known.container) else DEFAULT_INSTANCE_NAME
     comment = "".join(character if character.isprintable() else "?" for character in known.found)
@@ -45,7 +45,7 @@ instance:
 """
 
 
-def _repositories(known: Beginning) -> str:
+def _repositories(known: TemplateValues) -> str:
     file = known.passphrase_file or Path("/etc/owui-vault/first.pass")
     text = f"""\
 repositories:

@@ -28,7 +28,7 @@ _KINDS: Mapping[type, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ConfigContext:
     """What relative paths and `~` mean."""
 
     folder: Path
@@ -101,7 +101,7 @@ def count(value: object) -> int:
     return value
 
 
-def path(value: object, around: Surroundings) -> Path:
+def path(value: object, around: ConfigContext) -> Path:
     """A path of this machine. Raises ValueError."""
     try:
         return expand(text(value), around.folder, around.environ)
@@ -125,7 +125,7 @@ def excluding_pattern(value: object) -> str:
     return written
 
 
-def argv(value: object, around: Surroundings) -> tuple[str, ...]:
+def argv(value: object, around: ConfigContext) -> tuple[str, ...]:
     """A program and its arguments, never a shell's line. Raises ValueError."""
     if not isinstance(value, list) or not value:
         raise ValueError("must be a list: the program, then each argument, such as [pass, show, vault]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from owui_vault.config.errors import KeyPath, Mistake
+from owui_vault.config.errors import ConfigProblem, KeyPath
 
 _PLACE = re.compile(
     r"(?P<literal>\$\$\{)"
@@ -16,19 +16,19 @@ _NO_TEXT = "is a key that YAML does not read as text; put it in quotes"
 _NO_VALUE = "has no value; give it one, or remove the key"  # whoever writes `keep:` did not mean "no retention"
 
 
-def replace_variables(data: object, environ: Mapping[str, str], mistakes: list[Mistake]) -> object:
+def replace_variables(data: object, environ: Mapping[str, str], mistakes: list[ConfigProblem]) -> object:
     """The same data with variables replaced; what cannot be is added to `mistakes`. Keys are left alone."""
     return _replace(data, (), environ, mistakes)
 
 
-def _replace(data: object, path: KeyPath, environ: Mapping[str, str], mistakes: list[Mistake]) -> object:
+def _replace(data: object, path: KeyPath, environ: Mapping[str, str], mistakes: list[ConfigProblem]) -> object:
     match data:
         case str():
-            mistakes.extend(Mistake(path, text) for text in _problems(data, environ))
+            mistakes.extend(ConfigProblem(path, text) for text in _problems(data, environ))
             return _PLACE.sub(lambda found: _value(found, environ), data)
         case dict():
-            mistakes.extend(Mistake((*path, str(key)), _NO_TEXT) for key in data if not isinstance(key, str))
-            mistakes.extend(Mistake((*path, str(key)), _NO_VALUE) for key, value in data.items() if value is None)
+            mistakes.extend(ConfigProblem((*path, str(key)), _NO_TEXT) for key in data if not isinstance(key, str))
+            mistakes.extend(ConfigProblem((*path, str(key)), _NO_VALUE) for key, value in data.items() if value is None)
             return {str(key): _replace(value, (*path, str(key)), environ, mistakes) for key, value in data.items()}
         case list():
             return [_replace(value, (*path, number), environ, mistakes) for number, value in enumerate(data)]

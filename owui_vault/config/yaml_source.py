@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from owui_vault.config.errors import KeyPath, Mistake
+from owui_vault.config.errors import ConfigProblem, KeyPath
 from owui_vault.errors import ConfigError
 
 _MAX_BYTES = 1 << 20
@@ -31,7 +31,7 @@ class Document:
 
     data: object
     lines: dict[KeyPath, int]
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[ConfigProblem, ...]
 
 
 def read_document(path: Path) -> Document:
@@ -47,7 +47,7 @@ def parse_document(text: str, path: Path) -> Document:
         try:
             node = loader.get_single_node()
             lines: dict[KeyPath, int] = {}
-            mistakes: tuple[Mistake, ...] = ()
+            mistakes: tuple[ConfigProblem, ...] = ()
             if node is not None:
                 _check_size(node, path)
                 mistakes = tuple(_duplicates(node, (), lines))
@@ -138,7 +138,7 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
         yield from node.value
 
 
-def _duplicates(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> Iterator[Mistake]:
+def _duplicates(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> Iterator[ConfigProblem]:
     """Note the line of every key, and find those written twice: YAML would silently take the last one."""
     if isinstance(node, yaml.SequenceNode):
         for number, child in enumerate(node.value):
@@ -150,7 +150,7 @@ def _duplicates(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> It
             here = (*path, str(key.value))
             line = key.start_mark.line + 1
             if str(key.value) in seen:
-                yield Mistake(
+                yield ConfigProblem(
                     here, f"stands here a second time, first in line {lines[here]}; this one is in line {line}"
                 )
             seen.add(str(key.value))

@@ -38,7 +38,7 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ContainerInspect:
     """One container. `addresses` are (host, port) pairs where its web interface may answer from here."""
 
     id: str
@@ -131,12 +131,12 @@ def as_record(mount: Mount) -> DataMount:
     )
 
 
-def parse(told: Mapping[str, object]) -> Told:
+def parse(told: Mapping[str, object]) -> ContainerInspect:
     """Read an `inspect` of Docker or Podman."""
     state, configuration, host = _part(told, "State"), _part(told, "Config"), _part(told, "HostConfig")
     environment = _environment(configuration.get("Env"))
     health = str(_part(state, "Health").get("Status", ""))
-    return Told(
+    return ContainerInspect(
         id=str(told.get("Id", "")),
         name=str(told.get("Name", "")).lstrip("/"),
         status="paused" if state.get("Paused") is True else str(state.get("Status", "")),

@@ -20,7 +20,7 @@ _SECONDS = 5.0
 _IN_A_CONTAINER = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
-def engine_mark(address: str) -> str:
+def daemon_start_id(address: str) -> str:
     """Another text after each start of the engine that answers here; empty where that cannot be told.
 
     Raises OSError when nothing listens at a socket of this machine.

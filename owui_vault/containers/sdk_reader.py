@@ -151,8 +151,8 @@ def _files_in(archive: io.BytesIO, suffix: str) -> Iterator[tuple[str, bytes]]:
 @contextmanager
 def open_engine(address: str) -> Iterator[Engine]:
     """An engine that answers. Raises InstanceNotFoundError: none there, or the right to use it is missing."""
-    _demand_understood(address)
-    _demand_right(address)
+    _require_local_address(address)
+    _require_access(address)
     import docker  # noqa: PLC0415 - heavy, and most runs touch no container
 
     try:
@@ -174,7 +174,7 @@ def _no_answer(address: str, why: str) -> InstanceNotFoundError:
     )
 
 
-def _demand_understood(address: str) -> None:
+def _require_local_address(address: str) -> None:
     if address.startswith("ssh:"):
         raise InstanceNotFoundError(
             f"the engine at {address} is on another machine, and so are the data",
@@ -182,7 +182,7 @@ def _demand_understood(address: str) -> None:
         )
 
 
-def _demand_right(address: str) -> None:
+def _require_access(address: str) -> None:
     path = Path(address.removeprefix("unix://"))
     if not address.startswith("unix://"):
         return

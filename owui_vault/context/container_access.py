@@ -11,37 +11,37 @@ from dataclasses import replace
 
 from owui_vault.components.names import DATABASE
 from owui_vault.containers.sdk_reader import engine_addresses
-from owui_vault.context.context import Container, DataDirectory, Parts
+from owui_vault.context.context import Container, DataDirectory, OperationContext
 from owui_vault.instance.container.application import ContainerApplication
 from owui_vault.instance.container.container import FoundContainer, find_container
-from owui_vault.instance.runtime import demand_database_here
+from owui_vault.instance.runtime import require_database_here
 from owui_vault.quiesce.container.quiescer import ContainerQuiescer
 
 
-def located(parts: Parts) -> Parts:
+def with_container(context: OperationContext) -> OperationContext:
     """The same parts with the container resolved; as they are where none is configured.
 
     Raises InstanceError, and SecretError when there is no database and a configured URL of it cannot be had.
     """
-    wanted = parts.instance
+    wanted = context.instance
     if not isinstance(wanted, Container):
-        return parts
-    addresses = (wanted.engine,) if wanted.engine else engine_addresses(parts.environ)
+        return context
+    addresses = (wanted.engine,) if wanted.engine else engine_addresses(context.environ)
     found = find_container(wanted.container, addresses)
     if not os.path.lexists(found.data_dir / DATABASE):
-        demand_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
+        require_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
     return replace(
-        parts,
+        context,
         instance=_directory(wanted, found),
         container=found,
-        quiescer=parts.quiescer
+        quiescer=context.quiescer
         or ContainerQuiescer(
             *found.held,
             engine=found.record.engine,
-            stop_seconds=parts.limits.capture.stop_seconds,
+            stop_seconds=context.limits.capture.stop_seconds,
             names=(found.record.name, *found.record.together),
         ),
-        application=parts.application or ContainerApplication(found.record, parts.clock),
+        application=context.application or ContainerApplication(found.record, context.clock),
     )
 
 

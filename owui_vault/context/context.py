@@ -11,7 +11,7 @@ from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ConfigError
 from owui_vault.instance.container.container import FoundContainer
 from owui_vault.instance.data_dir import folder_at
-from owui_vault.instance.runtime import Surroundings, look_around
+from owui_vault.instance.runtime import RuntimeEnvironment, inspect_environment
 from owui_vault.model import NEVER, CaptureLimits, OllamaModels, ProgressSink, Quiesce, RetentionPolicy, ignore_progress
 from owui_vault.ports import (
     Application,
@@ -97,7 +97,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class Callbacks:
     """Who listens to an operation, and who may end it. `warn` takes what engines say about the result."""
 
     progress: ProgressSink = ignore_progress
@@ -106,7 +106,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class OperationContext:
     """Everything an operation works with."""
 
     instance: DataDirectory | Container | None
@@ -133,10 +133,10 @@ class Parts:
             raise TypeError("an operation that needs the data must have the container located first")
         return self.instance
 
-    def look_around(self) -> Surroundings:
+    def inspect_environment(self) -> RuntimeEnvironment:
         """What stands around the data directory. Raises SecretError when the configured key cannot be had."""
         instance = self.the_instance()
-        return look_around(
+        return inspect_environment(
             folder_at(instance.path),
             secret_key=instance.secret_key,
             database_url=instance.database_url.reveal() if instance.database_url else "",
@@ -167,17 +167,17 @@ class Parts:
             raise ConfigError("no repository is configured", hint="Add one under `repositories`, or give --repository.")
         return tuple(each for each in self.repositories if not wanted or each.name in wanted)
 
-    def call(self, repository: Repository, watch: Watch | None = None) -> Call:
+    def call(self, repository: Repository, callbacks: Callbacks | None = None) -> Call:
         """The circumstances of one call of this repository's engine."""
-        watch = watch or Watch()
+        callbacks = callbacks or Callbacks()
         return Call(
             folder=self.state.repository_folder(repository.name, repository.engine.location),
             shared=self.state.shared_folder(),
             timeout_seconds=self.limits.call_seconds,
             idle_seconds=self.limits.idle_seconds,
             store_seconds=self.limits.store_seconds,
-            progress=watch.progress,
-            warn=watch.warn,
-            cancel=watch.cancel,
+            progress=callbacks.progress,
+            warn=callbacks.warn,
+            cancel=callbacks.cancel,
             secrets=self.secrets,
         )

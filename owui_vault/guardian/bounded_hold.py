@@ -20,7 +20,7 @@ from typing import Protocol
 from owui_vault.errors import QuiesceError, ResumeError, VaultError
 from owui_vault.guardian.guardian import Guardian, GuardianTask
 from owui_vault.guardian.journal import Journal, Record
-from owui_vault.guardian.rescue_command import GONE, rescue_environment, today
+from owui_vault.guardian.rescue_command import GONE, rescue_environment, with_current_interpreter
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Candid, Clock, Held, Observation, Quiescer, Remarks
 from owui_vault.system.process import Command, run
@@ -98,16 +98,16 @@ class Hold:
             yield _HeldByNobody(self._quiescer, seen)
             return
         with self._guarded(mode, limit_seconds) as (guardian, renew):
-            self._demand_written(seen)
+            self._require_same_as_written(seen)
             self._quiescer.quiesce(mode, self._deadline(self._becoming_quiet(mode, limit_seconds)))
             guardian.held(limit_seconds - self._already_frozen(mode))
             held = _HeldByUs(self._quiescer, mode, self._quiescer.observe(), guardian, renew)
-            held.demand_same(seen, mode)
+            held.require_same(seen, mode)
             if isinstance(self._quiescer, Candid):
                 self._remarks += self._quiescer.remarks
             _log.info("quiesced %s by %s", self._quiescer.name, mode.value)
             yield held
-            held.demand_unbroken()
+            held.require_unbroken()
 
     @contextmanager
     def _guarded(self, mode: Quiesce, limit_seconds: float) -> Iterator[tuple[Guardian, Callable[[], None]]]:
@@ -164,7 +164,7 @@ class Hold:
             self._resume(mode)
         finish()
 
-    def _demand_written(self, seen: Observation) -> None:
+    def _require_same_as_written(self, seen: Observation) -> None:
         """The rescue that was written down leaves alone what was started anew since it was looked at."""
         if self._quiescer.observe().identity != seen.identity:
             raise QuiesceError(f"{self._quiescer.name} was started anew just now", hint="Try again.")
@@ -209,16 +209,16 @@ class _HeldByUs:
         try:
             self.quiescer.confirm(self.mode, self.since)
         except QuiesceError:
-            self.demand_unbroken()  # that the limit passed says more than that it is awake
+            self.require_unbroken()  # that the limit passed says more than that it is awake
             raise
-        self.demand_unbroken()  # last: the guardian speaks before it wakes anybody
+        self.require_unbroken()  # last: the guardian speaks before it wakes anybody
 
-    def demand_unbroken(self) -> None:
+    def require_unbroken(self) -> None:
         why = self.guardian.broken()
         if why:
             raise QuiesceError(f"{self.quiescer.name} cannot be trusted to have been quiet: {why}", hint="Try again.")
 
-    def demand_same(self, seen: Observation, mode: Quiesce) -> None:
+    def require_same(self, seen: Observation, mode: Quiesce) -> None:
         """Somebody may have started it anew between our look and our deed."""
         if mode is Quiesce.PAUSE and seen.identity != self.since.identity:
             raise QuiesceError(f"{self.quiescer.name} was started anew while it was being paused", hint="Try again.")
@@ -274,7 +274,7 @@ def _rescue(journal: Journal, record: Record) -> str:
     what = f"{record.subject}, left by a {record.action} of {record.began:%Y-%m-%d %H:%M:%S} UTC"
     hint = f"Bring it back by hand, then remove {journal.path(record)}."
     try:
-        argv = today(record.rescue)
+        argv = with_current_interpreter(record.rescue)
         done = run(Command(argv=argv, environment=rescue_environment(), timeout_seconds=_RESCUE_SECONDS))
     except VaultError as error:
         raise ResumeError(f"{what}, could not be brought back: {error.message}", hint=hint) from error

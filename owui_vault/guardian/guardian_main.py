@@ -97,7 +97,7 @@ class Guardian:
             if not self.rescue_until_done():
                 return
         if self.record:
-            _strike(self.record)
+            _delete_record(self.record)
 
 
 def main() -> None:
@@ -141,7 +141,7 @@ def _run(argv: list[str], environment: dict[str, str]) -> int:
         time.sleep(0.005)
 
 
-def _strike(record: str) -> None:
+def _delete_record(record: str) -> None:
     with suppress(OSError):  # somebody else did it, or the disk is gone; `recover` looks again
         os.unlink(record)  # noqa: PTH108 - pathlib would cost the guardian milliseconds
         folder = os.open(os.path.dirname(record), os.O_RDONLY)  # noqa: PTH120 - likewise

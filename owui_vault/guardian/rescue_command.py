@@ -30,7 +30,7 @@ def rescue_environment() -> dict[str, str]:
     return {**module_environment(), "PATH": SYSTEM_PATH, "PYTHONSAFEPATH": "1"}
 
 
-def today(command: tuple[str, ...]) -> tuple[str, ...]:
+def with_current_interpreter(command: tuple[str, ...]) -> tuple[str, ...]:
     """A rescue written down by an earlier run, for this run's interpreter and address.
 
     An upgrade may have removed the old interpreter, and the module that was named then. One rescue may hold another

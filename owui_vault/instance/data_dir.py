@@ -27,7 +27,7 @@ _TIMEOUT_SECONDS = {IDENTITY: 60.0, FACTS: 600.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class ProbeResult:
     """A data directory that was found, and what a short look at it told."""
 
     data_dir: Path  # resolved
@@ -116,13 +116,13 @@ class _Seen(TypedDict):
     vectors_unread: str
 
 
-def look_at(
+def probe_instance(
     path: Path,
     *,
     depth: str = IDENTITY,
     ruins: bool = False,
     vectors: Path | None = None,
-) -> Sight:
+) -> ProbeResult:
     """Find an Open WebUI data directory and look at it without disturbing a running application.
 
     `depth` IDENTITY reads fingerprint and schema, FACTS everything (slower on large databases). With `ruins`, a
@@ -137,7 +137,7 @@ def look_at(
             f"{root / DATABASE} is a SQLite database, but not Open WebUI's",
             hint="Its tables user, auth and chat are missing. Has Open WebUI ever been started on this directory?",
         )
-    return Sight(
+    return ProbeResult(
         data_dir=root,
         journal_modes=tuple(_journal_modes(seen["databases"])),
         facts=_facts(seen["facts"]),
@@ -151,7 +151,7 @@ def look_at(
 def directory_at(path: Path) -> Path:
     """The resolved data directory, by its names alone: no database is looked at. Raises InstanceNotFoundError."""
     root = folder_at(path)
-    _demand_content(path, root)
+    _require_content(path, root)
     return root
 
 
@@ -163,7 +163,7 @@ def restorable_at(path: Path) -> Path:
     root = folder_at(path)
     names = set(os.listdir(root)) - not_the_data(root)
     if names and not names & _OF_AN_INSTANCE:
-        _demand_content(path, root)
+        _require_content(path, root)
     return root
 
 
@@ -188,7 +188,7 @@ def folder_at(path: Path) -> Path:
     raise InstanceNotFoundError(f"{path} is not a directory", hint=hint)
 
 
-def _demand_content(path: Path, root: Path) -> None:
+def _require_content(path: Path, root: Path) -> None:
     """Raise unless something is there that could be the database."""
     if os.path.lexists(root / DATABASE):
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from owui_vault.components import providers as places
 from owui_vault.components.database.facts import DatabaseFacts
-from owui_vault.components.external_state import neighbours, paths_elsewhere, told
+from owui_vault.components.external_state import neighbour_sentences, neighbours, paths_elsewhere
 from owui_vault.components.names import DATABASE, VECTOR_DATABASE
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance.application_settings import (
@@ -42,7 +42,7 @@ _OTHER_TOOLS = "Save that database with its own tools (pg_dump, for one): this p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class RuntimeEnvironment:
     """What was seen around one data directory."""
 
     holders: Holders
@@ -101,15 +101,15 @@ class Surroundings:
 
     def neighbour_warnings(self, facts: DatabaseFacts) -> tuple[str, ...]:
         """Programs that hold something of the instance's, by its database and its settings, one sentence each."""
-        return told(sorted({*facts.neighbours, *neighbours({}, self.settings)}))
+        return neighbour_sentences(sorted({*facts.neighbours, *neighbours({}, self.settings)}))
 
-    def demand_supported(self) -> None:
+    def require_supported(self) -> None:
         """Raise UnsupportedInstanceError when the main database lies elsewhere."""
         if self.unsupported:
             raise UnsupportedInstanceError(self.unsupported, hint=_OTHER_TOOLS)
 
 
-def demand_database_here(container: FoundContainer, database_url: str = "") -> None:
+def require_database_here(container: FoundContainer, database_url: str = "") -> None:
     """Raise UnsupportedInstanceError when the main database lies elsewhere: before its absence is taken for a loss."""
     settings = {**container.environment, **({"DATABASE_URL": database_url} if database_url else {})}
     elsewhere = places.database_elsewhere(settings, _asker_of(container))
@@ -117,14 +117,14 @@ def demand_database_here(container: FoundContainer, database_url: str = "") -> N
         raise UnsupportedInstanceError(_unsupported(container.data_dir, elsewhere), hint=_OTHER_TOOLS)
 
 
-def look_around(
+def inspect_environment(
     data_dir: Path,
     *,
     secret_key: SecretSource | None = None,
     database_url: str = "",
     container: FoundContainer | None = None,
     launch: Launch | None = None,
-) -> Surroundings:
+) -> RuntimeEnvironment:
     """Look at the processes and files around a data directory; nothing is opened that is live.
 
     `secret_key` and `database_url` are what the configuration says; it wins. `container` is where it runs: its engine
@@ -145,7 +145,7 @@ def look_around(
     asker = _asker_of(container) if container else _asker(data_dir, asked, folder)
     elsewhere = places.database_elsewhere(settings, asker)
     app_data_dir = container.record.data_dir if container else settings.get("DATA_DIR", "")
-    return Surroundings(
+    return RuntimeEnvironment(
         holders=holders,
         version=_version(data_dir, asked) or (container.version if container else ""),
         settings=settings_of_the_instance(settings, names),

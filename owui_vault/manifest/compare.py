@@ -15,7 +15,7 @@ from typing import TypeAlias
 from owui_vault.components.database.facts import file_rows
 from owui_vault.components.exclusions import left_out_of
 from owui_vault.components.names import DATABASE, OLLAMA, OUTSIDE, UPLOADS, VECTOR_DATABASE
-from owui_vault.components.restored_tree import not_real
+from owui_vault.components.restored_tree import tree_problem
 from owui_vault.components.sqlite_files import open_at_rest
 from owui_vault.components.uploads import HashOf, UploadFindings, check_uploads, names, printable, sha256_of
 from owui_vault.components.vectors.chroma import read_store
@@ -57,7 +57,7 @@ def compare_with_manifest(
     """
     hash_of = partial(sha256_of, cancel=cancel)
     fetched = {record.name for record in manifest.components} if components is None else set(components)
-    if problem := not_real(data_dir) or _unrecorded(data_dir, manifest, fetched):
+    if problem := tree_problem(data_dir) or _unrecorded(data_dir, manifest, fetched):
         return Comparison(problems=(problem,))  # whatever else is looked at may be somebody else's
     outside: dict[str, int] = {}
     seen = from_tree(data_dir) if listing is None else from_entries(_noting(listing, outside))

@@ -27,7 +27,7 @@ class _Sum:
     size_bytes: int = 0
 
 
-def left_out(plan: CapturePlan) -> tuple[LeftOut, ...]:
+def excluded_sizes(plan: CapturePlan) -> tuple[LeftOut, ...]:
     """One entry per pattern that leaves something out. Only folders in which something can be left out are walked."""
     reasons = dict(plan.reasons)
     sums: dict[str, _Sum] = {}

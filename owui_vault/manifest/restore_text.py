@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from owui_vault.components.database.scheduled import said
+from owui_vault.components.database.scheduled import describe_scheduled
 from owui_vault.components.database.upload_paths import is_same_place
 from owui_vault.components.names import ENVIRONMENT_NAME, HELD_NAME, KEY_NAME, OUTSIDE
 from owui_vault.model import Component, Manifest, Outcome, ScheduledWork, SecretKeyRecord
@@ -236,12 +236,12 @@ holds what they were. To switch them on again, stop Open WebUI and run, here:
 
 Timers and automations whose time has passed meanwhile run right away then.
 """
-    if work is None or not said(work):
+    if work is None or not describe_scheduled(work):
         return ""
     return f"""\
 5. What runs by itself
 ----------------------
-{said(work)} are switched on. What is due runs within seconds of the first
+{describe_scheduled(work)} are switched on. What is due runs within seconds of the first
 start, webhooks are called at every start, and no setting in the environment
 keeps them from it. To start without:
 

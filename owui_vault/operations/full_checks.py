@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from owui_vault.components.database.full_check import check_in_full
-from owui_vault.context.context import Parts, Watch
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.scratch import scratch
 from owui_vault.errors import CancelledError, VaultError
 from owui_vault.model import CURED, FULL, DatabaseRecord, FullCheck, LedgerEntry, Manifest
@@ -32,9 +32,9 @@ _KIND = "check"  # in the ledger
 _log = logging.getLogger(__name__)
 
 
-def known_checks(parts: Parts, databases: Sequence[DatabaseRecord]) -> tuple[DatabaseRecord, ...]:
+def known_checks(context: OperationContext, databases: Sequence[DatabaseRecord]) -> tuple[DatabaseRecord, ...]:
     """The same records, each saying what is known of exactly these bytes."""
-    known = {each.sha256: each for each in parts.state.full_checks(parts.series())}
+    known = {each.sha256: each for each in context.state.full_checks(context.series())}
     return tuple(
         replace(each, checked=FULL, damage=known[each.sha256].complaints)
         if each.check == _PASSED and each.sha256 in known
@@ -43,9 +43,9 @@ def known_checks(parts: Parts, databases: Sequence[DatabaseRecord]) -> tuple[Dat
     )
 
 
-def earlier_damage(parts: Parts, databases: Sequence[DatabaseRecord]) -> dict[str, str]:
+def earlier_damage(context: OperationContext, databases: Sequence[DatabaseRecord]) -> dict[str, str]:
     """A warning for each database that was damaged when it was last checked in full, be it in another state."""
-    last = {each.path: each for each in parts.state.full_checks(parts.series())}
+    last = {each.path: each for each in context.state.full_checks(context.series())}
     return {
         each.path: in_words(last[each.path], is_past=last[each.path].sha256 != each.sha256)
         for each in databases
@@ -79,21 +79,21 @@ def warnings_of(checks: Iterable[FullCheck]) -> tuple[str, ...]:
     return tuple(in_words(each) for each in checks if each.is_damaged)
 
 
-class Beside:
+class BackgroundCheck:
     """The full checks of one run, under way beside it."""
 
-    def __init__(self, parts: Parts, tree: Path, databases: Sequence[DatabaseRecord]) -> None:
-        verdicts = {each.sha256: each for each in parts.state.full_checks(parts.series())}
+    def __init__(self, context: OperationContext, tree: Path, databases: Sequence[DatabaseRecord]) -> None:
+        verdicts = {each.sha256: each for each in context.state.full_checks(context.series())}
         passed = [each for each in databases if each.check == _PASSED]  # another one is damaged enough
-        now = parts.clock.now()
-        self._earlier = earlier_damage(parts, databases)
+        now = context.clock.now()
+        self._earlier = earlier_damage(context, databases)
         self._known = tuple(
             replace(verdicts[each.sha256], path=each.path, at=now) for each in passed if each.sha256 in verdicts
         )
         unknown = sorted((each for each in passed if each.sha256 not in verdicts), key=lambda each: each.size_bytes)
         self._unended = {each.path: each.size_bytes for each in unknown}
         self._found = _blank(unknown, now)
-        self._parts, self._tree = parts, tree
+        self._context, self._tree = context, tree
         self._cancel = threading.Event()
         self._thread = threading.Thread(target=self._check, name="full-check", daemon=True) if unknown else None
         if self._thread:
@@ -101,7 +101,7 @@ class Beside:
 
     def _check(self) -> None:
         try:
-            with scratch(self._parts.state, "check") as folder:
+            with scratch(self._context.state, "check") as folder:
                 self._found = check_in_full(
                     self._tree,
                     self._found,
@@ -114,11 +114,11 @@ class Beside:
             why = error.message if isinstance(error, VaultError) else str(error)
             self._found = tuple(replace(each, not_done=why) for each in self._found)
 
-    def finish(self, watch: Watch, run_seconds: float) -> tuple[FullCheck, ...]:
+    def finish(self, callbacks: Callbacks, run_seconds: float) -> tuple[FullCheck, ...]:
         """Wait as long as it may take, end it, and answer what is known of the databases of this run."""
-        began = self._parts.clock.monotonic()
-        while self._thread and self._thread.is_alive() and not watch.cancel.is_set():
-            waited = self._parts.clock.monotonic() - began
+        began = self._context.clock.monotonic()
+        while self._thread and self._thread.is_alive() and not callbacks.cancel.is_set():
+            waited = self._context.clock.monotonic() - began
             is_small = any(size <= ALWAYS_BYTES for size in list(self._unended.values()))
             if waited >= run_seconds * _SHARE and not (is_small and waited < _ALWAYS_SECONDS):
                 break
@@ -140,23 +140,25 @@ class Beside:
 
 
 @contextmanager
-def checking_beside(parts: Parts, tree: Path, manifest: Manifest) -> Iterator[Beside]:
+def check_in_background(context: OperationContext, tree: Path, manifest: Manifest) -> Iterator[BackgroundCheck]:
     """Check, for the length of the block, those copies of a manifest of which nobody knows yet."""
-    beside = Beside(parts, tree, manifest.databases)
+    beside = BackgroundCheck(context, tree, manifest.databases)
     try:
         yield beside
     finally:
         beside.end()
 
 
-def check_now(parts: Parts, tree: Path, databases: Sequence[DatabaseRecord], watch: Watch) -> tuple[FullCheck, ...]:
+def check_now(
+    context: OperationContext, tree: Path, databases: Sequence[DatabaseRecord], callbacks: Callbacks
+) -> tuple[FullCheck, ...]:
     """Check these to the end, however long it takes, whatever is known of them. Raises CancelledError."""
     passed = [each for each in databases if each.check == _PASSED]
     if not passed:
         return ()
-    with scratch(parts.state, "check") as folder:
-        found = check_in_full(tree, _blank(passed, parts.clock.now()), folder, cancel=watch.cancel)
-    if watch.cancel.is_set():
+    with scratch(context.state, "check") as folder:
+        found = check_in_full(tree, _blank(passed, context.clock.now()), folder, cancel=callbacks.cancel)
+    if callbacks.cancel.is_set():
         raise CancelledError("stopped while databases were checked in full")
     return found
 
@@ -165,14 +167,16 @@ def _blank(databases: Sequence[DatabaseRecord], now: datetime) -> tuple[FullChec
     return tuple(FullCheck(path=each.path, sha256=each.sha256, at=now) for each in databases)
 
 
-def remember(parts: Parts, manifest: Manifest, checks: Sequence[FullCheck], *, is_stored: bool) -> tuple[str, ...]:
+def remember(
+    context: OperationContext, manifest: Manifest, checks: Sequence[FullCheck], *, is_stored: bool
+) -> tuple[str, ...]:
     """Keep the verdicts, and what has changed in the ledger; answers a warning where that cannot be done."""
     series = manifest.instance
     try:
-        parts.state.remember_full_checks(series, checks)
+        context.state.remember_full_checks(series, checks)
         for each in checks if is_stored else ():
-            if entry := _news(manifest, parts.state.ledger(series), each):
-                parts.state.add_to_ledger(series, entry)
+            if entry := _news(manifest, context.state.ledger(series), each):
+                context.state.add_to_ledger(series, entry)
     except VaultError as error:
         return (f"what SQLite's full check said could not be noted: {error.message}",)
     return ()

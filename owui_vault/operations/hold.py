@@ -8,7 +8,7 @@ from pathlib import Path
 
 from owui_vault.capture.child.watch import at_rest
 from owui_vault.components.names import DATABASE, VECTOR_DATABASE
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import ConfigError, QuiesceError
 from owui_vault.guardian.bounded_hold import Hold
 from owui_vault.guardian.journal import Journal
@@ -20,22 +20,22 @@ from owui_vault.ports import Held, Quiescer
 
 
 @contextmanager
-def hold_quiet(parts: Parts, mode: Quiesce, limit_seconds: float) -> Iterator[Held]:
+def hold_quiet(context: OperationContext, mode: Quiesce, limit_seconds: float) -> Iterator[Held]:
     """Quiet for the length of the block, with lock, journal and guardian as for a snapshot.
 
     Raises QuiesceError at its end when the instance was woken or started meanwhile: whatever was done in the block was
     done to data in motion. An instance that was stopped before counts too. Raises it at its beginning as well when
     somebody else than who was made quiet works on the data.
     """
-    quiescer = demand_quiescer(parts, mode)
-    with recovered(parts) as (data_dir, lock), hold_over(parts, quiescer, lock)(mode, limit_seconds) as held:
-        _demand_nobody_awake(data_dir, quiescer)
+    quiescer = require_quiescer(context, mode)
+    with recovered(context) as (data_dir, lock), open_hold(context, quiescer, lock)(mode, limit_seconds) as held:
+        _require_nobody_awake(data_dir, quiescer)
         yield held
         held.confirm()
-        _demand_nobody_awake(data_dir, quiescer)
+        _require_nobody_awake(data_dir, quiescer)
 
 
-def _demand_nobody_awake(data_dir: Path, quiescer: Quiescer) -> None:
+def _require_nobody_awake(data_dir: Path, quiescer: Quiescer) -> None:
     """A stale pid file names nobody, or somebody else. The kernel knows who has the data open."""
     holders = find_holders((data_dir / DATABASE, data_dir / VECTOR_DATABASE), writing=True).found
     awake = [f"{each.name} ({each.pid})" for each in holders if at_rest(each.pid) is False]
@@ -46,18 +46,18 @@ def _demand_nobody_awake(data_dir: Path, quiescer: Quiescer) -> None:
         )
 
 
-def demand_quiescer(parts: Parts, mode: Quiesce) -> Quiescer:
+def require_quiescer(context: OperationContext, mode: Quiesce) -> Quiescer:
     """Who can make the instance quiet in this way. Raises ConfigError where nobody can."""
-    if parts.quiescer is None or mode not in parts.quiescer.modes:
+    if context.quiescer is None or mode not in context.quiescer.modes:
         raise ConfigError(
             f"the instance cannot be held by {mode.value}",
             hint="Set instance.container or instance.systemd_unit (pause, stop), or instance.pid_file (pause).",
         )
-    return parts.quiescer
+    return context.quiescer
 
 
-def hold_over(parts: Parts, quiescer: Quiescer, lock: int) -> Hold:
+def open_hold(context: OperationContext, quiescer: Quiescer, lock: int) -> Hold:
     """What makes the instance quiet and lively again in this run, which holds `lock`."""
-    instance = parts.the_instance()
-    journal = Journal(parts.state.journal_folder(instance.name, instance.path))
-    return Hold(quiescer, journal, lock, parts.clock, hold_limits(parts))
+    instance = context.the_instance()
+    journal = Journal(context.state.journal_folder(instance.name, instance.path))
+    return Hold(quiescer, journal, lock, context.clock, hold_limits(context))

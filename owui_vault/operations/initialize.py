@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.context.state import RepositoryMemory
 from owui_vault.errors import (
     ConfigError,
@@ -15,11 +15,11 @@ from owui_vault.errors import (
     SameRepositoryError,
 )
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
-from owui_vault.operations.notifications import tell_failed
+from owui_vault.operations.notifications import notify_failures
 from owui_vault.ports import Call, Remembering
 from owui_vault.repositories.identity import require_new
-from owui_vault.repositories.kind import demand_kind, require_own_ground
-from owui_vault.repositories.listing import demand_same_id, failure_of, patiently
+from owui_vault.repositories.kind import require_engine_kind, require_own_ground
+from owui_vault.repositories.listing import failure_of, require_same_id, retry_while_locked
 from owui_vault.repositories.overlap import require_apart
 from owui_vault.system.lock import directory_lock
 
@@ -33,7 +33,7 @@ class InitializeRequest:
     again: bool = False
 
 
-def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") -> InitializeReport:
+def initialize(context: OperationContext, request: InitializeRequest, fingerprint: str = "") -> InitializeReport:
     """Create each repository that is not there yet; an existing one that the passphrase opens is left as it is.
 
     A repository that fails does not keep the others from it: its error is in the report. Where a known one is gone and
@@ -44,11 +44,11 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
             "there is nothing to adopt the series for: this instance has no user yet, or its database cannot be read",
             hint="Create the first user, then run `init --adopt`.",
         )
-    repositories = parts.select(request.names)
-    require_apart(parts, repositories)
+    repositories = context.select(request.names)
+    require_apart(context, repositories)
     for each in repositories:
-        require_own_ground(parts, each)
-    results = tuple(_attempt(parts, each, request) for each in repositories)
+        require_own_ground(context, each)
+    results = tuple(_attempt(context, each, request) for each in repositories)
     warnings = tuple(f"{each.repository}: {text}" for each in results for text in each.warnings)
     report = InitializeReport(repositories=results, warnings=warnings)
     errors = [result.error for result in report.repositories if result.error]
@@ -59,17 +59,17 @@ def initialize(parts: Parts, request: InitializeRequest, fingerprint: str = "") 
     if len(errors) == len(report.repositories):
         errors[0].report = report
         raise errors[0]
-    tell_failed(parts, "initialize", report.repositories)
+    notify_failures(context, "initialize", report.repositories)
     if request.adopt:
-        parts.state.adopt(parts.the_instance().name, fingerprint)
+        context.state.adopt(context.the_instance().name, fingerprint)
     return report
 
 
-def _attempt(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
+def _attempt(context: OperationContext, repository: Repository, request: InitializeRequest) -> InitializeResult:
     try:
-        return _initialize_one(parts, repository, request)
+        return _initialize_one(context, repository, request)
     except Exception as raised:  # one repository of several
-        error = failure_of(repository, raised, Watch(), "creating")
+        error = failure_of(repository, raised, Callbacks(), "creating")
         return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
 
 
@@ -77,25 +77,25 @@ def _source(repository: Repository) -> str:
     return repository.passphrase.describe() if repository.passphrase else "given by the caller"
 
 
-def _initialize_one(parts: Parts, repository: Repository, request: InitializeRequest) -> InitializeResult:
-    demand_kind(repository)
+def _initialize_one(context: OperationContext, repository: Repository, request: InitializeRequest) -> InitializeResult:
+    require_engine_kind(repository)
     warnings: list[str] = []
-    call = replace(parts.call(repository), warn=warnings.append)
+    call = replace(context.call(repository), warn=warnings.append)
     with directory_lock(
-        call.folder, wait_seconds=parts.limits.lock_wait_seconds, clock=parts.clock, what=repository.name
+        call.folder, wait_seconds=context.limits.lock_wait_seconds, clock=context.clock, what=repository.name
     ):
-        known = parts.state.repository_memory(call.folder)
+        known = context.state.repository_memory(call.folder)
         try:
-            info, created = _inspect(parts, repository, request, call), False
+            info, created = _inspect(context, repository, request, call), False
         except RepositoryMissingError as error:
-            _demand_unknown(known, repository, request, error)
+            _require_unknown(known, repository, request, error)
             info, created = _create(repository, call)
-        require_new(parts, repository, info)
+        require_new(context, repository, info)
         if not created and not request.again:
-            demand_same_id(known.id, info)
+            require_same_id(known.id, info)
         elif not created:
-            _accept(parts, repository)
-        parts.state.remember_repository(call.folder, info.id)
+            _accept(context, repository)
+        context.state.remember_repository(call.folder, info.id)
     return InitializeResult(
         repository=repository.name,
         info=info,
@@ -105,22 +105,24 @@ def _initialize_one(parts: Parts, repository: Repository, request: InitializeReq
     )
 
 
-def _inspect(parts: Parts, repository: Repository, request: InitializeRequest, call: Call) -> RepositoryInfo:
+def _inspect(
+    context: OperationContext, repository: Repository, request: InitializeRequest, call: Call
+) -> RepositoryInfo:
     try:
-        return patiently(parts, lambda: repository.engine.inspect(call))
+        return retry_while_locked(context, lambda: repository.engine.inspect(call))
     except RepositoryRolledBackError:
         if not request.again:
             raise
-        _accept(parts, repository)
-        return patiently(parts, lambda: repository.engine.inspect(call))
+        _accept(context, repository)
+        return retry_while_locked(context, lambda: repository.engine.inspect(call))
 
 
-def _accept(parts: Parts, repository: Repository) -> None:
+def _accept(context: OperationContext, repository: Repository) -> None:
     """From now on the repository is right as it is, whatever was stored there once."""
-    call = parts.call(repository)
+    call = context.call(repository)
     if isinstance(repository.engine, Remembering):
         repository.engine.forget(call)
-    parts.state.forget_stored(call.folder)
+    context.state.forget_stored(call.folder)
 
 
 def _create(repository: Repository, call: Call) -> tuple[RepositoryInfo, bool]:
@@ -131,7 +133,7 @@ def _create(repository: Repository, call: Call) -> tuple[RepositoryInfo, bool]:
         return repository.engine.inspect(call), False
 
 
-def _demand_unknown(
+def _require_unknown(
     known: RepositoryMemory, repository: Repository, request: InitializeRequest, error: RepositoryMissingError
 ) -> None:
     if known.id and not request.again:

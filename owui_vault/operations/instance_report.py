@@ -12,12 +12,12 @@ from owui_vault.components.names import DATABASE, VECTORS, not_the_data
 from owui_vault.components.ollama.models import find_models, models_folder
 from owui_vault.instance.container.container import FoundContainer
 from owui_vault.instance.container.nested_mounts import missed_mounts
-from owui_vault.instance.data_dir import FACTS, Sight, look_at
+from owui_vault.instance.data_dir import FACTS, ProbeResult, probe_instance
 from owui_vault.instance.layout import capture_plan, component_of
-from owui_vault.instance.runtime import Surroundings, look_around
+from owui_vault.instance.runtime import RuntimeEnvironment, inspect_environment
 from owui_vault.instance.secret_key import better_text, unopened_text
 from owui_vault.instance.sqlite_library import notes_on
-from owui_vault.manifest.excluded_sizes import left_out
+from owui_vault.manifest.excluded_sizes import excluded_sizes
 from owui_vault.manifest.inventory import Listed, Totals
 from owui_vault.model import (
     CapturePlan,
@@ -55,54 +55,54 @@ class InspectRequest:
 def inspect_instance(request: InspectRequest) -> InstanceReport:
     """Look at an instance. Raises InstanceNotFoundError; what a snapshot would miss becomes a warning."""
     mounted = request.container.mounted if request.container else ()
-    sight = look_at(request.path, depth=FACTS, vectors=dict(mounted).get(VECTORS))
-    around = look_around(
-        sight.data_dir,
+    probe = probe_instance(request.path, depth=FACTS, vectors=dict(mounted).get(VECTORS))
+    environment = inspect_environment(
+        probe.data_dir,
         secret_key=request.secret_key,
         database_url=request.database_url,
         container=request.container,
         launch=request.launch,
     )
     plan = capture_plan(
-        sight.data_dir,
+        probe.data_dir,
         request.work_dir,
         include=request.include,
         exclude=request.exclude,
         mounted=mounted,
-        bucket=around.bucket,
-        local_uploads=sight.has_local_uploads,
+        bucket=environment.bucket,
+        local_uploads=probe.has_local_uploads,
     )
-    missing = left_out(plan)
-    facts = sight.facts or DatabaseFacts()
-    trial = request.try_key(facts.sealed_values, around.candidates, around.settings)
-    key = around.key_record(trial)
-    better = better_text(around.keys, trial.chosen)
+    missing = excluded_sizes(plan)
+    facts = probe.facts or DatabaseFacts()
+    trial = request.try_key(facts.sealed_values, environment.candidates, environment.settings)
+    key = environment.key_record(trial)
+    better = better_text(environment.keys, trial.chosen)
     return InstanceReport(
         name=request.name,
-        data_dir=sight.data_dir,
+        data_dir=probe.data_dir,
         fingerprint=facts.fingerprint,
-        application_version=around.version,
+        application_version=environment.version,
         alembic_head=facts.alembic_head,
-        journal_modes=sight.journal_modes,
+        journal_modes=probe.journal_modes,
         components=tuple(_sizes(plan)),
         left_out=missing,
-        collections=sight.store.collections if sight.store else (),
+        collections=probe.store.collections if probe.store else (),
         secret_key=key,
-        filesystem=around.filesystem,
+        filesystem=environment.filesystem,
         stage=request.work_dir / "stage",
-        running=around.running,
-        processes=around.holders.pids,
+        running=environment.running,
+        processes=environment.holders.pids,
         modes=request.modes,
         warnings=(
             *([better] if better else []),
-            *_warnings(sight, around, facts, key=key, missing=_by_the_user(plan, missing)),
+            *_warnings(probe, environment, facts, key=key, missing=_by_the_user(plan, missing)),
             *_mount_warnings(plan, request.container),
         ),
         container=request.container.record if request.container else None,
-        providers=around.providers,
+        providers=environment.providers,
         ollama=_ollama(request.ollama_dir),
-        sqlite=around.sqlite,
-        notes=notes_on(around.sqlite),
+        sqlite=environment.sqlite,
+        notes=notes_on(environment.sqlite),
     )
 
 
@@ -157,17 +157,22 @@ def _size(entry: os.DirEntry[str], *, follow: bool) -> int:
 
 
 def _warnings(
-    sight: Sight, around: Surroundings, facts: DatabaseFacts, *, key: SecretKeyRecord, missing: tuple[LeftOut, ...]
+    probe: ProbeResult,
+    environment: RuntimeEnvironment,
+    facts: DatabaseFacts,
+    *,
+    key: SecretKeyRecord,
+    missing: tuple[LeftOut, ...],
 ) -> Iterator[str]:
-    if around.unsupported:
-        yield f"{around.unsupported}: a snapshot of this directory would miss it and is refused"
-    if sight.damage:
-        yield _encrypted(sight) if around.encrypted and sight.may_be_encrypted else sight.damage
-    if sight.no_store and not around.vectors_elsewhere:
-        yield sight.no_store
-    yield from sight.warnings
-    yield from around.warnings
-    yield from around.neighbour_warnings(facts)
+    if environment.unsupported:
+        yield f"{environment.unsupported}: a snapshot of this directory would miss it and is refused"
+    if probe.damage:
+        yield _encrypted(probe) if environment.encrypted and probe.may_be_encrypted else probe.damage
+    if probe.no_store and not environment.vectors_elsewhere:
+        yield probe.no_store
+    yield from probe.warnings
+    yield from environment.warnings
+    yield from environment.neighbour_warnings(facts)
     yield from _key_warnings(key)
     if facts.remote_files:
         yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
@@ -175,9 +180,9 @@ def _warnings(
         yield "parts of uploads/ or vector_db/ are excluded by the configuration: a restore will miss them"
 
 
-def _encrypted(sight: Sight) -> str:
+def _encrypted(probe: ProbeResult) -> str:
     return (
-        f"{sight.data_dir / DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as"
+        f"{probe.data_dir / DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as"
         " it is, and nobody looks into it. Its key is DATABASE_PASSWORD"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import VaultError
 from owui_vault.model import SnapshotList
 from owui_vault.repositories.identity import rolled_back
@@ -10,13 +10,15 @@ from owui_vault.repositories.listing import survey
 from owui_vault.repositories.selectors import judged, newest_first, once_each
 
 
-def list_snapshots(parts: Parts, repository: str | None, instance: str | None, *, everything: bool) -> SnapshotList:
+def list_snapshots(
+    context: OperationContext, repository: str | None, instance: str | None, *, everything: bool
+) -> SnapshotList:
     """The snapshots of a series in the named repository, or in all, newest first.
 
     One of several repositories that does not answer is an error: a list that leaves out some would be taken for whole.
     Without a configured instance and without a name, all our series are listed.
     """
-    surveyed = survey(parts, parts.select(repository))
+    surveyed = survey(context, context.select(repository))
     failure: VaultError | None = next((each.error for each in surveyed if each.error), None)
     if failure:
         answered = ", ".join(each.repository.name for each in surveyed if not each.error)
@@ -24,9 +26,9 @@ def list_snapshots(parts: Parts, repository: str | None, instance: str | None, *
             failure.hint = f"{failure.hint} {answered} answered: name one with --from.".strip()
         raise failure
     found = [each for repository_found in surveyed for each in repository_found.snapshots]
-    gone = [text for each in surveyed for text in rolled_back(parts, each.repository, each.snapshots)]
+    gone = [text for each in surveyed for text in rolled_back(context, each.repository, each.snapshots)]
     if everything:  # also those that a relabelling left behind
         return SnapshotList(newest_first(judged(found)), gone)
-    series = instance or (parts.instance.name if parts.instance else parts.series_name)
+    series = instance or (context.instance.name if context.instance else context.series_name)
     ours = once_each([each for each in found if each.label and series in (None, each.instance)])
     return SnapshotList(newest_first(ours), gone)

@@ -13,13 +13,13 @@ from owui_vault.errors import ConfigError
 from owui_vault.model import NAME_PATTERN, TAG_PATTERN
 
 
-def demand_names(
+def require_valid_names(
     instance: DataDirectory | Container | None, series: str | None, repositories: Sequence[Repository]
 ) -> None:
     """Raise ConfigError for a name that could not be written down, or a name or place that two repositories share."""
     names = [repository.name for repository in repositories]
     for name in names:
-        _demand(name, "a repository")
+        _require_valid_name(name, "a repository")
     if len(set(names)) < len(names):
         raise ConfigError("two repositories have the same name", hint="Give each a name of its own.")
     places: dict[str, str] = {}
@@ -32,10 +32,10 @@ def demand_names(
             )
     for named in (instance.name if instance else None, series):
         if named is not None:
-            _demand(named, "an instance")
+            _require_valid_name(named, "an instance")
 
 
-def _demand(name: str, what: str) -> None:
+def _require_valid_name(name: str, what: str) -> None:
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError(
             f"{name!r} cannot be the name of {what}",
@@ -43,7 +43,7 @@ def _demand(name: str, what: str) -> None:
         )
 
 
-def demand_tags(tags: Sequence[str]) -> None:
+def require_valid_tags(tags: Sequence[str]) -> None:
     """Raise ConfigError for what cannot be a tag of a snapshot."""
     for tag in tags:
         if not re.fullmatch(TAG_PATTERN, tag):

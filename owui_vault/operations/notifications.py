@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import CancelledError, VaultError
 from owui_vault.ports import Event
 from owui_vault.system.unwinding import on_failure
@@ -16,24 +16,24 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def failures_told(parts: Parts, operation: str) -> Iterator[None]:
+def notifying_failures(context: OperationContext, operation: str) -> Iterator[None]:
     """Tell of an operation that raises; what was cancelled on request is no news."""
 
     def tell_failure(error: BaseException) -> None:
         if isinstance(error, Exception) and not isinstance(error, CancelledError):
             # The text of what nobody foresaw may hold anything.
             told = error.message if isinstance(error, VaultError) else f"unexpected {type(error).__name__}"
-            tell(parts, operation, "failure", told)
+            notify(context, operation, "failure", told)
 
     with on_failure(tell_failure):
         yield
 
 
-def tell(parts: Parts, operation: str, kind: str, detail: str) -> tuple[str, ...]:
+def notify(context: OperationContext, operation: str, kind: str, detail: str) -> tuple[str, ...]:
     """Hand an event to every notifier; answers a warning for each that failed."""
-    event = Event(instance=parts.series(), operation=operation, kind=kind, detail=detail)
+    event = Event(instance=context.series(), operation=operation, kind=kind, detail=detail)
     warnings = []
-    for notifier in parts.notifiers:
+    for notifier in context.notifiers:
         try:
             notifier.notify(event)
         except Exception as error:  # a notifier: may raise anything, and what was done is done
@@ -42,7 +42,7 @@ def tell(parts: Parts, operation: str, kind: str, detail: str) -> tuple[str, ...
     return tuple(warnings)
 
 
-class Fared(Protocol):
+class RepositoryOutcome(Protocol):
     """How one repository fared."""
 
     @property
@@ -54,7 +54,7 @@ class Fared(Protocol):
         """What went wrong there."""
 
 
-def tell_failed(parts: Parts, operation: str, results: Iterable[Fared]) -> tuple[str, ...]:
-    """Tell of repositories that failed where others did not; answers as `tell` does, nothing where none failed."""
+def notify_failures(context: OperationContext, operation: str, results: Iterable[RepositoryOutcome]) -> tuple[str, ...]:
+    """Tell of repositories that failed where others did not; answers as `notify` does, nothing where none failed."""
     failed = [f"{each.repository}: {each.error.message}" for each in results if each.error]
-    return tell(parts, operation, "failure", "; ".join(failed)) if failed else ()
+    return notify(context, operation, "failure", "; ".join(failed)) if failed else ()

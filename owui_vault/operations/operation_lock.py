@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from owui_vault.context.container_access import located as with_instance
-from owui_vault.context.context import Parts
+from owui_vault.context.container_access import with_container
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import ConfigError
 from owui_vault.model import NEVER
-from owui_vault.operations.notifications import failures_told
+from owui_vault.operations.notifications import notifying_failures
 from owui_vault.ports import Revealed
 from owui_vault.system.lock import Patience
 
 
-class Turns:
+class OperationLock:
     """Who may work with a vault's parts, and when."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, context: OperationContext) -> None:
+        self._context = context
         self._lock = threading.Lock()
         self._owner: int | None = None
 
     @contextmanager
-    def reads(self, *, located: bool = False) -> Iterator[Parts]:
+    def reading(self, *, located: bool = False) -> Iterator[OperationContext]:
         """For what only looks: also from within another operation (`hold`, a progress callback) of the same thread.
 
         `located`: the instance is needed, so that a container is found first.
@@ -37,7 +37,9 @@ class Turns:
             yield self._found(located)
 
     @contextmanager
-    def does(self, operation: str, *, located: bool = False, cancel: threading.Event = NEVER) -> Iterator[Parts]:
+    def writing(
+        self, operation: str, *, located: bool = False, cancel: threading.Event = NEVER
+    ) -> Iterator[OperationContext]:
         """For everything else. Raises ConfigError within another operation of the same thread.
 
         Until `cancel` is set it is waited for whoever has one of the files of our state.
@@ -47,7 +49,7 @@ class Turns:
                 f"{operation} was begun inside another operation of this vault",
                 hint="End that one first; inside it only what reads is allowed. A second Vault waits for the first.",
             )
-        with self._turn(), failures_told(self._parts, operation):
+        with self._turn(), notifying_failures(self._context, operation):
             yield self._found(located, cancel)
 
     @contextmanager
@@ -59,8 +61,8 @@ class Turns:
             finally:
                 self._owner = None
 
-    def _found(self, located: bool, cancel: threading.Event = NEVER) -> Parts:
-        known = self._parts
+    def _found(self, located: bool, cancel: threading.Event = NEVER) -> OperationContext:
+        known = self._context
         patience = Patience(wait_seconds=known.limits.lock_wait_seconds, clock=known.clock, cancel=cancel)
-        parts = replace(known, secrets=Revealed(), state=known.state.waiting(patience))
-        return with_instance(parts) if located else parts
+        context = replace(known, secrets=Revealed(), state=known.state.waiting(patience))
+        return with_container(context) if located else context

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.model import (
     InitializeReport,
     InstanceReport,
@@ -30,19 +30,19 @@ Report = TypeVar(
 )
 
 
-def warned(parts: Parts, report: Report) -> Report:
+def with_secret_warnings(context: OperationContext, report: Report) -> Report:
     """The report, with a warning for each place of a secret that others can look into."""
-    return replace(report, warnings=_added(report.warnings, parts))
+    return replace(report, warnings=_added(report.warnings, context))
 
 
-def _added(told: tuple[str, ...], parts: Parts) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*told, *(text for secret in _secrets(parts) for text in secret.warnings()))))
+def _added(told: tuple[str, ...], context: OperationContext) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*told, *(text for secret in _secrets(context) for text in secret.warnings()))))
 
 
-def _secrets(parts: Parts) -> Iterator[DescribedSecret]:
-    for repository in parts.repositories:
+def _secrets(context: OperationContext) -> Iterator[DescribedSecret]:
+    for repository in context.repositories:
         yield from (each for each in (repository.passphrase, *repository.secrets) if each)
-    if parts.instance:
-        for source in (parts.instance.secret_key, parts.instance.database_url):
+    if context.instance:
+        for source in (context.instance.secret_key, context.instance.database_url):
             if isinstance(source, DescribedSecret):
                 yield source

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.context.scratch import scratch
 from owui_vault.errors import (
     ContentMismatchError,
@@ -36,10 +36,10 @@ from owui_vault.model import (
     VerifyReport,
 )
 from owui_vault.operations.full_checks import check_now, warnings_of
-from owui_vault.operations.notifications import tell
-from owui_vault.repositories.listing import patiently
-from owui_vault.repositories.lookup import Found, Passed, failure, manifest_in, search
-from owui_vault.system.durable_files import demand_space
+from owui_vault.operations.notifications import notify
+from owui_vault.repositories.listing import retry_while_locked
+from owui_vault.repositories.lookup import LocatedSnapshot, SkippedRepositories, failure, manifest_in, search
+from owui_vault.system.durable_files import require_space
 
 _SPARE_BYTES = 64 << 20
 _FETCHED = (Component.DATABASE, Component.VECTORS)
@@ -54,7 +54,7 @@ class VerifyRequest:
     repository: str | None = None
     instance: str | None = None
     read_data: float = 0.0
-    watch: Watch = field(default_factory=Watch)
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,27 +67,27 @@ class _Content:
     full_checks: tuple[FullCheck, ...] = ()
 
 
-def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
+def verify(context: OperationContext, request: VerifyRequest) -> VerifyReport:
     """Check the repository, then fetch and check what a restore would bring back.
 
     What is wrong is answered in words; only what prevents looking (no repository, wrong passphrase, …) is raised.
     """
-    started = parts.clock.monotonic()
+    started = context.clock.monotonic()
     remarks: list[str] = []
-    request = replace(request, watch=replace(request.watch, warn=remarks.append))
-    found, passed = search(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
+    request = replace(request, callbacks=replace(request.callbacks, warn=remarks.append))
+    found, passed = search(context, request.snapshot, request.repository, request.callbacks, instance=request.instance)
     damaged = tuple((name, error) for name, error in passed if isinstance(error, RepositoryDamagedError))
     problems = [_in_words(error, name) for name, error in damaged]
     warnings: list[str] = []
     if found is None:
-        problems += _where_nothing_was_found(parts, request, passed)
+        problems += _where_nothing_was_found(context, request, passed)
         if not problems:
             raise failure(passed)
         warnings += (f"{name}: {error.message}" for name, error in _but(passed, damaged))
         content = _Content()
     else:
-        problems += _check_repository(parts, request, found.repository)
-        content = _check_snapshot(parts, request, found, is_damaged=bool(problems))
+        problems += _check_repository(context, request, found.repository)
+        content = _check_snapshot(context, request, found, is_damaged=bool(problems))
         problems += content.problems
         warnings += (*replace(found, passed_over=_but(found.passed_over, damaged)).warnings, *content.warnings)
     report = VerifyReport(
@@ -96,14 +96,14 @@ def verify(parts: Parts, request: VerifyRequest) -> VerifyReport:
         problems=tuple(problems),
         warnings=(*warnings, *dict.fromkeys(remarks)),
         read_data=request.read_data,
-        took=timedelta(seconds=parts.clock.monotonic() - started),
+        took=timedelta(seconds=context.clock.monotonic() - started),
         parts=content.parts,
         full_checks=content.full_checks,
     )
-    return _noted(parts, request, report)
+    return _noted(context, request, report)
 
 
-def _but(passed: Passed, damaged: Passed) -> Passed:
+def _but(passed: SkippedRepositories, damaged: SkippedRepositories) -> SkippedRepositories:
     return tuple(each for each in passed if each not in damaged)
 
 
@@ -111,33 +111,37 @@ def _in_words(error: VaultError, repository: str) -> str:
     return f"{repository}: {error.message}. {error.hint}".rstrip()
 
 
-def _where_nothing_was_found(parts: Parts, request: VerifyRequest, passed: Passed) -> tuple[str, ...]:
+def _where_nothing_was_found(
+    context: OperationContext, request: VerifyRequest, passed: SkippedRepositories
+) -> tuple[str, ...]:
     """Problems of repositories that have no such snapshot: one whose own record is damaged is not listed."""
     empty = [name for name, error in passed if isinstance(error, SnapshotMissingError)]
-    checked = [_check_repository(parts, request, each) for each in parts.select(empty)] if empty else []
+    checked = [_check_repository(context, request, each) for each in context.select(empty)] if empty else []
     return tuple(problem for problems in checked for problem in problems)
 
 
-def _check_repository(parts: Parts, request: VerifyRequest, repository: Repository) -> tuple[str, ...]:
-    request.watch.progress(Progress(step=Step.VERIFY, repository=repository.name, text="checking the repository"))
-    call = parts.call(repository, request.watch)
+def _check_repository(context: OperationContext, request: VerifyRequest, repository: Repository) -> tuple[str, ...]:
+    request.callbacks.progress(Progress(step=Step.VERIFY, repository=repository.name, text="checking the repository"))
+    call = context.call(repository, request.callbacks)
     engine = repository.engine
     try:
-        return patiently(parts, lambda: engine.verify(call, read_data=request.read_data), request.watch)
+        return retry_while_locked(context, lambda: engine.verify(call, read_data=request.read_data), request.callbacks)
     except RepositoryDamagedError as error:
         return (_in_words(error, repository.name),)
 
 
-def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_damaged: bool) -> _Content:
+def _check_snapshot(
+    context: OperationContext, request: VerifyRequest, found: LocatedSnapshot, *, is_damaged: bool
+) -> _Content:
     """Fetch database, vectors and manifest (everything with read_data 1) and compare; the rest is compared by list.
 
     Where the repository is known to be damaged, an engine that gives up for whatever reason is part of that.
     """
     paths = () if request.read_data >= 1 else _ALWAYS_FETCHED
-    with scratch(parts.state, "verify") as folder:
+    with scratch(context.state, "verify") as folder:
         try:
-            manifest = _fetch(parts, request, found, folder, paths)
-            content = _compare(parts, request, found, manifest, folder)
+            manifest = _fetch(context, request, found, folder, paths)
+            content = _compare(context, request, found, manifest, folder)
         except EngineError as error:
             if not is_damaged and not isinstance(error, RepositoryDamagedError):
                 raise
@@ -145,8 +149,8 @@ def _check_snapshot(parts: Parts, request: VerifyRequest, found: Found, *, is_da
         except ContentMismatchError as error:
             return _Content(problems=(error.message,))
         identical = [each for each in manifest.databases if each.path in content.identical and each.check != ENCRYPTED]
-        request.watch.progress(Progress(step=Step.CHECK, text="SQLite's full check"))
-        checks = check_now(parts, folder / "data", identical, request.watch)
+        request.callbacks.progress(Progress(step=Step.CHECK, text="SQLite's full check"))
+        checks = check_now(context, folder / "data", identical, request.callbacks)
     incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
     undone = tuple(f"{each.path} could not be checked in full: {each.not_done}" for each in checks if each.not_done)
     return _Content(
@@ -182,17 +186,21 @@ def _is_of(record: DatabaseRecord | FileRecord, component: Component, content: C
     return record.path in content.identical and component_of(record.path) is component
 
 
-def _fetch(parts: Parts, request: VerifyRequest, found: Found, folder: Path, paths: tuple[str, ...]) -> Manifest:
-    call = parts.call(found.repository, request.watch)
+def _fetch(
+    context: OperationContext, request: VerifyRequest, found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]
+) -> Manifest:
+    call = context.call(found.repository, request.callbacks)
     engine = found.repository.engine
-    request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-    patiently(
-        parts, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=(MANIFEST_NAME,)), request.watch
+    request.callbacks.progress(Progress(step=Step.FETCH, repository=found.repository.name))
+    retry_while_locked(
+        context, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=(MANIFEST_NAME,)), request.callbacks
     )
     manifest = manifest_in(folder, found.snapshot)
-    demand_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
+    require_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
     (folder / MANIFEST_NAME).unlink()
-    patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=paths), request.watch)
+    retry_while_locked(
+        context, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=paths), request.callbacks
+    )
     return manifest
 
 
@@ -200,19 +208,21 @@ def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:
     return sum(record.size_bytes for record in manifest.components if everything or record.name in _FETCHED)
 
 
-def _compare(parts: Parts, request: VerifyRequest, found: Found, manifest: Manifest, folder: Path) -> Comparison:
-    request.watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
+def _compare(
+    context: OperationContext, request: VerifyRequest, found: LocatedSnapshot, manifest: Manifest, folder: Path
+) -> Comparison:
+    request.callbacks.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     if request.read_data >= 1:
-        return compare_with_manifest(folder / "data", manifest, cancel=request.watch.cancel)
-    call = parts.call(found.repository, request.watch)
+        return compare_with_manifest(folder / "data", manifest, cancel=request.callbacks.cancel)
+    call = context.call(found.repository, request.callbacks)
     engine = found.repository.engine
-    entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
+    entries = retry_while_locked(context, lambda: engine.contents(found.snapshot.engine_id, call), request.callbacks)
     return compare_with_manifest(
-        folder / "data", manifest, components=_FETCHED, listing=entries, cancel=request.watch.cancel
+        folder / "data", manifest, components=_FETCHED, listing=entries, cancel=request.callbacks.cancel
     )
 
 
-def _noted(parts: Parts, request: VerifyRequest, report: VerifyReport) -> VerifyReport:
+def _noted(context: OperationContext, request: VerifyRequest, report: VerifyReport) -> VerifyReport:
     """Write it into the ledger, which travels in later manifests, and tell those who want to hear of it."""
     damage = warnings_of(report.full_checks)
     detail = "; ".join(report.problems[:3] or damage)
@@ -221,16 +231,16 @@ def _noted(parts: Parts, request: VerifyRequest, report: VerifyReport) -> Verify
         snapshot=report.snapshot.id if report.snapshot else asked,
         repository=report.repository,
         kind="verify",
-        at=parts.clock.now(),
+        at=context.clock.now(),
         ok=report.ok,
         detail=detail,
         depth=ALL if report.ok and request.read_data >= 1 else "",
     )
-    series = (report.snapshot.instance if report.snapshot else "") or parts.series(request.instance)
-    parts.state.remember_full_checks(series, report.full_checks)
-    parts.state.add_to_ledger(series, entry)
+    series = (report.snapshot.instance if report.snapshot else "") or context.series(request.instance)
+    context.state.remember_full_checks(series, report.full_checks)
+    context.state.add_to_ledger(series, entry)
     if not report.ok:
-        tell(parts, "verify", "failure", detail)
+        notify(context, "verify", "failure", detail)
     elif damage:
-        tell(parts, "verify", "warning", detail)
+        notify(context, "verify", "warning", detail)
     return report

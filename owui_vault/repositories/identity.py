@@ -10,45 +10,49 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import RepositoryRolledBackError, SameRepositoryError, VaultError
 from owui_vault.model import RepositoryInfo, Snapshot
 from owui_vault.model.json_codec import local_text
-from owui_vault.repositories.listing import Surveyed, patiently
+from owui_vault.repositories.listing import RepositoryListing, retry_while_locked
 from owui_vault.repositories.overlap import place_of
 
 
-def require_distinct(parts: Parts, surveyed: Sequence[Surveyed] = (), watch: Watch | None = None) -> None:
+def require_distinct(
+    context: OperationContext, surveyed: Sequence[RepositoryListing] = (), callbacks: Callbacks | None = None
+) -> None:
     """Raise SameRepositoryError where two configured repositories are one, or one is a copy of the other.
 
     Goes by what is remembered of each; `surveyed` shows a copy that was put in the place of another repository since.
     Whoever is suspected is asked again, so that a memory of what lay there once refuses nothing.
     """
-    remembered = {each.name: parts.state.repository_memory(parts.call(each).folder).id for each in parts.repositories}
+    remembered = {
+        each.name: context.state.repository_memory(context.call(each).folder).id for each in context.repositories
+    }
     stored = {each.repository.name: {one.engine_id for one in each.snapshots} for each in surveyed}
-    for one, other in combinations(parts.repositories, 2):
+    for one, other in combinations(context.repositories, 2):
         alike = remembered[one.name] and remembered[one.name] == remembered[other.name]
         shared = not stored.get(one.name, set()).isdisjoint(stored.get(other.name, set()))
         if one.engine.name == other.engine.name and (alike or shared):
-            ids = [_id_now(parts, each, remembered[each.name], watch) for each in (one, other)]
+            ids = [_id_now(context, each, remembered[each.name], callbacks) for each in (one, other)]
             if ids[0] and ids[0] == ids[1]:
                 raise _same(one, other, ids[0])
 
 
-def require_new(parts: Parts, repository: Repository, info: RepositoryInfo) -> None:
+def require_new(context: OperationContext, repository: Repository, info: RepositoryInfo) -> None:
     """Raise SameRepositoryError where another configured repository has the id that answers here."""
-    for other in parts.repositories:
+    for other in context.repositories:
         if other.name != repository.name and other.engine.name == repository.engine.name:
-            remembered = parts.state.repository_memory(parts.call(other).folder).id
-            if remembered == info.id and _id_now(parts, other, remembered, None) == info.id:
-                first, second = (each for each in parts.repositories if each in (other, repository))
+            remembered = context.state.repository_memory(context.call(other).folder).id
+            if remembered == info.id and _id_now(context, other, remembered, None) == info.id:
+                first, second = (each for each in context.repositories if each in (other, repository))
                 raise _same(first, second, info.id)
 
 
-def _id_now(parts: Parts, repository: Repository, remembered: str, watch: Watch | None) -> str:
-    call = parts.call(repository, watch)
+def _id_now(context: OperationContext, repository: Repository, remembered: str, callbacks: Callbacks | None) -> str:
+    call = context.call(repository, callbacks)
     try:
-        return patiently(parts, lambda: repository.engine.inspect(call), watch).id
+        return retry_while_locked(context, lambda: repository.engine.inspect(call), callbacks).id
     except VaultError:  # it does not answer: it is what it was
         return remembered
 
@@ -84,12 +88,12 @@ def _is_same_place(one: Repository, other: Repository) -> bool:
         return False
 
 
-def rolled_back(parts: Parts, repository: Repository, snapshots: Sequence[Snapshot]) -> Iterator[str]:
+def rolled_back(context: OperationContext, repository: Repository, snapshots: Sequence[Snapshot]) -> Iterator[str]:
     """What is missing among `snapshots` though this machine stored it there, and nothing newer is in its series.
 
     Where something newer is there, it went as old ones do: by somebody's retention.
     """
-    memory = parts.state.repository_memory(parts.call(repository).folder)
+    memory = context.state.repository_memory(context.call(repository).folder)
     for series, last in memory.last:
         numbers = [each.label.sequence for each in snapshots if each.label and each.instance == series]
         if last.instant and max(numbers, default=-1) < last.sequence:
@@ -100,9 +104,9 @@ def rolled_back(parts: Parts, repository: Repository, snapshots: Sequence[Snapsh
             )
 
 
-def require_current(parts: Parts, repository: Repository, snapshots: Sequence[Snapshot]) -> None:
+def require_current(context: OperationContext, repository: Repository, snapshots: Sequence[Snapshot]) -> None:
     """Raise RepositoryRolledBackError rather than decide what to delete by a list that has lost its newest entries."""
-    for missing in rolled_back(parts, repository, snapshots):
+    for missing in rolled_back(context, repository, snapshots):
         raise RepositoryRolledBackError(
             f"nothing is pruned: {missing}",
             engine=repository.engine.name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from owui_vault.context.context import Parts, Repository
+from owui_vault.context.context import OperationContext, Repository
 from owui_vault.errors import ConfigError, SameRepositoryError
 from owui_vault.repositories.overlap import place_of
 from owui_vault.system.mounts import lies_within, read_mounts
@@ -16,7 +16,7 @@ from owui_vault.system.mounts import lies_within, read_mounts
 _BORGS_BEGINNING = b"[repository]"
 
 
-def demand_kind(repository: Repository) -> None:
+def require_engine_kind(repository: Repository) -> None:
     """Raise ConfigError where the other engine's repository lies. What cannot be seen is left to the engine."""
     place, engine = place_of(repository), repository.engine
     found = _kind_of(place) if place else ""
@@ -27,19 +27,19 @@ def demand_kind(repository: Repository) -> None:
         )
 
 
-def require_own_ground(parts: Parts, repository: Repository) -> None:
+def require_own_ground(context: OperationContext, repository: Repository) -> None:
     """Raise ConfigError where a new repository would lie inside another one: pruned, compacted or removed with it."""
     place = place_of(repository)
     if place is None:
         return
     mounts = read_mounts()
-    for other in parts.repositories:
+    for other in context.repositories:
         there = place_of(other)
         if other.name == repository.name or there is None:
             continue
         inside, around = lies_within(place, there, mounts), lies_within(there, place, mounts)
         if inside and around:
-            names = " and ".join(repr(each.name) for each in parts.repositories if each in (other, repository))
+            names = " and ".join(repr(each.name) for each in context.repositories if each in (other, repository))
             raise SameRepositoryError(
                 f"the repositories {names} lie at one and the same place ({place})",
                 hint="Give each a location of its own: what is stored there twice is stored once.",

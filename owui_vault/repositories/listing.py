@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.context.state import RepositoryMemory
 from owui_vault.errors import (
     CancelledError,
@@ -21,7 +21,7 @@ from owui_vault.errors import (
     WrongInstanceError,
 )
 from owui_vault.model import ALL, Label, Listening, Outcome, RepositoryInfo, Snapshot
-from owui_vault.repositories.kind import demand_kind
+from owui_vault.repositories.kind import require_engine_kind
 from owui_vault.repositories.selectors import newest_first
 from owui_vault.system.unwinding import undoing
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surveyed:
+class RepositoryListing:
     """One repository as it answered: its snapshots, foreign ones included, or why it did not."""
 
     repository: Repository
@@ -44,17 +44,21 @@ class Surveyed:
         return newest_first([each for each in self.snapshots if each.label and each.instance == instance])
 
 
-def survey(parts: Parts, repositories: Sequence[Repository], watch: Watch | None = None) -> tuple[Surveyed, ...]:
+def survey(
+    context: OperationContext, repositories: Sequence[Repository], callbacks: Callbacks | None = None
+) -> tuple[RepositoryListing, ...]:
     """Ask all repositories at once; an error stays with the one that had it."""
-    watch = watch or Watch()
-    ending = Listening(watch.cancel)  # ours to set: the caller's may be meant for more than this operation
-    watch = replace(watch, cancel=ending)
+    callbacks = callbacks or Callbacks()
+    ending = Listening(callbacks.cancel)  # ours to set: the caller's may be meant for more than this operation
+    callbacks = replace(callbacks, cancel=ending)
 
-    def ask(repository: Repository) -> Surveyed:
+    def ask(repository: Repository) -> RepositoryListing:
         try:
-            return Surveyed(repository=repository, snapshots=listed(parts, repository, watch))
+            return RepositoryListing(repository=repository, snapshots=listed(context, repository, callbacks))
         except Exception as error:  # one repository of several
-            return Surveyed(repository=repository, error=failure_of(repository, error, watch, "looking at"))
+            return RepositoryListing(
+                repository=repository, error=failure_of(repository, error, callbacks, "looking at")
+            )
 
     with (
         ThreadPoolExecutor(max_workers=_MOST_AT_ONCE, thread_name_prefix="survey") as pool,
@@ -63,14 +67,14 @@ def survey(parts: Parts, repositories: Sequence[Repository], watch: Watch | None
         return tuple(pool.map(ask, repositories))
 
 
-def failure_of(repository: Repository, error: Exception, watch: Watch, doing: str) -> VaultError:
+def failure_of(repository: Repository, error: Exception, callbacks: Callbacks, doing: str) -> VaultError:
     """What `error` is as the result of one repository of several, so that the others are not kept from theirs.
 
     Raises what is nobody's result: CancelledError, and what concerns the instance.
     """
     if isinstance(error, CancelledError | ResumeError | RollbackError):
         raise error
-    if watch.cancel.is_set():  # an engine that was interrupted may call it what it likes
+    if callbacks.cancel.is_set():  # an engine that was interrupted may call it what it likes
         raise CancelledError(f"stopped while {doing} {repository.name}") from error
     if isinstance(error, VaultError):
         return error
@@ -79,39 +83,43 @@ def failure_of(repository: Repository, error: Exception, watch: Watch, doing: st
     return unforeseen
 
 
-def listed(parts: Parts, repository: Repository, watch: Watch | None = None) -> tuple[Snapshot, ...]:
+def listed(
+    context: OperationContext, repository: Repository, callbacks: Callbacks | None = None
+) -> tuple[Snapshot, ...]:
     """All snapshots of a repository that is known to be the one it was.
 
     Raises RepositoryMissingError when another one, or none, lies where a known one was.
     """
-    demand_kind(repository)
-    call = parts.call(repository, watch)
-    memory = parts.state.repository_memory(call.folder)
+    require_engine_kind(repository)
+    call = context.call(repository, callbacks)
+    memory = context.state.repository_memory(call.folder)
     try:
-        found = patiently(parts, lambda: repository.engine.snapshots(call), watch)
+        found = retry_while_locked(context, lambda: repository.engine.snapshots(call), callbacks)
     except RepositoryMissingError as error:
         if memory.id:
             error.hint = "It was there before: is its disk or share mounted? A new one is made by `init --again` only."
         raise
     ids = {each.id for each in found} | {each.engine_id for each in found}
     if not memory.id:
-        info = patiently(parts, lambda: repository.engine.inspect(call), watch)
-        parts.state.remember_repository(call.folder, info.id)
+        info = retry_while_locked(context, lambda: repository.engine.inspect(call), callbacks)
+        context.state.remember_repository(call.folder, info.id)
     elif not memory.last or any((last.engine_id or last.id) not in ids for _, last in memory.last):
         # What we stored last is not there (or there is no such thing): was it removed, or is this another repository?
         # Our id alone says little: it is the same in every repository that holds the instant.
-        demand_same(parts, repository, watch)
-    return _with_memory(parts, repository, found, memory)
+        require_same_repository(context, repository, callbacks)
+    return _with_memory(context, repository, found, memory)
 
 
-def demand_same(parts: Parts, repository: Repository, watch: Watch | None = None) -> None:
+def require_same_repository(
+    context: OperationContext, repository: Repository, callbacks: Callbacks | None = None
+) -> None:
     """Raise RepositoryMissingError unless the repository has the id it had."""
-    call = parts.call(repository, watch)
-    known = parts.state.repository_memory(call.folder)
-    demand_same_id(known.id, patiently(parts, lambda: repository.engine.inspect(call), watch))
+    call = context.call(repository, callbacks)
+    known = context.state.repository_memory(call.folder)
+    require_same_id(known.id, retry_while_locked(context, lambda: repository.engine.inspect(call), callbacks))
 
 
-def demand_same_id(known: str, info: RepositoryInfo) -> None:
+def require_same_id(known: str, info: RepositoryInfo) -> None:
     """Raise RepositoryMissingError when another repository answers than the known one."""
     if known and info.id != known:
         raise RepositoryMissingError(
@@ -122,7 +130,7 @@ def demand_same_id(known: str, info: RepositoryInfo) -> None:
 
 
 def _with_memory(
-    parts: Parts, repository: Repository, found: Sequence[Snapshot], memory: RepositoryMemory
+    context: OperationContext, repository: Repository, found: Sequence[Snapshot], memory: RepositoryMemory
 ) -> tuple[Snapshot, ...]:
     """Add what this machine knows.
 
@@ -132,7 +140,7 @@ def _with_memory(
     entries = [
         entry
         for instance in {each.instance for each in found if each.label}
-        for entry in parts.state.ledger(instance)
+        for entry in context.state.ledger(instance)
         if entry.repository == repository.name
     ]
     last = {entry.snapshot: entry for entry in entries}  # what was found wrong later is not verified any more
@@ -142,7 +150,7 @@ def _with_memory(
         replace(
             each,
             repository=repository.name,
-            label=_believed(each.label, memory),
+            label=_with_local_outcome(each.label, memory),
             size_bytes=(each.label.size_bytes if each.label else 0) or each.size_bytes,
             verified_at=verified.get(each.id) if each.label else None,
             verified_all_at=read.get(each.id) if each.label and each.id in verified else None,
@@ -151,30 +159,32 @@ def _with_memory(
     )
 
 
-def _believed(label: Label | None, memory: RepositoryMemory) -> Label | None:
+def _with_local_outcome(label: Label | None, memory: RepositoryMemory) -> Label | None:
     if label and label.id in memory.unverified_of(label.instance):
         return replace(label, outcome=Outcome.INCOMPLETE)
     return label
 
 
-def patiently(parts: Parts, call: Callable[[], T], watch: Watch | None = None) -> T:
+def retry_while_locked(context: OperationContext, call: Callable[[], T], callbacks: Callbacks | None = None) -> T:
     """Call again while another program holds the repository's lock, at most `limits.lock_wait` long.
 
     Raises CancelledError when the operation is cancelled meanwhile.
     """
-    until = parts.clock.monotonic() + parts.limits.lock_wait_seconds
+    until = context.clock.monotonic() + context.limits.lock_wait_seconds
     while True:
         try:
             return call()
         except RepositoryLockedError as error:
-            if watch and watch.cancel.is_set():
+            if callbacks and callbacks.cancel.is_set():
                 raise CancelledError(f"stopped while another program worked on it: {error.message}") from error
-            if parts.clock.monotonic() >= until:
+            if context.clock.monotonic() >= until:
                 raise
-            parts.clock.sleep(_RETRY_SECONDS)
+            context.clock.sleep(_RETRY_SECONDS)
 
 
-def demand_fingerprint(parts: Parts, fingerprint: str | None, surveyed: Sequence[Surveyed]) -> None:
+def require_own_series(
+    context: OperationContext, fingerprint: str | None, surveyed: Sequence[RepositoryListing]
+) -> None:
     """Raise WrongInstanceError when a series belongs to another instance than the one with `fingerprint`.
 
     None: the database could not be read. That is let through, since what is left of an instance is worth storing and
@@ -183,8 +193,8 @@ def demand_fingerprint(parts: Parts, fingerprint: str | None, surveyed: Sequence
     """
     if fingerprint is None:
         return
-    instance = parts.series()
-    if fingerprint and parts.state.instance_memory(instance).adopted == fingerprint:
+    instance = context.series()
+    if fingerprint and context.state.instance_memory(instance).adopted == fingerprint:
         return
     for each in surveyed:
         known = next(

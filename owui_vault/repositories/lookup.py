@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from owui_vault.components.names import KEY_NAME, OUTSIDE
-from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.context.scratch import scratch
 from owui_vault.errors import (
     ContentMismatchError,
@@ -22,20 +22,20 @@ from owui_vault.manifest.documents import (
     manifest_from_bytes,
 )
 from owui_vault.model import Manifest, Outcome, Secret, Snapshot
-from owui_vault.repositories.listing import failure_of, listed, patiently
+from owui_vault.repositories.listing import failure_of, listed, retry_while_locked
 from owui_vault.repositories.selectors import choose, exactly
 
-Passed: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing
+SkippedRepositories: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing
 LATE = "files changed in the stage, or could not be read, while this repository's engine stored them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class LocatedSnapshot:
     """A snapshot and the repository that holds it. `passed_over`: repositories before it, with what they said."""
 
     repository: Repository
     snapshot: Snapshot
-    passed_over: Passed = ()
+    passed_over: SkippedRepositories = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -46,34 +46,46 @@ class Found:
         )
 
 
-def find(parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, *, instance: str | None = None) -> Found:
+def find(
+    context: OperationContext,
+    wanted: Snapshot | str,
+    name: str | None,
+    callbacks: Callbacks,
+    *,
+    instance: str | None = None,
+) -> LocatedSnapshot:
     """The snapshot that is meant, in the first repository that answers and has it.
 
     An exact id or name is looked for in every series; `latest`, dates and beginnings in one: `instance`, else the
     configured one, else the only one there is. Raises SnapshotAmbiguousError at once. Where none has it, what kept us
     from looking is raised before SnapshotMissingError: the snapshot may lie there.
     """
-    found, passed = search(parts, wanted, name, watch, instance=instance)
+    found, passed = search(context, wanted, name, callbacks, instance=instance)
     if found is None:
         raise failure(passed)
     return found
 
 
 def search(
-    parts: Parts, wanted: Snapshot | str, name: str | None, watch: Watch, *, instance: str | None = None
-) -> tuple[Found | None, Passed]:
+    context: OperationContext,
+    wanted: Snapshot | str,
+    name: str | None,
+    callbacks: Callbacks,
+    *,
+    instance: str | None = None,
+) -> tuple[LocatedSnapshot | None, SkippedRepositories]:
     """The same, but why repositories were passed over is answered also where none has it."""
     passed: list[tuple[str, VaultError]] = []
-    for repository in parts.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
+    for repository in context.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
         try:
-            found = _find_in(parts, repository, wanted, watch, instance=instance)
+            found = _find_in(context, repository, wanted, callbacks, instance=instance)
         except SnapshotAmbiguousError:
             raise
         except Exception as raised:  # one repository of several
-            passed.append((repository.name, failure_of(repository, raised, watch, "looking at")))
+            passed.append((repository.name, failure_of(repository, raised, callbacks, "looking at")))
             continue
         told = tuple((name, error) for name, error in passed if _matters(error, wanted))
-        return Found(repository=repository, snapshot=found, passed_over=told), tuple(passed)
+        return LocatedSnapshot(repository=repository, snapshot=found, passed_over=told), tuple(passed)
     return None, tuple(passed)
 
 
@@ -82,7 +94,7 @@ def _matters(error: VaultError, wanted: Snapshot | str) -> bool:
     return wanted == "latest" or not isinstance(error, SnapshotMissingError)
 
 
-def failure(passed: Passed) -> VaultError:
+def failure(passed: SkippedRepositories) -> VaultError:
     """The one error to raise when no repository gave what was wanted."""
     silent = [(name, error) for name, error in passed if not isinstance(error, SnapshotMissingError)]
     _, chosen = (silent or passed)[0]
@@ -93,9 +105,14 @@ def failure(passed: Passed) -> VaultError:
 
 
 def _find_in(
-    parts: Parts, repository: Repository, wanted: Snapshot | str, watch: Watch, *, instance: str | None
+    context: OperationContext,
+    repository: Repository,
+    wanted: Snapshot | str,
+    callbacks: Callbacks,
+    *,
+    instance: str | None,
 ) -> Snapshot:
-    everything = [each for each in listed(parts, repository, watch) if each.label]
+    everything = [each for each in listed(context, repository, callbacks) if each.label]
     if isinstance(wanted, Snapshot):  # its engine's id is another one in another repository, or since a relabelling
         same = exactly(everything, wanted.engine_id) or exactly(everything, wanted.id)
         if same is None:
@@ -105,14 +122,19 @@ def _find_in(
             )
         return same
     named = exactly([each for each in everything if instance in (None, each.instance)], wanted)
-    return named or _of_a_series(parts, repository, everything, wanted, instance=instance)
+    return named or _of_a_series(context, repository, everything, wanted, instance=instance)
 
 
 def _of_a_series(
-    parts: Parts, repository: Repository, everything: Sequence[Snapshot], wanted: str, *, instance: str | None
+    context: OperationContext,
+    repository: Repository,
+    everything: Sequence[Snapshot],
+    wanted: str,
+    *,
+    instance: str | None,
 ) -> Snapshot:
     names = sorted({each.instance for each in everything})
-    configured = parts.instance.name if parts.instance else parts.series_name
+    configured = context.instance.name if context.instance else context.series_name
     series = instance or configured or (names[0] if len(names) == 1 else None)
     if series is None and names:
         raise SnapshotMissingError(
@@ -128,22 +150,26 @@ def _of_a_series(
         raise
 
 
-def read_manifest(parts: Parts, found: Found, watch: Watch) -> Manifest:
+def read_manifest(context: OperationContext, found: LocatedSnapshot, callbacks: Callbacks) -> Manifest:
     """The manifest of a snapshot, fetched by itself. Raises ContentMismatchError where it has none that can be read."""
-    with scratch(parts.state, "manifest") as target:
-        call = parts.call(found.repository, watch)
+    with scratch(context.state, "manifest") as target:
+        call = context.call(found.repository, callbacks)
         engine = found.repository.engine
-        patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=(MANIFEST_NAME,)), watch)
+        retry_while_locked(
+            context, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=(MANIFEST_NAME,)), callbacks
+        )
         return manifest_in(target, found.snapshot)
 
 
-def read_key(parts: Parts, found: Found, watch: Watch) -> Secret | None:
+def read_key(context: OperationContext, found: LocatedSnapshot, callbacks: Callbacks) -> Secret | None:
     """The secret key a snapshot holds; None where it holds none."""
-    with scratch(parts.state, "key") as target:
-        call = parts.call(found.repository, watch)
+    with scratch(context.state, "key") as target:
+        call = context.call(found.repository, callbacks)
         engine = found.repository.engine
         paths = (f"{OUTSIDE}/{KEY_NAME}",)
-        patiently(parts, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), watch)
+        retry_while_locked(
+            context, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), callbacks
+        )
         path = target / OUTSIDE / KEY_NAME
         is_plain = path.is_file() and not path.is_symlink() and not path.parent.is_symlink()
         return Secret(path.read_text(errors="surrogateescape")) if is_plain else None

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from owui_vault.context.container_access import located
-from owui_vault.context.context import DataDirectory, Parts, Repository
+from owui_vault.context.container_access import with_container
+from owui_vault.context.context import DataDirectory, OperationContext, Repository
 from owui_vault.errors import ConfigError, InstanceError
 from owui_vault.instance.layout import components_elsewhere
 from owui_vault.model import OllamaModels
@@ -18,10 +18,10 @@ from owui_vault.system.durable_files import is_within
 from owui_vault.system.mounts import lies_within, read_mounts
 
 
-def live_folders(parts: Parts) -> Iterator[Path]:
+def live_folders(context: OperationContext) -> Iterator[Path]:
     """The data directory, what its links lead to and its mounts, where there is one that can be seen from here."""
     try:
-        here = located(parts)
+        here = with_container(context)
     except InstanceError:  # most of what asks needs none
         return
     instance = here.instance
@@ -39,21 +39,21 @@ def place_of(repository: Repository) -> Path | None:
     return place if place.is_absolute() or place.is_dir() else None
 
 
-def among_the_data(parts: Parts, repositories: Sequence[Repository]) -> Iterator[str]:
+def among_the_data(context: OperationContext, repositories: Sequence[Repository]) -> Iterator[str]:
     """What lies among the live data and must not, in words; also where only a mount leads there."""
     places = [(f"the repository {each.name!r}", place_of(each)) for each in repositories]
-    places.append(("the state directory", parts.state.root))
+    places.append(("the state directory", context.state.root))
     mounts = read_mounts()
-    for folder in live_folders(parts):
+    for folder in live_folders(context):
         for what, place in places:
             if place and lies_within(place, folder, mounts):
                 seen = "" if is_within(place, folder) else ", where a mount shows it"
                 yield f"{what} ({place}) lies inside the data directory of the instance{seen}"
 
 
-def require_apart(parts: Parts, repositories: Sequence[Repository]) -> None:
+def require_apart(context: OperationContext, repositories: Sequence[Repository]) -> None:
     """Raise ConfigError for a repository, or a state directory, among the live data."""
-    for found in among_the_data(parts, repositories):
+    for found in among_the_data(context, repositories):
         raise ConfigError(
             found,
             hint="Choose a place elsewhere, a repository's best on another disk: there it would be stored into itself,"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from owui_vault.capture.child.known_uploads import IN_DOUBT, KnownUpload, read_known, to_bytes
 from owui_vault.capture.release import Released, release_uploads
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.model import RepositoryResult
-from owui_vault.repositories.listing import Surveyed
+from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.system.durable_files import write_durably
 
 _log = logging.getLogger(__name__)
@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 class KnownUploads:
     """The uploads of one run, from what is known before it to what is known after it."""
 
-    def __init__(self, parts: Parts, surveyed: Sequence[Surveyed]) -> None:
-        self._series = parts.series()
-        self._places = {each.repository.name: _place(parts, each) for each in surveyed if not each.error}
+    def __init__(self, context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
+        self._series = context.series()
+        self._places = {each.repository.name: _place(context, each) for each in surveyed if not each.error}
         self._parents = {each.repository.name: _newest(each, self._series) for each in surveyed}
         self._stored: frozenset[str] = frozenset()
         self._sequence = 0
@@ -62,13 +62,13 @@ class KnownUploads:
                 _log.warning("could not note the uploads of %s: %s", name, error)
 
 
-def _newest(surveyed: Surveyed, series: str) -> int:
+def _newest(surveyed: RepositoryListing, series: str) -> int:
     return max((each.label.sequence for each in surveyed.series(series) if each.label), default=0)
 
 
-def _place(parts: Parts, surveyed: Surveyed) -> Path:
+def _place(context: OperationContext, surveyed: RepositoryListing) -> Path:
     repository = surveyed.repository
-    return parts.state.repository_folder(repository.name, repository.engine.location) / f"uploads-{parts.series()}"
+    return context.state.repository_folder(repository.name, repository.engine.location) / f"uploads-{context.series()}"
 
 
 def _after_storing(

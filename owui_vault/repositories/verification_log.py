@@ -8,52 +8,56 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from owui_vault.context.context import Parts, Watch
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import ContentMismatchError
 from owui_vault.model import LedgerEntry
-from owui_vault.repositories.listing import Surveyed, failure_of
-from owui_vault.repositories.lookup import Found, read_manifest
+from owui_vault.repositories.listing import RepositoryListing, failure_of
+from owui_vault.repositories.lookup import LocatedSnapshot, read_manifest
 
 _MOST_TRIED = 3  # a manifest that cannot be read does not mean that the one before cannot be either
 _log = logging.getLogger(__name__)
 
 
-def learn_ledger(parts: Parts, surveyed: Surveyed, watch: Watch) -> bool:
+def learn_ledger(context: OperationContext, surveyed: RepositoryListing, callbacks: Callbacks) -> bool:
     """Add what the newest manifest of the series knows to what is known here; whether there was anything new."""
-    instance = parts.series()
-    return parts.state.learn_ledger(instance, _ledger_of(parts, surveyed, instance, watch))
+    instance = context.series()
+    return context.state.learn_ledger(instance, _ledger_of(context, surveyed, instance, callbacks))
 
 
-def learn_lost_ledger(parts: Parts, surveyed: Sequence[Surveyed], watch: Watch) -> None:
+def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryListing], callbacks: Callbacks) -> None:
     """The same, where this machine has never learned one. A snapshot does not fail for it."""
-    series = parts.series()
-    if parts.state.has_learned_ledger(series):
+    series = context.series()
+    if context.state.has_learned_ledger(series):
         return
-    everywhere = len(surveyed) == len(parts.repositories)
+    everywhere = len(surveyed) == len(context.repositories)
     if everywhere and not any(each.error or each.series(series) for each in surveyed):
-        parts.state.learn_ledger(series, ())  # a series that begins here: there is nothing to be learned later either
+        context.state.learn_ledger(series, ())  # a series that begins here: there is nothing to be learned later either
         return
     for each in surveyed:
         if each.error or not each.series(series):
             continue
         try:
-            learn_ledger(parts, each, watch)
+            learn_ledger(context, each, callbacks)
         except Exception as raised:  # one repository of several
-            error = failure_of(each.repository, raised, watch, "learning from")
+            error = failure_of(each.repository, raised, callbacks, "learning from")
             _log.warning("the ledger could not be learned from %s: %s", each.repository.name, error.message)
         else:
             return
 
 
-def _ledger_of(parts: Parts, surveyed: Surveyed, instance: str, watch: Watch) -> tuple[LedgerEntry, ...]:
+def _ledger_of(
+    context: OperationContext, surveyed: RepositoryListing, instance: str, callbacks: Callbacks
+) -> tuple[LedgerEntry, ...]:
     """The newest ledger. Where none was learned here, one that tells nothing new may be of a run that could not learn.
 
     Such a run may have been this machine's, with what was verified since: that is known here already.
     """
-    is_learned, known = parts.state.has_learned_ledger(instance), set(parts.state.ledger(instance))
+    is_learned, known = context.state.has_learned_ledger(instance), set(context.state.ledger(instance))
     for snapshot in surveyed.series(instance)[:_MOST_TRIED]:
         try:
-            ledger = read_manifest(parts, Found(repository=surveyed.repository, snapshot=snapshot), watch).ledger
+            ledger = read_manifest(
+                context, LocatedSnapshot(repository=surveyed.repository, snapshot=snapshot), callbacks
+            ).ledger
         except ContentMismatchError as error:
             _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.repository.name, error.message)
             continue

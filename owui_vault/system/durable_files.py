@@ -94,7 +94,7 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def demand_space(path: Path, needed_bytes: int, what: str) -> None:
+def require_space(path: Path, needed_bytes: int, what: str) -> None:
     """Raise NoSpaceError unless `needed_bytes` fit where `path` lies, or will lie."""
     free = free_bytes(path)
     if free < needed_bytes:

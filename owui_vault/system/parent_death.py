@@ -9,7 +9,7 @@ import signal
 _PR_SET_PDEATHSIG = 1
 
 
-def tie_to(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Die with the process that started us."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

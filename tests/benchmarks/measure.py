@@ -46,7 +46,7 @@ def timed(program: Program) -> Run:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.stdout:
         child.stdout.close()
-    demand(program, child.returncode, output)
+    require_success(program, child.returncode, output)
     return Run(wall=wall, cpu=usage.ru_utime + usage.ru_stime, output=output)
 
 
@@ -63,7 +63,7 @@ def start(program: Program) -> subprocess.Popen[str]:
     )
 
 
-def demand(program: Program, status: int, output: str) -> None:
+def require_success(program: Program, status: int, output: str) -> None:
     if status not in program.accepted:
         raise RuntimeError(f"{' '.join(program.argv)} ended with {status}:\n{output[-3000:]}")
 
@@ -104,7 +104,7 @@ def peaks(program: Program) -> dict[str, int]:
     watcher.join()
     if child.stdout:
         child.stdout.close()
-    demand(program, status, output)
+    require_success(program, status, output)
     highest = {"ours": 0, "helpers": 0, "engine": 0}
     for pid, (name, peak) in seen.items():
         kind = "engine" if name in ENGINES else "ours" if pid == child.pid else "helpers"

@@ -91,11 +91,11 @@ class Pair:
             os.sync()
             run = timed(program)
             if name == "ours":
-                demand_complete(run.output)
+                require_complete(run.output)
             self.runs[what][name].append(run)
 
 
-def demand_complete(output: str) -> None:
+def require_complete(output: str) -> None:
     """A fast snapshot that is not one would be no measurement."""
     text = output[output.index("{") : output.rindex("}") + 1]
     if json.loads(text).get("outcome", "complete") != "complete":

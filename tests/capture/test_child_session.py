@@ -233,7 +233,7 @@ def test_a_disk_that_fails_is_told_to_the_parent_and_the_child_goes_on(
 
     alarms: list[float] = []
     monkeypatch.setattr(Helper, "obey", obey)
-    monkeypatch.setattr(helpers, "tie_to", lambda _: None)
+    monkeypatch.setattr(helpers, "die_with_parent", lambda _: None)
     monkeypatch.setattr(helpers, "refuse_foreign_descriptors", lambda: None)
     monkeypatch.setattr(signal, "setitimer", lambda _, seconds: alarms.append(seconds))
     job: dict[str, object] = {key: [] for key in ("databases", "write_once", "links", "exclude", "include")}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.components.database.facts import read_facts
-from owui_vault.components.external_state import neighbours, paths_elsewhere, told
+from owui_vault.components.external_state import neighbour_sentences, neighbours, paths_elsewhere
 from owui_vault.operations.instance_report import InspectRequest, inspect_instance
 from owui_vault.testing.instances.generate import unpack_instance
 
@@ -32,7 +32,7 @@ ROWS: dict[str, object] = {
 
 
 def text_of(config: dict[str, object], settings: dict[str, str] | None = None) -> str:
-    return "\n".join(told(neighbours(config, settings or {})))
+    return "\n".join(neighbour_sentences(neighbours(config, settings or {})))
 
 
 def test_each_is_named_with_its_address_and_without_a_secret() -> None:
@@ -92,7 +92,7 @@ def test_the_one_row_of_older_versions_is_read(tmp_path: Path) -> None:
         value = {**json.loads(data), "code_interpreter": {"jupyter": {"url": "http://old:8888"}}}
         connection.execute("UPDATE config SET data = ?", (json.dumps(value),))
         connection.commit()
-    assert "Jupyter at old:8888" in "\n".join(told(read_facts(left).neighbours))
+    assert "Jupyter at old:8888" in "\n".join(neighbour_sentences(read_facts(left).neighbours))
 
 
 def test_an_untouched_instance_has_none(left: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from owui_vault.components.providers import database_elsewhere, not_covered, providers
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance.processes import _starts_open_webui
-from owui_vault.instance.runtime import look_around
+from owui_vault.instance.runtime import inspect_environment
 from owui_vault.operations.instance_report import InspectRequest, inspect_instance
 
 POSTGRES = {
@@ -167,9 +167,9 @@ def test_a_server_with_its_database_elsewhere_is_found_though_it_has_nothing_ope
         assert child.stdout is not None
         assert child.stdin is not None
         assert child.stdout.readline()
-        around = look_around(newest)
+        around = inspect_environment(newest)
         child.stdin.close()
         child.wait(timeout=20)
     with pytest.raises(UnsupportedInstanceError, match="postgresql on db"):
-        around.demand_supported()
+        around.require_supported()
     assert around.settings["VECTOR_DB"] == "pgvector"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from owui_vault.config.errors import Mistake
+from owui_vault.config.errors import ConfigProblem
 from owui_vault.config.variables import replace_variables
 
 ENVIRON = {"A": "one", "EMPTY": "", "TRICKY": "${A}"}
 
 
 def replaced(data: object) -> object:
-    mistakes: list[Mistake] = []
+    mistakes: list[ConfigProblem] = []
     result = replace_variables(data, ENVIRON, mistakes)
     assert not mistakes
     return result
@@ -48,13 +48,13 @@ def test_values_everywhere_are_replaced_and_keys_are_not() -> None:
 
 @pytest.mark.parametrize("written", ["${", "${}", "${a-b}", "${A:+x}", "${1}", "${ A }"])
 def test_what_is_no_variable_is_a_mistake(written: str) -> None:
-    mistakes: list[Mistake] = []
+    mistakes: list[ConfigProblem] = []
     replace_variables({"k": [written]}, ENVIRON, mistakes)
     assert [(each.path, "is not ${NAME}" in each.text) for each in mistakes] == [(("k", 0), True)]
 
 
 def test_each_unset_variable_is_told() -> None:
-    mistakes: list[Mistake] = []
+    mistakes: list[ConfigProblem] = []
     replace_variables({"k": "${X} ${Y}"}, ENVIRON, mistakes)
     assert ["X" in mistakes[0].text, "Y" in mistakes[1].text] == [True, True]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from owui_vault.containers.container_inspect import Told, parse
+from owui_vault.containers.container_inspect import ContainerInspect, parse
 from owui_vault.instance.container.discovery import points_of
 from owui_vault.instance.container.risks import container_warnings, writes_to_data_of
 
 DATA = {"Type": "bind", "Source": "/srv/owui/data", "Destination": "/app/backend/data", "RW": True}
 
 
-def told(name: str = "open-webui", *mounts: dict[str, object], image: str = "x", **more: object) -> Told:
+def told(name: str = "open-webui", *mounts: dict[str, object], image: str = "x", **more: object) -> ContainerInspect:
     settings = {
         "Image": image,
         "Env": more.get("env", []),
@@ -31,7 +31,7 @@ def told(name: str = "open-webui", *mounts: dict[str, object], image: str = "x",
     return parse(json.loads(json.dumps(inspected)))
 
 
-def warnings(one: Told, *others: Told, volume: dict[str, object] | None = None) -> str:
+def warnings(one: ContainerInspect, *others: ContainerInspect, volume: dict[str, object] | None = None) -> str:
     return " ".join(container_warnings(one, others, volume or {}))
 
 

@@ -42,7 +42,7 @@ def test_the_state_lies_where_the_surroundings_say(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_STATE_HOME", "/of/this/process")
     vault = Vault(None, [], environ={"XDG_STATE_HOME": "/as/said"})
-    assert vault._parts.state.root == Path("/as/said/owui-vault")
+    assert vault._context.state.root == Path("/as/said/owui-vault")
 
 
 def test_a_vault_says_what_it_was_given() -> None:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from owui_vault.context.context import DataDirectory, Parts
+from owui_vault.context.context import DataDirectory, OperationContext
 from owui_vault.context.state import StateDirectory
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.guardian.bounded_hold import Hold, Holding, HoldLimits, _HeldByUs, recover
@@ -409,41 +409,47 @@ def test_no_guardian_outlives_a_block(hold: Hold) -> None:
 
 
 @pytest.fixture
-def parts(quiescer: FakeQuiescer, tmp_path: Path) -> Parts:
+def context(quiescer: FakeQuiescer, tmp_path: Path) -> OperationContext:
     """What `vault.hold` and the command `hold` work with."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "webui.db").touch()
     state_directory = StateDirectory(tmp_path / "state")
-    return Parts(instance=DataDirectory(tmp_path / "data"), repositories=(), state=state_directory, quiescer=quiescer)
+    return OperationContext(
+        instance=DataDirectory(tmp_path / "data"), repositories=(), state=state_directory, quiescer=quiescer
+    )
 
 
 @MODES
 def test_whoever_asks_for_quiet_is_told_when_somebody_else_ended_it(
-    parts: Parts, quiescer: FakeQuiescer, mode: Quiesce
+    context: OperationContext, quiescer: FakeQuiescer, mode: Quiesce
 ) -> None:
-    with pytest.raises(QuiesceError) as caught, hold_quiet(parts, mode, 5.0):
+    with pytest.raises(QuiesceError) as caught, hold_quiet(context, mode, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
     assert caught.value.exit_code == 1
     assert state(quiescer) is InstanceState.RUNNING
 
 
-def test_a_start_of_what_was_stopped_breaks_the_quiet_that_was_asked_for(parts: Parts, quiescer: FakeQuiescer) -> None:
+def test_a_start_of_what_was_stopped_breaks_the_quiet_that_was_asked_for(
+    context: OperationContext, quiescer: FakeQuiescer
+) -> None:
     quiescer.instance.set(InstanceState.STOPPED)
-    with pytest.raises(QuiesceError, match="started meanwhile"), hold_quiet(parts, Quiesce.STOP, 5.0):
+    with pytest.raises(QuiesceError, match="started meanwhile"), hold_quiet(context, Quiesce.STOP, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
     assert state(quiescer) is InstanceState.RUNNING
 
 
 @MODES
-def test_quiet_that_was_asked_for_and_lasted_is_no_error(parts: Parts, quiescer: FakeQuiescer, mode: Quiesce) -> None:
-    with hold_quiet(parts, mode, 5.0):
+def test_quiet_that_was_asked_for_and_lasted_is_no_error(
+    context: OperationContext, quiescer: FakeQuiescer, mode: Quiesce
+) -> None:
+    with hold_quiet(context, mode, 5.0):
         assert state(quiescer) is not InstanceState.RUNNING
     assert state(quiescer) is InstanceState.RUNNING
 
 
 @pytest.mark.parametrize(("mode", "asleep", "fits"), [("r+b", False, False), ("r+b", True, True), ("rb", False, True)])
 def test_whoever_works_on_the_data_and_is_not_held_breaks_the_quiet(
-    parts: Parts, tmp_path: Path, mode: str, asleep: bool, fits: bool
+    context: OperationContext, tmp_path: Path, mode: str, asleep: bool, fits: bool
 ) -> None:
     """As with a stale pid file: nobody that it names runs, and the instance goes on writing."""
     with (tmp_path / "data/webui.db").open(mode) as opened, subprocess.Popen(["sleep", "60"], stdin=opened) as other:
@@ -452,24 +458,28 @@ def test_whoever_works_on_the_data_and_is_not_held_breaks_the_quiet(
                 other.send_signal(signal.SIGSTOP)
                 os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)
             told = pytest.raises(QuiesceError, match=rf"sleep \({other.pid}\) works on the data")
-            with nullcontext() if fits else told, hold_quiet(parts, Quiesce.PAUSE, 5.0):
+            with nullcontext() if fits else told, hold_quiet(context, Quiesce.PAUSE, 5.0):
                 pass
         finally:
             other.kill()
 
 
-def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(parts: Parts, quiescer: FakeQuiescer) -> None:
-    with pytest.raises(ZeroDivisionError), hold_quiet(parts, Quiesce.PAUSE, 5.0):
+def test_an_error_in_the_block_is_not_hidden_by_a_quiet_that_broke(
+    context: OperationContext, quiescer: FakeQuiescer
+) -> None:
+    with pytest.raises(ZeroDivisionError), hold_quiet(context, Quiesce.PAUSE, 5.0):
         quiescer.instance.set(InstanceState.RUNNING)
         raise ZeroDivisionError
 
 
-def test_a_start_during_an_exchange_is_noticed(parts: Parts, quiescer: FakeQuiescer, tmp_path: Path) -> None:
+def test_a_start_during_an_exchange_is_noticed(
+    context: OperationContext, quiescer: FakeQuiescer, tmp_path: Path
+) -> None:
     with (
         pytest.raises(QuiesceError, match="did not stay quiet"),
-        directory_lock(tmp_path / "data", wait_seconds=0, clock=parts.clock, what="it") as lock,
+        directory_lock(tmp_path / "data", wait_seconds=0, clock=context.clock, what="it") as lock,
         in_place(tmp_path / "data", lock, make=True) as place,
-        guarded_hold(parts, quiescer, place, lock)(Quiesce.STOP, 5.0) as held,
+        guarded_hold(context, quiescer, place, lock)(Quiesce.STOP, 5.0) as held,
     ):
         held.confirm()
         quiescer.instance.set(InstanceState.RUNNING)
@@ -483,11 +493,11 @@ def test_two_instances_of_one_name_do_not_wake_each_other(
     """Both called open-webui, with one state directory: each has its own lock, and so its own journal."""
     mine, other = (small_instance(tmp_path / name) for name in ("mine", "other"))
     quiescer = FakeQuiescer(mine.parent)
-    parts = Parts(
+    context = OperationContext(
         instance=DataDirectory(mine), repositories=(), state=StateDirectory(tmp_path / "state"), quiescer=quiescer
     )
-    beside = Parts(instance=DataDirectory(other), repositories=(), state=parts.state)
-    with hold_quiet(parts, Quiesce.PAUSE, 30.0):
+    beside = OperationContext(instance=DataDirectory(other), repositories=(), state=context.state)
+    with hold_quiet(context, Quiesce.PAUSE, 30.0):
         assert recover_all(beside).actions == ()
         assert state(quiescer) is InstanceState.PAUSED
     assert state(quiescer) is InstanceState.RUNNING

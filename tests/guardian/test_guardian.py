@@ -17,7 +17,7 @@ import pytest
 from owui_vault.errors import QuiesceError
 from owui_vault.guardian import guardian_main
 from owui_vault.guardian.guardian import Guardian, GuardianTask
-from owui_vault.guardian.rescue_command import rescue, rescue_environment, today
+from owui_vault.guardian.rescue_command import rescue, rescue_environment, with_current_interpreter
 from owui_vault.model import InstanceState, Quiesce
 from owui_vault.system import procfs
 from owui_vault.testing.fakes import FakeInstance, FakeQuiescer
@@ -281,5 +281,5 @@ def test_it_stands_quickly() -> None:
 
 
 def test_a_rescue_of_an_older_installation_runs_with_todays_interpreter() -> None:
-    assert today(("/old/venv/bin/python", *rescue()[1:], "unit", "x")) == rescue("unit", "x")
-    assert today(("/bin/true", "-m", "something")) == ("/bin/true", "-m", "something")
+    assert with_current_interpreter(("/old/venv/bin/python", *rescue()[1:], "unit", "x")) == rescue("unit", "x")
+    assert with_current_interpreter(("/bin/true", "-m", "something")) == ("/bin/true", "-m", "something")

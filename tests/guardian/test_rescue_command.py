@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from owui_vault.guardian.rescue_command import down_command, rescue, today
+from owui_vault.guardian.rescue_command import down_command, rescue, with_current_interpreter
 
 UNIT = ("unit", "open-webui.service", "stop")
 RECORD = "/data/.owui-vault/swap.json"
@@ -19,25 +19,25 @@ def test_a_rescue_is_written_down_by_an_address_that_is_no_room() -> None:
 
 
 def test_a_rescue_of_an_earlier_installation_is_run_by_todays_interpreter() -> None:
-    assert today(("/old/python", *rescue(*UNIT)[1:])) == rescue(*UNIT)
-    assert today(rescue(*UNIT)) == rescue(*UNIT)
+    assert with_current_interpreter(("/old/python", *rescue(*UNIT)[1:])) == rescue(*UNIT)
+    assert with_current_interpreter(rescue(*UNIT)) == rescue(*UNIT)
 
 
 def test_so_is_the_one_that_it_hands_over_to() -> None:
     old = ("/old/python", *rescue("rollback", RECORD)[1:], "/older/python", *rescue(*UNIT)[1:])
-    assert today(old) == (*rescue("rollback", RECORD), *rescue(*UNIT))
+    assert with_current_interpreter(old) == (*rescue("rollback", RECORD), *rescue(*UNIT))
 
 
 def test_one_that_names_a_module_of_then_is_found_at_the_address() -> None:
-    assert today(INNER) == rescue(*UNIT)
-    assert today(OUTER) == (*rescue("rollback", RECORD), *rescue(*UNIT))
-    assert today(OUTER[:4]) == rescue("rollback", RECORD)
+    assert with_current_interpreter(INNER) == rescue(*UNIT)
+    assert with_current_interpreter(OUTER) == (*rescue("rollback", RECORD), *rescue(*UNIT))
+    assert with_current_interpreter(OUTER[:4]) == rescue("rollback", RECORD)
 
 
 def test_a_program_of_somebody_else_stays_as_it_is() -> None:
-    assert today(THEIRS) == THEIRS
-    assert today((*OUTER[:4], *THEIRS)) == (*rescue("rollback", RECORD), *THEIRS)
-    assert today(()) == ()
+    assert with_current_interpreter(THEIRS) == THEIRS
+    assert with_current_interpreter((*OUTER[:4], *THEIRS)) == (*rescue("rollback", RECORD), *THEIRS)
+    assert with_current_interpreter(()) == ()
     assert down_command(THEIRS) == ()
     assert down_command(()) == ()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from owui_vault.containers.container_inspect import Told, parse
+from owui_vault.containers.container_inspect import ContainerInspect, parse
 from owui_vault.containers.sdk_reader import Engine
 from owui_vault.errors import InstanceError
 from owui_vault.instance.container.host_path import data_dir_here
@@ -32,7 +32,7 @@ class Telling:
 
 
 @pytest.fixture
-def stopped(tmp_path: Path) -> Told:
+def stopped(tmp_path: Path) -> ContainerInspect:
     (tmp_path / "webui.db").write_bytes(b"12345")
     os.utime(tmp_path / "webui.db", ns=(0, int(MOMENT.timestamp()) * 1_000_000_000 + 123_456_789))
     mount = {"Type": "bind", "Source": str(tmp_path), "Destination": "/app/backend/data"}
@@ -45,7 +45,9 @@ def engine(mtime: str) -> Engine:
 
 @pytest.mark.parametrize("fraction", ["", ".123456789", ".1"])
 @pytest.mark.parametrize("hours", [0, 2, -7])
-def test_an_engine_tells_times_in_the_time_zone_of_its_host(stopped: Told, fraction: str, hours: int) -> None:
+def test_an_engine_tells_times_in_the_time_zone_of_its_host(
+    stopped: ContainerInspect, fraction: str, hours: int
+) -> None:
     local = MOMENT.astimezone(timezone(timedelta(hours=hours)))
     offset = local.isoformat()[-6:].replace("+00:00", "Z")
     told = f"{local:%Y-%m-%dT%H:%M:%S}{fraction}{offset}"
@@ -53,6 +55,6 @@ def test_an_engine_tells_times_in_the_time_zone_of_its_host(stopped: Told, fract
 
 
 @pytest.mark.parametrize("told", ["2026-07-01T12:30:16Z", "2026-07-01T12:30:15+02:00", "yesterday", ""])
-def test_a_file_of_another_time_is_another_file(stopped: Told, told: str) -> None:
+def test_a_file_of_another_time_is_another_file(stopped: ContainerInspect, told: str) -> None:
     with pytest.raises(InstanceError, match="lie in"):
         data_dir_here(engine(told), stopped)

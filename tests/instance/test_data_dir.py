@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import InstanceNotFoundError
-from owui_vault.instance.data_dir import FACTS, directory_at, look_at
+from owui_vault.instance.data_dir import FACTS, directory_at, probe_instance
 
 
 def everything(folder: Path) -> dict[str, tuple[object, ...]]:
@@ -30,7 +30,7 @@ def everything(folder: Path) -> dict[str, tuple[object, ...]]:
 
 def hint_of(path: Path) -> tuple[str, str]:
     with pytest.raises(InstanceNotFoundError) as caught:
-        look_at(path)
+        probe_instance(path)
     assert caught.value.exit_code == 2
     return caught.value.message, caught.value.hint
 
@@ -38,35 +38,35 @@ def hint_of(path: Path) -> tuple[str, str]:
 @pytest.mark.parametrize("depth", ["identity", "facts"])
 def test_looking_at_a_stopped_instance_changes_nothing(left: Path, depth: str) -> None:
     before = everything(left.parent)
-    sight = look_at(left, depth=depth)
+    probe = probe_instance(left, depth=depth)
     assert everything(left.parent) == before
-    assert sight.data_dir == left
-    assert len(sight.fingerprint) == 16
-    assert sight.warnings == ()
-    assert sight.damage == ""
+    assert probe.data_dir == left
+    assert len(probe.fingerprint) == 16
+    assert probe.warnings == ()
+    assert probe.damage == ""
 
 
 def test_the_wal_is_seen(tmp_path: Path, left: Path) -> None:
-    sight = look_at(left, depth=FACTS)
-    assert sight.facts is not None
-    assert sight.facts.tables["chat"] in (20, 23)
-    assert sight.facts.tables["function"] == 1
-    assert sight.store is not None
-    assert sum(each.vectors for each in sight.store.collections) in (63, 65)
+    probe = probe_instance(left, depth=FACTS)
+    assert probe.facts is not None
+    assert probe.facts.tables["chat"] in (20, 23)
+    assert probe.facts.tables["function"] == 1
+    assert probe.store is not None
+    assert sum(each.vectors for each in probe.store.collections) in (63, 65)
 
 
 def test_a_wal_without_shared_memory_is_read_from_a_copy(left: Path) -> None:
     (left / "webui.db-shm").unlink(missing_ok=True)
     before = everything(left)
-    sight = look_at(left, depth=FACTS)
-    assert sight.facts is not None
-    assert sight.facts.tables["function"] == 1
+    probe = probe_instance(left, depth=FACTS)
+    assert probe.facts is not None
+    assert probe.facts.tables["function"] == 1
     assert everything(left) == before
 
 
 def test_a_cold_wal_database_gets_no_side_files(newest: Path) -> None:
     before = everything(newest)
-    assert look_at(newest).fingerprint
+    assert probe_instance(newest).fingerprint
     assert everything(newest) == before
     assert not (newest / "webui.db-wal").exists()
 
@@ -85,9 +85,9 @@ def test_a_crashed_rollback_database_is_rolled_back_on_a_copy_only(tmp_path: Pat
     subprocess.run([sys.executable, "-c", crash, str(database)], check=False)
     assert (newest / "webui.db-journal").stat().st_size > 0
     before = everything(newest)
-    sight = look_at(newest, depth=FACTS)
-    assert sight.facts is not None
-    assert sight.facts.tables["user"] == 4
+    probe = probe_instance(newest, depth=FACTS)
+    assert probe.facts is not None
+    assert probe.facts.tables["user"] == 4
     assert everything(newest) == before
 
 
@@ -118,16 +118,16 @@ def writer(database: Path) -> Iterator[None]:
 def test_a_busy_instance_is_read_or_said_not_to_be(left: Path, soak: Callable[[int], int]) -> None:
     with writer(left / "webui.db"):
         for _ in range(soak(20)):
-            sight = look_at(left)
-            assert sight.fingerprint or "written without a pause" in sight.warnings[0]
-            assert sight.damage == ""
+            probe = probe_instance(left)
+            assert probe.fingerprint or "written without a pause" in probe.warnings[0]
+            assert probe.damage == ""
 
 
 def test_a_process_that_has_the_database_open_keeps_its_locks(left: Path) -> None:
     """The library may live in the very program that writes: a raw open in its process would drop its locks."""
     with closing(sqlite3.connect(left / "webui.db", isolation_level=None, timeout=0.1)) as ours:
         ours.execute("BEGIN IMMEDIATE")
-        look_at(left)
+        probe_instance(left)
         ask = "import sqlite3, sys\nsqlite3.connect(sys.argv[1], timeout=0.1).execute('BEGIN IMMEDIATE')"
         asked = subprocess.run(
             [sys.executable, "-c", ask, str(left / "webui.db")], capture_output=True, check=False, text=True
@@ -201,12 +201,12 @@ def test_the_database_is_a_fifo_and_nobody_waits(newest: Path) -> None:
 
 def ruin_of(path: Path) -> str:
     """What is said of a ruined database: damage where there is content to save, an error where there is none."""
-    sight = look_at(path)
-    assert sight.facts is None
+    probe = probe_instance(path)
+    assert probe.facts is None
     shutil.rmtree(path / "uploads")
     shutil.rmtree(path / "vector_db")
-    assert hint_of(path)[0] == sight.damage
-    return sight.damage
+    assert hint_of(path)[0] == probe.damage
+    return probe.damage
 
 
 @pytest.mark.parametrize("content", [b"hello", b"x" * 5000, b"SQLite format 3\0", b"SQLite format 3\0" + bytes(50)])
@@ -231,9 +231,9 @@ def test_a_database_damaged_inside_is_found_but_said_to_be_damaged(newest: Path)
     whole = bytearray((newest / "webui.db").read_bytes())
     whole[100:4096] = b"\xff" * (4096 - 100)
     (newest / "webui.db").write_bytes(whole)
-    sight = look_at(newest)
-    assert "webui.db is damaged" in sight.damage
-    assert sight.fingerprint == ""
+    probe = probe_instance(newest)
+    assert "webui.db is damaged" in probe.damage
+    assert probe.fingerprint == ""
 
 
 def test_somebody_elses_sqlite(tmp_path: Path) -> None:
@@ -246,14 +246,14 @@ def test_somebody_elses_sqlite(tmp_path: Path) -> None:
 def test_no_vector_store_is_a_warning(newest: Path) -> None:
     shutil.rmtree(newest / "vector_db")
     shutil.rmtree(newest / "uploads")
-    sight = look_at(newest)
-    assert "there is no vector store" in sight.no_store
-    assert "no directory uploads" in sight.warnings[0]
+    probe = probe_instance(newest)
+    assert "there is no vector store" in probe.no_store
+    assert "no directory uploads" in probe.warnings[0]
 
 
 def test_a_vector_store_that_is_not_sqlite_is_a_warning(newest: Path) -> None:
     (newest / "vector_db" / "chroma.sqlite3").write_bytes(b"x" * 500)
-    assert "chroma.sqlite3 is not a SQLite database" in look_at(newest).warnings[0]
+    assert "chroma.sqlite3 is not a SQLite database" in probe_instance(newest).warnings[0]
 
 
 def test_symlinks_to_the_data_are_followed(newest: Path, tmp_path: Path) -> None:
@@ -262,11 +262,11 @@ def test_symlinks_to_the_data_are_followed(newest: Path, tmp_path: Path) -> None
         (newest / name).rename(tmp_path / "elsewhere" / name)
         (newest / name).symlink_to(tmp_path / "elsewhere" / name)
     (tmp_path / "link").symlink_to(newest)
-    sight = look_at(tmp_path / "link", depth=FACTS)
-    assert sight.data_dir == newest
-    assert sight.warnings == ()
-    assert sight.store is not None
-    assert sight.store.collections
+    probe = probe_instance(tmp_path / "link", depth=FACTS)
+    assert probe.data_dir == newest
+    assert probe.warnings == ()
+    assert probe.store is not None
+    assert probe.store.collections
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_symlinks_to_the_data_are_followed(newest: Path, tmp_path: Path) -> None
 def test_every_name_a_directory_can_have(newest: Path, tmp_path: Path, name: str) -> None:
     place = tmp_path / name
     newest.rename(place)
-    assert look_at(place, depth=FACTS).fingerprint == "813212dd48070fcb"
+    assert probe_instance(place, depth=FACTS).fingerprint == "813212dd48070fcb"
 
 
 def test_a_directory_is_found_by_its_names_alone(newest: Path) -> None:
@@ -288,9 +288,9 @@ LOCATE = """
 import sys
 from pathlib import Path
 from owui_vault.errors import VaultError
-from owui_vault.instance.data_dir import look_at
+from owui_vault.instance.data_dir import probe_instance
 try:
-    print(look_at(Path(sys.argv[1])))
+    print(probe_instance(Path(sys.argv[1])))
 except VaultError as error:
     print(error.message, "|", error.hint)
 """

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from owui_vault.errors import ConfigError
 from owui_vault.instance.layout import capture_plan, component_of, located, work_dir_for
-from owui_vault.manifest.excluded_sizes import left_out
+from owui_vault.manifest.excluded_sizes import excluded_sizes
 from owui_vault.model import Component
 from owui_vault.system.patterns import takes
 
@@ -91,7 +91,7 @@ def test_what_is_left_out_is_listed_with_its_size(at_rest: Path, tmp_path: Path)
     (at_rest / "cache" / "whisper" / "link").symlink_to("model.bin")
     (at_rest / ".owui-vault").mkdir()
     (at_rest / ".owui-vault" / "stage").write_bytes(bytes(99))
-    found = {each.path: each for each in left_out(capture_plan(at_rest, tmp_path, exclude=["uploads/*.bin"]))}
+    found = {each.path: each for each in excluded_sizes(capture_plan(at_rest, tmp_path, exclude=["uploads/*.bin"]))}
     assert set(found) == {"audit.log", "cache/audio", "cache/whisper", "uploads/*.bin"}
     assert (found["cache/whisper"].files, found["cache/whisper"].size_bytes) == (2, 1000)
     assert (found["uploads/*.bin"].files, found["uploads/*.bin"].size_bytes) == (2, 400_000)
@@ -103,7 +103,7 @@ def test_include_brings_a_cache_back(at_rest: Path, tmp_path: Path) -> None:
     plan = capture_plan(at_rest, tmp_path, include=["cache/audio/", "./audit.log"])
     assert takes(plan, "cache/audio/speech/x.mp3")
     assert takes(plan, "audit.log")
-    assert left_out(plan) == ()
+    assert excluded_sizes(plan) == ()
 
 
 def test_what_is_left_out_may_be_as_deep_as_it_likes(at_rest: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_what_is_left_out_may_be_as_deep_as_it_likes(at_rest: Path, tmp_path: Pa
     )
     subprocess.run([sys.executable, "-c", goes_down, folder], check=True)
     try:
-        found = {each.path: each.files for each in left_out(capture_plan(at_rest, tmp_path))}
+        found = {each.path: each.files for each in excluded_sizes(capture_plan(at_rest, tmp_path))}
     finally:
         subprocess.run(["rm", "-rf", folder], check=True)
     assert found["cache/whisper"] == 1
@@ -148,7 +148,10 @@ def test_an_odd_name_in_the_cache_is_left_out_by_itself(at_rest: Path, tmp_path:
     plan = capture_plan(at_rest, tmp_path)
     assert not takes(plan, f"cache/{name}/x")
     assert takes(plan, "cache/tools/x")
-    assert sum(each.size_bytes for each in left_out(plan) if "audio" not in each.path and "audit" not in each.path) == 3
+    assert (
+        sum(each.size_bytes for each in excluded_sizes(plan) if "audio" not in each.path and "audit" not in each.path)
+        == 3
+    )
 
 
 def test_components_behind_symlinks_are_resolved(at_rest: Path, tmp_path: Path) -> None:

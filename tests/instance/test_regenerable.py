@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from owui_vault.instance.data_dir import look_at
+from owui_vault.instance.data_dir import probe_instance
 from owui_vault.instance.layout import capture_plan
-from owui_vault.manifest.excluded_sizes import left_out
+from owui_vault.manifest.excluded_sizes import excluded_sizes
 from owui_vault.model import Component
 from owui_vault.operations.instance_report import InspectRequest, inspect_instance
 from owui_vault.system.patterns import takes
@@ -33,7 +33,7 @@ def test_half_uploaded_models_are_left_out_and_listed(at_rest: Path, tmp_path: P
     mine = at_rest / "uploads" / f"{UUID}_mine.gguf"
     mine.write_bytes(b"somebody uploaded it to a chat")
     plan = capture_plan(at_rest, tmp_path)
-    found = {each.path: each for each in left_out(plan)}
+    found = {each.path: each for each in excluded_sizes(plan)}
     assert sum(each.size_bytes for each in found.values() if "Ollama" in each.reason) == 3000
     assert not any(takes(plan, f"uploads/{name}") for name in models)
     assert takes(plan, f"uploads/{mine.name}")
@@ -44,7 +44,7 @@ def test_output_of_marker_is_left_out_and_can_be_brought_back(at_rest: Path, tmp
     (at_rest / "uploads" / "marker_output").mkdir()
     (at_rest / "uploads" / "marker_output" / "a.md").write_text("text")
     plan = capture_plan(at_rest, tmp_path)
-    (told,) = [each for each in left_out(plan) if each.path.startswith("uploads/")]
+    (told,) = [each for each in excluded_sizes(plan) if each.path.startswith("uploads/")]
     assert (told.path, told.files, told.size_bytes) == ("uploads/marker_output", 1, 4)
     assert "made again" in told.reason
     kept = capture_plan(at_rest, tmp_path, include=["uploads/marker_output"])
@@ -61,11 +61,11 @@ def test_a_model_that_is_brought_back_is_not_linked(at_rest: Path, tmp_path: Pat
 
 def test_with_a_bucket_uploads_are_a_cache_and_left_out(newest: Path, tmp_path: Path) -> None:
     make_remote(newest)
-    sight = look_at(newest)
-    assert sight.facts is not None
-    assert not sight.facts.has_local_uploads
-    plan = capture_plan(newest, tmp_path, bucket="s3", local_uploads=sight.facts.has_local_uploads)
-    (told,) = [each for each in left_out(plan) if each.path == "uploads"]
+    probe = probe_instance(newest)
+    assert probe.facts is not None
+    assert not probe.facts.has_local_uploads
+    plan = capture_plan(newest, tmp_path, bucket="s3", local_uploads=probe.facts.has_local_uploads)
+    (told,) = [each for each in excluded_sizes(plan) if each.path == "uploads"]
     assert told.files == 8
     assert "s3" in told.reason
     assert "cache" in told.reason
@@ -75,9 +75,9 @@ def test_with_a_bucket_uploads_are_a_cache_and_left_out(newest: Path, tmp_path: 
 def test_what_lies_only_here_is_kept_and_copied(newest: Path, tmp_path: Path) -> None:
     """Rows of a time before the bucket."""
     make_remote(newest, but=1)
-    sight = look_at(newest)
-    assert sight.facts is not None
-    assert sight.facts.has_local_uploads
+    probe = probe_instance(newest)
+    assert probe.facts is not None
+    assert probe.facts.has_local_uploads
     plan = capture_plan(newest, tmp_path, bucket="s3", local_uploads=True)
     assert takes(plan, "uploads/x")
     assert plan.write_once == ()

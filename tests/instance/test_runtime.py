@@ -16,7 +16,7 @@ from owui_vault.components.providers import database_elsewhere, not_covered, pro
 from owui_vault.errors import SecretError, UnsupportedInstanceError
 from owui_vault.instance import runtime
 from owui_vault.instance.application_settings import read_settings, settings_of_the_instance
-from owui_vault.instance.runtime import look_around
+from owui_vault.instance.runtime import inspect_environment
 from owui_vault.instance.sqlite_library import has_wal_reset_bug
 from owui_vault.model import Component, Providers, Secret
 from owui_vault.operations.instance_report import InspectRequest, inspect_instance
@@ -52,7 +52,7 @@ def server(data_dir: Path, environment: Mapping[str, str] | None = None, cwd: Pa
 
 
 def test_nobody_runs_and_the_key_lies_beside(left: Path) -> None:
-    around = look_around(left)
+    around = inspect_environment(left)
     assert not around.running
     assert around.key is not None
     assert around.key.source == str(left.parent / ".webui_secret_key")
@@ -62,7 +62,7 @@ def test_nobody_runs_and_the_key_lies_beside(left: Path) -> None:
 
 def test_a_running_server_is_found_by_what_it_has_open(left: Path) -> None:
     with server(left) as pid:
-        around = look_around(left)
+        around = inspect_environment(left)
     assert around.holders.pids == (pid,)
     assert around.running
 
@@ -70,30 +70,30 @@ def test_a_running_server_is_found_by_what_it_has_open(left: Path) -> None:
 def test_a_server_that_knows_the_data_by_another_path_is_found(left: Path, tmp_path: Path) -> None:
     (tmp_path / "door").symlink_to(left)
     with server(tmp_path / "door") as pid:
-        assert look_around(left).holders.pids == (pid,)
+        assert inspect_environment(left).holders.pids == (pid,)
 
 
 def test_an_equal_file_elsewhere_is_another_instance(left: Path, tmp_path: Path) -> None:
     shutil.copytree(left, tmp_path / "other")
     with server(tmp_path / "other"):
-        assert not look_around(left).running
+        assert not inspect_environment(left).running
 
 
 def test_the_sqlite_of_the_server_is_known_and_of_nobody_it_is_not(left: Path, tmp_path: Path) -> None:
     """What writes the data is the application's SQLite, not ours."""
     with server(left):
-        (library,) = look_around(left).sqlite
+        (library,) = inspect_environment(left).sqlite
         report = inspect_instance(InspectRequest(path=left, name="one", work_dir=tmp_path, modes=("live",)))
     assert library.version == sqlite3.sqlite_version
     assert report.sqlite == (library,)
     assert bool(report.notes) is has_wal_reset_bug(library.version)
     assert not [each for each in report.warnings if "SQLite" in each]
-    assert look_around(left).sqlite == ()
+    assert inspect_environment(left).sqlite == ()
 
 
 def test_the_environment_of_the_server_wins(left: Path) -> None:
     with server(left, {"WEBUI_SECRET_KEY": "from the environment", "DATA_DIR": "/app/backend/data"}) as pid:
-        around = look_around(left)
+        around = inspect_environment(left)
     assert around.key is not None
     assert around.key.key.reveal() == "from the environment"
     assert around.key.source == f"WEBUI_SECRET_KEY in the environment of process {pid}"
@@ -102,7 +102,7 @@ def test_the_environment_of_the_server_wins(left: Path) -> None:
 
 def test_the_old_variable_counts_and_an_empty_one_does_not(left: Path) -> None:
     with server(left, {"WEBUI_SECRET_KEY": "", "WEBUI_JWT_SECRET_KEY": "old"}):
-        around = look_around(left)
+        around = inspect_environment(left)
     assert around.key is not None
     assert around.key.key.reveal() == "old"
 
@@ -111,7 +111,7 @@ def test_the_file_the_environment_names(left: Path, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("in a file\n")
     for named in (str(tmp_path / "key"), "key"):
         with server(left, {"WEBUI_SECRET_KEY_FILE": named}, cwd=tmp_path):
-            around = look_around(left)
+            around = inspect_environment(left)
         assert around.key is not None
         assert around.key.key.reveal() == "in a file\n"
         assert "WEBUI_SECRET_KEY_FILE" in around.key.source
@@ -120,14 +120,14 @@ def test_the_file_the_environment_names(left: Path, tmp_path: Path) -> None:
 def test_the_working_directory_of_the_server(left: Path, tmp_path: Path) -> None:
     (tmp_path / ".webui_secret_key").write_text("where it works")
     with server(left, cwd=tmp_path):
-        around = look_around(left)
+        around = inspect_environment(left)
     assert around.key is not None
     assert around.key.key.reveal() == "where it works"
     assert str(tmp_path) in around.key.source
 
 
 def test_the_configured_key_wins_and_its_failure_is_told(left: Path) -> None:
-    around = look_around(left, secret_key=Secret("configured"))
+    around = inspect_environment(left, secret_key=Secret("configured"))
     assert around.key is not None
     assert (around.key.key.reveal(), around.key.source) == ("configured", "instance.secret_key")
 
@@ -136,12 +136,12 @@ def test_the_configured_key_wins_and_its_failure_is_told(left: Path) -> None:
             raise SecretError("no")
 
     with pytest.raises(SecretError):
-        look_around(left, secret_key=Broken())
+        inspect_environment(left, secret_key=Broken())
 
 
 def test_no_key_at_all(left: Path) -> None:
     (left.parent / ".webui_secret_key").unlink()
-    assert look_around(left).key is None
+    assert inspect_environment(left).key is None
 
 
 @pytest.mark.parametrize("kind", ["empty", "directory", "fifo", "huge"])
@@ -157,12 +157,12 @@ def test_what_is_no_key_file_is_passed_over(left: Path, kind: str) -> None:
             os.mkfifo(path)
         case "huge":
             path.write_bytes(bytes(2 << 20))
-    assert look_around(left).key is None
+    assert inspect_environment(left).key is None
 
 
 def test_no_secret_is_shown_by_accident(left: Path) -> None:
     with server(left, {"WEBUI_SECRET_KEY": "s3cr3t-1", "OPENAI_API_KEY": "s3cr3t-2"}):
-        around = look_around(left, database_url="postgresql://u:s3cr3t-3@db/x")
+        around = inspect_environment(left, database_url="postgresql://u:s3cr3t-3@db/x")
     assert "s3cr3t" not in repr(around)
     assert "s3cr3t" not in " ".join((*around.warnings, around.unsupported))
 
@@ -207,7 +207,7 @@ def test_what_the_running_package_reads_is_kept_and_nothing_of_the_machine(left:
         "OWUI_VAULT_PASSPHRASE": "s3cr3t",
     }
     with server(left, {**settings, **machine}, cwd=package.parent):
-        assert dict(look_around(left).settings) == settings
+        assert dict(inspect_environment(left).settings) == settings
 
 
 def test_settings_files_are_read(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_settings_files_are_read(tmp_path: Path) -> None:
 
 def test_a_settings_file_beside_the_data_counts(left: Path) -> None:
     (left.parent / ".env").write_text("STORAGE_PROVIDER=s3\nVECTOR_DB=qdrant\nPATH=/x\n")
-    around = look_around(left)
+    around = inspect_environment(left)
     assert "an S3 bucket" in around.warnings[0]
     assert "Qdrant" in around.warnings[1]
     assert "PATH" not in around.settings
@@ -246,9 +246,9 @@ def test_six_parts_override_the_url() -> None:
 
 
 def test_postgres_is_refused_before_anything_is_touched(left: Path) -> None:
-    around = look_around(left, database_url="postgresql://u:p@db/webui")
+    around = inspect_environment(left, database_url="postgresql://u:p@db/webui")
     with pytest.raises(UnsupportedInstanceError, match="but postgresql on db") as caught:
-        around.demand_supported()
+        around.require_supported()
     assert "pg_dump" in caught.value.hint
     assert caught.value.exit_code == 2
 
@@ -257,8 +257,8 @@ def test_postgres_is_refused_before_anything_is_touched(left: Path) -> None:
     "spelled", ["sqlite:///{path}", "sqlite:////app/backend/data/webui.db", "sqlite+aiosqlite:///{path}"]
 )
 def test_the_default_database_is_supported_however_it_is_spelled(left: Path, spelled: str) -> None:
-    around = look_around(left, database_url=spelled.format(path=left / "webui.db"))
-    around.demand_supported()
+    around = inspect_environment(left, database_url=spelled.format(path=left / "webui.db"))
+    around.require_supported()
     assert around.unsupported == ""
 
 
@@ -289,14 +289,14 @@ def test_the_version_of_a_pip_install_is_known(tmp_path: Path, left: Path) -> No
     package.mkdir(parents=True)
     (tmp_path / "site-packages" / "open_webui-0.12.4.dist-info").mkdir()
     left.rename(package / "data")
-    assert look_around(package / "data").version == "0.12.4"
+    assert inspect_environment(package / "data").version == "0.12.4"
 
 
 def test_the_version_of_an_image_is_known(left: Path, tmp_path: Path) -> None:
     (tmp_path / "backend").mkdir()
     (tmp_path / "package.json").write_text('{"name": "open-webui", "version": "0.6.43"}')
     with server(left, cwd=tmp_path / "backend"):
-        assert look_around(left).version == "0.6.43"
+        assert inspect_environment(left).version == "0.6.43"
 
 
 def test_inspect_tells_all_of_it(left: Path, tmp_path: Path) -> None:
@@ -369,14 +369,14 @@ def test_a_network_file_system_below_a_database_is_told_once(
 ) -> None:
     kinds = {"data": "nfs" if where == "data" else "ext4", "vector_db": "nfs" if where else "ext4"}
     monkeypatch.setattr(runtime, "filesystem_type", lambda path: kinds[path.name])
-    told = [each for each in look_around(left).warnings if "network" in each]
+    told = [each for each in inspect_environment(left).warnings if "network" in each]
     assert [each.partition(" on ")[0] for each in told] == ([words] if words else [])
 
 
 def test_without_rights_what_could_not_be_seen_is_told(left: Path, as_nobody: Callable[[str, Path], str]) -> None:
     script = (
-        "import sys\nfrom pathlib import Path\nfrom owui_vault.instance.runtime import look_around\n"
-        "print(look_around(Path(sys.argv[1])).warnings)\n"
+        "import sys\nfrom pathlib import Path\nfrom owui_vault.instance.runtime import inspect_environment\n"
+        "print(inspect_environment(Path(sys.argv[1])).warnings)\n"
     )
     with server(left):
         assert "Run as root, or as its user" in as_nobody(script, left)

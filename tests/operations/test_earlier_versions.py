@@ -25,7 +25,7 @@ from owui_vault import (
 )
 from owui_vault.guardian import bounded_hold
 from owui_vault.guardian.journal import Journal
-from owui_vault.guardian.rescue_command import today
+from owui_vault.guardian.rescue_command import with_current_interpreter
 from owui_vault.ports import Quiescer
 from owui_vault.quiesce.container.quiescer import ContainerQuiescer
 from owui_vault.quiesce.systemd import UnitQuiescer
@@ -183,7 +183,7 @@ def test_what_was_written_down_is_run_at_the_address_of_rescues(tmp_path: Path) 
         place_hold(held, tmp_path / str(number), tmp_path)
         journals.append(Journal(tmp_path / str(number)))
     for record in (record for journal in journals for record in journal.records()):
-        command = today(record.rescue)
+        command = with_current_interpreter(record.rescue)
         modules = [command[at + 1] for at, part in enumerate(command) if part == "-m"]
         assert set(modules) == {"owui_vault.rescue"}
         assert command[0] == sys.executable
@@ -208,7 +208,7 @@ def test_a_unit_that_was_held_is_brought_back(held: str, tmp_path: Path, machine
     machine.at("start", becomes("ActiveState", "active"))
     place_hold(held, tmp_path / "journal", tmp_path)
     (record,) = Journal(tmp_path / "journal").records()
-    command = today(record.rescue)
+    command = with_current_interpreter(record.rescue)
     assert command[1:3] == ("-m", "owui_vault.rescue")
     assert rescue.main(command[3:]) == 0  # in this process, where a stand-in answers for systemd
     assert machine.calls("thaw" if paused else "start")

@@ -47,7 +47,7 @@ from owui_vault import (
     VaultError,
     WrongInstanceError,
 )
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.context.state import StateDirectory
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.engines.faulty import FaultyEngine
@@ -400,9 +400,11 @@ def test_a_repository_that_stays_locked(house: House) -> None:
 
 def test_an_operation_on_the_data_needs_the_container_found_first(tmp_path: Path) -> None:
     """Else it would work with a directory that nobody has looked for."""
-    parts = Parts(instance=Container("open-webui"), repositories=(), state=StateDirectory(tmp_path / "state"))
+    context = OperationContext(
+        instance=Container("open-webui"), repositories=(), state=StateDirectory(tmp_path / "state")
+    )
     with pytest.raises(TypeError, match="located first"):
-        parts.the_instance()
+        context.the_instance()
 
 
 @pytest.mark.root

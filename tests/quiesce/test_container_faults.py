@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.containers.client import HttpEngine, no_answer
-from owui_vault.containers.daemon_identity import engine_mark
+from owui_vault.containers.daemon_identity import daemon_start_id
 from owui_vault.containers.status import parse
 from owui_vault.errors import QuiesceError, ResumeError
 from owui_vault.guardian.bounded_hold import Hold, HoldLimits, recover
@@ -450,7 +450,7 @@ def test_an_engine_that_goes_away_is_waited_for_to_tell_whether_it_is_another(
     engine: StandIn, anew: bool, status: str
 ) -> None:
     """Another one took the paused container along when it died; the same one means that a person stopped it."""
-    mark = "earlier" if anew else engine_mark(engine.address)
+    mark = "earlier" if anew else daemon_start_id(engine.address)
     engine.status, engine.leaves = "exited", True
     timer = threading.Timer(0.1, engine.up)
     timer.start()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import NoSpaceError
-from owui_vault.system.durable_files import demand_space, is_within, private_directory, read_json, write_durably
+from owui_vault.system.durable_files import is_within, private_directory, read_json, require_space, write_durably
 
 
 def test_a_private_directory_is_closed_to_others(tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_a_file_that_is_not_ours_reads_as_nothing(tmp_path: Path, text: str) -> 
 
 
 def test_missing_space_is_said_with_figures(tmp_path: Path) -> None:
-    demand_space(tmp_path / "not" / "there", 1, "a test")
+    require_space(tmp_path / "not" / "there", 1, "a test")
     with pytest.raises(NoSpaceError, match="MB are free"):
-        demand_space(tmp_path / "not" / "there", 1 << 60, "a test")
+        require_space(tmp_path / "not" / "there", 1 << 60, "a test")
 
 
 def test_links_do_not_hide_where_a_path_lies(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from owui_vault.capture.child.classify import Database
 from owui_vault.capture.child.databases import RawCopies, RawMark, raw_mark
 from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError, UnreadableError
 from owui_vault.capture.child.fences import CLOCK_STEP_NS, Now, clock_offset, tick, wall_ns
-from owui_vault.capture.child.marks import Mark, Walk, demand_layout
+from owui_vault.capture.child.marks import Mark, Walk, require_layout
 from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
 from owui_vault.capture.child.sqlite.wal import Commit
-from owui_vault.capture.child.stage_writer import Bench
-from owui_vault.capture.child.watch import watch
+from owui_vault.capture.child.stage_writer import StageWriter
+from owui_vault.capture.child.watch import find_writers
 from owui_vault.system.unwinding import undoing
 
 _LONGEST_GRANULE_SECONDS = 3.0  # two on FAT, and as long may an attribute be remembered
@@ -67,7 +67,7 @@ class Attempt:
     that is so because we froze or stopped them.
     """
 
-    bench: Bench
+    writer: StageWriter
     raw: RawCopies
     pinned: PinnedCopies
     pin: bool
@@ -89,38 +89,38 @@ class Attempt:
         if not self.pin:
             databases = tuple(replace(database, obstacle="not pinned") for database in databases)
         self.databases = databases
-        apart = [database for database in databases if not database.pinnable]
+        unpinned = [database for database in databases if not database.pinnable]
         pinned = [database for database in databases if database.pinnable]
-        self.pinned.demand(pinned)
-        with undoing(self.pinned.dismiss):
-            look, unsettled = self._rest(apart)
+        self.pinned.require_copied(pinned)
+        with undoing(self.pinned.end_reference):
+            look, unsettled = self._rest(unpinned)
             at_ns, commits = self.pinned.at_one_moment(pinned) if pinned else (wall_ns(), {})
-            self._take(apart, look, unsettled)
-            self._compare(apart, look)
-            self._demand_still_ahead()
+            self._take(unpinned, look, unsettled)
+            self._compare(unpinned, look)
+            self._require_still_ahead()
             if self.alone:
                 self._look_for_writers(look)
             if abs(clock_offset() - offset) * 1e9 > CLOCK_STEP_NS:
                 raise AttemptFailedError("the clock of this machine was set meanwhile")
-            self.raw.examine(apart)
+            self.raw.examine(unpinned)
         return Instant(at_ns, databases, commits, look, unsettled)
 
-    def _rest(self, apart: Sequence[Database]) -> tuple[Look, set[str]]:
+    def _rest(self, unpinned: Sequence[Database]) -> tuple[Look, set[str]]:
         """Marks that can be trusted: settled by the file system's clock, no journal at work, fenced."""
         began = time.monotonic()
         number = 0
         while True:
             reason = "nothing came to rest"
             try:
-                look = self.look(apart)
+                look = self.look(unpinned)
                 self._refuse_writers(look)  # first: whoever writes while nobody is held is not waited for
-                self._refuse_journals(apart, look)
-                now = self.bench.read_clock()
+                self._refuse_journals(unpinned, look)
+                now = self.writer.read_clock()
                 recent = look.not_past(now)
                 unsettled = [each for each in recent if not now.settled(each[1]) and not self._held_still(*each, now)]
                 impatient = self.held and self._all_seen and time.monotonic() - began > self.patience_seconds
                 if not unsettled or impatient:
-                    self._fence(apart, look)
+                    self._fence(unpinned, look)
                     self.settle_seconds += time.monotonic() - began
                     late = {name for name, _ in unsettled}
                     ahead = ((name, now.ahead(mark)) for name, mark in recent if name not in late)
@@ -149,19 +149,19 @@ class Attempt:
             raise AttemptFailedError(reason)
         return reason
 
-    def _demand_still_ahead(self) -> None:
+    def _require_still_ahead(self) -> None:
         """A change at the very time that a file bears already would not have moved it."""
-        now = self.bench.read_clock()
+        now = self.writer.read_clock()
         for name, when in self._ahead.items():
             if now.reached(when):
                 raise SourceChangedError(name, "is dated ahead, and that time has come meanwhile")
 
-    def look(self, apart: Sequence[Database]) -> Look:
+    def look(self, unpinned: Sequence[Database]) -> Look:
         """Read all marks once."""
-        walk = Walk(self.bench.job)
+        walk = Walk(self.writer.job)
         tree = dict(walk)
-        demand_layout(self.bench.job, tree)
-        return Look(tree, {each.name: raw_mark(self.bench, each) for each in apart}, walk.unreadable, walk.strays)
+        require_layout(self.writer.job, tree)
+        return Look(tree, {each.name: raw_mark(self.writer, each) for each in unpinned}, walk.unreadable, walk.strays)
 
     def _refuse_writers(self, look: Look) -> None:
         """Look once who else has the data open for writing. Where somebody may be unseen, only settled marks count."""
@@ -171,7 +171,7 @@ class Attempt:
     def _look_for_writers(self, look: Look) -> bool:
         """Whether everybody there is could be looked at. Raises AttemptFailedError for whoever could write."""
         files, pinner = look.files(), self.pinned.process()
-        watched = watch(self.bench.job, files, self.databases, self.bench.mappers, pinner=pinner)
+        watched = find_writers(self.writer.job, files, self.databases, self.writer.mappers, pinner=pinner)
         if watched.writers:
             raise AttemptFailedError("; ".join(watched.writers))
         if self.alone and not watched.complete:
@@ -181,45 +181,45 @@ class Attempt:
             )
         return watched.complete
 
-    def _refuse_journals(self, apart: Sequence[Database], look: Look) -> None:
+    def _refuse_journals(self, unpinned: Sequence[Database], look: Look) -> None:
         """Pages are written only while a journal lives; where we hold the writer, and after a crash, it is taken along.
 
         A transaction of somebody whom we do not hold would go on.
         """
         holding = self.frozen and self.held
-        for database in apart:
+        for database in unpinned:
             if look.raw[database.name].journal_lives and not (holding or database.left_journal):
                 raise SourceChangedError(database.name, "is in a transaction")
 
-    def _fence(self, apart: Sequence[Database], look: Look) -> None:
+    def _fence(self, unpinned: Sequence[Database], look: Look) -> None:
         """Wait for writes on their way into anything that was not fenced at this mark before."""
         for name, mark in look.tree.items():
-            if mark.is_file and not self.bench.has(name, mark):
+            if mark.is_file and not self.writer.has(name, mark):
                 try:
-                    self.bench.fences.wait(self.bench.job.locate(name), mark, name)
+                    self.writer.fences.wait(self.writer.job.locate(name), mark, name)
                 except UnreadableError:
-                    self.bench.unreadable.add(name)
-        for database in apart:
+                    self.writer.unreadable.add(name)
+        for database in unpinned:
             self.raw.fence(database, look.raw[database.name])
 
-    def _take(self, apart: Sequence[Database], look: Look, unsettled: set[str]) -> None:
+    def _take(self, unpinned: Sequence[Database], look: Look, unsettled: set[str]) -> None:
         """Link and copy whatever the stage does not hold yet, remove from it what is not in the look."""
-        self.bench.drop_all_but(look.tree)
-        names = {database.name for database in apart}
+        self.writer.drop_all_but(look.tree)
+        names = {database.name for database in unpinned}
         for name in [each for each in self.raw.taken if each not in names]:
             self.raw.forget(name)
         for name, mark in look.tree.items():
             late = name in unsettled
-            self.bench.put(name, mark, link=not late and self.bench.job.is_write_once(name), unsettled=late)
+            self.writer.put(name, mark, link=not late and self.writer.job.is_write_once(name), unsettled=late)
             if mark.is_file:
                 self._within_time(f"copying {name} took too long")
-        for database in apart:
+        for database in unpinned:
             self.raw.take(database, look.raw[database.name], once=database.name in unsettled)
             self._within_time(f"copying {database.name} took too long")
 
-    def _compare(self, apart: Sequence[Database], look: Look) -> None:
+    def _compare(self, unpinned: Sequence[Database], look: Look) -> None:
         """Raise SourceChangedError unless everything is as it was, but for the times that our own links moved."""
-        walk = Walk(self.bench.job)
+        walk = Walk(self.writer.job)
         count = 0
         for name, mark in walk:
             count += 1
@@ -227,14 +227,14 @@ class Attempt:
             if before is None:
                 raise SourceChangedError(name, "appeared")
             # Our own links move the ctime of what they link to, under all of its names.
-            if mark != before and not (mark.but_for_ctime(before) and self.bench.has_link(name, mark)):
+            if mark != before and not (mark.but_for_ctime(before) and self.writer.has_link(name, mark)):
                 raise SourceChangedError(name)
         if count != len(look.tree):
             raise SourceChangedError("", "lost a file")
-        demand_layout(self.bench.job, look.tree)
+        require_layout(self.writer.job, look.tree)
         if walk.unreadable != look.unreadable:
             raise SourceChangedError("", "changed who may read it")
-        for database in apart:
+        for database in unpinned:
             self.raw.changed_since(database, look.raw[database.name])
 
     def _within_time(self, reason: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from owui_vault.capture.child.marks import Mark
 from owui_vault.capture.child.sqlite.recovery import sha256_of
-from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.stage_writer import StageWriter
 
 _READ_AGAIN_BYTES = 64 << 20
 
@@ -19,10 +19,10 @@ _READ_AGAIN_BYTES = 64 << 20
 class ContentTimes:
     """Gives each copy in the stage a time that says what is in it; of a mark that holds, bytes are hashed once."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, writer: StageWriter) -> None:
+        self._writer = writer
         self._known: dict[str, tuple[Mark, str]] = {}
-        self._coarse = bench.probe.is_coarse()
+        self._coarse = writer.probe.is_coarse()
 
     def give(self, name: str, mark: Mark, *, hashed: bool) -> str:
         """Give the copy of this mark its time; answers the SHA-256 of its bytes where it must be `hashed`.
@@ -31,7 +31,7 @@ class ContentTimes:
         them. The stamp of an unsettled mark does not, and such a copy has a time that no other one has.
         """
         if not hashed and mark.size > _READ_AGAIN_BYTES:
-            if name not in self._bench.once:
+            if name not in self._writer.once:
                 stands_for = f"{mark.inode} {mark.ctime_ns} {mark.mtime_ns} {mark.size}"
                 self._set(name, hashlib.sha256(stands_for.encode()).hexdigest(), mark)
             return ""
@@ -46,11 +46,11 @@ class ContentTimes:
 
     def _digest(self, name: str, mark: Mark) -> str:
         known = self._known.pop(name, None)
-        holds = name not in self._bench.once
+        holds = name not in self._writer.once
         if known is not None and known[0] == mark and holds:
             self._known[name] = known
             return known[1]
-        digest = sha256_of(self._bench.inside.place(name))
+        digest = sha256_of(self._writer.inside.place(name))
         if holds:
             self._known[name] = (mark, digest)
         return digest
@@ -58,7 +58,7 @@ class ContentTimes:
     def _set(self, name: str, digest: str, mark: Mark) -> None:
         when = content_time_ns(digest, mark.mtime_ns, self._coarse)
         with suppress(PermissionError):
-            os.utime(self._bench.inside.place(name), ns=(when, when), follow_symlinks=False)
+            os.utime(self._writer.inside.place(name), ns=(when, when), follow_symlinks=False)
 
 
 def content_time_ns(sha256: str, mtime_ns: int, coarse: bool) -> int:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from owui_vault.capture.child.classify import Database
 from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError, UnreadableError
 from owui_vault.capture.child.marks import Mark, mark_of
-from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.stage_writer import StageWriter
 from owui_vault.system.sqlite_format import journal_mode
 
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -32,7 +32,7 @@ class RawMark(NamedTuple):
         return tuple(mark for mark in (self.main, self.wal, self.journal, self.shm) if mark)
 
 
-def raw_mark(bench: Bench, database: Database) -> RawMark:
+def raw_mark(writer: StageWriter, database: Database) -> RawMark:
     """Look at one database that this process never opens through SQLite."""
     real = database.real
     main = mark_of(real)
@@ -42,14 +42,14 @@ def raw_mark(bench: Bench, database: Database) -> RawMark:
         mark_of(f"{real}-wal"),
         journal,
         mark_of(f"{real}-shm"),
-        _peek(bench, real, main, 100) if main and main.is_file else b"",
-        bool(journal and journal.size and _peek(bench, f"{real}-journal", journal, 1) != b"\0"),
+        _peek(writer, real, main, 100) if main and main.is_file else b"",
+        bool(journal and journal.size and _peek(writer, f"{real}-journal", journal, 1) != b"\0"),
     )
 
 
-def _peek(bench: Bench, path: str, mark: Mark, count: int) -> bytes:
+def _peek(writer: StageWriter, path: str, mark: Mark, count: int) -> bytes:
     try:
-        descriptor = bench.fences.open(path, mark, os.path.basename(path))
+        descriptor = writer.fences.open(path, mark, os.path.basename(path))
     except UnreadableError:
         return b""  # noted when it is copied
     try:
@@ -62,7 +62,7 @@ def _peek(bench: Bench, path: str, mark: Mark, count: int) -> bytes:
 class RawCopies:
     """Which databases lie raw in the stage, and of which mark."""
 
-    bench: Bench
+    writer: StageWriter
     taken: dict[str, RawMark] = field(default_factory=dict)
 
     def fence(self, database: Database, mark: RawMark) -> None:
@@ -70,33 +70,33 @@ class RawCopies:
         for suffix, part in (("", mark.main), ("-wal", mark.wal), ("-journal", mark.journal)):
             if part is not None and part.is_file:
                 with suppress(UnreadableError):  # noted when it is copied
-                    self.bench.fences.wait(database.real + suffix, part, database.name)
+                    self.writer.fences.wait(database.real + suffix, part, database.name)
 
     def take(self, database: Database, mark: RawMark, *, once: bool = False) -> None:
         """Copy the database with the name it needs, and beside it what a restart would recover it from.
 
         With `once` the copy is good for this attempt only: its mark had not settled.
         """
-        if self.taken.get(database.name) == mark and database.name not in self.bench.once:
+        if self.taken.get(database.name) == mark and database.name not in self.writer.once:
             return
         self.forget(database.name)
-        now = self.bench.read_clock()
-        self.bench.place_for_database(database.name)
+        now = self.writer.read_clock()
+        self.writer.place_for_database(database.name)
         for suffix, part in (("", mark.main), ("-wal", mark.wal), ("-journal", mark.journal)):
             if part is None or not part.is_file or (suffix and not part.size):
                 continue
             try:
                 # Ours until it is recovered and checked; it gets its mode and owner then.
-                self.bench.copy(database.real + suffix, database.name + suffix, part, ours=True)
+                self.writer.copy(database.real + suffix, database.name + suffix, part, ours=True)
             except UnreadableError:
-                self.bench.unreadable.add(database.name + suffix)
+                self.writer.unreadable.add(database.name + suffix)
         self.taken[database.name] = mark
-        self.bench.judge(database.name, mark.parts(), now, once=once)
+        self.writer.judge(database.name, mark.parts(), now, once=once)
 
     def forget(self, name: str) -> None:
         """Remove a raw copy from the stage."""
         self.taken.pop(name, None)
-        self.bench.forget_database(name)
+        self.writer.forget_database(name)
 
     def examine(self, databases: Sequence[Database]) -> None:
         """Look at the copies: still of the kind they were taken for, and no journal that depends on another file."""
@@ -111,12 +111,12 @@ class RawCopies:
 
     def changed_since(self, database: Database, before: RawMark) -> None:
         """Raise SourceChangedError if anything moved."""
-        if raw_mark(self.bench, database) != before:
+        if raw_mark(self.writer, database) != before:
             raise SourceChangedError(database.name)
 
     def _read(self, name: str, offset: int, count: int) -> bytes | None:
         try:
-            descriptor = self.bench.inside.open(name)
+            descriptor = self.writer.inside.open(name)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
@@ -125,8 +125,8 @@ class RawCopies:
             os.close(descriptor)
 
     def _names_super_journal(self, journal: str) -> bool:
-        if not self.bench.inside.has_file(journal):
+        if not self.writer.inside.has_file(journal):
             return False
-        size = self.bench.inside.stat(journal).st_size
+        size = self.writer.inside.stat(journal).st_size
         magic = self._read(journal, size - 8, 8) if size >= 28 else None
         return magic == _JOURNAL_MAGIC and self._read(journal, 0, 1) != b"\0"

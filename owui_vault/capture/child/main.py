@@ -24,14 +24,14 @@ from owui_vault.capture.child.fences import Probe
 from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.marks import mark_of
 from owui_vault.capture.child.messages import Answer, number, part, parts, texts, whole
-from owui_vault.capture.child.prepare import Surroundings, prepare
+from owui_vault.capture.child.prepare import CaptureEnvironment, prepare
 from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
 from owui_vault.capture.child.stage_listing import write_inventory
-from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.stage_writer import StageWriter
 from owui_vault.capture.child.unproven import gather
 from owui_vault.system.attributes import read_extended, summed_up
 from owui_vault.system.filesystem import filesystem_type, hole_bytes, is_full
-from owui_vault.system.parent_death import tie_to
+from owui_vault.system.parent_death import die_with_parent
 
 _SLACK_SECONDS = 30.0
 _IDLE_SECONDS = 24 * 3600
@@ -41,7 +41,7 @@ _PROGRESS_EVERY_SECONDS = 0.5
 
 def main(parent: int) -> int:
     """Obey until there is nothing more to obey."""
-    tie_to(parent)
+    die_with_parent(parent)
     refuse_foreign_descriptors()
     helper: Helper | None = None
     for line in sys.stdin:
@@ -129,10 +129,10 @@ class Helper:
         self.job = job
         os.makedirs(job.desk, mode=0o700, exist_ok=True)
         os.makedirs(job.tree, mode=0o700, exist_ok=True)
-        self.bench = Bench(job, Probe(f"{job.desk}/probe"))
-        self.times = ContentTimes(self.bench)
-        self.raw = RawCopies(self.bench)
-        self.pinned = PinnedCopies(self.bench)
+        self.writer = StageWriter(job, Probe(f"{job.desk}/probe"))
+        self.times = ContentTimes(self.writer)
+        self.raw = RawCopies(self.writer)
+        self.pinned = PinnedCopies(self.writer)
         self.instant: Instant | None = None
         self.progress = _Progress()
 
@@ -150,7 +150,7 @@ class Helper:
     def prepare(self, message: Answer) -> Answer:
         """Look around and copy ahead; what can be pinned is held from here to `finish`, unless nothing may be."""
         until = time.monotonic() + number(message, "copy_seconds") if message["pin"] else None
-        found: Surroundings = prepare(self.bench, self.raw, self.pinned, until=until, progress=self.progress)
+        found: CaptureEnvironment = prepare(self.writer, self.raw, self.pinned, until=until, progress=self.progress)
         return asdict(found)
 
     def attempt(self, message: Answer) -> Answer:
@@ -159,7 +159,7 @@ class Helper:
         until = time.monotonic() + number(message, "seconds")
         patience = number(message, "patience_seconds")
         attempt = Attempt(
-            bench=self.bench,
+            writer=self.writer,
             raw=self.raw,
             pinned=self.pinned,
             pin=bool(message["pin"]),
@@ -169,12 +169,12 @@ class Helper:
             patience_seconds=patience,
             until=until,
         )
-        fenced = self.bench.fences.seconds
+        fenced = self.writer.fences.seconds
         self.instant = attempt.run()
         return {
             "at_ns": self.instant.at_ns,
             "settle_seconds": attempt.settle_seconds,
-            "fence_seconds": self.bench.fences.seconds - fenced,
+            "fence_seconds": self.writer.fences.seconds - fenced,
             "unsettled": len(self.instant.unsettled),
         }
 
@@ -182,7 +182,7 @@ class Helper:
         """Take what can be had without any proof."""
         self.instant = None
         until = time.monotonic() + number(message, "patience_seconds")
-        self.instant, torn = gather(self.bench, self.raw, self.pinned, until)
+        self.instant, torn = gather(self.writer, self.raw, self.pinned, until)
         return {"at_ns": self.instant.at_ns, "torn": torn}
 
     def finish(self, message: Answer) -> Answer:
@@ -200,34 +200,34 @@ class Helper:
             "filesystem": filesystem_type(self.job.data_dir),
             "databases": [self._database(each.name, each.mode, each.holder, changed) for each in instant.databases],
             "vectors": self._vector_files(),
-            "copied": len(self.bench.copies),
-            "linked": len(self.bench.links),
+            "copied": len(self.writer.copies),
+            "linked": len(self.writer.links),
             "skipped": sorted(name for name, mark in instant.look.tree.items() if mark.is_special),
-            "unreadable": sorted(self.bench.unreadable | instant.look.unreadable),
+            "unreadable": sorted(self.writer.unreadable | instant.look.unreadable),
             "strays": sorted(instant.look.strays),
-            "leaving": sorted(self.bench.leaving & set(instant.look.tree)),
-            "coarse": self.bench.probe.is_coarse(),
-            "reread": self.bench.uploads.reread,
+            "leaving": sorted(self.writer.leaving & set(instant.look.tree)),
+            "coarse": self.writer.probe.is_coarse(),
+            "reread": self.writer.uploads.reread,
         }
 
     def seal(self, _message: Answer) -> Answer:
         """Write down what is in the stage, and finish the directories, which may then be out of our reach."""
-        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.bench.links, self._about)
-        self.bench.seal()
-        return {"lost": [{"name": name, "what": list(lost)} for name, lost in sorted(self.bench.lost.items())]}
+        write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.writer.links, self._about)
+        self.writer.seal()
+        return {"lost": [{"name": name, "what": list(lost)} for name, lost in sorted(self.writer.lost.items())]}
 
     def _about(self, name: str) -> Answer:
         """What of the live entry cannot be seen in the stage yet, or ever. A database is asked by its path only."""
-        bench = self.bench
-        mark = bench.links.get(name) or bench.copies.get(name)
+        writer = self.writer
+        mark = writer.links.get(name) or writer.copies.get(name)
         if mark is not None:
-            place = bench.inside.place(name)
+            place = writer.inside.place(name)
             about: Answer = {"holes": hole_bytes(place, os.lstat(place)) if mark.size > _LARGE_BYTES else 0}
-            if bench.job.is_upload(name):
-                about |= bench.uploads.about(name, mark, settled=name not in bench.once, linked=name in bench.links)
+            if writer.job.is_upload(name):
+                about |= writer.uploads.about(name, mark, settled=name not in writer.once, linked=name in writer.links)
         else:
             place, about = self.job.locate(name), {}
-            mark = bench.others.get(name) or mark_of(place)
+            mark = writer.others.get(name) or mark_of(place)
         if mark is None:
             return about
         extended = {} if mark.is_symlink else summed_up(name, read_extended(place))
@@ -239,7 +239,7 @@ class Helper:
 
         if raw and (raw.wal or raw.journal):
             # The parent recovers this copy; what is in the stage then is no longer what was copied.
-            self.bench.once.add(name)
+            self.writer.once.add(name)
         return {
             "name": name,
             "mode": mode,
@@ -266,11 +266,11 @@ class Helper:
     def _vector_files(self) -> list[Answer]:
         """What is known of the copies that are hashed; all copies get a time that says what is in them."""
         found: list[Answer] = []
-        for name, mark in sorted(self.bench.copies.items()):
+        for name, mark in sorted(self.writer.copies.items()):
             is_vector_file = self.job.is_vector_file(name)
             digest = self.times.give(name, mark, hashed=is_vector_file)
             if is_vector_file:
-                size = os.path.getsize(self.bench.place(name))
+                size = os.path.getsize(self.writer.place(name))
                 found.append({"name": name, "size": size, "sha256": digest, "changed_ns": mark.mtime_ns})
         return found
 

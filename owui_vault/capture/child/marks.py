@@ -189,7 +189,7 @@ def is_database(path: str) -> bool:
         return False
 
 
-def demand_layout(job: Job, tree: Mapping[str, Mark]) -> None:
+def require_layout(job: Job, tree: Mapping[str, Mark]) -> None:
     """Raise AttemptFailedError unless links and directories are what they were when the capture was planned.
 
     Where a directory with a database in it became a link, a copy in the stage would be made through that link.

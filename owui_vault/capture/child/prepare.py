@@ -15,7 +15,7 @@ from owui_vault.capture.child.databases import RawCopies, raw_mark
 from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedError
 from owui_vault.capture.child.marks import Mark, Walk, mark_of
 from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
-from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.stage_writer import StageWriter
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type, overlay_layers, reflink, room_of_copy
 
 LIVE_FILESYSTEMS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})  # tests/capture/child/test_fences.py proves each
@@ -26,7 +26,7 @@ _MANY_ENTRIES = 10_000  # below, a look takes less than a tenth of a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class CaptureEnvironment:
     """What was found before the first attempt."""
 
     filesystem: str
@@ -40,36 +40,41 @@ class Surroundings:
 
 
 def prepare(
-    bench: Bench, raw: RawCopies, pinned: PinnedCopies, *, until: float | None, progress: Callable[[int, int], None]
-) -> Surroundings:
+    writer: StageWriter,
+    raw: RawCopies,
+    pinned: PinnedCopies,
+    *,
+    until: float | None,
+    progress: Callable[[int, int], None],
+) -> CaptureEnvironment:
     """Look around, then link and copy ahead what is at rest, and, `until` then, what can be pinned; None: nothing is.
 
     Raises AttemptFailedError, NoRoomError.
     """
-    job = bench.job
+    job = writer.job
     overlay = _overlay_layer(job.data_dir)
     databases = pinned.classify()
-    tree = _first_look(bench)
-    bench.job = bench.uploads.first_look(bench.job, tree)
+    tree = _first_look(writer)
+    writer.job = writer.uploads.first_look(writer.job, tree)
     shared = can_reflink(job.desk)
     missing = tuple(each for each in databases if each.name not in pinned.ahead)
-    bench.require_room(_bytes_needed(bench, tree, missing, shared))
-    _ahead(bench, tree, progress)
+    writer.require_room(_bytes_needed(writer, tree, missing, shared))
+    _ahead(writer, tree, progress)
     for database in databases:
         if not database.pinnable:
-            _database_ahead(bench, raw, database)
+            _database_ahead(writer, raw, database)
     databases = pinned.classify()  # who had them open may be gone by now, and to open one then would leave a log there
     held_up = _pin_and_copy(raw, pinned, databases, until=until, progress=progress) if until is not None else []
-    obstacles = (*_obstacles(bench, tree, databases), *held_up)  # last: the copies may have taken minutes
-    return Surroundings(
+    obstacles = (*_obstacles(writer, tree, databases), *held_up)  # last: the copies may have taken minutes
+    return CaptureEnvironment(
         filesystem=filesystem_type(job.data_dir),
         databases=databases,
         obstacles=obstacles,
-        shared=tuple(_shared(bench, tree, databases)),
+        shared=tuple(_shared(writer, tree, databases)),
         overlay=overlay,
-        freeze_bytes=0 if shared else _freeze_bytes(bench, tree, databases),
-        bytes_per_second=bench.bytes_per_second(),
-        look_seconds=_look_seconds(bench, len(tree)),
+        freeze_bytes=0 if shared else _freeze_bytes(writer, tree, databases),
+        bytes_per_second=writer.bytes_per_second(),
+        look_seconds=_look_seconds(writer, len(tree)),
     )
 
 
@@ -83,22 +88,22 @@ def _overlay_layer(data_dir: str) -> str:
     return ""
 
 
-def _first_look(bench: Bench) -> dict[str, Mark]:
+def _first_look(writer: StageWriter) -> dict[str, Mark]:
     for number in range(_LOOKS):
         try:
-            return dict(Walk(bench.job))
+            return dict(Walk(writer.job))
         except SourceChangedError:
             time.sleep(0.01 * number)
-    return dict(Walk(bench.job, tolerant=True))
+    return dict(Walk(writer.job, tolerant=True))
 
 
-def _look_seconds(bench: Bench, entries: int) -> float:
+def _look_seconds(writer: StageWriter, entries: int) -> float:
     """How long a look takes now that everything was met once; the first one may have waited for the disk."""
     if entries < _MANY_ENTRIES:
         return 0.0
     began = time.monotonic()
     with suppress(SourceChangedError):
-        for _ in Walk(bench.job):
+        for _ in Walk(writer.job):
             pass
     return time.monotonic() - began
 
@@ -122,7 +127,7 @@ def _database_bytes(database: Database) -> int:
     return sum(mark.size for mark in marks if mark)
 
 
-def _bytes_needed(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...], shared: bool) -> int:
+def _bytes_needed(writer: StageWriter, tree: dict[str, Mark], databases: tuple[Database, ...], shared: bool) -> int:
     """Room for all copies that may become necessary; uploads are links wherever the first of their owner can be."""
     needed = sum(_database_bytes(each) for each in databases if each.pinnable or not shared)
     if shared:
@@ -132,36 +137,36 @@ def _bytes_needed(bench: Bench, tree: dict[str, Mark], databases: tuple[Database
         if not mark.is_file:
             continue
         kind = (mark.device, mark.user)
-        if bench.job.is_write_once(name) and kind not in linkable:
-            linkable[kind] = can_link(bench, name, mark)
-        if not (bench.job.is_write_once(name) and linkable[kind]):
-            needed += _room(bench, name, mark)
+        if writer.job.is_write_once(name) and kind not in linkable:
+            linkable[kind] = can_link(writer, name, mark)
+        if not (writer.job.is_write_once(name) and linkable[kind]):
+            needed += _room(writer, name, mark)
     return needed
 
 
-def _room(bench: Bench, name: str, mark: Mark) -> int:
+def _room(writer: StageWriter, name: str, mark: Mark) -> int:
     """What a copy of a file takes; only of a large one it is worth the asking whether that is less than its length."""
     if mark.size < _LARGE_BYTES:
         return mark.size
-    real = bench.job.locate(name)
+    real = writer.job.locate(name)
     try:
         return room_of_copy(real, os.lstat(real))
     except OSError:
         return mark.size
 
 
-def can_link(bench: Bench, name: str, mark: Mark) -> bool:
+def can_link(writer: StageWriter, name: str, mark: Mark) -> bool:
     """Whether a file can have a second name in the stage: other mounts of the same device and foreign owners cannot."""
-    probe = f"{bench.job.desk}/link-probe"
-    real = bench.job.locate(name)
+    probe = f"{writer.job.desk}/link-probe"
+    real = writer.job.locate(name)
     before = mark_of(real)
     try:
         linked = link_file(real, probe, mark, name)
     except SourceChangedError:
-        return mark.device == bench.probe.device
+        return mark.device == writer.probe.device
     if linked is not None:
         os.unlink(probe)
-        bench.uploads.note_link(name, before, mark_of(real))
+        writer.uploads.note_link(name, before, mark_of(real))
     return linked is not None
 
 
@@ -170,51 +175,51 @@ _READ_ONLY = (
 )
 
 
-def _obstacles(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> tuple[str, ...]:
+def _obstacles(writer: StageWriter, tree: dict[str, Mark], databases: tuple[Database, ...]) -> tuple[str, ...]:
     found = []
-    kind = filesystem_type(bench.job.data_dir)
+    kind = filesystem_type(writer.job.data_dir)
     if kind not in LIVE_FILESYSTEMS:
         found.append(f"writes on their way cannot be waited for on {kind}")
-    elsewhere = next((name for name, mark in tree.items() if mark.device != bench.probe.device), None)
+    elsewhere = next((name for name, mark in tree.items() if mark.device != writer.probe.device), None)
     if elsewhere is not None:
-        way_out = "" if os.access(bench.job.data_dir, os.W_OK) else _READ_ONLY
+        way_out = "" if os.access(writer.job.data_dir, os.W_OK) else _READ_ONLY
         found.append(f"{elsewhere or 'the data directory'} lies on another file system than the stage{way_out}")
     for database in databases:
         mark = mark_of(database.real)
-        if mark and mark.device != bench.probe.device:
+        if mark and mark.device != writer.probe.device:
             found.append(f"{database.name} lies on another file system than the stage")
     files = {(mark.device, mark.inode): name for name, mark in tree.items() if mark.is_file}
     mapped = sorted(in_short_process(lambda: list(mappings(files).items())))
-    bench.mappers = {process: name for name, process in mapped}
+    writer.mappers = {process: name for name, process in mapped}
     return (*found, *(f"{name} is mapped by a process that can write to it without a trace" for name, _ in mapped))
 
 
-def _shared(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> Iterator[str]:
+def _shared(writer: StageWriter, tree: dict[str, Mark], databases: tuple[Database, ...]) -> Iterator[str]:
     """One path for each file system of the data that is shared with other machines, or with another kernel."""
     firsts = {mark.device: each.name for each in databases if (mark := mark_of(each.real)) is not None}
     firsts |= {mark.device: name for name, mark in reversed(tree.items()) if mark.is_file or mark.is_directory}
     for name in sorted(firsts.values()):
         with suppress(FileNotFoundError):
-            kind = filesystem_type(bench.job.locate(name))
+            kind = filesystem_type(writer.job.locate(name))
             if kind in SHARED_FILESYSTEMS:
-                device = os.stat(bench.job.locate(name)).st_dev
-                bench.foreign |= {device} - {bench.probe.device}  # the probe's clock is that server's
+                device = os.stat(writer.job.locate(name)).st_dev
+                writer.foreign |= {device} - {writer.probe.device}  # the probe's clock is that server's
                 yield f"{name or 'the data directory'} lies on {kind}"
 
 
-def _ahead(bench: Bench, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:
+def _ahead(writer: StageWriter, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:
     """Whatever changes later is taken again; each entry keeps the mark it was taken at."""
-    now = bench.read_clock()
-    total = sum(mark.size for name, mark in tree.items() if mark.is_file and not bench.job.is_write_once(name))
+    now = writer.read_clock()
+    total = sum(mark.size for name, mark in tree.items() if mark.is_file and not writer.job.is_write_once(name))
     done = 0
     for name, mark in tree.items():
         if mark.is_file and not now.settled(mark):
             continue
         try:
-            bench.put(name, mark, link=bench.job.is_write_once(name), fenced=True)
+            writer.put(name, mark, link=writer.job.is_write_once(name), fenced=True)
         except SourceChangedError:
             continue
-        if mark.is_file and not bench.job.is_write_once(name):
+        if mark.is_file and not writer.job.is_write_once(name):
             done += mark.size
             progress(done, total)
 
@@ -239,10 +244,10 @@ def _pin_and_copy(
     return held_up
 
 
-def _database_ahead(bench: Bench, raw: RawCopies, database: Database) -> None:
+def _database_ahead(writer: StageWriter, raw: RawCopies, database: Database) -> None:
     try:
-        mark = raw_mark(bench, database)
-        if mark.journal_lives or not all(map(bench.read_clock().settled, mark.parts())):
+        mark = raw_mark(writer, database)
+        if mark.journal_lives or not all(map(writer.read_clock().settled, mark.parts())):
             return
         raw.fence(database, mark)
         raw.take(database, mark)
@@ -251,13 +256,13 @@ def _database_ahead(bench: Bench, raw: RawCopies, database: Database) -> None:
         raw.forget(database.name)
 
 
-def _freeze_bytes(bench: Bench, tree: dict[str, Mark], databases: tuple[Database, ...]) -> int:
+def _freeze_bytes(writer: StageWriter, tree: dict[str, Mark], databases: tuple[Database, ...]) -> int:
     """An upper bound: databases that cannot be pinned, and files that were written to lately or are not copied yet."""
-    now = bench.probe.now_ns()
+    now = writer.probe.now_ns()
     recent = range(now - _RECENT_SECONDS * 1_000_000_000, now + 1)  # nobody writes with a time that lies ahead
     size = sum(_database_bytes(database) for database in databases if not database.pinnable)
     for name, mark in tree.items():
-        if mark.is_file and not (bench.job.is_write_once(name) and name in bench.links):
-            late = mark.mtime_ns in recent or not bench.has(name, mark)
-            size += _room(bench, name, mark) if late else 0
+        if mark.is_file and not (writer.job.is_write_once(name) and name in writer.links):
+            late = mark.mtime_ns in recent or not writer.has(name, mark)
+            size += _room(writer, name, mark) if late else 0
     return size

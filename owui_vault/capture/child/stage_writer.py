@@ -25,7 +25,7 @@ _MOST_RESERVES = 10  # five percent of a very large disk is more than anybody ne
 
 
 @dataclass(slots=True)
-class Bench:
+class StageWriter:
     """Copies and links by name. An entry is good for as long as the live path has the same mark."""
 
     job: Job

@@ -20,21 +20,21 @@ _STOPPED = frozenset("TtZXx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class WritersFound:
     """Who is not frozen and could write. `complete`: everybody there is could be looked at."""
 
     writers: tuple[str, ...]
     complete: bool
 
 
-def watch(
+def find_writers(
     job: Job,
     files: Mapping[tuple[int, int], str],
     databases: Sequence[Database],
     mappers: Mapping[int, str],
     *,
     pinner: int | None = None,
-) -> Watched:
+) -> WritersFound:
     """Look at every process. `files` are those of the instance, `mappers` were seen with one of them mapped.
 
     `pinner` is ours as well, and holds locks.
@@ -43,8 +43,8 @@ def watch(
     try:
         found = in_short_process(lambda: list(_look(job=job, files=files, databases=databases, mappers=mappers, us=us)))
     except RuntimeError:
-        return Watched(writers=(), complete=False)
-    return Watched(writers=tuple(sorted({each for each in found if each})), complete="" not in found)
+        return WritersFound(writers=(), complete=False)
+    return WritersFound(writers=tuple(sorted({each for each in found if each})), complete="" not in found)
 
 
 def _look(

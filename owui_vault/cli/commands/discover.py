@@ -10,7 +10,7 @@ from pathlib import Path
 from owui_vault import assembly
 from owui_vault.cli.render.screen import Screen
 from owui_vault.cli.requests import GlobalOptions
-from owui_vault.config import Beginning, config_candidates, expand, find_config, first_text
+from owui_vault.config import TemplateValues, config_candidates, expand, find_config, first_text
 from owui_vault.errors import ConfigError
 from owui_vault.model import ContainerRecord
 
@@ -41,7 +41,7 @@ def discover(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -
     _check_hides_none(file, options, environ, folder)
     record = assembly.discover(options.container or "", environ)
     text = first_text(
-        Beginning(
+        TemplateValues(
             container=record.name,
             found=f"{record.image}, its data in {record.mount.volume or record.mount.source}",
             repository=options.repository,
@@ -76,7 +76,7 @@ def _write_new(file: Path, text: str) -> None:
         ) from error
 
 
-def tell_discovered(screen: Screen, report: DiscoverReport) -> None:
+def show_discovered(screen: Screen, report: DiscoverReport) -> None:
     """What was found, where it was written, what is next."""
     record = report.container
     screen.line(f"found container {record.name} ({record.image})", style="bold")

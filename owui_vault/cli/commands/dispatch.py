@@ -8,7 +8,7 @@ from pathlib import Path
 from owui_vault import assembly
 from owui_vault.cli import exit_codes, requests
 from owui_vault.cli.commands import live
-from owui_vault.cli.commands.discover import discover, tell_discovered
+from owui_vault.cli.commands.discover import discover, show_discovered
 from owui_vault.cli.commands.seal import seal
 from owui_vault.cli.commands.session import Answer, Session
 from owui_vault.cli.configuration import settings_for
@@ -30,7 +30,7 @@ def perform(invocation: Invocation, environ: Mapping[str, str], interruption: In
         return Answer(value=report, show=lambda screen: reports.sealed(screen, report.file, report.names))
     if isinstance(request, requests.Initialize) and request.discover:
         found = discover(options, environ, folder)
-        return Answer(value=found, show=lambda screen: tell_discovered(screen, found))
+        return Answer(value=found, show=lambda screen: show_discovered(screen, found))
     settings = settings_for(options, request, environ, folder)
     vault = assembly.vault_from_settings(settings, environ)
     with vault:
@@ -77,9 +77,9 @@ def _initialize(session: Session, request: requests.Initialize) -> Answer:
 
 
 def _snapshot(session: Session, request: requests.TakeSnapshot) -> Answer:
-    with session.watching() as watch:
+    with session.callbacks() as callbacks:
         report = session.vault.snapshot(
-            to=request.to or None, tags=request.tags, quiesce=request.quiesce, dry_run=request.dry_run, **watch
+            to=request.to or None, tags=request.tags, quiesce=request.quiesce, dry_run=request.dry_run, **callbacks
         )
     return Answer(
         value=report, show=lambda screen: reports.taken(screen, report), exit_code=exit_codes.of_snapshot(report)
@@ -103,7 +103,7 @@ def _show(session: Session, request: requests.Show) -> Answer:
 
 
 def _restore(session: Session, request: requests.Restore) -> Answer:
-    with session.watching() as watch:
+    with session.callbacks() as callbacks:
         report = session.vault.restore(
             request.snapshot,
             target=request.target.absolute(),
@@ -112,7 +112,7 @@ def _restore(session: Session, request: requests.Restore) -> Answer:
             app_data_dir=request.app_data_dir,
             instance=request.instance,
             quiet_start=request.quiet_start,
-            **watch,
+            **callbacks,
         )
     return Answer(value=report, show=lambda screen: reports.restored(screen, report))
 
@@ -121,21 +121,21 @@ def _prune(session: Session, request: requests.Prune) -> Answer:
     plan = session.vault.plan_prune(repository=request.names or None)
     if request.dry_run:
         return Answer(value=plan, show=lambda screen: reports.planned(screen, plan))
-    with session.watching() as watch:
-        report = session.vault.prune(plan, **watch)
+    with session.callbacks() as callbacks:
+        report = session.vault.prune(plan, **callbacks)
     return Answer(
         value=report, show=lambda screen: reports.pruned(screen, report), exit_code=exit_codes.of_prune(report)
     )
 
 
 def _verify(session: Session, request: requests.Verify) -> Answer:
-    with session.watching() as watch:
+    with session.callbacks() as callbacks:
         report = session.vault.verify(
             request.snapshot,
             repository=request.repository,
             read_data=request.read_data,
             instance=request.instance,
-            **watch,
+            **callbacks,
         )
     return Answer(
         value=report, show=lambda screen: verification.verified(screen, report), exit_code=exit_codes.of_verify(report)

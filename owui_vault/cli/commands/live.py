@@ -21,8 +21,8 @@ def perform(asked: LiveRequest, session: Session) -> Answer:
         case requests.Replace() as request:
             answer = _replace(session, request)
         case requests.Undo():
-            with session.watching() as watch:
-                undone = session.vault.undo(**watch)
+            with session.callbacks() as callbacks:
+                undone = session.vault.undo(**callbacks)
             answer = Answer(value=undone, show=lambda screen: live.undone(screen, undone))
         case requests.Discard():
             gone = session.vault.discard()
@@ -41,14 +41,14 @@ def _replace(session: Session, request: requests.Replace) -> Answer:
     )
     accepted = request.accept_unknown_version
     if not request.yes:
-        _demand_consent(plan)
+        _require_consent(plan)
         accepted = True  # the plan said that nobody could be asked, and a person agreed to it
-    with session.watching() as watch:
-        report = session.vault.replace(plan, accept_unknown_version=accepted, **watch)
+    with session.callbacks() as callbacks:
+        report = session.vault.replace(plan, accept_unknown_version=accepted, **callbacks)
     return Answer(value=report, show=lambda screen: live.replaced(screen, report))
 
 
-def _demand_consent(plan: ReplacementPlan) -> None:
+def _require_consent(plan: ReplacementPlan) -> None:
     """The only question this program asks: everything else can be taken back."""
     live.planned(Screen(sys.stderr), plan)
     if not at_a_terminal():

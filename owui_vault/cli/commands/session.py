@@ -35,7 +35,7 @@ class Session:
     interruption: Interruption
 
     @contextmanager
-    def watching(self) -> Iterator[dict[str, Any]]:
+    def callbacks(self) -> Iterator[dict[str, Any]]:
         """The arguments by which long operations show progress and can be asked to stop."""
         with (
             progress.shown(sys.stderr, self.options.verbosity) as sink,

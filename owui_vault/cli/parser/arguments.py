@@ -12,7 +12,7 @@ import typer
 
 from owui_vault.cli import requests
 from owui_vault.cli.parser import live
-from owui_vault.cli.parser.own_options import before_the_rest
+from owui_vault.cli.parser.own_options import options_before_dashdash
 from owui_vault.cli.parser.shared import PARTS, From, Repositories, Series, SnapshotText, app, invocation
 from owui_vault.cli.requests import Invocation
 from owui_vault.errors import ConfigError
@@ -33,7 +33,7 @@ def parse(arguments: Sequence[str]) -> Invocation | int:
     try:
         answer = app(args=words or ["--help"], prog_name="owui-vault", standalone_mode=False)
     except _UsageError as error:
-        raise ConfigError(_message(error), hint=_hint(before_the_rest(words))) from None
+        raise ConfigError(_message(error), hint=_hint(options_before_dashdash(words))) from None
     if isinstance(answer, Invocation):
         return answer
     return int(answer or 0) if words else 2
@@ -216,7 +216,7 @@ live.register(app)
 
 def _with_percent(words: Sequence[str]) -> list[str]:
     """`--read-data` may stand alone, which typer does not know: then it means everything."""
-    ours = before_the_rest(words)
+    ours = options_before_dashdash(words)
     told = [
         "--read-data=100" if word == "--read-data" and not _PERCENT.fullmatch(following) else word
         for word, following in zip_longest(ours, ours[1:], fillvalue="")

@@ -6,6 +6,6 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 
-def before_the_rest(words: Sequence[str]) -> list[str]:
+def options_before_dashdash(words: Sequence[str]) -> list[str]:
     """The words before `--`: behind it stands what `hold` runs, with options of its own."""
     return list(takewhile(lambda word: word != "--", words))

@@ -156,7 +156,7 @@ def _switches_off(connection: sqlite3.Connection, *, has_time: bool) -> Iterator
         yield Held(what=key, was=_parsed(known.get(key)), statement=statement, values=values)
 
 
-def said(work: ScheduledWork) -> str:
+def describe_scheduled(work: ScheduledWork) -> str:
     """What that is, in words: "3 automations and 1 webhook"; empty for nothing."""
     parts = [
         f"{number} {name}{'s' if number != 1 else ''}"

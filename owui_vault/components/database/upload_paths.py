@@ -16,7 +16,7 @@ from pathlib import Path
 
 from owui_vault.components.database.facts import FileRow
 from owui_vault.components.names import DATABASE, UPLOADS
-from owui_vault.components.restored_tree import not_real
+from owui_vault.components.restored_tree import tree_problem
 from owui_vault.components.sqlite_files import beside, column_names, strays
 from owui_vault.errors import ConfigError, RestoreError
 from owui_vault.model import ApplicationRecord
@@ -119,7 +119,7 @@ def changing(data_dir: Path, failure: str, hint: str) -> Iterator[sqlite3.Connec
 
     Raises RestoreError, which begins with `failure`.
     """
-    _demand_real(data_dir)
+    _require_real(data_dir)
     database = data_dir / DATABASE
     try:
         with closing(open_database(database, "mode=rw")) as connection:
@@ -132,9 +132,9 @@ def changing(data_dir: Path, failure: str, hint: str) -> Iterator[sqlite3.Connec
     _remove_empty(database)
 
 
-def _demand_real(data_dir: Path) -> None:
+def _require_real(data_dir: Path) -> None:
     """SQLite follows links: one called webui.db would have the rows of whatever it leads to rewritten."""
-    problem = not_real(data_dir)
+    problem = tree_problem(data_dir)
     if problem:
         raise RestoreError(problem, hint="Somebody forged this snapshot. Restore another one.")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from owui_vault.components.ollama.models import BLOBS, Blob, FoundModel
 from owui_vault.errors import NoSpaceError
 from owui_vault.model import OllamaModel
-from owui_vault.system.durable_files import demand_space
+from owui_vault.system.durable_files import require_space
 from owui_vault.system.filesystem import can_link, copy_bytes, open_to_read, reflink
 
 MODELS = "models"
@@ -49,7 +49,7 @@ def _keep_blobs(folder: Path, models: tuple[FoundModel, ...], place: Path) -> di
     if not linked:
         needed = sum(blob.size_bytes for blob in wanted.values())
         try:
-            demand_space(place, needed, "copies of Ollama's models")
+            require_space(place, needed, "copies of Ollama's models")
         except NoSpaceError as error:
             return dict.fromkeys(wanted, error.message)
     for blob in wanted.values():

@@ -32,7 +32,7 @@ def read_listing(borg: Borg, *options: str) -> Listing:
     """What `borg list` says, oldest first. Raises EngineError for a repository that is not encrypted."""
     done = borg.run(Request(arguments=("list", "--json", "--format", LISTING_FORMAT, *options), reads=True))
     found = borg.understood(parse_listing, done.stdout)
-    demand_encrypted(borg, found.encryption)
+    require_encrypted(borg, found.encryption)
     borg.remember_encrypted(found.repository_id)
     return replace(found, archives=tuple(sorted(found.archives, key=_order)))
 
@@ -106,7 +106,7 @@ def entries(borg: Borg, archive: Archive) -> Iterator[Entry]:
     return spool.hand_out(read)
 
 
-def demand_encrypted(borg: Borg, mode: str) -> None:
+def require_encrypted(borg: Borg, mode: str) -> None:
     """Raise EngineError for a repository that anybody can read."""
     if not mode.startswith(_ENCRYPTED):
         raise EngineError(

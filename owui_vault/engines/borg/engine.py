@@ -19,7 +19,7 @@ from owui_vault.engines.borg.output import encode_comment
 from owui_vault.engines.borg.program import Borg, Request, Setting, archive_argument, find_program, local_folder
 from owui_vault.engines.borg.read_only import cannot_be_checked, is_locked, standing_in
 from owui_vault.engines.borg.store import store
-from owui_vault.engines.common.disk_full import room_in
+from owui_vault.engines.common.disk_full import disk_full_as_error
 from owui_vault.engines.common.environment import check_extra, invisible_ends, reveal_all, without_credentials
 from owui_vault.errors import CancelledError, ConfigError, EngineError, SecretError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
@@ -186,7 +186,7 @@ class BorgEngine:
             environment=reveal_all(self._environment, call.secrets),
             remote_path=self._remote_path,
         )
-        with room_in(call.folder):
+        with disk_full_as_error(call.folder):
             borg = Borg(setting, call)
             borg.clear_locks()
             yield borg

@@ -79,9 +79,9 @@ class _Shape:
             return
         if item.time.startswith(_EDGES):
             self.odd_times.append(item.path)
-        self._demand_inside(item.path)
+        self._require_inside(item.path)
         if item.hard_link:
-            self._demand_inside(item.source)
+            self._require_inside(item.source)
             self.sources.add(item.source)
         elif item.kind == "symlink":
             self.links.add(item.path)
@@ -103,7 +103,7 @@ class _Shape:
             raise _hostile(self.special[0], "is a device or the like that cannot be left out by name")
 
     @staticmethod
-    def _demand_inside(path: str) -> None:
+    def _require_inside(path: str) -> None:
         if not path or path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
             raise _hostile(path, "leads out of the snapshot's tree")
 

@@ -22,9 +22,9 @@ from owui_vault.engines.borg.locks import clear_remains
 from owui_vault.engines.borg.output import Message, Transcript
 from owui_vault.engines.borg.security import forget_what_was_written, hear_of_writing, writers_memory
 from owui_vault.engines.common import launcher
-from owui_vault.engines.common.disk_full import elsewhere
+from owui_vault.engines.common.disk_full import local_disk_full
 from owui_vault.engines.common.environment import engine_environment, private_folder, redact, ssh_command
-from owui_vault.engines.common.launching import launching
+from owui_vault.engines.common.launching import launcher_argv
 from owui_vault.engines.common.run_records import new_record
 from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, VaultError
 from owui_vault.ports import Call
@@ -186,14 +186,14 @@ class Borg:
 
     def _launched(self, record: str = "") -> tuple[str, ...]:
         """The launcher first: borg ends when we do, however that happens."""
-        return (*launching(), "run", str(os.getpid()), record, "--", *self._setting.argv)
+        return (*launcher_argv(), "run", str(os.getpid()), record, "--", *self._setting.argv)
 
     def _error(self, status: int, arguments: tuple[str, ...], transcript: Transcript) -> VaultError:
         program = " ".join(self._setting.argv)
         if status in (launcher.CANNOT_RUN, _NOT_EXECUTABLE):
             return ProgramMissingError(f"cannot run {program}", hint=_INSTALL)
         texts = transcript.texts
-        if found := elsewhere("\n".join(texts), self.call.folder, self.clean):
+        if found := local_disk_full("\n".join(texts), self.call.folder, self.clean):
             return found
         where = Circumstances(
             location=self._setting.shown_location,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from owui_vault.engines.borg.errors import ENGINE
-from owui_vault.engines.common.unreadable import demand_something
+from owui_vault.engines.common.unreadable import require_content
 from owui_vault.model import SkippedFile
 
 LAST = "."  # named last: its status tells that all others are done
@@ -57,7 +57,7 @@ class Survey:
 
 def take_survey(tree: Path, list_path: Path) -> Survey:
     """Write down every path below `tree` for borg to read. Raises EngineError when there is none."""
-    demand_something(tree, ENGINE)  # borg itself would make an archive without a single file
+    require_content(tree, ENGINE)  # borg itself would make an archive without a single file
     with list_path.open("wb") as names, _facts_beside(list_path).open("wb") as facts:
         found = _Found(names, facts)
         found.walk(os.fsencode(tree), b"")

@@ -24,8 +24,8 @@ from owui_vault.engines.borg.errors import ENGINE, blames_the_repository
 from owui_vault.engines.borg.output import Created, Message, encode_comment, parse_created
 from owui_vault.engines.borg.program import Borg, Request, archive_argument
 from owui_vault.engines.borg.source_scan import LAST, Survey, take_survey
-from owui_vault.engines.common.full_read import done, is_due
-from owui_vault.engines.common.launching import launching
+from owui_vault.engines.common.full_read import is_due, record_full_read
+from owui_vault.engines.common.launching import launcher_argv
 from owui_vault.engines.common.unreadable import named
 from owui_vault.errors import DeadlineExceededError, EngineError
 from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
@@ -65,7 +65,7 @@ def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
     if attempt.created is None:
         raise EngineError("borg gave up an archive that it was told to write", engine=ENGINE)
     if everything:
-        done(borg.call.folder, label.instance)
+        record_full_read(borg.call.folder, label.instance)
     read = attempt.created.original_bytes  # borg itself says nothing of the last fifth of a second
     borg.call.progress(Progress(step=Step.STORE, done_bytes=read, total_bytes=read))
     return _receipt(attempt.created, label, skipped)
@@ -201,7 +201,7 @@ class _Gatekeeper:
 
 def _attempt(job: _Job) -> _Attempt:
     gate = job.survey.list.with_name("gate")
-    asking = (launching()[0], "-I", "-S", commit_gate_main.__file__, str(job.survey.list), str(gate))
+    asking = (launcher_argv()[0], "-I", "-S", commit_gate_main.__file__, str(job.survey.list), str(gate))
     with _gate(gate) as writer:
         keeper = _Gatekeeper(job, lenient=job.label.outcome is Outcome.INCOMPLETE, gate=writer)
         request = Request(

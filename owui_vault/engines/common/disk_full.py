@@ -29,7 +29,7 @@ def no_room(folder: Path) -> NoSpaceError:
 
 
 @contextmanager
-def room_in(folder: Path) -> Iterator[None]:
+def disk_full_as_error(folder: Path) -> Iterator[None]:
     """Raise NoSpaceError for what we ourselves cannot write there."""
     try:
         yield
@@ -39,7 +39,7 @@ def room_in(folder: Path) -> Iterator[None]:
         raise no_room(folder) from error
 
 
-def elsewhere(text: str, folder: Path, clean: Callable[[str], str]) -> NoSpaceError | None:
+def local_disk_full(text: str, folder: Path, clean: Callable[[str], str]) -> NoSpaceError | None:
     """The error for what a program said, if it is about a file system that is full and not the repository's.
 
     What is repeated of it goes through `clean`.

@@ -24,7 +24,7 @@ def is_due(folder: Path, instance: str) -> bool:
     return abs(SystemClock().now().timestamp() - last) > _EVERY_SECONDS  # in the future: the clock was wrong once
 
 
-def done(folder: Path, instance: str) -> None:
+def record_full_read(folder: Path, instance: str) -> None:
     """Everything was read, and is stored. Where that cannot be noted it is read again the next time."""
     with suppress(OSError):
         (private_folder(folder, "full-readings") / instance).touch(mode=0o600)

@@ -6,6 +6,6 @@ from owui_vault.engines.common import launcher
 from owui_vault.system.python import interpreter
 
 
-def launching() -> tuple[str, ...]:
+def launcher_argv() -> tuple[str, ...]:
     """An interpreter that we may run, isolated from everybody's settings, and the launcher."""
     return (interpreter(any_version=True), "-I", "-S", launcher.__file__)

@@ -29,7 +29,7 @@ def times_outside(tree: Path, first_ns: int, last_ns: int) -> Iterator[tuple[str
                     yield os.path.relpath(f"{folder}/{name}", tree), time_ns
 
 
-def demand_something(tree: Path, engine: str) -> None:
+def require_content(tree: Path, engine: str) -> None:
     """Raise EngineError where there is nothing to store: what engines make of that is never a restore point."""
     if not tree.is_dir():
         raise EngineError(f"there is nothing to store: {tree} is no directory", engine=engine)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from owui_vault.engines.common.disk_full import room_in
+from owui_vault.engines.common.disk_full import disk_full_as_error
 from owui_vault.engines.common.environment import check_extra, invisible_ends
 from owui_vault.engines.restic import fetch as restic_fetching
 from owui_vault.engines.restic import maintenance, questions
@@ -15,7 +15,7 @@ from owui_vault.engines.restic.errors import ENGINE
 from owui_vault.engines.restic.location import parse_location
 from owui_vault.engines.restic.locks import clear_remains
 from owui_vault.engines.restic.program import Access, Restic
-from owui_vault.engines.restic.rights import demand_rights, may_write
+from owui_vault.engines.restic.rights import may_write, require_rights
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, SecretSource
@@ -55,8 +55,8 @@ class ResticEngine:
     def _open(self, call: Call) -> Iterator[Restic]:
         if call.cancel.is_set():
             raise CancelledError("restic was not even started")
-        demand_rights(self._access.location)
-        with room_in(call.folder):
+        require_rights(self._access.location)
+        with disk_full_as_error(call.folder):
             yield Restic(self._access, call)
 
     @contextmanager
@@ -66,10 +66,10 @@ class ResticEngine:
         Doubts wait where a snapshot was `named`: settling one gives it another id.
         """
         with self._open(call) as restic:
-            demand_rights(restic.location, write=True)
+            require_rights(restic.location, write=True)
             clear_remains(restic)
             if not named:
-                maintenance.settle_doubts(restic)
+                maintenance.settle_unconfirmed(restic)
 
             def clear(error: BaseException) -> None:
                 with suppress(VaultError, OSError):
@@ -82,7 +82,7 @@ class ResticEngine:
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. restic looks for an existing one first, and leaves that alone."""
         with self._open(call) as restic:
-            demand_rights(restic.location, write=True)
+            require_rights(restic.location, write=True)
             restic.version()
             restic.ask(questions.init)
             for invisible in invisible_ends(call.secrets.of(self._access.passphrase)):

@@ -11,9 +11,9 @@ from pathlib import Path
 from owui_vault.engines.common.spool import Spool, spooling
 from owui_vault.engines.common.unreadable import named
 from owui_vault.engines.restic.errors import ENGINE, kind_of, message_of
-from owui_vault.engines.restic.monitor import TargetWatch
+from owui_vault.engines.restic.monitor import TargetMonitor
 from owui_vault.engines.restic.output import RestoreReader, document_of, entry_of
-from owui_vault.engines.restic.program import Restic, Said, Sinks
+from owui_vault.engines.restic.program import Restic, RunResult, Sinks
 from owui_vault.engines.restic.raw_names import UNDECODABLE, ExactNames, is_plain
 from owui_vault.engines.restic.tree_check import check_tree
 from owui_vault.errors import (
@@ -55,10 +55,10 @@ def contents(restic: Restic, engine_id: str) -> Iterator[Entry]:
     _check_id(restic, engine_id)
     with spooling(restic.call.folder) as spool:
         listing = _Listing(spool)
-        said = restic.run("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=listing.stdout))
+        result = restic.run("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=listing.stdout))
         # restic < 0.16 ends with status 0 when it ignores what it was asked for
-        if said.status != 0 or any(line.startswith("Ignoring") for line in said.stderr):
-            raise restic.error(said.status or None, said.stderr, said.argv)
+        if result.status != 0 or any(line.startswith("Ignoring") for line in result.stderr):
+            raise restic.error(result.status or None, result.stderr, result.argv)
         listing.complete(restic)
     return spool.hand_out(lambda row: Entry(path=str(row[0]), kind=str(row[1]), size_bytes=int(str(row[2]))))
 
@@ -105,9 +105,11 @@ def fetch(restic: Restic, engine_id: str, target: Path, paths: Sequence[str]) ->
     odd_times = check_tree(restic, engine_id, target)
     for patterns in _commands(paths):
         complaints = Complaints()
-        said = _restore(restic, engine_id, target, [*options, *_includes(patterns)], complaints=complaints, tells=tells)
-        if said.status != 0 and not complaints.only_owners:
-            raise _restore_error(restic, said, complaints, target)
+        result = _restore(
+            restic, engine_id, target, [*options, *_includes(patterns)], complaints=complaints, tells=tells
+        )
+        if result.status != 0 and not complaints.only_owners:
+            raise _restore_error(restic, result, complaints, target)
     if lost := [path for path, time_ns in odd_times if not _given_time(target / path, time_ns)]:
         restic.call.warn(f"could not give the time of change: {named(lost)}")
 
@@ -171,28 +173,28 @@ def _restore(  # noqa: PLR0913  # what one command needs
     *,
     complaints: Complaints,
     tells: bool,
-) -> Said:
+) -> RunResult:
     """Takes no lock: neither a stale one nor a read-only disk must stand between somebody and his data."""
     arguments = ("restore", "--no-lock", "--target", str(target), *options, engine_id)
     if tells:
         reader = RestoreReader(restic.call)
         return restic.run(
-            "--json", *arguments, sinks=Sinks(stdout=reader.stdout, stderr=complaints.take), watch=reader.watch
+            "--json", *arguments, sinks=Sinks(stdout=reader.stdout, stderr=complaints.take), monitor=reader.monitor
         )
     restic.call.progress(Progress(step=Step.FETCH))
-    watch = TargetWatch(target, restic.call)
-    said = restic.run(*arguments, sinks=Sinks(stderr=complaints.take), watch=watch)
-    watch.look()
-    return said
+    monitor = TargetMonitor(target, restic.call)
+    result = restic.run(*arguments, sinks=Sinks(stderr=complaints.take), monitor=monitor)
+    monitor.look()
+    return result
 
 
-def _restore_error(restic: Restic, said: Said, complaints: Complaints, target: Path) -> Exception:
+def _restore_error(restic: Restic, result: RunResult, complaints: Complaints, target: Path) -> Exception:
     """Owners left out: "operation not permitted" of the target would be taken for the repository's."""
-    lines = tuple(complaints.others) or said.stderr
-    error = restic.error(said.status, lines, said.argv)
+    lines = tuple(complaints.others) or result.stderr
+    error = restic.error(result.status, lines, result.argv)
     if not isinstance(error, EngineError):
         return error
-    kind = kind_of(said.status, "\n".join(lines))
+    kind = kind_of(result.status, "\n".join(lines))
     if kind is RepositoryFullError:
         return NoSpaceError(f"no space is left at {target}", hint="Make room there, or name another target.")
     if kind is RepositoryUnreachableError and (ours := [line for line in lines if str(target) in line]):
@@ -200,12 +202,12 @@ def _restore_error(restic: Restic, said: Said, complaints: Complaints, target: P
             f"not everything could be written to {target}: {restic.clean(message_of(ours[0]))[:300]}",
             engine=ENGINE,
             argv=error.argv,
-            status=said.status,
+            status=result.status,
             stderr_tail=error.stderr_tail,
             hint="Restore to a place where this user may write, or run as another one.",
         )
     if isinstance(error, RepositoryDamagedError):
-        error.paths = tuple(path for line in said.stderr if (path := _passed_over(line)))
+        error.paths = tuple(path for line in result.stderr if (path := _passed_over(line)))
     return error
 
 

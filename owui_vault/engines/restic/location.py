@@ -43,7 +43,7 @@ def parse_location(location: str) -> Location:
             hint="restic takes no such path: rename the folder.",
         )
     if _ELSEWHERE.match(location):
-        _demand_quoted(location)
+        _require_quoted(location)
         return Location(text=location, shown=without_credentials(location), folder=None)
     path = location.removeprefix("local:")
     if path == location and (scheme := _ANY_SCHEME.match(location)):
@@ -59,7 +59,7 @@ def parse_location(location: str) -> Location:
     return Location(text=f"local:{folder}", shown=str(folder), folder=folder)
 
 
-def _demand_quoted(location: str) -> None:
+def _require_quoted(location: str) -> None:
     """Raise ConfigError for a user or password in which a character stands that ends it: part of it would be shown."""
     found = _AUTHORITY.search(location)
     if not found:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from owui_vault.engines.common.labels import label_to_tags
 from owui_vault.engines.restic import questions, unconfirmed
 from owui_vault.engines.restic.errors import ENGINE, kind_of
-from owui_vault.engines.restic.monitor import TextWatch
+from owui_vault.engines.restic.monitor import TextMonitor
 from owui_vault.engines.restic.output import freed_bytes, problems_in, snapshots_of
 from owui_vault.engines.restic.program import Restic, Sinks
 from owui_vault.errors import (
@@ -43,7 +43,7 @@ _KEEPS_FROM_LOOKING = (
 
 def listed(restic: Restic) -> tuple[Snapshot, ...]:
     """Everything in the repository, oldest first. Takes no lock: a stale one must not hide what can be restored."""
-    doubted = unconfirmed.doubted(restic.call.folder)
+    doubted = unconfirmed.unconfirmed_ids(restic.call.folder)
     return tuple(
         replace(each, label=incomplete(each.label)) if each.label and each.label.id in doubted else each
         for each in as_labelled(restic)
@@ -60,13 +60,13 @@ def incomplete(label: Label) -> Label:
     return replace(label, outcome=Outcome.INCOMPLETE)
 
 
-def settle_doubts(restic: Restic) -> None:
+def settle_unconfirmed(restic: Restic) -> None:
     """Say in the repository what only we know so far: that some snapshots are not complete.
 
     Keeps nobody from working: what cannot be said now will be said by a later run.
     """
     folder = restic.call.folder
-    doubts = {each for each in unconfirmed.doubted(folder) if not unconfirmed.is_at_work(folder, each)}
+    doubts = {each for each in unconfirmed.unconfirmed_ids(folder) if not unconfirmed.is_being_stored(folder, each)}
     if not doubts:
         return
     there = [(each, each.label) for each in as_labelled(restic) if each.label and each.label.id in doubts]
@@ -74,12 +74,12 @@ def settle_doubts(restic: Restic) -> None:
         try:
             if each.is_restore_point:
                 set_label(restic, each.engine_id, incomplete(label))
-            unconfirmed.believe(folder, label.id)
+            unconfirmed.confirm(folder, label.id)
         except EngineError as error:
             logger.warning("snapshot %s in %s is still listed as complete: %s", label.id, restic.shown, error.message)
     for missing in doubts - {label.id for _, label in there}:
-        if unconfirmed.is_for_nothing(folder, missing):
-            unconfirmed.believe(folder, missing)
+        if unconfirmed.is_abandoned(folder, missing):
+            unconfirmed.confirm(folder, missing)
 
 
 def _one(snapshots: Iterable[Snapshot], engine_id: str, shown: str) -> Snapshot:
@@ -103,7 +103,7 @@ def set_label(restic: Restic, engine_id: str, label: Label) -> Snapshot:
     """Set the tags. An append-only server keeps the old snapshot as well, with status 0; so look afterwards."""
     before = {each.engine_id for each in as_labelled(restic)}
     tags = [word for tag in label_to_tags(label) for word in ("--set", tag)]
-    restic.insist("tag", *tags, engine_id, short=True)
+    restic.run_checked("tag", *tags, engine_id, short=True)
     after = {each.engine_id: each for each in as_labelled(restic)}
     made = [each for each in after.values() if each.engine_id not in before and each.label == label]
     if engine_id in after or len(made) != 1:
@@ -128,7 +128,7 @@ def remove(restic: Restic, engine_ids: Sequence[str]) -> None:
     if going:
         forget(restic, engine_ids)
     for each in going:
-        unconfirmed.believe(restic.call.folder, each.id)
+        unconfirmed.confirm(restic.call.folder, each.id)
 
 
 def forget(restic: Restic, engine_ids: Sequence[str]) -> None:
@@ -152,30 +152,30 @@ def _forget(restic: Restic, engine_ids: Sequence[str]) -> None:
         restic.ask(lambda base: questions.forget(base, engine_ids[0]))
         return
     for start in range(0, len(engine_ids), _MOST_IDS):
-        restic.insist("forget", *engine_ids[start : start + _MOST_IDS])
+        restic.run_checked("forget", *engine_ids[start : start + _MOST_IDS])
 
 
 def compact(restic: Restic) -> int | None:
     """Prune. Answers how much that freed, as far as restic's own rounded number tells."""
     restic.call.progress(Progress(step=Step.COMPACT))
-    text = TextWatch(restic.call, Step.COMPACT)
-    restic.insist("prune", sinks=Sinks(stdout=text.stdout), watch=text.watch)
+    text = TextMonitor(restic.call, Step.COMPACT)
+    restic.run_checked("prune", sinks=Sinks(stdout=text.stdout), monitor=text.monitor)
     return freed_bytes(text.lines)
 
 
 def verify(restic: Restic, read_data: float, *, locked: bool = True) -> tuple[str, ...]:
     """Check structure, and this share of the data."""
     restic.call.progress(Progress(step=Step.VERIFY))
-    text = TextWatch(restic.call, Step.VERIFY)
+    text = TextMonitor(restic.call, Step.VERIFY)
     share = [] if read_data <= 0 else ["--read-data"] if read_data >= 1 else [f"--read-data-subset={read_data:.4%}"]
     flags = [] if locked else ["--no-lock"]
-    said = restic.run("check", *flags, *share, sinks=Sinks(stdout=text.stdout), watch=text.watch)
-    if said.status == 0:
+    result = restic.run("check", *flags, *share, sinks=Sinks(stdout=text.stdout), monitor=text.monitor)
+    if result.status == 0:
         return ()
-    told = "\n".join(said.stderr)
+    told = "\n".join(result.stderr)
     if locked and _NO_LOCK_WRITTEN.search(told) and not _IS_LOCKED.search(told):
         logger.info("%s takes no lock: it is checked without one", restic.shown)
         return verify(restic, read_data, locked=False)
-    if issubclass(kind_of(said.status, told), _KEEPS_FROM_LOOKING):
-        raise restic.error(said.status, said.stderr, said.argv)
-    return tuple(restic.clean(problem) for problem in problems_in(said.stderr))
+    if issubclass(kind_of(result.status, told), _KEEPS_FROM_LOOKING):
+        raise restic.error(result.status, result.stderr, result.argv)
+    return tuple(restic.clean(problem) for problem in problems_in(result.stderr))

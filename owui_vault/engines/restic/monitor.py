@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from owui_vault.engines.common.disk_full import elsewhere
+from owui_vault.engines.common.disk_full import local_disk_full
 from owui_vault.engines.restic.errors import message_of
 from owui_vault.errors import DeadlineExceededError, RepositoryUnreachableError
 from owui_vault.model import Progress, Step
@@ -26,7 +26,7 @@ _LOOK_SECONDS = 1.0
 _SHARE_OF_LOOKING = 20  # looking takes at most this part of the time
 
 
-class Watch:
+class Monitor:
     """Notices that restic only seems to be alive: it prints its status, or tries again, and nothing moves."""
 
     def __init__(self, call: Call) -> None:
@@ -65,7 +65,7 @@ class Watch:
         if self._complaining_since is None:  # one hiccup says nothing, however long it was still before
             self._complaining_since = now
         elif now - self._complaining_since > self._call.timeout_seconds:
-            raise elsewhere(line, self._call.folder, self.clean) or RepositoryUnreachableError(
+            raise local_disk_full(line, self._call.folder, self.clean) or RepositoryUnreachableError(
                 f"the repository does not answer: {self.clean(message_of(line))[:300]}",
                 engine="restic",
                 hint="Look whether its host answers.",
@@ -89,7 +89,7 @@ class Watch:
         return self._writer.wrote()
 
 
-class LineWatch(Watch):
+class LineMonitor(Monitor):
     """Every line of stdout is something it did."""
 
     def heard(self, line: str) -> None:  # noqa: ARG002  # what it says means nothing here
@@ -137,11 +137,11 @@ def _written_by(pid: str) -> int:
         return 0
 
 
-class TextWatch:
+class TextMonitor:
     """The same for commands that print lines for people, such as `[0:07] 25.00%  1 / 4 packs`."""
 
     def __init__(self, call: Call, step: Step) -> None:
-        self.watch = Watch(call)
+        self.monitor = Monitor(call)
         self.lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._call = call
         self._step = step
@@ -150,15 +150,15 @@ class TextWatch:
     def stdout(self, line: str) -> None:
         """Something it did: the clock in front does not count."""
         text = _CLOCK.sub("", line).strip()
-        self.watch.see(text)
+        self.monitor.see(text)
         self.lines.append(line)
         told = _COUNTS.sub(r"\2 \1", text)  # a number that grows for an hour is no news, a share is
         if told and told != self._told:
             self._told = told
-            self._call.progress(Progress(step=self._step, text=self.watch.clean(told)))
+            self._call.progress(Progress(step=self._step, text=self.monitor.clean(told)))
 
 
-class TargetWatch(Watch):
+class TargetMonitor(Monitor):
     """Looks at what a silent restore writes. restic < 0.17 says nothing while it restores."""
 
     def __init__(self, target: Path, call: Call) -> None:

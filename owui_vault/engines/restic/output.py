@@ -12,7 +12,7 @@ from typing import Any
 
 from owui_vault.engines.common.labels import label_from_tags
 from owui_vault.engines.restic.errors import message_of
-from owui_vault.engines.restic.monitor import Watch
+from owui_vault.engines.restic.monitor import Monitor
 from owui_vault.errors import EngineOutputError
 from owui_vault.model import Entry, Outcome, Progress, SkippedFile, Snapshot, Step
 from owui_vault.ports import Call
@@ -96,7 +96,7 @@ class BackupReader:
     def __init__(self, tree: Path, call: Call) -> None:
         self._tree = tree.resolve()
         self._call = call
-        self.watch = Watch(call)
+        self.monitor = Monitor(call)
         self._done = 0
         self._skipped: dict[str, str] = {}
         self.summary: Summary | None = None
@@ -104,7 +104,7 @@ class BackupReader:
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
         """What it could not read."""
-        clean = self.watch.clean
+        clean = self.monitor.clean
         return tuple(SkippedFile(path=path, reason=clean(reason)) for path, reason in sorted(self._skipped.items()))
 
     def stdout(self, line: str) -> None:
@@ -119,7 +119,7 @@ class BackupReader:
                 self._call.progress(Progress(step=Step.STORE, done_bytes=done, total_bytes=done))
 
     def _progress(self, document: Document) -> None:
-        self.watch.see((document.get("bytes_done"), document.get("files_done")))
+        self.monitor.see((document.get("bytes_done"), document.get("files_done")))
         self._done = max(self._done, int(document.get("bytes_done") or 0))
         total = document.get("total_bytes")
         self._call.progress(Progress(step=Step.STORE, done_bytes=self._done, total_bytes=total))
@@ -158,11 +158,11 @@ def _summary_of(document: Document) -> Summary:
 
 
 class RestoreReader:
-    """Takes the lines of `restic restore --json`. restic < 0.17 has none: there, `watch` is moved by what arrives."""
+    """Takes the lines of `restic restore --json`. restic < 0.17 has none: there, `monitor` is moved by what arrives."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self.watch = Watch(call)
+        self.monitor = Monitor(call)
         call.progress(Progress(step=Step.FETCH))
 
     def stdout(self, line: str) -> None:
@@ -170,7 +170,7 @@ class RestoreReader:
         document = document_of(line) or {}
         if document.get("message_type") in ("status", "summary"):
             done, total = int(document.get("bytes_restored") or 0), document.get("total_bytes")
-            self.watch.see((done, document.get("files_restored")))
+            self.monitor.see((done, document.get("files_restored")))
             self._call.progress(Progress(step=Step.FETCH, done_bytes=done, total_bytes=total))
 
 

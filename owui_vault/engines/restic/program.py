@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from owui_vault.engines.common import launcher
-from owui_vault.engines.common.disk_full import elsewhere
+from owui_vault.engines.common.disk_full import local_disk_full
 from owui_vault.engines.common.environment import engine_environment, private_folder, redact, reveal_all, ssh_command
-from owui_vault.engines.common.launching import launching
+from owui_vault.engines.common.launching import launcher_argv
 from owui_vault.engines.common.run_records import new_record
 from owui_vault.engines.restic import questions
 from owui_vault.engines.restic.errors import ENGINE, error_for, message_of
 from owui_vault.engines.restic.location import Location, password_in, probe, ssh_words, with_credentials
-from owui_vault.engines.restic.monitor import LineWatch, Watch
+from owui_vault.engines.restic.monitor import LineMonitor, Monitor
 from owui_vault.engines.restic.resticpy import Question, ask_restic
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
 from owui_vault.model import NEVER
@@ -55,7 +55,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class RunResult:
     """What restic said when it ended by itself. `stderr` is kept although it was handed on."""
 
     status: int
@@ -132,31 +132,31 @@ class Restic:
     def error(self, status: int | None, stderr: Sequence[str], argv: Sequence[str]) -> VaultError:
         """What to raise for a failure."""
         text = "\n".join(stderr)
-        found = elsewhere(text, self.call.folder, self.clean)
+        found = local_disk_full(text, self.call.folder, self.clean)
         return found or error_for(status, text, location=self.location.shown, argv=argv, secrets=self._secrets)
 
     def run(
         self,
         *arguments: str,
         sinks: Sinks | None = None,
-        watch: Watch | None = None,
+        monitor: Monitor | None = None,
         cwd: Path | None = None,
         bounds: Bounds | None = None,
-    ) -> Said:
+    ) -> RunResult:
         """Run restic through our own door. The caller looks at the status.
 
         Whatever it does, it is ended when it goes on complaining that the repository does not answer.
         """
-        sinks, watch = sinks or Sinks(), watch or LineWatch(self.call)
+        sinks, monitor = sinks or Sinks(), monitor or LineMonitor(self.call)
         bounds = bounds or Bounds(idle=self.call.idle_seconds)
         record, kept = new_record(self.call.folder), deque[str](maxlen=_STDERR_LINES)
-        watch.follow(record, self.clean)
+        monitor.follow(record, self.clean)
         with ExitStack() as stack:
             secrets = (self._passphrase, self._told)
             descriptors = [stack.enter_context(process.secret_descriptor(text)) for text in secrets]
             argv = (*self._base(*descriptors), *arguments)
             command = process.Command(
-                argv=(*launching(), "run", str(os.getpid()), str(record), "--", *argv),
+                argv=(*launcher_argv(), "run", str(os.getpid()), str(record), "--", *argv),
                 name=ENGINE,
                 environment=self._environment,
                 cwd=cwd,
@@ -166,27 +166,27 @@ class Restic:
             )
             done = process.run(
                 command,
-                on_stdout=_each(watch.heard, sinks.stdout) if sinks.stdout else None,
-                on_stderr=_each(kept.append, watch.hear, sinks.stderr),
-                on_tick=watch.tick,
+                on_stdout=_each(monitor.heard, sinks.stdout) if sinks.stdout else None,
+                on_stderr=_each(kept.append, monitor.hear, sinks.stderr),
+                on_tick=monitor.tick,
                 cancel=self.call.cancel,
             )
         if done.status >= 0:  # it ended by itself; else its record says that it may have left something behind
             record.unlink(missing_ok=True)
         if done.status in (launcher.CANNOT_RUN, launcher.PARENT_GONE):
             raise ProgramMissingError(f"cannot run {self._program}: {self.clean(' '.join(kept))}")
-        return Said(status=done.status, stdout=done.stdout, stderr=tuple(kept), argv=argv)
+        return RunResult(status=done.status, stdout=done.stdout, stderr=tuple(kept), argv=argv)
 
-    def insist(
-        self, *arguments: str, sinks: Sinks | None = None, watch: Watch | None = None, short: bool = False
+    def run_checked(
+        self, *arguments: str, sinks: Sinks | None = None, monitor: Monitor | None = None, short: bool = False
     ) -> None:
         """Run it, and raise what any other status than 0 means. `short` runs are bounded by their whole time."""
         bounds = Bounds(total=self.call.timeout_seconds) if short else None
-        said = self.run(*arguments, sinks=sinks, watch=watch, bounds=bounds)
-        if said.status != 0:
-            raise self.error(said.status, said.stderr, said.argv)
+        result = self.run(*arguments, sinks=sinks, monitor=monitor, bounds=bounds)
+        if result.status != 0:
+            raise self.error(result.status, result.stderr, result.argv)
 
-    def undisturbed(self) -> Restic:
+    def uncancellable(self) -> Restic:
         """The same, but `cancel` is not heard: for what must not be left half done."""
         calm = copy(self)
         calm.call = replace(self.call, cancel=NEVER)

@@ -60,11 +60,11 @@ class ExactNames:
 
     def _nodes(self, tree: str) -> Sequence[dict[str, Any]]:
         if tree not in self._trees:
-            said = self._restic.run("cat", "--no-lock", "blob", tree)
-            if said.status != 0:
-                raise self._restic.error(said.status, said.stderr, said.argv)
+            result = self._restic.run("cat", "--no-lock", "blob", tree)
+            if result.status != 0:
+                raise self._restic.error(result.status, result.stderr, result.argv)
             try:
-                self._trees[tree] = json.loads(said.stdout)["nodes"] or []
+                self._trees[tree] = json.loads(result.stdout)["nodes"] or []
             except (ValueError, KeyError, TypeError) as error:
                 raise EngineOutputError(f"restic's tree {tree[:8]} makes no sense", engine="restic") from error
         return self._trees[tree]

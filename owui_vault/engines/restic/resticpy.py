@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from owui_vault.engines.common.environment import private_folder
-from owui_vault.engines.common.launching import launching
+from owui_vault.engines.common.launching import launcher_argv
 from owui_vault.errors import CancelledError, ConfigError, DeadlineExceededError, EngineOutputError, VaultError
 from owui_vault.system.unwinding import undoing
 
@@ -73,7 +73,7 @@ def ask_restic(
     with _channel(folder) as channel:
         channel.send(json.dumps(asdict(question)).encode() + b"\n")
         pipes = (str(channel.request_path), str(channel.answer_path))
-        base = [*launching(), "ask", str(os.getpid()), *pipes, "--", *question.base]
+        base = [*launcher_argv(), "ask", str(os.getpid()), *pipes, "--", *question.base]
         result, error = _call(lambda: function(base), cancel, channel)
         head, _, stderr = channel.received().partition(b"\n")
     told: dict[str, Any] = json.loads(head or b"{}")

@@ -11,7 +11,7 @@ from owui_vault.errors import RepositoryUnreachableError
 _PARTS = ("config", "data", "index", "keys", "locks", "snapshots")
 
 
-def demand_rights(location: Location, *, write: bool = False) -> None:
+def require_rights(location: Location, *, write: bool = False) -> None:
     """Raise RepositoryUnreachableError where it is certain that restic will be refused."""
     if location.folder is None:
         return

@@ -12,15 +12,15 @@ from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
-from owui_vault.engines.common.full_read import done, is_due
+from owui_vault.engines.common.full_read import is_due, record_full_read
 from owui_vault.engines.common.labels import label_to_tags
-from owui_vault.engines.common.unreadable import demand_something, named, times_outside, unreadable_below
+from owui_vault.engines.common.unreadable import named, require_content, times_outside, unreadable_below
 from owui_vault.engines.restic.errors import ENGINE
 from owui_vault.engines.restic.maintenance import as_labelled, forget, incomplete, set_label
 from owui_vault.engines.restic.output import BackupReader, Summary
 from owui_vault.engines.restic.program import Bounds, Restic, Sinks
 from owui_vault.engines.restic.tree_check import FIRST_TIME_NS, LAST_TIME_NS, OddTimes, trust_tree
-from owui_vault.engines.restic.unconfirmed import believe, doubting
+from owui_vault.engines.restic.unconfirmed import confirm, storing_unconfirmed
 from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
 
@@ -33,13 +33,13 @@ _NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
 
 def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
     """Back up `.` from within `tree`: the snapshot then holds its paths, not ours, and no directory above it."""
-    demand_something(tree, ENGINE)
+    require_content(tree, ENGINE)
     unreadable = tuple(unreadable_below(tree))
     wanted = replace(label, engine=ENGINE, engine_version=restic.version())
     if unreadable:  # known before restic is started: then no moment exists in which it is listed as complete
         wanted = replace(wanted, outcome=Outcome.INCOMPLETE)
     # Before: whoever kills us may do so between a complaint of restic's and its being heard.
-    doubts = doubting(restic.call.folder, wanted.id) if wanted.outcome is Outcome.COMPLETE else nullcontext()
+    doubts = storing_unconfirmed(restic.call.folder, wanted.id) if wanted.outcome is Outcome.COMPLETE else nullcontext()
     with doubts:
         return _backed_up(restic, tree, wanted, unreadable)
 
@@ -50,17 +50,17 @@ def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[Skipp
     bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
     everything = restic.call.reread or is_due(restic.call.folder, label.instance)
     command = [*_command(label), *(["--force"] if everything else [])]
-    said = restic.run(*command, sinks=sinks, watch=reader.watch, bounds=bounds, cwd=tree)
-    if said.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
-        raise restic.error(said.status, said.stderr, said.argv)
+    result = restic.run(*command, sinks=sinks, monitor=reader.monitor, bounds=bounds, cwd=tree)
+    if result.status not in (0, _NOT_EVERYTHING) or reader.summary is None:
+        raise restic.error(result.status, result.stderr, result.argv)
     skipped = _merged((*reader.skipped, *unreadable))
-    lacking = bool(skipped) or said.status == _NOT_EVERYTHING
+    lacking = bool(skipped) or result.status == _NOT_EVERYTHING
     odd_times = list(times_outside(tree, FIRST_TIME_NS, LAST_TIME_NS))
     if lost := [path for path, time_ns in odd_times if time_ns > _LAST_KEPT_NS]:
         restic.call.warn(f"restic keeps no times beyond the year 9999; others come back elsewhere for {named(lost)}")
     snapshot = _finished(restic, reader.summary, label, odd_times, lacking=lacking)
     if everything:
-        done(restic.call.folder, label.instance)
+        record_full_read(restic.call.folder, label.instance)
     return StoreReceipt(
         snapshot=snapshot,
         files=reader.summary.files,
@@ -117,19 +117,19 @@ def _full_id(restic: Restic, told: str) -> str:
 
 def _finished(restic: Restic, summary: Summary, label: Label, odd_times: OddTimes, *, lacking: bool) -> Snapshot:
     """What stands in the repository now, and says so. `cancel` comes too late: it would leave a lie behind."""
-    calm = restic.undisturbed()
+    calm = restic.uncancellable()
     snapshot = _stored(calm, summary, label)
     trust_tree(calm, snapshot.engine_id, odd_times)
     if lacking and label.outcome is Outcome.COMPLETE:
         snapshot = _demoted(calm, snapshot, label, restic.call.cancel)
-    believe(restic.call.folder, label.id)
+    confirm(restic.call.folder, label.id)
     return snapshot
 
 
 def _demoted(restic: Restic, snapshot: Snapshot, label: Label, cancel: threading.Event) -> Snapshot:
     """Restic could not read what we could: say so in the repository at once, or take the snapshot back."""
     try:
-        return _patiently(restic, lambda: set_label(restic, snapshot.engine_id, incomplete(label)), cancel)
+        return _retry_while_locked(restic, lambda: set_label(restic, snapshot.engine_id, incomplete(label)), cancel)
     except RepositoryLockedError as error:
         # Another kind of error: whoever waits for the lock and stores again would do all the work twice.
         raise EngineError(
@@ -140,11 +140,11 @@ def _demoted(restic: Restic, snapshot: Snapshot, label: Label, cancel: threading
     except EngineError as error:
         with suppress(EngineError):
             forget(restic, [snapshot.engine_id])
-            believe(restic.call.folder, label.id)
+            confirm(restic.call.folder, label.id)
         raise error
 
 
-def _patiently(restic: Restic, change: Callable[[], Snapshot], cancel: threading.Event) -> Snapshot:
+def _retry_while_locked(restic: Restic, change: Callable[[], Snapshot], cancel: threading.Event) -> Snapshot:
     """Try again while another run holds a lock, as long as a short call may take; only once when we are to end."""
     until = time.monotonic() + restic.call.timeout_seconds
     while True:

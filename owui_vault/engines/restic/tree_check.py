@@ -101,7 +101,7 @@ def check_tree(restic: Restic, engine_id: str, target: Path) -> OddTimes:
     if known is not None and not _holds_links(target):
         return known
     check = TreeCheck(target)
-    restic.insist("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=check.stdout))
+    restic.run_checked("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=check.stdout))
     trust_tree(restic, engine_id, known or check.odd_times)
     return known or check.odd_times
 

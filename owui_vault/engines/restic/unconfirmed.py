@@ -21,7 +21,7 @@ from owui_vault.system.durable_files import write_durably
 _LONGEST_STORE_SECONDS = 7 * 24 * 3600.0
 
 
-def doubt(folder: Path, snapshot_id: str) -> None:
+def mark_unconfirmed(folder: Path, snapshot_id: str) -> None:
     """Believe no snapshot with this id of ours any more. On disk when this returns."""
     path = private_folder(folder, "doubts") / snapshot_id
     if not path.exists():
@@ -29,15 +29,15 @@ def doubt(folder: Path, snapshot_id: str) -> None:
 
 
 @contextmanager
-def doubting(folder: Path, snapshot_id: str) -> Iterator[None]:
+def storing_unconfirmed(folder: Path, snapshot_id: str) -> Iterator[None]:
     """Doubt a snapshot, and let others know for the length of the block that somebody is at work on it."""
-    doubt(folder, snapshot_id)
+    mark_unconfirmed(folder, snapshot_id)
     with (folder / "doubts" / snapshot_id).open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def is_at_work(folder: Path, snapshot_id: str) -> bool:
+def is_being_stored(folder: Path, snapshot_id: str) -> bool:
     """Whether the run that raised this doubt may still settle it itself."""
     try:
         with (folder / "doubts" / snapshot_id).open("r+b") as file:
@@ -49,7 +49,7 @@ def is_at_work(folder: Path, snapshot_id: str) -> bool:
     return False
 
 
-def doubted(folder: Path) -> frozenset[str]:
+def unconfirmed_ids(folder: Path) -> frozenset[str]:
     """Our ids of the snapshots that are not to be believed."""
     place = folder / "doubts"
     return (
@@ -59,12 +59,12 @@ def doubted(folder: Path) -> frozenset[str]:
     )
 
 
-def believe(folder: Path, snapshot_id: str) -> None:
+def confirm(folder: Path, snapshot_id: str) -> None:
     """The repository says the truth about it now, or holds it no longer."""
     (folder / "doubts" / snapshot_id).unlink(missing_ok=True)
 
 
-def is_for_nothing(folder: Path, snapshot_id: str) -> bool:
+def is_abandoned(folder: Path, snapshot_id: str) -> bool:
     """Whether a snapshot that is not there will not come any more: the run that was about to store it is long over."""
     try:
         since = (folder / "doubts" / snapshot_id).stat().st_mtime

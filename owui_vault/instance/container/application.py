@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from owui_vault.containers.container_inspect import Told, parse
+from owui_vault.containers.container_inspect import ContainerInspect, parse
 from owui_vault.containers.sdk_reader import open_engine
 from owui_vault.errors import ResumeError
 from owui_vault.instance.application import answer_of, revisions_of, revisions_of_texts, version_at
@@ -58,19 +58,19 @@ class ContainerApplication:
                 )
             self._clock.sleep(_POLL_SECONDS)
 
-    def _look(self) -> Told:
+    def _look(self) -> ContainerInspect:
         with open_engine(self._record.engine) as engine:
             return parse(engine.inspect(self._record.id))
 
-    def _answer(self, told: Told) -> str:
+    def _answer(self, inspect: ContainerInspect) -> str:
         """What is said once all that can be asked is content; empty until then."""
-        if told.status != "running" or told.health not in ("healthy", ""):
+        if inspect.status != "running" or inspect.health not in ("healthy", ""):
             return ""
-        for host, port in told.addresses:
+        for host, port in inspect.addresses:
             if answer_of(host, port, "/health") is not None:
                 version = version_at(host, port)
                 return f"answers on {host}:{port}, version {version}" if version else ""
         # Some networks cannot be reached from here (macvlan, a remote engine); its health check looks from inside.
-        if told.health == "healthy":
+        if inspect.health == "healthy":
             return "healthy, says its own health check"
         return ""

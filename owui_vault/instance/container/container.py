@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from owui_vault.containers.container_inspect import Mount, Told, as_record, parse
+from owui_vault.containers.container_inspect import ContainerInspect, Mount, as_record, parse
 from owui_vault.containers.sdk_reader import Engine, open_engine
 from owui_vault.errors import InstanceNotFoundError
 from owui_vault.instance.application_settings import settings_in
@@ -109,44 +109,46 @@ def started_anew(found: FoundContainer) -> str:
     return ""
 
 
-def _record(engine: Engine, told: Told, together: Sequence[Told], others: Sequence[Told]) -> ContainerRecord:
-    mount = told.data_mount
+def _record(
+    engine: Engine, inspect: ContainerInspect, together: Sequence[ContainerInspect], others: Sequence[ContainerInspect]
+) -> ContainerRecord:
+    mount = inspect.data_mount
     if mount is None:
         raise TypeError("data in the container's layer are refused before")
-    digests = engine.image(told.image_id).get("RepoDigests")
+    digests = engine.image(inspect.image_id).get("RepoDigests")
     return ContainerRecord(
         engine=engine.address,
-        id=told.id,
-        name=told.name,
-        status=told.status,
-        health=told.health,
-        started=told.started,
-        image=told.image,
-        image_id=told.image_id,
+        id=inspect.id,
+        name=inspect.name,
+        status=inspect.status,
+        health=inspect.health,
+        started=inspect.started,
+        image=inspect.image,
+        image_id=inspect.image_id,
         digest=str(digests[0]).rpartition("@")[2] if isinstance(digests, list) and digests else "",
-        data_dir=told.data_dir,
+        data_dir=inspect.data_dir,
         mount=mount,
-        nested=tuple(as_record(each) for each in told.nested),
-        restart_policy=told.restart_policy,
-        auto_remove=told.auto_remove,
-        compose=told.compose,
+        nested=tuple(as_record(each) for each in inspect.nested),
+        restart_policy=inspect.restart_policy,
+        auto_remove=inspect.auto_remove,
+        compose=inspect.compose,
         together=tuple(each.name for each in together),
         ollama=tuple(dict.fromkeys(mount.volume or str(mount.source) for _, mount in _ollama(others))),
     )
 
 
-def _ollama(others: Sequence[Told]) -> Iterator[tuple[Told, Mount]]:
+def _ollama(others: Sequence[ContainerInspect]) -> Iterator[tuple[ContainerInspect, Mount]]:
     for each in others:
         mount = each.mount_of(_ollama_home(each))
         if mount and mount.kind != "tmpfs" and ("ollama" in each.image.lower() or "OLLAMA_MODELS" in each.environment):
             yield each, mount
 
 
-def _ollama_home(told: Told) -> str:
-    return told.environment.get("OLLAMA_MODELS") or _OLLAMA
+def _ollama_home(inspect: ContainerInspect) -> str:
+    return inspect.environment.get("OLLAMA_MODELS") or _OLLAMA
 
 
-def _ollama_here(engine: Engine, others: Sequence[Told]) -> Iterator[Path]:
+def _ollama_here(engine: Engine, others: Sequence[ContainerInspect]) -> Iterator[Path]:
     """Each place once; what cannot be reached from here is left out."""
     found: dict[Path, None] = {}
     for told, mount in _ollama(others):
@@ -157,55 +159,55 @@ def _ollama_here(engine: Engine, others: Sequence[Told]) -> Iterator[Path]:
     yield from found
 
 
-def _with_settings_file(engine: Engine, told: Told) -> tuple[Told, Mapping[str, str]]:
+def _with_settings_file(engine: Engine, inspect: ContainerInspect) -> tuple[ContainerInspect, Mapping[str, str]]:
     """With what the application reads from the `.env` above its backend, and that alone. The environment wins."""
-    path = posixpath.normpath(posixpath.join(told.working_dir, "..", ".env"))
-    known = settings_in(engine.read_text(told.id, path))
-    from_file = {name: value for name, value in known.items() if name not in told.environment}
-    return replace(told, environment={**told.environment, **from_file}), from_file
+    path = posixpath.normpath(posixpath.join(inspect.working_dir, "..", ".env"))
+    known = settings_in(engine.read_text(inspect.id, path))
+    from_file = {name: value for name, value in known.items() if name not in inspect.environment}
+    return replace(inspect, environment={**inspect.environment, **from_file}), from_file
 
 
-def container_keys(engine: Engine, told: Told, from_file: Mapping[str, str]) -> Iterator[FoundKey]:
+def container_keys(engine: Engine, inspect: ContainerInspect, from_file: Mapping[str, str]) -> Iterator[FoundKey]:
     """Secret keys as the application itself looks for one: environment, the file named there, working directory.
 
     A settings file comes last: the image's start script has made a key by the time that is read.
     """
     for name in KEY_VARIABLES:
-        if told.environment.get(name) and name not in from_file:
+        if inspect.environment.get(name) and name not in from_file:
             yield FoundKey(
-                key=Secret(told.environment[name]), source=f"{name} in the environment of container {told.name}"
+                key=Secret(inspect.environment[name]), source=f"{name} in the environment of container {inspect.name}"
             )
-    path = _key_file(told)
-    text = engine.read_text(told.id, path)
+    path = _key_file(inspect)
+    text = engine.read_text(inspect.id, path)
     if text.strip():
-        where = "" if told.mount_of(path) else ", in its own layer"
+        where = "" if inspect.mount_of(path) else ", in its own layer"
         key = Secret(text.rstrip("\n"))  # the image's start script takes `$(cat FILE)`, which drops them
-        yield FoundKey(key=key, source=f"{path} of container {told.name}{where}")
+        yield FoundKey(key=key, source=f"{path} of container {inspect.name}{where}")
     for name in KEY_VARIABLES:
         if from_file.get(name):
-            yield FoundKey(key=Secret(from_file[name]), source=f"{name} in the .env file of container {told.name}")
+            yield FoundKey(key=Secret(from_file[name]), source=f"{name} in the .env file of container {inspect.name}")
 
 
-def _key_file(told: Told) -> str:
-    named = told.environment.get(FILE_VARIABLE) or KEY_FILE
-    return posixpath.normpath(posixpath.join(told.working_dir, named))
+def _key_file(inspect: ContainerInspect) -> str:
+    named = inspect.environment.get(FILE_VARIABLE) or KEY_FILE
+    return posixpath.normpath(posixpath.join(inspect.working_dir, named))
 
 
-def _key_warnings(told: Told, keys: tuple[FoundKey, ...]) -> Iterator[str]:
+def _key_warnings(inspect: ContainerInspect, keys: tuple[FoundKey, ...]) -> Iterator[str]:
     if keys and keys[0].source.endswith("layer"):
         yield (
-            f"the secret key lies in the container's own layer only ({_key_file(told)}): a recreated container, after"
-            " an update for one, has another key, and everybody must sign in again. Give it as WEBUI_SECRET_KEY"
+            f"the secret key lies in the container's own layer only ({_key_file(inspect)}): a recreated container,"
+            " after an update for one, has another key, and everybody must sign in again. Give it as WEBUI_SECRET_KEY"
         )
 
 
-def _version(engine: Engine, told: Told) -> str:
+def _version(engine: Engine, inspect: ContainerInspect) -> str:
     """Of Open WebUI; empty where nothing tells."""
-    package = posixpath.normpath(posixpath.join(told.working_dir, "..", "package.json"))
-    match = _TAG_VERSION.search(told.image)
+    package = posixpath.normpath(posixpath.join(inspect.working_dir, "..", "package.json"))
+    match = _TAG_VERSION.search(inspect.image)
     known = (
-        version_of_package_json(engine.read_text(told.id, package)),
-        told.labels.get(_VERSION_LABEL, "").removeprefix("v") if "open-webui" in told.image else "",
-        match[1] if match and "open-webui" in told.image else "",
+        version_of_package_json(engine.read_text(inspect.id, package)),
+        inspect.labels.get(_VERSION_LABEL, "").removeprefix("v") if "open-webui" in inspect.image else "",
+        match[1] if match and "open-webui" in inspect.image else "",
     )
     return next((each for each in known if each), "")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.components.names import DATABASE
-from owui_vault.containers.container_inspect import Told, parse
+from owui_vault.containers.container_inspect import ContainerInspect, parse
 from owui_vault.containers.sdk_reader import Engine, open_engine
 from owui_vault.errors import InstanceError, InstanceNotFoundError
-from owui_vault.instance.data_dir import look_at
+from owui_vault.instance.data_dir import probe_instance
 from owui_vault.system import procfs
 
 OUR_LABEL = "owui-vault.role"  # on our own sidecar and helpers
@@ -28,7 +28,7 @@ class Candidate:
     """A container that may be an Open WebUI. The more `points`, the surer."""
 
     engine: str
-    told: Told
+    told: ContainerInspect
     points: int
 
     def __str__(self) -> str:
@@ -118,24 +118,24 @@ def _candidates_of(engine: Engine) -> Iterator[Candidate]:
 _SURE = 6
 
 
-def points_of(told: Told) -> int:
+def points_of(inspect: ContainerInspect) -> int:
     """How much speaks for an Open WebUI before its data are looked at."""
-    mounted = told.data_mount is not None
-    labelled = any(_NAME.search(told.labels.get(label, "")) for label in _IMAGE_LABELS)
-    named = _NAME.search(told.image) is not None
-    configured = any(name in told.environment for name in _SETTINGS) or told.working_dir == "/app/backend"
+    mounted = inspect.data_mount is not None
+    labelled = any(_NAME.search(inspect.labels.get(label, "")) for label in _IMAGE_LABELS)
+    named = _NAME.search(inspect.image) is not None
+    configured = any(name in inspect.environment for name in _SETTINGS) or inspect.working_dir == "/app/backend"
     return 8 * mounted + 6 * labelled + 4 * named + 2 * configured
 
 
-def _has_content(engine: Engine, told: Told, *, sure: bool) -> bool:
+def _has_content(engine: Engine, inspect: ContainerInspect, *, sure: bool) -> bool:
     """Whether its data are Open WebUI's; before its first start there are none, then only the name can tell."""
-    if engine.size_of(told.id, f"{told.data_dir}/{DATABASE}") is None:
-        return sure and _NAME.search(" ".join([told.image, told.name, *told.labels.values()])) is not None
-    here = told.source_of(told.data_dir)
+    if engine.size_of(inspect.id, f"{inspect.data_dir}/{DATABASE}") is None:
+        return sure and _NAME.search(" ".join([inspect.image, inspect.name, *inspect.labels.values()])) is not None
+    here = inspect.source_of(inspect.data_dir)
     if here is None or not _is_readable(here / DATABASE):
         return True
     try:
-        look_at(here)
+        probe_instance(here)
     except InstanceNotFoundError:
         return False
     return True

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from owui_vault.components.names import DATABASE
-from owui_vault.containers.container_inspect import Told, parse
+from owui_vault.containers.container_inspect import ContainerInspect, parse
 from owui_vault.containers.sdk_reader import Engine
 from owui_vault.errors import InstanceError, InstanceNotFoundError, UnsupportedInstanceError
 from owui_vault.system import procfs
@@ -18,40 +18,40 @@ from owui_vault.system import procfs
 _LOOKS = 5  # a busy one may be written to between the two looks
 
 
-def data_dir_here(engine: Engine, told: Told) -> Path:
+def data_dir_here(engine: Engine, inspect: ContainerInspect) -> Path:
     """The data directory as this machine calls it.
 
     Raises UnsupportedInstanceError when the data are in the container's own layer, InstanceError with what works when
     they cannot be reached from here.
     """
-    source = told.source_of(told.data_dir)
-    if source is None or told.data_mount is None:
+    source = inspect.source_of(inspect.data_dir)
+    if source is None or inspect.data_mount is None:
         raise UnsupportedInstanceError(
-            f"container {told.name} has its data in its own layer: nothing is mounted at {told.data_dir}",
+            f"container {inspect.name} has its data in its own layer: nothing is mounted at {inspect.data_dir}",
             hint="They are lost when it is recreated, by an update for one. Copy them into a volume (`docker cp`) that"
-            f" is mounted at {told.data_dir}, and take snapshots then; docs/docker.md shows how.",
+            f" is mounted at {inspect.data_dir}, and take snapshots then; docs/docker.md shows how.",
         )
-    for place in (*_ours(engine, told, told.data_dir), source):
-        if _is_reachable(place) and _is_the_same(engine, told, f"{told.data_dir}/{DATABASE}", place / DATABASE):
+    for place in (*_ours(engine, inspect, inspect.data_dir), source):
+        if _is_reachable(place) and _is_the_same(engine, inspect, f"{inspect.data_dir}/{DATABASE}", place / DATABASE):
             return place
-    raise _out_of_reach(engine, told, source)
+    raise _out_of_reach(engine, inspect, source)
 
 
-def place_here(engine: Engine, told: Told, path: PurePosixPath, near: Iterable[Path]) -> Path | None:
+def place_here(engine: Engine, inspect: ContainerInspect, path: PurePosixPath, near: Iterable[Path]) -> Path | None:
     """Where a mount of the container lies here: among our own mounts or at one of the places `near`; None: nowhere."""
-    for place in (*_ours(engine, told, str(path)), *near):
-        if os.path.lexists(place) and _is_the_same(engine, told, str(path), place):
+    for place in (*_ours(engine, inspect, str(path)), *near):
+        if os.path.lexists(place) and _is_the_same(engine, inspect, str(path), place):
             return place
     return None
 
 
-def _ours(engine: Engine, told: Told, path: str) -> Iterator[Path]:
+def _ours(engine: Engine, inspect: ContainerInspect, path: str) -> Iterator[Path]:
     """The same part of a volume among our own mounts, when we run in a container ourselves."""
     own = procfs.own_container()
     if not own:
         return
     with suppress(InstanceNotFoundError):  # another engine's container
-        wanted = told.source_of(path)
+        wanted = inspect.source_of(path)
         for mount in parse(engine.inspect(own)).mounts:
             if wanted and mount.kind != "tmpfs" and wanted.is_relative_to(mount.source):
                 yield Path(mount.destination) / wanted.relative_to(mount.source)
@@ -70,29 +70,29 @@ def _is_reachable(place: Path) -> bool:
     return True
 
 
-def _is_the_same(engine: Engine, told: Told, path: str, place: Path) -> bool:
+def _is_the_same(engine: Engine, inspect: ContainerInspect, path: str, place: Path) -> bool:
     """Whether `place` here is `path` inside; the same path may exist on both sides of a border."""
-    root = root_of(told)
+    root = root_of(inspect)
     if root is not None:
         with suppress(OSError):
             return os.path.samestat((root / path.lstrip("/")).stat(), place.stat())
-    return any(_looks_the_same(engine, told, path, place) for _ in range(_LOOKS))
+    return any(_looks_the_same(engine, inspect, path, place) for _ in range(_LOOKS))
 
 
-def root_of(told: Told) -> Path | None:
+def root_of(inspect: ContainerInspect) -> Path | None:
     """The container's file system through its own process, where that is a process of this machine."""
-    if told.pid <= 0:
+    if inspect.pid <= 0:
         return None
     try:
-        if told.id not in Path(f"/proc/{told.pid}/cgroup").read_text():
+        if inspect.id not in Path(f"/proc/{inspect.pid}/cgroup").read_text():
             return None
     except OSError:
         return None
-    return Path(f"/proc/{told.pid}/root")
+    return Path(f"/proc/{inspect.pid}/root")
 
 
-def _looks_the_same(engine: Engine, told: Told, path: str, place: Path) -> bool:
-    size, changed = engine.size_of(told.id, path), engine.changed(told.id, path)
+def _looks_the_same(engine: Engine, inspect: ContainerInspect, path: str, place: Path) -> bool:
+    size, changed = engine.size_of(inspect.id, path), engine.changed(inspect.id, path)
     try:
         status = place.stat()
     except OSError:
@@ -109,13 +109,13 @@ def _seconds(text: str) -> int:
     return -1
 
 
-def _out_of_reach(engine: Engine, told: Told, source: Path) -> InstanceError:
-    mount = told.data_mount
+def _out_of_reach(engine: Engine, inspect: ContainerInspect, source: Path) -> InstanceError:
+    mount = inspect.data_mount
     what = f"volume {mount.volume}" if mount and mount.volume else str(source)
     inside = procfs.own_container()
     where = "this program runs in a container that has it not mounted" if inside else "nothing like it is seen here"
     return InstanceError(
-        f"the data of container {told.name} lie in {what} on the host of {engine.address}, and {where}",
+        f"the data of container {inspect.name} lie in {what} on the host of {engine.address}, and {where}",
         hint="Run owui_vault on that host, or as a container that has the data and the engine's socket mounted (`-v"
         f" {(mount and mount.volume) or source}:/data`, docs/docker.md): Docker Desktop and remote engines need that.",
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from owui_vault.components.names import DATABASE, VECTOR_DATABASE
-from owui_vault.containers.container_inspect import Mount, Told
+from owui_vault.containers.container_inspect import ContainerInspect, Mount
 from owui_vault.containers.sdk_reader import Engine
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance.container.host_path import place_here
@@ -28,40 +28,40 @@ class Nested:
     here: Path | None  # as this machine calls it; None: out of reach
 
 
-def refuse_mounted_databases(told: Told) -> None:
+def refuse_mounted_databases(inspect: ContainerInspect) -> None:
     """Raise UnsupportedInstanceError for a database that is a mount by itself."""
-    for mount in told.nested:
-        name = _name(told, mount)
+    for mount in inspect.nested:
+        name = _name(inspect, mount)
         if name in (DATABASE, VECTOR_DATABASE):
             raise UnsupportedInstanceError(
-                f"{name} of container {told.name} is mounted by itself, from {mount.where}",
+                f"{name} of container {inspect.name} is mounted by itself, from {mount.where}",
                 hint="SQLite keeps a journal beside each database, which then lies elsewhere: mount the directory"
                 " instead.",
             )
 
 
-def nested_mounts(engine: Engine, told: Told, data_dir: Path) -> tuple[Nested, ...]:
+def nested_mounts(engine: Engine, inspect: ContainerInspect, data_dir: Path) -> tuple[Nested, ...]:
     """Each mount below the data directory, which lies at `data_dir` here, followed to where it lies."""
     return tuple(
-        Nested(name=_name(told, mount), where=mount.where, here=_here(engine, told, data_dir, mount))
-        for mount in told.nested
+        Nested(name=_name(inspect, mount), where=mount.where, here=_here(engine, inspect, data_dir, mount))
+        for mount in inspect.nested
     )
 
 
-def _name(told: Told, mount: Mount) -> str:
-    return str(mount.destination.relative_to(told.data_dir))
+def _name(inspect: ContainerInspect, mount: Mount) -> str:
+    return str(mount.destination.relative_to(inspect.data_dir))
 
 
-def _here(engine: Engine, told: Told, data_dir: Path, mount: Mount) -> Path | None:
+def _here(engine: Engine, inspect: ContainerInspect, data_dir: Path, mount: Mount) -> Path | None:
     if mount.kind == "tmpfs":
         return None
-    return place_here(engine, told, mount.destination, _near(told, data_dir, mount))
+    return place_here(engine, inspect, mount.destination, _near(inspect, data_dir, mount))
 
 
-def _near(told: Told, data_dir: Path, mount: Mount) -> Iterator[Path]:
+def _near(inspect: ContainerInspect, data_dir: Path, mount: Mount) -> Iterator[Path]:
     """Below our own mount of the data, where somebody gave us the nested one as well; as the engine's host calls it."""
-    below = mount.destination.relative_to(PurePosixPath(told.data_dir))
-    if data_dir != told.source_of(told.data_dir):
+    below = mount.destination.relative_to(PurePosixPath(inspect.data_dir))
+    if data_dir != inspect.source_of(inspect.data_dir):
         yield data_dir / below
     yield mount.source
 

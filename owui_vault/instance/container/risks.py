@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from owui_vault.containers.container_inspect import Told
+from owui_vault.containers.container_inspect import ContainerInspect
 from owui_vault.instance.container.discovery import OUR_LABEL
 
 _AUTOHEAL = "autoheal"
 _NETWORK = ("nfs", "cifs", "smb", "sshfs", "glusterfs", "ceph")
 
 
-def container_warnings(told: Told, others: Iterable[Told], volume: Mapping[str, object]) -> Iterator[str]:
+def container_warnings(
+    inspect: ContainerInspect, others: Iterable[ContainerInspect], volume: Mapping[str, object]
+) -> Iterator[str]:
     """One sentence each. `others` are all other containers of the engine, `volume` what it tells about the volume."""
-    mount = told.data_mount
+    mount = inspect.data_mount
     if mount and mount.anonymous:
         yield (
             f"the data lie in an anonymous volume ({mount.volume[:12]}): recreating the container begins with an empty"
@@ -24,32 +26,32 @@ def container_warnings(told: Told, others: Iterable[Told], volume: Mapping[str, 
     if kind:
         name = mount.volume if mount else ""
         yield f"the volume {name} is on a network file system ({kind}): SQLite is not safe there"
-    if told.auto_remove:
+    if inspect.auto_remove:
         yield "the engine removes this container when it stops (--rm): it is paused for a snapshot, never stopped"
-    others = [each for each in others if each.id != told.id]
-    together = [each.name for each in others if writes_to_data_of(each, told)]
+    others = [each for each in others if each.id != inspect.id]
+    together = [each.name for each in others if writes_to_data_of(each, inspect)]
     if together:
         yield f"{', '.join(together)} can write to the same data as well: held together with it"
-    around = [each.name for each in others if each.name not in together and _sees_from_above(each, told)]
+    around = [each.name for each in others if each.name not in together and _sees_from_above(each, inspect)]
     if around:
         yield (
             f"{', '.join(around)} has a folder above the data mounted for writing: it is not held, and when it changes"
             " something there a snapshot is not proven"
         )
     healers = [each.name for each in others if each.running and _AUTOHEAL in each.image.lower()]
-    if healers or _AUTOHEAL in told.labels:
+    if healers or _AUTOHEAL in inspect.labels:
         yield (
             f"{', '.join(healers) or 'an autoheal watcher'} restarts containers that look unhealthy, and a paused one"
             " looks so at once: a snapshot that it breaks is thrown away, an in-place restore may be disturbed"
         )
 
 
-def writes_to_data_of(other: Told, told: Told) -> bool:
+def writes_to_data_of(other: ContainerInspect, inspect: ContainerInspect) -> bool:
     """Whether it has the data or a part of them mounted for writing, or is an instance on the same data directory.
 
     Our own sidecar does not count.
     """
-    sources = told.data_sources
+    sources = inspect.data_sources
     if not sources or OUR_LABEL in other.labels:
         return False
     if _works_on(other, sources[0]):
@@ -62,14 +64,14 @@ def writes_to_data_of(other: Told, told: Told) -> bool:
     )
 
 
-def _works_on(other: Told, source: Path) -> bool:
+def _works_on(other: ContainerInspect, source: Path) -> bool:
     """Whether its DATA_DIR is that directory, by a mount of a folder above it perhaps."""
     mount = other.mount_of(other.data_dir)
     return mount is not None and mount.writable and other.source_of(other.data_dir) == source
 
 
-def _sees_from_above(other: Told, told: Told) -> bool:
-    sources = told.data_sources
+def _sees_from_above(other: ContainerInspect, inspect: ContainerInspect) -> bool:
+    sources = inspect.data_sources
     if not sources or OUR_LABEL in other.labels:
         return False
     return any(

@@ -10,7 +10,7 @@ from owui_vault.system.work_folder import Folder, named_folder
 KEY_NAME = "webui_secret_key"
 
 
-def exchange_key(file: str, work: Folder, new: str, aside: str) -> None:
+def swap_key(file: str, work: Folder, new: str, aside: str) -> None:
     """Keep what `file` holds in the folder `aside` of ours, then put into it what the folder `new` holds.
 
     No file, no deed. Calling it again goes on where it was.
@@ -26,7 +26,7 @@ def exchange_key(file: str, work: Folder, new: str, aside: str) -> None:
 
 
 def undo_key(file: str, work: Folder, new: str, aside: str) -> None:
-    """Put back what `exchange_key` kept, if the file still holds what was put there. Anything else stays kept."""
+    """Put back what `swap_key` kept, if the file still holds what was put there. Anything else stays kept."""
     kept, coming, path = f"{aside}/{KEY_NAME}", f"{new}/{KEY_NAME}", Path(file)
     if not file or not work.has_file(kept) or not path.is_file() or not work.has_file(coming):
         return

@@ -30,10 +30,10 @@ from owui_vault.operations.recovery.swap import (
     InPlace,
     Swap,
     is_complete,
-    lead_back,
     not_ours,
     read_back,
     remove_fresh,
+    roll_back,
 )
 from owui_vault.system.removal import LeftoverError
 from owui_vault.system.work_folder import Folder, NotOursError, WorkFolder
@@ -43,7 +43,7 @@ _KEY_THAT_CAME = "webui_secret_key.new"
 _TIME = "%Y%m%dT%H%M%SZ"
 
 
-def aside_folder(work: Folder, snapshot_id: str, now: datetime) -> str:
+def previous_data_folder(work: Folder, snapshot_id: str, now: datetime) -> str:
     """Where the data of this replacement will lie: a folder that is not there yet, by the next free second."""
     while True:
         name = f"aside-{now.astimezone(UTC).strftime(_TIME)}-{snapshot_id}"
@@ -57,27 +57,27 @@ def running_swap(data_dir: Path) -> Path:
     return data_dir / WORK_DIR / RECORD
 
 
-def demand_no_link(data_dir: Path) -> None:
+def require_no_link(data_dir: Path) -> None:
     """Raise RestoreError when somebody has put a link, or anything else, in the place of our folder."""
     work = data_dir / WORK_DIR
     if work.is_symlink() or (work.exists() and not work.is_dir()):
         raise not_ours(NotOursError(os.fspath(work), "is a link" if work.is_symlink() else "is not a directory"))
 
 
-def kept_aside(work: Folder) -> tuple[SetAside, ...]:
+def list_previous_data(work: Folder) -> tuple[SetAside, ...]:
     """What lies aside, newest first. A link of such a name holds nothing."""
     names = (name for name in reversed(work.names()) if _NAME.fullmatch(name))
     return tuple(_described(work, name) for name in names if work.has_folder(name))
 
 
 def _described(work: Folder, name: str) -> SetAside:
-    match = _demand_name(work, name)
+    match = _require_name(work, name)
     since = datetime.strptime(match["since"], _TIME).replace(tzinfo=UTC)
     size = sum(status.st_size for _name, status in work.walk(name) if not stat.S_ISDIR(status.st_mode))
     return SetAside(path=Path(work.called(name)), since=since, snapshot=match["snapshot"], size_bytes=size)
 
 
-def _demand_name(work: Folder, name: str) -> re.Match[str]:
+def _require_name(work: Folder, name: str) -> re.Match[str]:
     match = _NAME.fullmatch(name)
     if match is None:
         raise RollbackError(
@@ -88,15 +88,15 @@ def _demand_name(work: Folder, name: str) -> re.Match[str]:
     return match
 
 
-def newest_aside(work: Folder) -> SetAside:
+def newest_previous_data(work: Folder) -> SetAside:
     """What the last replacement set aside. Raises RestoreError when there is nothing."""
-    kept = kept_aside(work)
+    kept = list_previous_data(work)
     if not kept:
-        raise nothing_aside(work.shown.parent)
+        raise no_previous_data(work.shown.parent)
     return kept[0]
 
 
-def nothing_aside(data_dir: Path) -> RestoreError:
+def no_previous_data(data_dir: Path) -> RestoreError:
     """There is nothing to put back."""
     return RestoreError(f"nothing was set aside in {data_dir}", hint="There was no in-place restore, or `discard` ran.")
 
@@ -106,7 +106,7 @@ def finish(work: WorkFolder, swap: Swap) -> SetAside:
 
     Calling it again goes on where it was, as long as the description has not gone there.
     """
-    _demand_name(work, swap.goes_to)
+    _require_name(work, swap.goes_to)
     work.make_folder(swap.goes_to)
     came = f"{swap.goes_to}/{_KEY_THAT_CAME}"
     if swap.key and work.has(f"{swap.came_from}/{KEY_NAME}") and not work.has(came):
@@ -170,7 +170,7 @@ def recover_swap(place: InPlace) -> tuple[str, ...]:
         if is_complete(swap, place):
             kept = finish(work, swap)
             return (f"finished the in-place restore of {kept.snapshot}; the data from before are in {kept.path}",)
-        written = lead_back(place)
+        written = roll_back(place)
         with suppress(LeftoverError):  # the next run raises it
             work.remove(INCOMING)
         also = f"; what was written to the other data meanwhile is kept in {written}" if written else ""

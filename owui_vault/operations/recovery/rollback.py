@@ -16,14 +16,14 @@ from owui_vault.components.names import DATABASE, VECTOR_DATABASE
 from owui_vault.errors import QuiesceError, RollbackError, VaultError
 from owui_vault.guardian.rescue_command import down_command, rescue_environment
 from owui_vault.instance.processes import find_holders
-from owui_vault.operations.recovery.swap import InPlace, Swap, in_place, lead_back, places, unsettled
+from owui_vault.operations.recovery.swap import InPlace, Swap, in_place, pending_swap, places, roll_back
 from owui_vault.system.process import Command, run
 
 _STOP_SECONDS = 80.0  # a guardian gives one rescue 90
 _DATABASES = (DATABASE, VECTOR_DATABASE)
 
 
-def demand_nobody(place: InPlace, swap: Swap | None = None) -> None:
+def require_databases_closed(place: InPlace, swap: Swap | None = None) -> None:
     """Raise QuiesceError while somebody has a database open, wherever the exchange has put it.
 
     Whoever has would go on writing into what is moved away under it.
@@ -43,12 +43,12 @@ def main(argv: Sequence[str]) -> int:
     path, command = Path(argv[0]), tuple(argv[1:])
     try:
         with in_place(path.absolute().parents[1]) as place:
-            swap = unsettled(place)
+            swap = pending_swap(place)
             if swap:
                 if swap.back:
                     _stop(command)
-                demand_nobody(place, swap)
-                lead_back(place)
+                require_databases_closed(place, swap)
+                roll_back(place)
     except FileNotFoundError:
         pass  # nothing is half done
     except (OSError, VaultError) as error:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import ResumeError, VaultError
 from owui_vault.guardian.bounded_hold import Hold, HoldLimits
 from owui_vault.guardian.journal import Journal
 from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.operations.recovery.rollback import demand_nobody
-from owui_vault.operations.recovery.swap import RECORD, InPlace, Swap, lead_back, unsettled
+from owui_vault.operations.recovery.rollback import require_databases_closed
+from owui_vault.operations.recovery.swap import RECORD, InPlace, Swap, pending_swap, roll_back
 from owui_vault.ports import Observation, Quiescer
 
 HOLD_SECONDS = 3600.0  # renames take no time; start, health check and the way back do
 
 
-def guarded_hold(parts: Parts, quiescer: Quiescer, place: InPlace, lock: int) -> Hold:
+def guarded_hold(context: OperationContext, quiescer: Quiescer, place: InPlace, lock: int) -> Hold:
     """Holds `quiescer` for a run that has the lock of the data directory, with guardian and journal behind it."""
-    journal = Journal(parts.state.journal_folder(parts.the_instance().name, place.data.shown))
-    return Hold(SwapGuarded(quiescer, place), journal, lock, parts.clock, hold_limits(parts))
+    journal = Journal(context.state.journal_folder(context.the_instance().name, place.data.shown))
+    return Hold(RollbackQuiescer(quiescer, place), journal, lock, context.clock, hold_limits(context))
 
 
-def hold_limits(parts: Parts) -> HoldLimits:
+def hold_limits(context: OperationContext) -> HoldLimits:
     """The bounds of a stop, as configured."""
-    stop_seconds = parts.limits.capture.stop_seconds
+    stop_seconds = context.limits.capture.stop_seconds
     return HoldLimits(stop_seconds=stop_seconds, stop_grace_seconds=stop_seconds)
 
 
-class SwapGuarded:
+class RollbackQuiescer:
     """A quiescer that leads an exchange back that was not complete before it resumes, as its rescue does."""
 
     def __init__(self, quiescer: Quiescer, place: InPlace) -> None:
@@ -59,10 +59,10 @@ class SwapGuarded:
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
         """Lead back what is half done, then start. Raises ResumeError, with nothing started, when that cannot be."""
         try:
-            swap = unsettled(self._place)
+            swap = pending_swap(self._place)
             if swap:
-                self._demand_down(swap, deadline)
-                lead_back(self._place)
+                self._ensure_stopped(swap, deadline)
+                roll_back(self._place)
         except (OSError, VaultError) as error:
             reason = error.message if isinstance(error, VaultError) else error
             raise ResumeError(
@@ -75,7 +75,7 @@ class SwapGuarded:
         """`rescue rollback …`, with the quiescer's own rescue behind it."""
         return (*rescue("rollback", self._place.work.called(RECORD)), *self._quiescer.rescue_command(mode))
 
-    def _demand_down(self, swap: Swap, deadline: Deadline) -> None:
+    def _ensure_stopped(self, swap: Swap, deadline: Deadline) -> None:
         if self._quiescer.observe().state is not InstanceState.STOPPED:
             self._quiescer.quiesce(Quiesce.STOP, deadline)
-        demand_nobody(self._place, swap)
+        require_databases_closed(self._place, swap)

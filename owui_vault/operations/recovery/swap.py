@@ -26,8 +26,8 @@ from typing import TypeAlias
 
 from owui_vault.components.names import WORK_DIR
 from owui_vault.errors import RestoreError, RollbackError
-from owui_vault.operations.recovery.key_swap import exchange_key, undo_key
-from owui_vault.operations.recovery.swap_units import units
+from owui_vault.operations.recovery.key_swap import swap_key, undo_key
+from owui_vault.operations.recovery.swap_units import swap_units
 from owui_vault.system.attributes import Attributes, give, read_extended
 from owui_vault.system.work_folder import Folder, NotOursError, WorkFolder
 
@@ -122,7 +122,7 @@ def with_side_files(parts: Sequence[str]) -> tuple[str, ...]:
 
 def exchange(swap: Swap, place: InPlace) -> None:
     """Set each old part aside and put the new one in its place. Calling it again goes on where it was."""
-    exchange_key(swap.key, place.work, swap.came_from, swap.goes_to)
+    swap_key(swap.key, place.work, swap.came_from, swap.goes_to)
     for part in swap.parts:
         aside, new = f"{swap.aside}/{part}", f"{swap.new}/{part}"
         if part in swap.old and not _is_there(place.work, aside):
@@ -143,7 +143,7 @@ def undo(swap: Swap, place: InPlace) -> None:
     """Put everything back as it was, in reverse. Calling it again goes on where it was.
 
     What stands in a part's place and is not the old one goes back to `new`, side files of SQLite that appeared
-    meanwhile included. Never after something was started on what is back: `strike` the record first.
+    meanwhile included. Never after something was started on what is back: call `delete_record` first.
     """
     for part in reversed(swap.parts):
         aside, new = f"{swap.aside}/{part}", f"{swap.new}/{part}"
@@ -154,18 +154,18 @@ def undo(swap: Swap, place: InPlace) -> None:
     undo_key(swap.key, place.work, swap.came_from, swap.goes_to)
 
 
-def lead_back(place: InPlace) -> Path | None:
+def roll_back(place: InPlace) -> Path | None:
     """Undo the exchange that was written down there, and strike it, unless it was complete.
 
     Something may have been started on the half of it, at boot for one, and have written to the new parts: these are
     kept, as if they had been set aside. Answers where.
     """
-    swap = unsettled(place)
+    swap = pending_swap(place)
     if swap is None:
         return None
     since = place.work.stat(RECORD).st_mtime_ns
     undo(swap, place)
-    strike(swap, place.work)
+    delete_record(swap, place.work)
     # Not before the record is gone: it would take what is kept for what was there before.
     is_new = swap.came_from == INCOMING and not swap.back
     return _keep(swap, place.work) if is_new and _written_since(place.work, swap.new, since) else None
@@ -177,14 +177,14 @@ def _written_since(work: Folder, name: str, since_ns: int) -> bool:
 
 def _keep(swap: Swap, work: WorkFolder) -> Path:
     work.make_folder(swap.goes_to)
-    names = frozenset(units(work.path / swap.new))
+    names = frozenset(swap_units(work.path / swap.new))
     work.move(swap.new, work, swap.aside)
     write_down(replace(swap, parts=tuple(sorted(names)), old=names, key=""), work, f"{swap.goes_to}/{RECORD}")
     work.sync()
     return Path(work.called(swap.goes_to))
 
 
-def unsettled(place: InPlace) -> Swap | None:
+def pending_swap(place: InPlace) -> Swap | None:
     """The exchange that was written down there and has to be undone; None where none was, or it was complete."""
     if not place.work.has(RECORD):
         return None
@@ -192,7 +192,7 @@ def unsettled(place: InPlace) -> Swap | None:
     return None if is_complete(swap, place) else swap
 
 
-def strike(swap: Swap, work: Folder) -> None:
+def delete_record(swap: Swap, work: Folder) -> None:
     """The exchange is undone: forget it, before anything is started on the data that are back."""
     work.remove_emptied(swap.goes_to)
     work.remove(RECORD)

@@ -11,7 +11,7 @@ from owui_vault.components.names import not_the_data
 _CACHE = "cache"
 
 
-def units(data_dir: Path) -> Iterator[str]:
+def swap_units(data_dir: Path) -> Iterator[str]:
     """Its entries, and two levels down where the cache mixes components; names relative to it."""
     foreign = not_the_data(data_dir)
     for name in os.listdir(data_dir):

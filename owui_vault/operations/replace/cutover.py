@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from owui_vault.context.context import Parts, Watch
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import CancelledError, RestoreError, ResumeError, RollbackError, VaultError
 from owui_vault.guardian.bounded_hold import Holding
 from owui_vault.model import Deadline, InstanceState, Progress, Quiesce, Step
-from owui_vault.operations.recovery.rollback import demand_nobody
+from owui_vault.operations.recovery.rollback import require_databases_closed
 from owui_vault.operations.recovery.rollback_quiescer import HOLD_SECONDS, guarded_hold, hold_limits
-from owui_vault.operations.recovery.swap import InPlace, Swap, exchange, lead_back, write_down
+from owui_vault.operations.recovery.swap import InPlace, Swap, exchange, roll_back, write_down
 from owui_vault.ports import Application, Candid, Observation, Quiescer
 
 _HEALTH_SECONDS = 300.0
@@ -27,7 +27,7 @@ _TURN_SECONDS = 2.0  # of asking whether it is well; then whether it still runs 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class CutoverResult:
     """An exchange that is complete, on which the instance runs again if it ran before."""
 
     swap: Swap
@@ -40,36 +40,36 @@ class Done:
 class Cutover:
     """One exchange in one data directory, whose lock is held."""
 
-    parts: Parts
+    context: OperationContext
     application: Application
     lock: int
     place: InPlace
 
-    def carry_out(self, swap_now: Callable[[], Swap], watch: Watch) -> Done:
+    def run(self, swap_now: Callable[[], Swap], callbacks: Callbacks) -> CutoverResult:
         """Exchange what `swap_now` says once nothing runs any more.
 
         Raises RestoreError with everything as it was, QuiesceError likewise, or RollbackError.
         """
-        if watch.cancel.is_set():  # nothing was touched yet; from here on it is brought to an end, one or the other
+        if callbacks.cancel.is_set():  # nothing was touched yet; from here on it is brought to an end, one or the other
             raise CancelledError("stopped before anything was exchanged")
-        watch.progress(Progress(step=Step.REPLACE, text=f"exchanging the data in {self.place.data.shown}"))
-        quiescer = self.parts.quiescer
+        callbacks.progress(Progress(step=Step.REPLACE, text=f"exchanging the data in {self.place.data.shown}"))
+        quiescer = self.context.quiescer
         if quiescer is None or quiescer.observe().state is InstanceState.STOPPED:
-            demand_nobody(self.place)
+            require_databases_closed(self.place)
             swap = self._exchanged(swap_now)
-            return Done(swap=swap, outage=timedelta(), health="not asked: nothing ran before")
-        began = self.parts.clock.monotonic()
+            return CutoverResult(swap=swap, outage=timedelta(), health="not asked: nothing ran before")
+        began = self.context.clock.monotonic()
         done = self._stopped_and_started(swap_now, quiescer)
-        return replace(done, outage=timedelta(seconds=self.parts.clock.monotonic() - began))
+        return replace(done, outage=timedelta(seconds=self.context.clock.monotonic() - began))
 
-    def _stopped_and_started(self, swap_now: Callable[[], Swap], quiescer: Quiescer) -> Done:
-        hold = guarded_hold(self.parts, quiescer, self.place, self.lock)
+    def _stopped_and_started(self, swap_now: Callable[[], Swap], quiescer: Quiescer) -> CutoverResult:
+        hold = guarded_hold(self.context, quiescer, self.place, self.lock)
         with hold(Quiesce.STOP, HOLD_SECONDS) as held:
             warnings = quiescer.remarks.warnings if isinstance(quiescer, Candid) else ()
-            demand_nobody(self.place)
+            require_databases_closed(self.place)
             swap = self._exchanged(swap_now)
             try:
-                return Done(swap=swap, outage=timedelta(), health=self._start(quiescer), warnings=warnings)
+                return CutoverResult(swap=swap, outage=timedelta(), health=self._start(quiescer), warnings=warnings)
             except (VaultError, OSError) as error:
                 self._roll_back(swap, quiescer, held, _text(error))
                 raise RestoreError(
@@ -99,8 +99,8 @@ class Cutover:
     def _starting(self, quiescer: Quiescer) -> Deadline:
         """As long as something may start slowly, but at an end once it is down although it has had its time."""
         # `resume` cannot be asked in turns: what is on its way then would be taken for what runs. So its clock looks.
-        monotonic = self.parts.clock.monotonic
-        began, seconds = monotonic(), hold_limits(self.parts).resume_seconds
+        monotonic = self.context.clock.monotonic
+        began, seconds = monotonic(), hold_limits(self.context).resume_seconds
 
         def now() -> float:
             moment = monotonic()
@@ -124,7 +124,7 @@ class Cutover:
         """For what cannot be asked: whether it stays up for a while, and was not started anew meanwhile."""
         first, until = _seen(quiescer), self._deadline(_WATCH_SECONDS)
         while not until.passed():
-            self.parts.clock.sleep(_LOOK_SECONDS)
+            self.context.clock.sleep(_LOOK_SECONDS)
             now = _seen(quiescer)
             if now is None:
                 continue
@@ -139,9 +139,9 @@ class Cutover:
             held.renew()
             # From here on a crash must lead back, although the exchange was complete: the mark comes before the stop.
             self._write(replace(swap, back=True))
-            quiescer.quiesce(Quiesce.STOP, self._deadline(hold_limits(self.parts).stop_seconds))
-            demand_nobody(self.place, swap)
-            lead_back(self.place)
+            quiescer.quiesce(Quiesce.STOP, self._deadline(hold_limits(self.context).stop_seconds))
+            require_databases_closed(self.place, swap)
+            roll_back(self.place)
             self._start(quiescer)
         except (VaultError, OSError) as error:
             raise RollbackError(
@@ -152,7 +152,7 @@ class Cutover:
             ) from error
 
     def _deadline(self, seconds: float) -> Deadline:
-        return Deadline(self.parts.clock.monotonic() + seconds, self.parts.clock.monotonic)
+        return Deadline(self.context.clock.monotonic() + seconds, self.context.clock.monotonic)
 
 
 def _seen(quiescer: Quiescer) -> Observation | None:

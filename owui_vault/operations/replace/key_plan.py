@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from owui_vault.context.context import Parts, Watch
-from owui_vault.instance.runtime import Surroundings
+from owui_vault.context.context import Callbacks, OperationContext
+from owui_vault.instance.runtime import RuntimeEnvironment
 from owui_vault.instance.secret_key import FoundKey
 from owui_vault.model import Manifest
-from owui_vault.repositories.lookup import Found, read_key
+from owui_vault.repositories.lookup import LocatedSnapshot, read_key
 from owui_vault.system.durable_files import is_within
 
 
@@ -22,21 +22,25 @@ class PlannedKey:
     warnings: tuple[str, ...] = ()
 
 
-def planned_key(parts: Parts, found: Found, manifest: Manifest, around: Surroundings) -> PlannedKey:
+def planned_key(
+    context: OperationContext, found: LocatedSnapshot, manifest: Manifest, environment: RuntimeEnvironment
+) -> PlannedKey:
     """Into the file where today's key was found, if it is another one; else the operator is told what to do."""
-    stored = read_key(parts, found, Watch()) if manifest.secret_key.found else None
+    stored = read_key(context, found, Callbacks()) if manifest.secret_key.found else None
     lost = "; ".join(manifest.secret_key.needed_because)
     if stored is None:
         kept = f"the snapshot holds no secret key; the instance keeps its own, which may not open: {lost}"
         return PlannedKey(warnings=(kept,) if lost else ())
-    if around.key and around.key.key.reveal().strip() == stored.reveal().strip():
+    if environment.key and environment.key.key.reveal().strip() == stored.reveal().strip():
         return PlannedKey()
-    file = _file(around.key, parts.the_instance().path) if around.key and not around.container else ""
+    file = _file(environment.key, context.the_instance().path) if environment.key and not environment.container else ""
     if file:
         told = f"the secret key in {file} is another one than the snapshot's, and is exchanged along with the data"
         return PlannedKey(file=file, warnings=(told,))
-    has = f"has another one ({around.key.source})" if around.key else "has none that was found"
-    how = "start the container anew with WEBUI_SECRET_KEY set to it" if around.container else "give it to Open WebUI"
+    has = f"has another one ({environment.key.source})" if environment.key else "has none that was found"
+    how = (
+        "start the container anew with WEBUI_SECRET_KEY set to it" if environment.container else "give it to Open WebUI"
+    )
     return PlannedKey(
         warnings=(
             f"the secret key of the snapshot is not restored in place, and the instance {has}: everybody must sign in"

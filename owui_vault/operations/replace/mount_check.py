@@ -10,7 +10,7 @@ from owui_vault.instance.layout import component_of
 from owui_vault.model import Component
 
 
-def demand_not_mounted(
+def require_not_mounted(
     container: FoundContainer | None, components: Collection[Component], names: Iterable[str]
 ) -> None:
     """Raise RestoreError for a part that would be exchanged and is a mount of its own."""

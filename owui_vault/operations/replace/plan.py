@@ -10,20 +10,20 @@ from pathlib import Path
 
 from owui_vault.components.database.upload_paths import decide_in_place
 from owui_vault.components.names import DATABASE
-from owui_vault.context.context import Parts, Watch
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import RestoreError, TargetError, WrongInstanceError
-from owui_vault.instance.data_dir import FACTS, Sight, look_at, restorable_at
+from owui_vault.instance.data_dir import FACTS, ProbeResult, probe_instance, restorable_at
 from owui_vault.instance.layout import component_of
 from owui_vault.instance.pip_install import deleted_at_start
-from owui_vault.instance.runtime import Surroundings
+from owui_vault.instance.runtime import RuntimeEnvironment
 from owui_vault.model import Component, InstanceState, Manifest, Quiesce, ReplacementPlan, Snapshot
-from owui_vault.operations.recovery.previous_data import demand_no_link, running_swap
+from owui_vault.operations.recovery.previous_data import require_no_link, running_swap
 from owui_vault.operations.recovery.recover import recover_first
 from owui_vault.operations.recovery.swap import cannot_write
-from owui_vault.operations.recovery.swap_units import units
+from owui_vault.operations.recovery.swap_units import swap_units
 from owui_vault.operations.replace.key_plan import PlannedKey, planned_key
-from owui_vault.operations.replace.mount_check import demand_not_mounted
-from owui_vault.operations.replace.rename_check import demand_renamable
+from owui_vault.operations.replace.mount_check import require_not_mounted
+from owui_vault.operations.replace.rename_check import require_renamable
 from owui_vault.operations.restore.quiet_start import check_can_be_quiet, will_fire
 from owui_vault.ports import Application
 from owui_vault.repositories.lookup import find, read_manifest
@@ -44,33 +44,35 @@ class ReplacementRequest:
     components: Sequence[Component] | None = None
     repository: str | None = None
     quiet_start: bool = False
-    watch: Watch = field(default_factory=Watch)
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
-def plan_replacement(parts: Parts, request: ReplacementRequest, application: Application) -> ReplacementPlan:
+def plan_replacement(
+    context: OperationContext, request: ReplacementRequest, application: Application
+) -> ReplacementPlan:
     """Look, touch nothing. Raises RestoreError where it cannot be done, with the reason and what to do.
 
     The database may be missing or ruined, the directory empty: that is what snapshots are for. What an earlier one left
     half exchanged is led back first.
     """
-    data_dir = _place(parts)
-    around = parts.look_around()
-    _refuse_doomed(data_dir, around)
-    sight = _look(data_dir, encrypted=around.encrypted)
-    found = find(parts, request.snapshot, request.repository, request.watch)
-    manifest = read_manifest(parts, found, request.watch)
-    _demand_same_instance(parts, manifest, sight)
+    data_dir = _place(context)
+    environment = context.inspect_environment()
+    _refuse_doomed(data_dir, environment)
+    probe = _look(data_dir, encrypted=environment.encrypted)
+    found = find(context, request.snapshot, request.repository, request.callbacks)
+    manifest = read_manifest(context, found, request.callbacks)
+    _require_same_instance(context, manifest, probe)
     components = _components(manifest, request.components)
     exchanged, stays = divided(data_dir, manifest, components)
-    stops = what_stops(parts, around)
-    demand_renamable(data_dir, exchanged)
-    demand_not_mounted(parts.container, components, exchanged)
-    demand_known_schema(manifest, components, application)
+    stops = what_stops(context, environment)
+    require_renamable(data_dir, exchanged)
+    require_not_mounted(context.container, components, exchanged)
+    require_known_schema(manifest, components, application)
     if request.quiet_start:
         check_can_be_quiet(manifest, components)
     needed = sum(record.size_bytes for record in manifest.components if record.name in components) + _SPARE_BYTES
-    _demand_room(data_dir, needed)
-    key = planned_key(parts, found, manifest, around) if Component.DATABASE in components else PlannedKey()
+    _require_room(data_dir, needed)
+    key = planned_key(context, found, manifest, environment) if Component.DATABASE in components else PlannedKey()
     return ReplacementPlan(
         snapshot=found.snapshot,
         manifest=manifest,
@@ -81,33 +83,33 @@ def plan_replacement(parts: Parts, request: ReplacementRequest, application: App
         stops=stops,
         needed_bytes=needed,
         free_bytes=free_bytes(data_dir),
-        app_data_dir=_seen_at(data_dir, manifest, around, sight),
+        app_data_dir=_seen_at(data_dir, manifest, environment, probe),
         warnings=(
             *found.warnings,
-            *_warnings(manifest, components, application, sight),
+            *_warnings(manifest, components, application, probe),
             *will_fire(manifest, components, quiet=request.quiet_start),
             *_link_warnings(data_dir, exchanged),
             *key.warnings,
         ),
         key_file=key.file,
         quiet_start=request.quiet_start,
-        unknown_version=_unknown_version(manifest, components, application, sight),
+        unknown_version=_unknown_version(manifest, components, application, probe),
     )
 
 
-def _place(parts: Parts) -> Path:
-    data_dir = restorable_at(parts.the_instance().path)
-    require_apart(parts, parts.repositories)
-    demand_no_link(data_dir)
+def _place(context: OperationContext) -> Path:
+    data_dir = restorable_at(context.the_instance().path)
+    require_apart(context, context.repositories)
+    require_no_link(data_dir)
     if os.statvfs(data_dir).f_flag & os.ST_RDONLY:
         raise cannot_write(data_dir, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     if running_swap(data_dir).exists():
-        recover_first(parts)
+        recover_first(context)
     return data_dir
 
 
-def _refuse_doomed(data_dir: Path, around: Surroundings) -> None:
-    if deleted_at_start(data_dir, around.settings):
+def _refuse_doomed(data_dir: Path, environment: RuntimeEnvironment) -> None:
+    if deleted_at_start(data_dir, environment.settings):
         raise RestoreError(
             f"{data_dir} is the folder that Open WebUI, installed by pip, deletes at its next start",
             hint="It moves what lies there into its package, since DATA_DIR is not set. Restore into a directory"
@@ -115,23 +117,23 @@ def _refuse_doomed(data_dir: Path, around: Surroundings) -> None:
         )
 
 
-def _look(data_dir: Path, *, encrypted: bool) -> Sight | None:
+def _look(data_dir: Path, *, encrypted: bool) -> ProbeResult | None:
     """What the database of today tells; None where there is none. Raises InstanceNotFoundError for a foreign one."""
     if not os.path.lexists(data_dir / DATABASE):
         return None
-    sight = look_at(data_dir, depth=FACTS, ruins=True)
-    return replace(sight, damage="") if encrypted and sight.may_be_encrypted else sight
+    probe = probe_instance(data_dir, depth=FACTS, ruins=True)
+    return replace(probe, damage="") if encrypted and probe.may_be_encrypted else probe
 
 
-def _seen_at(data_dir: Path, manifest: Manifest, around: Surroundings, sight: Sight | None) -> str:
+def _seen_at(data_dir: Path, manifest: Manifest, environment: RuntimeEnvironment, probe: ProbeResult | None) -> str:
     """Where the application sees the directory: as its surroundings, or the rows of today's uploads, name it."""
-    written = sight.facts.app_data_dir if sight and sight.facts else ""
-    return decide_in_place(data_dir, manifest.application, told=around.app_data_dir, written=written).app_data_dir
+    written = probe.facts.app_data_dir if probe and probe.facts else ""
+    return decide_in_place(data_dir, manifest.application, told=environment.app_data_dir, written=written).app_data_dir
 
 
-def _demand_same_instance(parts: Parts, manifest: Manifest, sight: Sight | None) -> None:
-    now = sight.fingerprint if sight else ""
-    adopted = parts.state.instance_memory(parts.series()).adopted
+def _require_same_instance(context: OperationContext, manifest: Manifest, probe: ProbeResult | None) -> None:
+    now = probe.fingerprint if probe else ""
+    adopted = context.state.instance_memory(context.series()).adopted
     if now and manifest.fingerprint and now not in (manifest.fingerprint, adopted):
         raise WrongInstanceError(
             f"snapshot {manifest.id} is of another instance (its fingerprint is {manifest.fingerprint[:12]}, this one's"
@@ -141,7 +143,7 @@ def _demand_same_instance(parts: Parts, manifest: Manifest, sight: Sight | None)
         )
 
 
-def _demand_room(data_dir: Path, needed_bytes: int) -> None:
+def _require_room(data_dir: Path, needed_bytes: int) -> None:
     free = free_bytes(data_dir)
     if needed_bytes > free:
         raise TargetError(
@@ -171,36 +173,36 @@ def divided(
     """What there is now, divided into what makes room for the components and what stays."""
     exchanged: list[str] = []
     stays: list[str] = []
-    for name in sorted(units(data_dir)):
+    for name in sorted(swap_units(data_dir)):
         left_out = any(matches(each.path, name) for each in manifest.left_out)
         takes_part = component_of(name) in components and not left_out
         (exchanged if takes_part else stays).append(name)
     return tuple(exchanged), tuple(stays)
 
 
-def what_stops(parts: Parts, around: Surroundings) -> str:
+def what_stops(context: OperationContext, environment: RuntimeEnvironment) -> str:
     """The name of what would be stopped; empty when nothing runs. Raises RestoreError when it cannot be stopped."""
-    quiescer = parts.quiescer
+    quiescer = context.quiescer
     can_stop = quiescer is not None and Quiesce.STOP in quiescer.modes
     if quiescer and can_stop and quiescer.observe().state is not InstanceState.STOPPED:
         return quiescer.name
-    if around.holders.found:
-        running = ", ".join(f"{each.name} ({each.pid})" for each in around.holders.found)
+    if environment.holders.found:
+        running = ", ".join(f"{each.name} ({each.pid})" for each in environment.holders.found)
         but = f"{quiescer.name} is stopped" if quiescer and can_stop else "nothing here can stop and start it"
         raise RestoreError(
             f"Open WebUI runs on this directory ({running}), and {but}",
             hint="Stop it yourself first, or set instance.container or instance.systemd_unit. A container that its"
             " engine removes when it stops (--rm) cannot be restored in place.",
         )
-    if around.holders.hidden and os.geteuid() != 0 and not can_stop:  # root misses only those that end meanwhile
+    if environment.holders.hidden and os.geteuid() != 0 and not can_stop:  # root misses only those that end meanwhile
         raise RestoreError(
-            f"{around.holders.hidden} processes of other users may have this directory open",
+            f"{environment.holders.hidden} processes of other users may have this directory open",
             hint="Run as root, so that it can be seen whether Open WebUI runs.",
         )
     return ""
 
 
-def demand_known_schema(manifest: Manifest, components: Sequence[Component], application: Application) -> None:
+def require_known_schema(manifest: Manifest, components: Sequence[Component], application: Application) -> None:
     """Refuse what the application to be started would not open, or worse, would half migrate."""
     known = application.revisions()
     if Component.DATABASE not in components or known is None or not manifest.application.alembic_head:
@@ -215,7 +217,7 @@ def demand_known_schema(manifest: Manifest, components: Sequence[Component], app
 
 
 def _warnings(
-    manifest: Manifest, components: Sequence[Component], application: Application, sight: Sight | None
+    manifest: Manifest, components: Sequence[Component], application: Application, probe: ProbeResult | None
 ) -> Iterator[str]:
     together = {Component.DATABASE, Component.VECTORS, Component.UPLOADS}
     if together & set(components) and not together <= set(components):
@@ -224,11 +226,11 @@ def _warnings(
     if application.revisions() is None:
         yield "the installed Open WebUI could not be asked which schemas it knows"
     if Component.DATABASE in components:
-        yield from _schema_warnings(manifest, application, sight)
-    if sight is None:
+        yield from _schema_warnings(manifest, application, probe)
+    if probe is None:
         yield f"there is no {DATABASE} now: is the disk or volume of the data directory mounted?"
-    elif sight.damage:
-        yield f"today's data are damaged, and set aside as they are: {sight.damage}"
+    elif probe.damage:
+        yield f"today's data are damaged, and set aside as they are: {probe.damage}"
 
 
 def _link_warnings(data_dir: Path, exchanged: Sequence[str]) -> Iterator[str]:
@@ -237,14 +239,14 @@ def _link_warnings(data_dir: Path, exchanged: Sequence[str]) -> Iterator[str]:
             yield f"{name} is a link to {(data_dir / name).readlink()}: the restored data will lie in {data_dir} itself"
 
 
-def _schemas(manifest: Manifest, sight: Sight | None) -> tuple[str, str]:
+def _schemas(manifest: Manifest, probe: ProbeResult | None) -> tuple[str, str]:
     """The snapshot's schema and today's; empty where one is not known."""
-    return manifest.application.alembic_head, sight.facts.alembic_head if sight and sight.facts else ""
+    return manifest.application.alembic_head, probe.facts.alembic_head if probe and probe.facts else ""
 
 
-def _schema_warnings(manifest: Manifest, application: Application, sight: Sight | None) -> Iterator[str]:
+def _schema_warnings(manifest: Manifest, application: Application, probe: ProbeResult | None) -> Iterator[str]:
     """Revisions are hashes without an order: only an application that knows both can tell that it will migrate."""
-    then, now = _schemas(manifest, sight)
+    then, now = _schemas(manifest, probe)
     if not (then and now) or then == now:
         return
     if application.revisions() is None:
@@ -261,13 +263,13 @@ def _schema_warnings(manifest: Manifest, application: Application, sight: Sight 
 
 
 def _unknown_version(
-    manifest: Manifest, components: Sequence[Component], application: Application, sight: Sight | None
+    manifest: Manifest, components: Sequence[Component], application: Application, probe: ProbeResult | None
 ) -> str:
     """Why it is not known whether the application can open the snapshot's database; empty where that is no question.
 
     Where there are no data of today, there is nothing that a wrong version would make worse.
     """
-    then, now = _schemas(manifest, sight)
+    then, now = _schemas(manifest, probe)
     if Component.DATABASE not in components or not (then and now) or then == now or application.revisions() is not None:
         return ""
     return f"the installed Open WebUI could not be asked whether it knows the schema {then} (today's data have {now})"

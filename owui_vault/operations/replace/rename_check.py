@@ -9,7 +9,7 @@ from owui_vault.errors import RestoreError
 from owui_vault.system.filesystem import mount_points
 
 
-def demand_renamable(data_dir: Path, names: Iterable[str]) -> None:
+def require_renamable(data_dir: Path, names: Iterable[str]) -> None:
     """Raise RestoreError unless each part lies in the data directory's own mount, and none is a mount point."""
     mounts = frozenset(mount_points())
     for name in names:

@@ -25,7 +25,7 @@ from pathlib import Path
 from owui_vault.components.database.sealed_values import read_sealed
 from owui_vault.components.database.upload_paths import rewrite_paths
 from owui_vault.components.exclusions import left_out_of
-from owui_vault.context.context import Parts, Watch
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import (
     ConfigError,
     ContentMismatchError,
@@ -35,7 +35,7 @@ from owui_vault.errors import (
     StalePlanError,
 )
 from owui_vault.instance.data_dir import folder_at
-from owui_vault.instance.runtime import look_around
+from owui_vault.instance.runtime import inspect_environment
 from owui_vault.instance.secret_key import FoundKey, better_text, unopened_text
 from owui_vault.manifest.attribute_records import Adopted, attribute_warnings
 from owui_vault.manifest.compare import compare_with_manifest
@@ -52,21 +52,21 @@ from owui_vault.model import (
     Step,
     UndoReport,
 )
-from owui_vault.operations.notifications import tell
+from owui_vault.operations.notifications import notify
 from owui_vault.operations.recovery import previous_data
 from owui_vault.operations.recovery.key_swap import KEY_NAME
 from owui_vault.operations.recovery.recover import data_lock, recover_held, recovered
 from owui_vault.operations.recovery.swap import INCOMING, RECORD, InPlace, Swap, in_place, with_side_files
-from owui_vault.operations.recovery.swap_units import units
+from owui_vault.operations.recovery.swap_units import swap_units
 from owui_vault.operations.replace.cutover import Cutover
-from owui_vault.operations.replace.plan import demand_known_schema, divided, what_stops
-from owui_vault.operations.replace.rename_check import demand_renamable
+from owui_vault.operations.replace.plan import divided, require_known_schema, what_stops
+from owui_vault.operations.replace.rename_check import require_renamable
 from owui_vault.operations.restore.quiet_start import Scheduled, is_ruined, settle_schedule
 from owui_vault.operations.restore.restore import paths_of
 from owui_vault.operations.restore.salvage import fetch_or_name
 from owui_vault.ports import Application
-from owui_vault.repositories.listing import patiently
-from owui_vault.repositories.lookup import Found, find, read_key
+from owui_vault.repositories.listing import retry_while_locked
+from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.attributes import give_owner
 from owui_vault.system.filesystem import sync_filesystem
@@ -77,7 +77,12 @@ _NEW = f"{INCOMING}/data"  # the part of the tree that is exchanged
 
 
 def replace_data(
-    parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch, *, accept_unknown_version: bool
+    context: OperationContext,
+    plan: ReplacementPlan,
+    application: Application,
+    callbacks: Callbacks,
+    *,
+    accept_unknown_version: bool,
 ) -> ReplacementReport:
     """Carry out a plan.
 
@@ -92,27 +97,29 @@ def replace_data(
             f" {plan.manifest.application.version or 'the one of the snapshot'} or newer, then repeat it with"
             " --accept-unknown-version.",
         )
-    report = _replace(parts, plan, application, watch)
-    told = tell(parts, "replace", "success", f"restored {plan.snapshot.id} in place")
+    report = _replace(context, plan, application, callbacks)
+    told = notify(context, "replace", "success", f"restored {plan.snapshot.id} in place")
     return replace(report, warnings=(*report.warnings, *told))
 
 
-def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watch: Watch) -> ReplacementReport:
-    started = parts.clock.monotonic()
+def _replace(
+    context: OperationContext, plan: ReplacementPlan, application: Application, callbacks: Callbacks
+) -> ReplacementReport:
+    started = context.clock.monotonic()
     remarks: list[str] = []
-    watch = replace(watch, warn=remarks.append)
-    _demand_same_place(parts, plan)
-    previous_data.demand_no_link(plan.data_dir)
-    demand_known_schema(plan.manifest, plan.components, application)
-    with data_lock(parts, plan.data_dir, cancel=watch.cancel) as lock:
-        recover_held(parts, plan.data_dir, lock)
-        what_stops(parts, look_around(plan.data_dir))
+    callbacks = replace(callbacks, warn=remarks.append)
+    _require_same_place(context, plan)
+    previous_data.require_no_link(plan.data_dir)
+    require_known_schema(plan.manifest, plan.components, application)
+    with data_lock(context, plan.data_dir, cancel=callbacks.cancel) as lock:
+        recover_held(context, plan.data_dir, lock)
+        what_stops(context, inspect_environment(plan.data_dir))
         with in_place(plan.data_dir, lock, make=True) as place:
-            cutover = Cutover(parts=parts, application=application, lock=lock, place=place)
+            cutover = Cutover(context=context, application=application, lock=lock, place=place)
             with _cleaned_up(place):
-                scheduled = _stage(parts, plan, place, watch)
-                key_warnings = _try_key(parts, plan, place, watch)
-                done = cutover.carry_out(lambda: _swap(parts, plan, place), watch)
+                scheduled = _stage(context, plan, place, callbacks)
+                key_warnings = _try_key(context, plan, place, callbacks)
+                done = cutover.run(lambda: _swap(context, plan, place), callbacks)
             kept = previous_data.finish(place.work, done.swap)
     return ReplacementReport(
         plan=plan,
@@ -122,36 +129,36 @@ def _replace(parts: Parts, plan: ReplacementPlan, application: Application, watc
         scheduled=scheduled.due,
         held=scheduled.held,
         warnings=(*plan.warnings, *dict.fromkeys(remarks), *scheduled.warnings, *key_warnings, *done.warnings),
-        took=timedelta(seconds=parts.clock.monotonic() - started),
+        took=timedelta(seconds=context.clock.monotonic() - started),
     )
 
 
-def undo_last(parts: Parts, application: Application, watch: Watch) -> UndoReport:
+def undo_last(context: OperationContext, application: Application, callbacks: Callbacks) -> UndoReport:
     """Put back what the last replacement set aside. What had replaced it stays where the other was, until `discard`."""
-    data_dir = folder_at(parts.the_instance().path)
-    with data_lock(parts, data_dir, cancel=watch.cancel) as lock:
-        recover_held(parts, data_dir, lock)
+    data_dir = folder_at(context.the_instance().path)
+    with data_lock(context, data_dir, cancel=callbacks.cancel) as lock:
+        recover_held(context, data_dir, lock)
         try:
             held = ExitStack()
             place = held.enter_context(in_place(data_dir, lock))
         except FileNotFoundError as error:
-            raise previous_data.nothing_aside(data_dir) from error
+            raise previous_data.no_previous_data(data_dir) from error
         with held:
-            kept = previous_data.newest_aside(place.work)
+            kept = previous_data.newest_previous_data(place.work)
             forth = previous_data.swap_of(place.work, kept)  # raises before anything is stopped
-            what_stops(parts, look_around(data_dir))
-            cutover = Cutover(parts=parts, application=application, lock=lock, place=place)
+            what_stops(context, inspect_environment(data_dir))
+            cutover = Cutover(context=context, application=application, lock=lock, place=place)
             with _cleaned_up(place):
-                demand_renamable(data_dir, forth.old)
-                done = cutover.carry_out(lambda: _swap_back(parts, place, kept, forth), watch)
+                require_renamable(data_dir, forth.old)
+                done = cutover.run(lambda: _swap_back(context, place, kept, forth), callbacks)
             previous_data.finish(place.work, done.swap)
             previous_data.drop_emptied(place.work, kept, key_is_back=bool(done.swap.key))
     return UndoReport(restored=kept, outage=done.outage, health=done.health, warnings=done.warnings)
 
 
-def discard_all(parts: Parts) -> DiscardReport:
+def discard_all(context: OperationContext) -> DiscardReport:
     """Drop everything that was set aside, for good."""
-    with recovered(parts) as (data_dir, lock):
+    with recovered(context) as (data_dir, lock):
         try:
             with in_place(data_dir, lock) as place:
                 return DiscardReport(discarded=_discarded(place))
@@ -161,7 +168,7 @@ def discard_all(parts: Parts) -> DiscardReport:
 
 def _discarded(place: InPlace) -> tuple[SetAside, ...]:
     """One that cannot be removed does not keep the others from it; the first error is raised at the end."""
-    kept = previous_data.kept_aside(place.work)
+    kept = previous_data.list_previous_data(place.work)
     errors = []
     for each in kept:
         try:
@@ -174,9 +181,9 @@ def _discarded(place: InPlace) -> tuple[SetAside, ...]:
     return kept
 
 
-def _demand_same_place(parts: Parts, plan: ReplacementPlan) -> None:
+def _require_same_place(context: OperationContext, plan: ReplacementPlan) -> None:
     """The plan was shown for one directory; the configuration, a container or a link may lead elsewhere by now."""
-    now = folder_at(parts.the_instance().path)
+    now = folder_at(context.the_instance().path)
     if now != plan.data_dir:
         raise StalePlanError(
             f"the plan is for {plan.data_dir}, and the data lie in {now} now", hint="Make a new plan, and look at it."
@@ -211,20 +218,20 @@ def _cleaned_up(place: InPlace) -> Iterator[None]:
         yield
 
 
-def _stage(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) -> Scheduled:
+def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, callbacks: Callbacks) -> Scheduled:
     """Bring the tree next to the live data, prove it and see it on disk, while the instance runs."""
-    found = find(parts, plan.snapshot, plan.snapshot.repository, watch)
-    engine, call = found.repository.engine, parts.call(found.repository, watch)
+    found = find(context, plan.snapshot, plan.snapshot.repository, callbacks)
+    engine, call = found.repository.engine, context.call(found.repository, callbacks)
     previous_data.clear_incoming(place.work)
     place.work.make_folder(INCOMING)
     target = place.work.path / INCOMING
-    entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), watch)
+    entries = retry_while_locked(context, lambda: engine.contents(found.snapshot.engine_id, call), callbacks)
     paths = paths_of(plan.components, (entry.path for entry in entries))
     if paths:  # of components that hold nothing there is nothing to fetch, and no path at all would mean everything
-        watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-        fetch_or_name(parts, found, target, paths=paths, keep=False, watch=watch)
-    watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
-    _check(plan, target / "data", watch)
+        callbacks.progress(Progress(step=Step.FETCH, repository=found.repository.name))
+        fetch_or_name(context, found, target, paths=paths, keep=False, callbacks=callbacks)
+    callbacks.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
+    _check(plan, target / "data", callbacks)
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
     if Component.DATABASE in plan.components and is_elsewhere and not is_ruined(plan.manifest):
         rewrite_paths(target / "data", plan.manifest.application, app_data_dir=plan.app_data_dir)
@@ -232,46 +239,50 @@ def _stage(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) ->
         target / "data",
         plan.manifest,
         plan.components,
-        now=parts.clock.now(),
-        held=(lambda: parts.state.held_file(parts.the_instance().name, plan.manifest.id)) if plan.quiet_start else None,
-        environment=lambda: parts.look_around().settings,
+        now=context.clock.now(),
+        held=(lambda: context.state.held_file(context.the_instance().name, plan.manifest.id))
+        if plan.quiet_start
+        else None,
+        environment=lambda: context.inspect_environment().settings,
     )
     if plan.key_file:
-        _stage_key(parts, found, place, watch)
+        _stage_key(context, found, place, callbacks)
     adopted = _adopt_owner(place)
     lost = attribute_warnings(target / "data", plan.manifest, plan.components, adopted=adopted) if adopted else ()
-    demand_renamable(plan.data_dir, _coming(place))
+    require_renamable(plan.data_dir, _coming(place))
     # Renames are on disk before what they name, unless that is there already: a power cut would leave empty files.
     sync_filesystem(target)
     return replace(scheduled, warnings=(*scheduled.warnings, *lost))
 
 
-def _stage_key(parts: Parts, found: Found, place: InPlace, watch: Watch) -> None:
-    key = read_key(parts, found, watch)
+def _stage_key(context: OperationContext, found: LocatedSnapshot, place: InPlace, callbacks: Callbacks) -> None:
+    key = read_key(context, found, callbacks)
     if key is None:
         raise ContentMismatchError("the snapshot's secret key does not come back", hint="Nothing was touched.")
     place.work.write(f"{INCOMING}/{KEY_NAME}", key.reveal().encode(errors="surrogateescape"))
 
 
-def _try_key(parts: Parts, plan: ReplacementPlan, place: InPlace, watch: Watch) -> tuple[str, ...]:
+def _try_key(context: OperationContext, plan: ReplacementPlan, place: InPlace, callbacks: Callbacks) -> tuple[str, ...]:
     """Say, before anything is exchanged, what the application's key will not open of what is about to be there."""
     if Component.DATABASE not in plan.components:
         return ()
-    around = parts.look_around()
+    environment = context.inspect_environment()
     if plan.key_file:
         staged = place.work.read(f"{INCOMING}/{KEY_NAME}").decode(errors="surrogateescape")
-        around = replace(around, keys=(FoundKey(key=Secret(staged), source="the snapshot's"),))
-    trial = try_key(read_sealed(place.work.path / _NEW), around.candidates, around.settings)
+        environment = replace(environment, keys=(FoundKey(key=Secret(staged), source="the snapshot's"),))
+    trial = try_key(read_sealed(place.work.path / _NEW), environment.candidates, environment.settings)
     wrong = tuple(
-        text for text in (better_text(around.keys, trial.chosen), unopened_text(around.key_record(trial))) if text
+        text
+        for text in (better_text(environment.keys, trial.chosen), unopened_text(environment.key_record(trial)))
+        if text
     )
     for text in wrong:
-        watch.progress(Progress(step=Step.CHECK, text=text))
+        callbacks.progress(Progress(step=Step.CHECK, text=text))
     return wrong
 
 
-def _check(plan: ReplacementPlan, data: Path, watch: Watch) -> None:
-    found = compare_with_manifest(data, plan.manifest, components=plan.components, cancel=watch.cancel)
+def _check(plan: ReplacementPlan, data: Path, callbacks: Callbacks) -> None:
+    found = compare_with_manifest(data, plan.manifest, components=plan.components, cancel=callbacks.cancel)
     differences = list(found.problems)
     everything = {Component.DATABASE, Component.VECTORS, Component.UPLOADS} <= set(plan.components)
     if everything and plan.manifest.outcome is Outcome.COMPLETE:
@@ -303,13 +314,13 @@ def _adopt_owner(place: InPlace) -> Adopted | None:
 
 
 def _coming(place: InPlace) -> frozenset[str]:
-    return frozenset(units(place.work.path / _NEW)) if place.work.has_folder(_NEW) else frozenset()
+    return frozenset(swap_units(place.work.path / _NEW)) if place.work.has_folder(_NEW) else frozenset()
 
 
-def _swap(parts: Parts, plan: ReplacementPlan, place: InPlace) -> Swap:
+def _swap(context: OperationContext, plan: ReplacementPlan, place: InPlace) -> Swap:
     """What is exchanged, from what lies there now: a stop takes side files of the databases away, or leaves some."""
     going, _stays = divided(place.data.path, plan.manifest, plan.components)
-    out = previous_data.aside_folder(place.work, plan.manifest.id, parts.clock.now())
+    out = previous_data.previous_data_folder(place.work, plan.manifest.id, context.clock.now())
     names = with_side_files((*going, *_coming(place)))
     return Swap(
         new=_NEW,
@@ -320,9 +331,9 @@ def _swap(parts: Parts, plan: ReplacementPlan, place: InPlace) -> Swap:
     )
 
 
-def _swap_back(parts: Parts, place: InPlace, kept: SetAside, forth: Swap) -> Swap:
+def _swap_back(context: OperationContext, place: InPlace, kept: SetAside, forth: Swap) -> Swap:
     """The same the other way round: what took part then, and what is there of it now."""
-    out = previous_data.aside_folder(place.work, kept.snapshot, parts.clock.now())
+    out = previous_data.previous_data_folder(place.work, kept.snapshot, context.clock.now())
     names = with_side_files(forth.parts)
     return Swap(
         new=forth.aside,

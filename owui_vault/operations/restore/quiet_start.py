@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from owui_vault.components.database.scheduled import hold_back, read_scheduled, said
+from owui_vault.components.database.scheduled import describe_scheduled, hold_back, read_scheduled
 from owui_vault.components.names import DATABASE
 from owui_vault.errors import ConfigError
 from owui_vault.model import Component, Manifest, ScheduledWork
@@ -72,18 +72,18 @@ def settle_schedule(  # noqa: PLR0913  # keyword-only but for what it is about
 def will_fire(manifest: Manifest, components: Collection[Component], *, quiet: bool) -> Iterator[str]:
     """The warning of a plan: what is due is not known before the database is here."""
     work = manifest.scheduled
-    if quiet or Component.DATABASE not in components or work is None or not said(work):
+    if quiet or Component.DATABASE not in components or work is None or not describe_scheduled(work):
         return
     yield (
-        f"{said(work)} are switched on in the snapshot: what is due by then runs within seconds of the start, and"
-        " webhooks are called; --quiet-start switches them off in the restored data"
+        f"{describe_scheduled(work)} are switched on in the snapshot: what is due by then runs within seconds of the"
+        " start, and webhooks are called; --quiet-start switches them off in the restored data"
     )
 
 
 def _what_fires(due: ScheduledWork) -> Iterator[str]:
-    if said(due):
+    if describe_scheduled(due):
         yield (
-            f"Open WebUI will run these within seconds of its first start on these data: {said(due)};"
+            f"Open WebUI will run these within seconds of its first start on these data: {describe_scheduled(due)};"
             " --quiet-start switches them off in the restored data"
         )
 
@@ -91,8 +91,8 @@ def _what_fires(due: ScheduledWork) -> Iterator[str]:
 def _what_stays_on(due: ScheduledWork, environment: Mapping[str, str]) -> Iterator[str]:
     if due.event_functions:
         yield (
-            f"{said(ScheduledWork(event_functions=due.event_functions))} will run at the first start all the same;"
-            " start with SAFE_MODE=true to keep all functions off"
+            f"{describe_scheduled(ScheduledWork(event_functions=due.event_functions))} will run at the first start all"
+            " the same; start with SAFE_MODE=true to keep all functions off"
         )
     if environment.get("ENABLE_PERSISTENT_CONFIG", "").strip().lower() in _OFF:
         yield (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from owui_vault.components.database.upload_paths import PathDecision, decide_paths, rewrite_paths
 from owui_vault.components.names import DATABASE, ENVIRONMENT_NAME, HELD_NAME, KEY_NAME, OUTSIDE
-from owui_vault.context.context import Parts, Watch
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import ConfigError, ContentMismatchError, TargetError
 from owui_vault.instance.layout import component_of, component_outside
 from owui_vault.manifest.attribute_records import attribute_warnings
@@ -21,9 +21,9 @@ from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snaps
 from owui_vault.operations.restore.quiet_start import check_can_be_quiet, is_ruined, settle_schedule
 from owui_vault.operations.restore.salvage import fetch_or_name
 from owui_vault.operations.restore.target import claimed, usable_target
-from owui_vault.repositories.listing import patiently
-from owui_vault.repositories.lookup import LATE, Found, find, manifest_in, read_manifest
-from owui_vault.system.durable_files import demand_space, private_directory, write_durably
+from owui_vault.repositories.listing import retry_while_locked
+from owui_vault.repositories.lookup import LATE, LocatedSnapshot, find, manifest_in, read_manifest
+from owui_vault.system.durable_files import private_directory, require_space, write_durably
 
 _SPARE_BYTES = 64 << 20
 
@@ -39,28 +39,28 @@ class RestoreRequest:
     instance: str | None = None
     app_data_dir: str | None = None
     quiet_start: bool = False
-    watch: Watch = field(default_factory=Watch)
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
-def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
+def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport:
     """Write a snapshot's tree into a new or empty directory; `target/data` is ready to run.
 
     While it runs, and after a failure, `target` holds a file RESTORE-INCOMPLETE with the reason. Raises TargetError
     before anything is written, and ContentMismatchError when what came back differs from the manifest.
     """
-    started = parts.clock.monotonic()
+    started = context.clock.monotonic()
     remarks: list[str] = []
-    request = replace(request, watch=replace(request.watch, warn=remarks.append))
-    target = usable_target(parts, request.target)
-    found = find(parts, request.snapshot, request.repository, request.watch, instance=request.instance)
-    demand_space(target, _judged_ahead(parts, request, found, target) + _SPARE_BYTES, "this restore")
+    request = replace(request, callbacks=replace(request.callbacks, warn=remarks.append))
+    target = usable_target(context, request.target)
+    found = find(context, request.snapshot, request.repository, request.callbacks, instance=request.instance)
+    require_space(target, _judged_ahead(context, request, found, target) + _SPARE_BYTES, "this restore")
     is_new = not target.exists()
     with claimed(target):
-        _fetch(parts, request, found, target)
+        _fetch(context, request, found, target)
         manifest = manifest_in(target, found.snapshot)
         components = _components(manifest, request.components)
         decision = _decide_paths(request, target, manifest, components)
-        warnings = _check(target, manifest, components, request.watch)
+        warnings = _check(target, manifest, components, request.callbacks)
         warnings += attribute_warnings(target / "data", manifest, components)
         rewritten = 0
         if decision and decision.rewrite:
@@ -69,7 +69,7 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
             target / "data",
             manifest,
             components,
-            now=parts.clock.now(),
+            now=context.clock.now(),
             held=(lambda: private_directory(target / OUTSIDE) / HELD_NAME) if request.quiet_start else None,
             environment=lambda: _environment(target),
         )
@@ -94,11 +94,11 @@ def restore(parts: Parts, request: RestoreRequest) -> RestoreReport:
             *_ruin_warning(manifest, components),
             *scheduled.warnings,
         ),
-        took=timedelta(seconds=parts.clock.monotonic() - started),
+        took=timedelta(seconds=context.clock.monotonic() - started),
     )
 
 
-def _judged_ahead(parts: Parts, request: RestoreRequest, found: Found, target: Path) -> int:
+def _judged_ahead(context: OperationContext, request: RestoreRequest, found: LocatedSnapshot, target: Path) -> int:
     """The bytes that will be written, once it is known that what was asked for can be had.
 
     The manifest, which costs two calls of the engine, is read ahead only where something can be wrong with the request.
@@ -107,7 +107,7 @@ def _judged_ahead(parts: Parts, request: RestoreRequest, found: Found, target: P
     ordinary = request.components is None and request.app_data_dir is None and not request.quiet_start
     if ordinary and found.snapshot.size_bytes:
         return found.snapshot.size_bytes
-    manifest = read_manifest(parts, found, request.watch)
+    manifest = read_manifest(context, found, request.callbacks)
     components = _components(manifest, request.components)
     _decide_paths(request, target, manifest, components)
     if request.quiet_start:
@@ -145,15 +145,17 @@ def _decide_paths(
     return None
 
 
-def _fetch(parts: Parts, request: RestoreRequest, found: Found, target: Path) -> None:
-    call = parts.call(found.repository, request.watch)
+def _fetch(context: OperationContext, request: RestoreRequest, found: LocatedSnapshot, target: Path) -> None:
+    call = context.call(found.repository, request.callbacks)
     engine = found.repository.engine
     paths: tuple[str, ...] = ()
     if request.components is not None:
-        entries = patiently(parts, lambda: engine.contents(found.snapshot.engine_id, call), request.watch)
+        entries = retry_while_locked(
+            context, lambda: engine.contents(found.snapshot.engine_id, call), request.callbacks
+        )
         paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *paths_of(request.components, (entry.path for entry in entries)))
-    request.watch.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-    fetch_or_name(parts, found, target, paths=paths, watch=request.watch)
+    request.callbacks.progress(Progress(step=Step.FETCH, repository=found.repository.name))
+    fetch_or_name(context, found, target, paths=paths, callbacks=request.callbacks)
 
 
 def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list[str]:
@@ -179,9 +181,9 @@ def component_of_tree(path: str) -> Component | None:
     return component_of(relative)
 
 
-def _check(target: Path, manifest: Manifest, components: Sequence[Component], watch: Watch) -> tuple[str, ...]:
-    watch.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
-    found = compare_with_manifest(target / "data", manifest, components=components, cancel=watch.cancel)
+def _check(target: Path, manifest: Manifest, components: Sequence[Component], callbacks: Callbacks) -> tuple[str, ...]:
+    callbacks.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
+    found = compare_with_manifest(target / "data", manifest, components=components, cancel=callbacks.cancel)
     if found.problems:
         raise ContentMismatchError(
             f"what came back differs from the manifest: {'; '.join(found.problems[:5])}",

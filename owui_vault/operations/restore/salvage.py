@@ -8,50 +8,60 @@ from functools import partial
 from pathlib import Path
 
 from owui_vault.components.uploads import names
-from owui_vault.context.context import Parts, Watch
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import EngineError, RepositoryDamagedError
 from owui_vault.model import Entry
-from owui_vault.repositories.listing import patiently
-from owui_vault.repositories.lookup import Found
+from owui_vault.repositories.listing import retry_while_locked
+from owui_vault.repositories.lookup import LocatedSnapshot
 
 _MOST_BELIEVED = 100  # of what an engine says at length only the end is kept
 _MOST_TRIED = 20  # borg ends at each file that is damaged
 
 
 def fetch_or_name(  # noqa: PLR0913  # what one fetch needs
-    parts: Parts, found: Found, target: Path, *, paths: Sequence[str] = (), keep: bool = True, watch: Watch
+    context: OperationContext,
+    found: LocatedSnapshot,
+    target: Path,
+    *,
+    paths: Sequence[str] = (),
+    keep: bool = True,
+    callbacks: Callbacks,
 ) -> None:
     """Fetch a snapshot, or these paths of it. Raises RepositoryDamagedError with the names of all that is damaged.
 
     With `keep` all else is there then, and the error says so.
     """
-    call = parts.call(found.repository, watch)
+    call = context.call(found.repository, callbacks)
     engine, engine_id = found.repository.engine, found.snapshot.engine_id
     try:
-        patiently(parts, lambda: engine.fetch(engine_id, target, call, paths=paths), watch)
+        retry_while_locked(context, lambda: engine.fetch(engine_id, target, call, paths=paths), callbacks)
     except RepositoryDamagedError as error:
-        raise _fetch_the_rest(parts, found, target, paths=paths, keep=keep, error=error, watch=watch) from error
+        raise _fetch_the_rest(
+            context, found, target, paths=paths, keep=keep, error=error, callbacks=callbacks
+        ) from error
 
 
 def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
-    parts: Parts,
-    found: Found,
+    context: OperationContext,
+    found: LocatedSnapshot,
     target: Path,
     *,
     paths: Sequence[str],
     keep: bool,
     error: RepositoryDamagedError,
-    watch: Watch,
+    callbacks: Callbacks,
 ) -> RepositoryDamagedError:
     """After a fetch that ended with `error`; answers the error to raise.
 
     restic goes on after a file that is damaged, and names it; borg ends there, with a file that is too short.
     """
-    call = parts.call(found.repository, watch)
+    call = context.call(found.repository, callbacks)
     engine, engine_id = found.repository.engine, found.snapshot.engine_id
     try:
-        listed = patiently(
-            parts, lambda: [each for each in engine.contents(engine_id, call) if _is_asked(each.path, paths)], watch
+        listed = retry_while_locked(
+            context,
+            lambda: [each for each in engine.contents(engine_id, call) if _is_asked(each.path, paths)],
+            callbacks,
         )
     except EngineError:
         return error
@@ -66,7 +76,7 @@ def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
             break
         known = len(damaged)
         try:
-            patiently(parts, partial(engine.fetch, engine_id, target, call, paths=rest), watch)
+            retry_while_locked(context, partial(engine.fetch, engine_id, target, call, paths=rest), callbacks)
         except RepositoryDamagedError as again:
             damaged.update(again.paths)
             if len(damaged) == known and all(_size(target / path) is None for path in rest):

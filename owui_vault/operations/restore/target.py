@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.components.names import WORK_DIR, not_the_data
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import ContentMismatchError, TargetError, VaultError
 from owui_vault.instance.pip_install import doomed_folder
 from owui_vault.repositories.overlap import live_folders, place_of
@@ -22,7 +22,7 @@ MARKER = "RESTORE-INCOMPLETE"
 _NEW_OR_EMPTY = "Give a directory that is new or empty: nothing is ever overwritten."
 
 
-def usable_target(parts: Parts, wanted: Path) -> Path:
+def usable_target(context: OperationContext, wanted: Path) -> Path:
     """The directory as an absolute path without `..`, once it is known to take a restore.
 
     Nothing is left behind. Raises TargetError.
@@ -31,9 +31,9 @@ def usable_target(parts: Parts, wanted: Path) -> Path:
     try:
         if ".." in target.parts:
             target = target.resolve()
-        _demand_elsewhere(parts, target)
-        _demand_new_or_empty(target)
-        _demand_writable(target)
+        _require_elsewhere(context, target)
+        _require_new_or_empty(target)
+        _require_writable(target)
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL in it, links in a circle
         reason = getattr(error, "strerror", None) or error
         raise TargetError(
@@ -42,8 +42,8 @@ def usable_target(parts: Parts, wanted: Path) -> Path:
     return target
 
 
-def _demand_elsewhere(parts: Parts, target: Path) -> None:
-    for folder in live_folders(parts):
+def _require_elsewhere(context: OperationContext, target: Path) -> None:
+    for folder in live_folders(context):
         if is_within(target, folder):
             raise TargetError(
                 f"{target} lies inside the data directory of the instance",
@@ -56,7 +56,7 @@ def _demand_elsewhere(parts: Parts, target: Path) -> None:
             hint="A pip install moves what lies there into its package. Choose a directory elsewhere, and start it with"
             " DATA_DIR set to the restored data.",
         )
-    for repository in parts.repositories:
+    for repository in context.repositories:
         place = place_of(repository)
         if place and is_within(target, place):
             raise TargetError(
@@ -65,7 +65,7 @@ def _demand_elsewhere(parts: Parts, target: Path) -> None:
             )
 
 
-def _demand_new_or_empty(target: Path) -> None:
+def _require_new_or_empty(target: Path) -> None:
     if target.is_symlink() or (os.path.lexists(target) and not target.is_dir()):
         raise TargetError(f"{target} is not a directory", hint="Give a directory that is new or empty.")
     if target.exists() and not _is_empty(target):
@@ -83,7 +83,7 @@ def _is_empty(target: Path) -> bool:
     return names == own
 
 
-def _demand_writable(target: Path) -> None:
+def _require_writable(target: Path) -> None:
     """Make what a restore would make, and take it away again: rights, read-only disks and names all show at once."""
     made: list[Path] = []
     try:

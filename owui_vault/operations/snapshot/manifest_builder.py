@@ -15,11 +15,11 @@ from owui_vault.components.database.upload_paths import called_here
 from owui_vault.components.names import ENVIRONMENT_NAME, KEY_NAME, OLLAMA, OUTSIDE
 from owui_vault.components.ollama.copy import KeptModels, keep_models
 from owui_vault.components.ollama.models import find_models, models_folder
-from owui_vault.context.context import Parts
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import CaptureError, NoSpaceError
 from owui_vault.instance.container.nested_mounts import missed_mounts
 from owui_vault.instance.layout import component_outside
-from owui_vault.instance.runtime import Surroundings
+from owui_vault.instance.runtime import RuntimeEnvironment
 from owui_vault.instance.secret_key import better_text, unopened_text
 from owui_vault.manifest.application_facts import StageFacts, read_stage
 from owui_vault.manifest.attribute_records import attribute_records
@@ -31,7 +31,7 @@ from owui_vault.manifest.documents import (
     RESTORE_TEXT_NAME,
     manifest_to_bytes,
 )
-from owui_vault.manifest.excluded_sizes import left_out
+from owui_vault.manifest.excluded_sizes import excluded_sizes
 from owui_vault.manifest.inventory import component_records, from_inventory, from_outside
 from owui_vault.manifest.restore_text import Restored, restore_text
 from owui_vault.model import (
@@ -58,7 +58,7 @@ _CORE_TABLES = frozenset({"auth", "chat", "user"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Naming:
+class SnapshotIdentity:
     """What the series says about a new snapshot."""
 
     id: str
@@ -66,40 +66,46 @@ class Naming:
     tags: tuple[str, ...]
 
 
-def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surroundings, naming: Naming) -> Manifest:
+def build_manifest(
+    context: OperationContext,
+    plan: CapturePlan,
+    captured: Captured,
+    environment: RuntimeEnvironment,
+    naming: SnapshotIdentity,
+) -> Manifest:
     """Complete the tree in the stage and answer its manifest. The outcome is decided here, before any engine runs."""
     facts = read_stage(captured.stage / "data")
-    trial = try_key(facts.database.sealed_values, around.candidates, around.settings)
-    key = around.key_record(trial)
-    write_outside(parts, captured.stage, around, trial.key)
-    ollama = _keep_ollama(parts, captured.stage / OUTSIDE)
+    trial = try_key(facts.database.sealed_values, environment.candidates, environment.settings)
+    key = environment.key_record(trial)
+    write_outside(context, captured.stage, environment, trial.key)
+    ollama = _keep_ollama(context, captured.stage / OUTSIDE)
     problems = (
         *captured.problems,
-        *missed_mounts(plan, around.container.nested if around.container else ()),
+        *missed_mounts(plan, environment.container.nested if environment.container else ()),
         *_key_problems(key),
         *ollama.problems,
         *_content_problems(captured, facts),
     )
     manifest = Manifest(
         id=naming.id,
-        instance=parts.the_instance().name,
+        instance=context.the_instance().name,
         fingerprint=facts.database.fingerprint,
         instant=captured.instant,
         sequence=naming.sequence,
         outcome=Outcome.INCOMPLETE if problems else Outcome.COMPLETE,
         problems=problems,
         warnings=(
-            *earlier_damage(parts, captured.databases).values(),
+            *earlier_damage(context, captured.databases).values(),
             *captured.warnings,
-            *around.warnings,
-            *around.neighbour_warnings(facts.database),
-            *_unreadable_warnings(parts, around),
-            *([better] if (better := better_text(around.keys, trial.chosen)) else []),
+            *environment.warnings,
+            *environment.neighbour_warnings(facts.database),
+            *_unreadable_warnings(context, environment),
+            *([better] if (better := better_text(environment.keys, trial.chosen)) else []),
             *_key_warnings(key, captured),
         ),
         tags=naming.tags,
         proof=captured.proof,
-        application=_application(plan.data_dir, facts, around),
+        application=_application(plan.data_dir, facts, environment),
         databases=captured.databases,
         components=(
             *component_records(from_inventory(captured.inventory)),
@@ -107,12 +113,12 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
         ),
         vector_files=captured.vector_files,
         collections=captured.findings.collections,
-        left_out=(*left_out(plan), *_skipped(captured)),
+        left_out=(*excluded_sizes(plan), *_skipped(captured)),
         secret_key=key,
         ollama=ollama.models,
         scheduled=facts.scheduled,
         attributes=attribute_records(captured.inventory),
-        ledger=parts.state.ledger(parts.the_instance().name),
+        ledger=context.state.ledger(context.the_instance().name),
         created_by=f"owui_vault {VERSION}",
     )
     write_durably(
@@ -123,7 +129,7 @@ def describe(parts: Parts, plan: CapturePlan, captured: Captured, around: Surrou
 
 
 @contextmanager
-def written(work: Folder) -> Iterator[None]:
+def stage_errors(work: Folder) -> Iterator[None]:
     """Raise NoSpaceError, or CaptureError, where the stage cannot be completed, or something else is in the way."""
     try:
         yield
@@ -165,18 +171,18 @@ def _key_warnings(key: SecretKeyRecord, captured: Captured) -> Iterator[str]:
         yield f"{len(captured.skipped)} sockets, pipes or devices were skipped: {', '.join(captured.skipped[:3])}"
 
 
-def _application(data_dir: Path, facts: StageFacts, around: Surroundings) -> ApplicationRecord:
-    seen = facts.database.app_data_dir or around.app_data_dir or os.fspath(data_dir)
-    container = around.container.record if around.container else None
+def _application(data_dir: Path, facts: StageFacts, environment: RuntimeEnvironment) -> ApplicationRecord:
+    seen = facts.database.app_data_dir or environment.app_data_dir or os.fspath(data_dir)
+    container = environment.container.record if environment.container else None
     return ApplicationRecord(
-        version=around.version,
+        version=environment.version,
         alembic_head=facts.database.alembic_head,
         chroma_migration=facts.chroma_migration,
         image=container.image if container else "",
         image_digest=(container.digest or container.image_id) if container else "",
         data_dir=seen,
         data_dir_here=called_here(data_dir, seen),
-        sqlite=around.sqlite,
+        sqlite=environment.sqlite,
     )
 
 
@@ -185,17 +191,17 @@ def _skipped(captured: Captured) -> Iterator[LeftOut]:
         yield LeftOut(path=name, reason="a socket, pipe or device")
 
 
-def write_outside(parts: Parts, stage: Path, around: Surroundings, key: Secret | None) -> None:
+def write_outside(context: OperationContext, stage: Path, environment: RuntimeEnvironment, key: Secret | None) -> None:
     """Put what the instance needs and its data directory does not hold below `outside/`, readable by us alone."""
     folder = private_directory(stage / OUTSIDE)
     if key:
         write_durably(folder / KEY_NAME, key.reveal().encode(errors="surrogateescape"))
-    if around.settings:
-        lines = "".join(f"{name}={value}\n" for name, value in sorted(around.settings.items()))
+    if environment.settings:
+        lines = "".join(f"{name}={value}\n" for name, value in sorted(environment.settings.items()))
         write_durably(folder / ENVIRONMENT_NAME, lines.encode(errors="surrogateescape"))
-    if around.container:
-        write_durably(folder / CONTAINER_NAME, around.container.inspected.encode(errors="surrogateescape"))
-    for name, path in _files_around(parts, around):
+    if environment.container:
+        write_durably(folder / CONTAINER_NAME, environment.container.inspected.encode(errors="surrogateescape"))
+    for name, path in _files_around(context, environment):
         try:
             content = path.read_bytes()
         except OSError:
@@ -214,26 +220,26 @@ def compose_files(record: ContainerRecord) -> Iterator[tuple[str, Path]]:
         yield "compose.env", settings
 
 
-def _files_around(parts: Parts, around: Surroundings) -> Iterator[tuple[str, Path]]:
+def _files_around(context: OperationContext, environment: RuntimeEnvironment) -> Iterator[tuple[str, Path]]:
     """Files of others that belong to a snapshot, each with its name below `outside/`."""
-    if parts.config_file and os.path.lexists(parts.config_file):
-        yield CONFIG_NAME, parts.config_file
-    yield from compose_files(around.container.record) if around.container else ()
+    if context.config_file and os.path.lexists(context.config_file):
+        yield CONFIG_NAME, context.config_file
+    yield from compose_files(environment.container.record) if environment.container else ()
 
 
-def _unreadable_warnings(parts: Parts, around: Surroundings) -> Iterator[str]:
-    for name, path in _files_around(parts, around):
+def _unreadable_warnings(context: OperationContext, environment: RuntimeEnvironment) -> Iterator[str]:
+    for name, path in _files_around(context, environment):
         if not (os.path.isfile(path) and os.access(path, os.R_OK)):  # noqa: PTH113  never raises
             what = "configuration" if name == CONFIG_NAME else "Compose file"
             yield f"the {what} {path} cannot be read here and is not in the snapshot"
 
 
-def _keep_ollama(parts: Parts, outside: Path) -> KeptModels:
+def _keep_ollama(context: OperationContext, outside: Path) -> KeptModels:
     """Put what is asked for below `outside`, which lies in the stage. What cannot be had is a problem, never an error.
 
     Ollama is another program: its models belong to no moment of the instance's, and do not change once they are there.
     """
-    instance = parts.the_instance()
+    instance = context.the_instance()
     if instance.ollama is OllamaModels.OFF:
         return KeptModels()
     if instance.ollama_dir is None:

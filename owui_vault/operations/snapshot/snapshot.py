@@ -24,14 +24,14 @@ from owui_vault.capture.instant import take_instant
 from owui_vault.components.exclusions import left_out_by
 from owui_vault.components.names import DATABASE
 from owui_vault.components.uploads import names
-from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import CancelledError, QuiesceError, VaultError
 from owui_vault.guardian.bounded_hold import Hold
 from owui_vault.instance.container.container import started_anew
-from owui_vault.instance.data_dir import Sight, look_at
+from owui_vault.instance.data_dir import ProbeResult, probe_instance
 from owui_vault.instance.layout import capture_plan
 from owui_vault.instance.own_processes import own_processes
-from owui_vault.instance.runtime import Surroundings
+from owui_vault.instance.runtime import RuntimeEnvironment
 from owui_vault.manifest.health import examine
 from owui_vault.model import (
     Captured,
@@ -47,15 +47,15 @@ from owui_vault.model import (
     Step,
 )
 from owui_vault.model.json_codec import local_text
-from owui_vault.operations.full_checks import checking_beside, known_checks, remember, warnings_of
-from owui_vault.operations.hold import demand_quiescer, hold_over
-from owui_vault.operations.naming import demand_tags
-from owui_vault.operations.notifications import tell, tell_failed
+from owui_vault.operations.full_checks import check_in_background, known_checks, remember, warnings_of
+from owui_vault.operations.hold import open_hold, require_quiescer
+from owui_vault.operations.naming import require_valid_tags
+from owui_vault.operations.notifications import notify, notify_failures
 from owui_vault.operations.recovery.recover import opened_work, recovered
-from owui_vault.operations.snapshot.manifest_builder import Naming, describe, written
-from owui_vault.operations.snapshot.store import settle, store_everywhere
+from owui_vault.operations.snapshot.manifest_builder import SnapshotIdentity, build_manifest, stage_errors
+from owui_vault.operations.snapshot.store import demote_unconfirmed, store_everywhere
 from owui_vault.repositories.identity import require_distinct, rolled_back
-from owui_vault.repositories.listing import Surveyed, demand_fingerprint, survey
+from owui_vault.repositories.listing import RepositoryListing, require_own_series, survey
 from owui_vault.repositories.overlap import require_apart
 from owui_vault.repositories.stored_uploads import KnownUploads
 from owui_vault.repositories.verification_log import learn_lost_ledger
@@ -69,76 +69,79 @@ class SnapshotRequest:
     tags: tuple[str, ...] = ()
     quiesce: Quiesce | None = None
     dry_run: bool = False
-    watch: Watch = field(default_factory=Watch)
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
-def snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
+def snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotReport:
     """Take one instant and store it in each repository.
 
     An INCOMPLETE snapshot is a result. When no repository took it, the first error is raised with `.report`.
     """
-    return _told(parts, _snapshot(parts, request))
+    return _told(context, _snapshot(context, request))
 
 
-def _snapshot(parts: Parts, request: SnapshotRequest) -> SnapshotReport:
-    started = parts.clock.monotonic()
-    watch = request.watch
-    repositories = parts.select(request.to)
-    demand_tags(request.tags)
-    if _mode(parts, request) in (Quiesce.PAUSE, Quiesce.STOP):
-        demand_quiescer(parts, _mode(parts, request))
-    require_apart(parts, repositories)
-    with recovered(parts, watch.cancel) as (data_dir, lock):
-        require_distinct(parts, watch=watch)
-        settled = settle(parts, repositories, watch)
-        surveyed, sight, around = _look(parts, data_dir, repositories, watch)
+def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotReport:
+    started = context.clock.monotonic()
+    callbacks = request.callbacks
+    repositories = context.select(request.to)
+    require_valid_tags(request.tags)
+    if _mode(context, request) in (Quiesce.PAUSE, Quiesce.STOP):
+        require_quiescer(context, _mode(context, request))
+    require_apart(context, repositories)
+    with recovered(context, callbacks.cancel) as (data_dir, lock):
+        require_distinct(context, callbacks=callbacks)
+        settled = demote_unconfirmed(context, repositories, callbacks)
+        surveyed, probe, environment = _look(context, data_dir, repositories, callbacks)
         gone = [
-            text for each in surveyed if not each.error for text in rolled_back(parts, each.repository, each.snapshots)
+            text
+            for each in surveyed
+            if not each.error
+            for text in rolled_back(context, each.repository, each.snapshots)
         ]
-        learn_lost_ledger(parts, surveyed, watch)
-        known = KnownUploads(parts, surveyed)
-        with opened_work(parts, data_dir, lock) as work, known.remembered(work.path):
-            plan = replace(_plan(parts, sight, work.path, around), known_uploads=known.files())
-            captured = _capture(parts, request, plan, around=around, lock=lock)
-            _demand_same_container(parts, captured)
-            captured = replace(captured, databases=known_checks(parts, captured.databases))
-            with written(work):
-                manifest = describe(parts, plan, captured, around, _naming(parts, request, surveyed))
-            demand_fingerprint(parts, _fingerprint(manifest), surveyed)
-            with checking_beside(parts, captured.stage / "data", manifest) as beside:
-                results = () if request.dry_run else store_everywhere(parts, captured, manifest, surveyed, watch)
+        learn_lost_ledger(context, surveyed, callbacks)
+        known = KnownUploads(context, surveyed)
+        with opened_work(context, data_dir, lock) as work, known.remembered(work.path):
+            plan = replace(_plan(context, probe, work.path, environment), known_uploads=known.files())
+            captured = _capture(context, request, plan, environment=environment, lock=lock)
+            _require_same_container(context, captured)
+            captured = replace(captured, databases=known_checks(context, captured.databases))
+            with stage_errors(work):
+                manifest = build_manifest(context, plan, captured, environment, _naming(context, request, surveyed))
+            require_own_series(context, _fingerprint(manifest), surveyed)
+            with check_in_background(context, captured.stage / "data", manifest) as beside:
+                results = () if request.dry_run else store_everywhere(context, captured, manifest, surveyed, callbacks)
                 known.stored(results, manifest.sequence)
-                unlearned = _learn(parts, results)
-                checks = beside.finish(watch, parts.clock.monotonic() - started)
-    unnoted = remember(parts, manifest, checks, is_stored=any(each.snapshot for each in results))
-    took = timedelta(seconds=parts.clock.monotonic() - started)
+                unlearned = _learn(context, results)
+                checks = beside.finish(callbacks, context.clock.monotonic() - started)
+    unnoted = remember(context, manifest, checks, is_stored=any(each.snapshot for each in results))
+    took = timedelta(seconds=context.clock.monotonic() - started)
     late = (f"{each.repository}: {text}" for each in results for text in each.warnings)
     told = (*settled, *gone, *beside.amended(manifest.warnings, checks), *unnoted, *unlearned)
     warnings = (*told, *_clock_warnings(manifest, surveyed), *late)
     return replace(_report(request, manifest, warnings, results, took), full_checks=checks)
 
 
-def _mode(parts: Parts, request: SnapshotRequest) -> Quiesce:
-    return request.quiesce or parts.the_instance().quiesce
+def _mode(context: OperationContext, request: SnapshotRequest) -> Quiesce:
+    return request.quiesce or context.the_instance().quiesce
 
 
 def _look(
-    parts: Parts, data_dir: Path, repositories: Sequence[Repository], watch: Watch
-) -> tuple[tuple[Surveyed, ...], Sight, Surroundings]:
+    context: OperationContext, data_dir: Path, repositories: Sequence[Repository], callbacks: Callbacks
+) -> tuple[tuple[RepositoryListing, ...], ProbeResult, RuntimeEnvironment]:
     """Find what is wrong before the instance is touched: with its data, around them, with the repositories."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
-        looking = pool.submit(look_at, data_dir)
-        surveyed = survey(parts, repositories, watch)
-        sight = looking.result()
-    around = parts.look_around()
-    around.demand_supported()
-    _demand_one(parts, surveyed)
-    require_distinct(parts, surveyed, watch)
-    demand_fingerprint(parts, sight.facts.fingerprint if sight.facts else None, surveyed)
-    return surveyed, sight, around
+        looking = pool.submit(probe_instance, data_dir)
+        surveyed = survey(context, repositories, callbacks)
+        probe = looking.result()
+    environment = context.inspect_environment()
+    environment.require_supported()
+    _require_one_answer(context, surveyed)
+    require_distinct(context, surveyed, callbacks)
+    require_own_series(context, probe.facts.fingerprint if probe.facts else None, surveyed)
+    return surveyed, probe, environment
 
 
-def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
+def _require_one_answer(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
     """Raise the first error when no repository answered: then the instance is not touched at all."""
     errors = [each.error for each in surveyed if each.error]
     if len(errors) < len(surveyed):
@@ -146,8 +149,8 @@ def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
     results = [RepositoryResult(repository=each.repository.name, error=each.error) for each in surveyed]
     errors[0].report = SnapshotReport(
         id="",
-        instance=parts.the_instance().name,
-        instant=parts.clock.now(),
+        instance=context.the_instance().name,
+        instant=context.clock.now(),
         outcome=Outcome.FAILED,
         proof=ProofRecord(mode=Proof.UNPROVEN, attempts=0),
         problems=("no repository answered; nothing was captured",),
@@ -159,24 +162,26 @@ def _demand_one(parts: Parts, surveyed: Sequence[Surveyed]) -> None:
     raise errors[0]
 
 
-def _plan(parts: Parts, sight: Sight, work_dir: Path, around: Surroundings) -> CapturePlan:
-    instance = parts.the_instance()
+def _plan(
+    context: OperationContext, probe: ProbeResult, work_dir: Path, environment: RuntimeEnvironment
+) -> CapturePlan:
+    instance = context.the_instance()
     plan = capture_plan(
-        sight.data_dir,
+        probe.data_dir,
         work_dir,
         include=instance.include,
         exclude=instance.exclude,
-        mounted=parts.container.mounted if parts.container else (),
-        bucket=around.bucket,
-        local_uploads=sight.has_local_uploads,
+        mounted=context.container.mounted if context.container else (),
+        bucket=environment.bucket,
+        local_uploads=probe.has_local_uploads,
     )
-    own = own_processes(around)
-    rewritten = (*plan.rewritten, *parts.state.instance_memory(instance.name).rewritten)
-    encrypted = (DATABASE,) if around.encrypted else ()
+    own = own_processes(environment)
+    rewritten = (*plan.rewritten, *context.state.instance_memory(instance.name).rewritten)
+    encrypted = (DATABASE,) if environment.encrypted else ()
     return replace(plan, encrypted=encrypted, rewritten=rewritten, processes=own.pids, unchecked=own.unchecked)
 
 
-def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> tuple[str, ...]:
+def _learn(context: OperationContext, results: Sequence[RepositoryResult]) -> tuple[str, ...]:
     """Whoever changed an upload in place once may do so again: it is not linked any more.
 
     What is stored is stored: where that cannot be noted, the report says so.
@@ -184,7 +189,7 @@ def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> tuple[str, ...]
     changed = sorted({name for each in results for name in each.changed})
     try:
         if changed:
-            parts.state.remember_rewritten(parts.the_instance().name, changed)
+            context.state.remember_rewritten(context.the_instance().name, changed)
     except CancelledError:
         raise
     except VaultError as error:
@@ -192,35 +197,42 @@ def _learn(parts: Parts, results: Sequence[RepositoryResult]) -> tuple[str, ...]
     return ()
 
 
-def _capture(parts: Parts, request: SnapshotRequest, plan: CapturePlan, *, around: Surroundings, lock: int) -> Captured:
-    instance = parts.the_instance()
-    mode = _mode(parts, request)
-    request.watch.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
-    warnings = _quiet_warnings(parts, mode)
+def _capture(
+    context: OperationContext,
+    request: SnapshotRequest,
+    plan: CapturePlan,
+    *,
+    environment: RuntimeEnvironment,
+    lock: int,
+) -> Captured:
+    instance = context.the_instance()
+    mode = _mode(context, request)
+    request.callbacks.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
+    warnings = _quiet_warnings(context, mode)
     captured = take_instant(
         plan,
         mode=mode,
-        quiet=_quiet(parts, lock),
+        quiet=_quiet(context, lock),
         examine=partial(
             examine,
             is_left_out=left_out_by(plan),
-            vectors_elsewhere=around.vectors_elsewhere,
-            encrypted=around.encrypted,
+            vectors_elsewhere=environment.vectors_elsewhere,
+            encrypted=environment.encrypted,
         ),
-        limits=parts.limits.capture,
+        limits=context.limits.capture,
         unproven=instance.store_unproven and mode in (Quiesce.AUTO, Quiesce.LIVE),
-        clock=parts.clock,
-        progress=request.watch.progress,
-        cancel=request.watch.cancel,
+        clock=context.clock,
+        progress=request.callbacks.progress,
+        cancel=request.callbacks.cancel,
     )
     return replace(captured, warnings=(*captured.warnings, *warnings))
 
 
-def _demand_same_container(parts: Parts, captured: Captured) -> None:
+def _require_same_container(context: OperationContext, captured: Captured) -> None:
     """What was captured while somebody started it anew is thrown away, whatever it looks like. Our own stop is none."""
-    if parts.container is None or captured.proof.mode is Proof.STOP:
+    if context.container is None or captured.proof.mode is Proof.STOP:
         return
-    name = started_anew(parts.container)
+    name = started_anew(context.container)
     if name:
         raise QuiesceError(
             f"container {name} was started anew or replaced while the data were captured",
@@ -234,34 +246,36 @@ def _fingerprint(manifest: Manifest) -> str | None:
     return manifest.fingerprint or ("" if readable else None)
 
 
-def _quiet_warnings(parts: Parts, mode: Quiesce) -> tuple[str, ...]:
+def _quiet_warnings(context: OperationContext, mode: Quiesce) -> tuple[str, ...]:
     """Whether a pause would find whom to pause: said while `live` still works. Other modes raise by themselves."""
-    if mode is not Quiesce.AUTO or parts.quiescer is None:
+    if mode is not Quiesce.AUTO or context.quiescer is None:
         return ()
     try:
-        parts.quiescer.observe()
+        context.quiescer.observe()
     except VaultError as error:
         return (f"the instance could not be made quiet if it had to be: {error.message}",)
     return ()
 
 
-def _quiet(parts: Parts, lock: int) -> Hold | None:
-    return hold_over(parts, parts.quiescer, lock) if parts.quiescer else None
+def _quiet(context: OperationContext, lock: int) -> Hold | None:
+    return open_hold(context, context.quiescer, lock) if context.quiescer else None
 
 
-def _naming(parts: Parts, request: SnapshotRequest, surveyed: Sequence[Surveyed]) -> Naming:
+def _naming(
+    context: OperationContext, request: SnapshotRequest, surveyed: Sequence[RepositoryListing]
+) -> SnapshotIdentity:
     """A new id and the next number of the series; a number is used up even if nothing comes of this run."""
-    instance = parts.the_instance().name
+    instance = context.the_instance().name
     known = [each.label.sequence for found in surveyed for each in found.series(instance) if each.label]
     highest = max(known, default=0)
     if request.dry_run:
-        sequence = max(highest, parts.state.instance_memory(instance).sequence) + 1
+        sequence = max(highest, context.state.instance_memory(instance).sequence) + 1
     else:
-        sequence = parts.state.next_sequence(instance, highest)
-    return Naming(id=os.urandom(4).hex(), sequence=sequence, tags=tuple(sorted(set(request.tags))))
+        sequence = context.state.next_sequence(instance, highest)
+    return SnapshotIdentity(id=os.urandom(4).hex(), sequence=sequence, tags=tuple(sorted(set(request.tags))))
 
 
-def _clock_warnings(manifest: Manifest, surveyed: Sequence[Surveyed]) -> tuple[str, ...]:
+def _clock_warnings(manifest: Manifest, surveyed: Sequence[RepositoryListing]) -> tuple[str, ...]:
     newest = max((each.instant for found in surveyed for each in found.series(manifest.instance)), default=None)
     if newest is None or newest <= manifest.instant:
         return ()
@@ -317,13 +331,13 @@ def _late_problems(manifest: Manifest, results: Sequence[RepositoryResult]) -> I
             yield f"{each.repository} has it as {each.snapshot.outcome.value}, without saying why"
 
 
-def _told(parts: Parts, report: SnapshotReport) -> SnapshotReport:
+def _told(context: OperationContext, report: SnapshotReport) -> SnapshotReport:
     if any(each.error for each in report.repositories):
-        told = tell_failed(parts, "snapshot", report.repositories)
+        told = notify_failures(context, "snapshot", report.repositories)
     elif report.outcome is Outcome.INCOMPLETE:
-        told = tell(parts, "snapshot", "incomplete", "; ".join(report.problems))
+        told = notify(context, "snapshot", "incomplete", "; ".join(report.problems))
     else:
-        told = tell(parts, "snapshot", "success", f"snapshot {report.id}")
+        told = notify(context, "snapshot", "success", f"snapshot {report.id}")
     if damage := warnings_of(report.full_checks):
-        told = (*told, *tell(parts, "snapshot", "warning", "; ".join(damage)))
+        told = (*told, *notify(context, "snapshot", "warning", "; ".join(damage)))
     return replace(report, warnings=(*report.warnings, *told))

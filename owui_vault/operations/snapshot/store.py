@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from owui_vault.capture.child.stage_listing import verify_stage
-from owui_vault.context.context import Parts, Repository, Watch
+from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.context.state import LastStored
 from owui_vault.errors import CancelledError, VaultError
 from owui_vault.model import (
@@ -22,13 +22,17 @@ from owui_vault.model import (
     Step,
     StoreReceipt,
 )
-from owui_vault.repositories.listing import Surveyed, demand_same, failure_of, patiently
+from owui_vault.repositories.listing import RepositoryListing, failure_of, require_same_repository, retry_while_locked
 
 _log = logging.getLogger(__name__)
 
 
 def store_everywhere(
-    parts: Parts, captured: Captured, manifest: Manifest, surveyed: Sequence[Surveyed], watch: Watch
+    context: OperationContext,
+    captured: Captured,
+    manifest: Manifest,
+    surveyed: Sequence[RepositoryListing],
+    callbacks: Callbacks,
 ) -> tuple[RepositoryResult, ...]:
     """One result per repository, in order. Raises CancelledError, and what concerns the instance."""
     results = []
@@ -36,31 +40,33 @@ def store_everywhere(
         try:
             if each.error:
                 raise each.error
-            results.append(_store(parts, captured, manifest, each, watch))
+            results.append(_store(context, captured, manifest, each, callbacks))
         except Exception as raised:  # one repository of several
-            error = failure_of(each.repository, raised, watch, "storing in")
+            error = failure_of(each.repository, raised, callbacks, "storing in")
             _log.warning("could not store in %s: %s", each.repository.name, error.message)
             results.append(RepositoryResult(repository=each.repository.name, error=error))
     return tuple(results)
 
 
-def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surveyed, watch: Watch) -> RepositoryResult:
-    started = parts.clock.monotonic()
+def _store(
+    context: OperationContext, captured: Captured, manifest: Manifest, surveyed: RepositoryListing, callbacks: Callbacks
+) -> RepositoryResult:
+    started = context.clock.monotonic()
     repository = surveyed.repository
-    folder = parts.call(repository).folder
-    watch.progress(Progress(step=Step.STORE, repository=repository.name))
+    folder = context.call(repository).folder
+    callbacks.progress(Progress(step=Step.STORE, repository=repository.name))
     # Before: whoever kills us while the engine works must not leave a snapshot that is believed unseen.
-    parts.state.remember_storing(folder, manifest.instance, manifest.id)
+    context.state.remember_storing(folder, manifest.instance, manifest.id)
     warnings: list[str] = []
     label = _label(manifest, repository, surveyed)
-    receipt, changed = _stored(parts, repository, captured, label, watch=watch, warn=warnings.append)
+    receipt, changed = _stored(context, repository, captured, label, callbacks=callbacks, warn=warnings.append)
     stored = receipt.snapshot
     if changed and stored.label and stored.is_restore_point:
         # A link shares its bytes with the live file: somebody changed an upload that should never change.
-        stored = _made_incomplete(parts, repository, stored, stored.label, watch=watch)
+        stored = _demote(context, repository, stored, stored.label, callbacks=callbacks)
     last = LastStored(id=manifest.id, engine_id=stored.engine_id, sequence=manifest.sequence, instant=manifest.instant)
-    parts.state.remember_stored(folder, manifest.instance, last)
-    took = timedelta(seconds=parts.clock.monotonic() - started)
+    context.state.remember_stored(folder, manifest.instance, last)
+    took = timedelta(seconds=context.clock.monotonic() - started)
     _log.info("stored %s in %s: %d bytes added", manifest.id, repository.name, receipt.added_bytes)
     return RepositoryResult(
         repository=repository.name,
@@ -75,23 +81,23 @@ def _store(parts: Parts, captured: Captured, manifest: Manifest, surveyed: Surve
 
 
 def _stored(  # noqa: PLR0913  # what one store needs
-    parts: Parts,
+    context: OperationContext,
     repository: Repository,
     captured: Captured,
     label: Label,
     *,
-    watch: Watch,
+    callbacks: Callbacks,
     warn: Callable[[str], None],
 ) -> tuple[StoreReceipt, tuple[str, ...]]:
     """What the engine did, and what had changed by the time it had read the last file."""
-    call = replace(parts.call(repository, watch), reread=captured.reread)
+    call = replace(context.call(repository, callbacks), reread=captured.reread)
     seen: list[tuple[str, ...]] = []
 
     def last_look() -> tuple[str, ...]:
         """For an engine that asks before it writes down anything, what it lists is true from the first moment."""
         seen.append(verify_stage(captured))
         if not seen[-1]:
-            parts.state.forget_storing(call.folder, (label.id,))
+            context.state.forget_storing(call.folder, (label.id,))
         return seen[-1]
 
     def store() -> StoreReceipt:
@@ -99,29 +105,33 @@ def _stored(  # noqa: PLR0913  # what one store needs
         return repository.engine.store(captured.stage, label, replace(call, warn=warn, last_look=last_look))
 
     try:
-        receipt = patiently(parts, store, watch)
+        receipt = retry_while_locked(context, store, callbacks)
         return receipt, seen[0] if seen else verify_stage(captured)
     except VaultError:
         if not verify_stage(captured):  # should it have been stored all the same, then it is what it says
-            parts.state.forget_storing(call.folder, (label.id,))
+            context.state.forget_storing(call.folder, (label.id,))
         raise
 
 
-def _made_incomplete(parts: Parts, repository: Repository, stored: Snapshot, label: Label, *, watch: Watch) -> Snapshot:
+def _demote(
+    context: OperationContext, repository: Repository, stored: Snapshot, label: Label, *, callbacks: Callbacks
+) -> Snapshot:
     """Relabel what was stored as complete and is not. Where that cannot be done it is removed, and the error raised."""
-    call = parts.call(repository, watch)
+    call = context.call(repository, callbacks)
     engine = repository.engine
     corrected = replace(label, outcome=Outcome.INCOMPLETE)
     try:
-        return patiently(parts, lambda: engine.relabel(stored.engine_id, corrected, call), watch)
+        return retry_while_locked(context, lambda: engine.relabel(stored.engine_id, corrected, call), callbacks)
     except CancelledError:
         raise
     except VaultError:
-        patiently(parts, lambda: engine.remove([stored.engine_id], call), watch)
+        retry_while_locked(context, lambda: engine.remove([stored.engine_id], call), callbacks)
         raise
 
 
-def settle(parts: Parts, repositories: Sequence[Repository], watch: Watch) -> tuple[str, ...]:
+def demote_unconfirmed(
+    context: OperationContext, repositories: Sequence[Repository], callbacks: Callbacks
+) -> tuple[str, ...]:
     """Make INCOMPLETE what a killed run of this series stored and could not look after; answers a warning for each.
 
     A repository that does not answer is passed over: its note stays, and until then nobody here believes the snapshot.
@@ -129,33 +139,33 @@ def settle(parts: Parts, repositories: Sequence[Repository], watch: Watch) -> tu
     warnings = []
     for repository in repositories:
         try:
-            warnings += _settled(parts, repository, watch)
+            warnings += _demote_unconfirmed_in(context, repository, callbacks)
         except Exception as raised:  # one repository of several
-            error = failure_of(repository, raised, watch, "looking after")
+            error = failure_of(repository, raised, callbacks, "looking after")
             _log.warning("could not look after %s: %s", repository.name, error.message)
     return tuple(warnings)
 
 
-def _settled(parts: Parts, repository: Repository, watch: Watch) -> list[str]:
-    call = parts.call(repository, watch)
-    ids = parts.state.repository_memory(call.folder).unverified_of(parts.series())
+def _demote_unconfirmed_in(context: OperationContext, repository: Repository, callbacks: Callbacks) -> list[str]:
+    call = context.call(repository, callbacks)
+    ids = context.state.repository_memory(call.folder).unverified_of(context.series())
     if not ids:
         return []
-    demand_same(parts, repository, watch)  # in another one they are not, and would be forgotten
+    require_same_repository(context, repository, callbacks)  # in another one they are not, and would be forgotten
     warnings = []
-    for each in patiently(parts, lambda: repository.engine.snapshots(call), watch):
+    for each in retry_while_locked(context, lambda: repository.engine.snapshots(call), callbacks):
         if each.label and each.id in ids:
             if each.is_restore_point:
-                _made_incomplete(parts, repository, each, each.label, watch=watch)
+                _demote(context, repository, each, each.label, callbacks=callbacks)
             warnings.append(
                 f"snapshot {each.id} in {repository.name} is INCOMPLETE: the run that stored it was killed before it"
                 " could look whether its data had stayed as they were"
             )
-    parts.state.forget_storing(call.folder, ids)
+    context.state.forget_storing(call.folder, ids)
     return warnings
 
 
-def _label(manifest: Manifest, repository: Repository, surveyed: Surveyed) -> Label:
+def _label(manifest: Manifest, repository: Repository, surveyed: RepositoryListing) -> Label:
     engine = repository.engine.name
     earlier = (each.label for each in surveyed.series(manifest.instance))
     chunking = next((label.chunking for label in earlier if label and label.engine == engine), "")

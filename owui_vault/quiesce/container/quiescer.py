@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from owui_vault.containers.client import DEFAULT_ENGINE, HttpEngine
-from owui_vault.containers.daemon_identity import engine_mark
+from owui_vault.containers.daemon_identity import daemon_start_id
 from owui_vault.containers.status import ContainerState
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
@@ -92,7 +92,7 @@ class ContainerQuiescer:
     def _hold(self, running: Sequence[ContainerState], mode: Quiesce, deadline: Deadline) -> None:
         if deadline.passed():
             raise QuiesceError(f"there is no time left to quiesce {self.name}")
-        self._mark = self._engine_mark()
+        self._mark = self._daemon_start_id()
         self._targets = tuple(Target(each.id, each.started) for each in running)
         healthy = {each.id for each in running if each.health == "healthy"}
         self._healthy = frozenset(healthy | (self._healthy & self._started))
@@ -131,10 +131,10 @@ class ContainerQuiescer:
         targets = self._quiet(mode) if self._targets is None else self._targets
         if mode is Quiesce.STOP:
             self._started = frozenset(target.id for target in targets)
-        WayBack(self._http, mode, self._mark or self._engine_mark(), self._again(targets)).take(targets, deadline)
+        WayBack(self._http, mode, self._mark or self._daemon_start_id(), self._again(targets)).take(targets, deadline)
         self._targets, self._marks = None, {}
         for target in targets:
-            self._demand_running(mode, target, deadline)
+            self._require_running(mode, target, deadline)
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
         """`rescue container …`: idempotent, holds no secret, speaks to the socket itself."""
@@ -147,7 +147,7 @@ class ContainerQuiescer:
             targets=targets,
             boot=procfs.boot_id(),
             settled=SystemClock().monotonic() + self._stop_seconds + _LANDING_SECONDS,
-            mark=self._mark if self._targets else self._engine_mark(),
+            mark=self._mark if self._targets else self._daemon_start_id(),
             again=self._again(targets) if mode is Quiesce.STOP else "",
         ).command()
 
@@ -176,9 +176,9 @@ class ContainerQuiescer:
         known = self._known.get(self._containers[0])
         return known is not None and known.id == target.id
 
-    def _engine_mark(self) -> str:
+    def _daemon_start_id(self) -> str:
         try:
-            return engine_mark(self._address)
+            return daemon_start_id(self._address)
         except OSError:
             return ""
 
@@ -194,7 +194,7 @@ class ContainerQuiescer:
         budget = Deadline(clock.monotonic() + _UNDO_SECONDS + self._stop_seconds, clock.monotonic)
         self.resume(mode, budget)
 
-    def _demand_running(self, mode: Quiesce, target: Target, deadline: Deadline) -> None:
+    def _require_running(self, mode: Quiesce, target: Target, deadline: Deadline) -> None:
         now = look(self._http, target, deadline)
         if now is None or now.state is not InstanceState.RUNNING:
             woken = now is None or now.state is InstanceState.STOPPED

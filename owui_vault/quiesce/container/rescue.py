@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from owui_vault.containers.client import HttpEngine, no_answer
-from owui_vault.containers.daemon_identity import engine_mark
+from owui_vault.containers.daemon_identity import daemon_start_id
 from owui_vault.containers.status import ContainerState
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.guardian.rescue_command import RemovedError, rescue
@@ -143,7 +143,7 @@ class WayBack:
             )
         while True:
             try:
-                return engine_mark(self.engine.address) != self.mark
+                return daemon_start_id(self.engine.address) != self.mark
             except OSError as error:
                 _wait_or_give_up(no_answer(self.engine.address, error), deadline)
 

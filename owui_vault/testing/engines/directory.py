@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from owui_vault.engines.common.labels import label_from_json, label_to_json
-from owui_vault.engines.common.unreadable import demand_something
+from owui_vault.engines.common.unreadable import require_content
 from owui_vault.errors import (
     CancelledError,
     DeadlineExceededError,
@@ -79,7 +79,7 @@ class DirectoryEngine:
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         """Copy what is new, then write down what there is: last, and at once."""
         self.inspect(call)
-        demand_something(tree, self.name)
+        require_content(tree, self.name)
         try:
             return self._store(tree, label, call)
         except OSError as error:

@@ -29,8 +29,8 @@ from owui_vault.capture.child.prepare import _bytes_needed
 from owui_vault.capture.child.sqlite import pinned_copy as pinning
 from owui_vault.capture.child.sqlite.pin_process import Pinner
 from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
-from owui_vault.capture.child.stage_writer import Bench
-from owui_vault.capture.child.watch import Watched
+from owui_vault.capture.child.stage_writer import StageWriter
+from owui_vault.capture.child.watch import WritersFound
 from owui_vault.model import Proof
 
 PREPARE = {"do": "prepare", "seconds": 10, "pin": True, "copy_seconds": 10}
@@ -157,7 +157,7 @@ def test_what_moves_between_the_marks_fails_the_attempt(
     """In a freeze as well, and also when everybody was seen to be frozen."""
     site.build("delete")
     helper = make_helper()
-    monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=True))
+    monkeypatch.setattr(attempts, "find_writers", lambda *_, **__: WritersFound(writers=(), complete=True))
     for name in (INDEX, "vector_db/chroma.sqlite3", "uploads/0.txt"):
         with monkeypatch.context() as patch:
             after(patch, "_take", partial(append_to, site.data / name))
@@ -337,14 +337,14 @@ def test_room_is_looked_after_while_a_pinned_database_is_copied(
     site.run(rest_seconds=-1)
     helper = make_helper()
     helper.pinned.forget("webui.db")
-    require = Bench.require_room
+    require = StageWriter.require_room
 
-    def full(self: Bench, size_bytes: int, where: str = "") -> None:
+    def full(self: StageWriter, size_bytes: int, where: str = "") -> None:
         if size_bytes == 0 and (where == "") == (place == "stage"):
             raise NoRoomError("full")
         require(self, size_bytes, where)
 
-    monkeypatch.setattr(Bench, "require_room", full)
+    monkeypatch.setattr(StageWriter, "require_room", full)
     with pytest.raises(NoRoomError):
         helper.obey(PREPARE)
     assert not Path(helper.job.tree, "webui.db").exists()
@@ -361,7 +361,7 @@ def test_a_copy_with_other_rows_than_the_pin_is_refused(
     helper.obey(ATTEMPT)
 
     def lose_a_row(*_: object) -> None:
-        with closing(sqlite3.connect(helper.bench.place("webui.db"))) as copy:
+        with closing(sqlite3.connect(helper.writer.place("webui.db"))) as copy:
             copy.execute("PRAGMA journal_mode=DELETE")
             copy.execute("DELETE FROM filling WHERE rowid = (SELECT max(rowid) FROM filling)")
             copy.commit()
@@ -379,7 +379,7 @@ def test_uploads_that_cannot_be_linked_need_room(
     site.build("delete")
     (site.data / "uploads" / "large").write_bytes(b"x" * 1_000_000)
     helper = make_helper()
-    tree = helper.raw.bench, dict(Walk(helper.job))
+    tree = helper.raw.writer, dict(Walk(helper.job))
     linked = _bytes_needed(tree[0], tree[1], (), shared=False)
     monkeypatch.setattr("owui_vault.capture.child.prepare.link_file", lambda *_: None)
     copied = _bytes_needed(tree[0], tree[1], (), shared=False)

@@ -15,7 +15,7 @@ from owui_vault.capture.child.errors import NoRoomError, SourceChangedError, Unr
 from owui_vault.capture.child.fences import Fences, Probe
 from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.marks import Mark, mark_of
-from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.stage_writer import StageWriter
 from owui_vault.system.attributes import Attributes, give, give_owner
 
 
@@ -26,7 +26,7 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def writer(tmp_path: Path) -> Iterator[StageWriter]:
     """An empty stage for the directory `data`."""
     (tmp_path / "data").mkdir()
     job = Job(
@@ -43,7 +43,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     Path(job.tree).mkdir(parents=True)
     Path(job.desk).mkdir()
     probe = Probe(f"{job.desk}/probe")
-    yield Bench(job, probe)
+    yield StageWriter(job, probe)
     probe.close()
 
 
@@ -186,23 +186,23 @@ def test_a_file_that_took_the_place_of_another_is_closed_again(source: Path, tmp
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_symlink_that_became_something_else_leaves_nothing(bench: Bench, tmp_path: Path) -> None:
+def test_a_symlink_that_became_something_else_leaves_nothing(writer: StageWriter, tmp_path: Path) -> None:
     link = tmp_path / "data" / "link"
     link.symlink_to("target")
-    bench.put("link", mark(link), link=False)
-    assert Path(bench.place("link")).readlink() == Path("target")
+    writer.put("link", mark(link), link=False)
+    assert Path(writer.place("link")).readlink() == Path("target")
     link.unlink()
     link.symlink_to("another")
     wanted = mark(link)
     link.unlink()
     link.write_text("a file")
     with pytest.raises(SourceChangedError, match="link changed"):
-        bench.put("link", wanted, link=False)
-    assert os.listdir(bench.place("")) == []
+        writer.put("link", wanted, link=False)
+    assert os.listdir(writer.place("")) == []
 
 
 def test_a_symlink_whose_owner_cannot_be_given_is_noted(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    writer: StageWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = tmp_path / "data" / "link"
     link.symlink_to("target")
@@ -213,12 +213,12 @@ def test_a_symlink_whose_owner_cannot_be_given_is_noted(
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(os, "lchown", refuse)
-    bench.put("link", mark(link)._replace(mtime_ns=5, user=7, group=8), link=False)
+    writer.put("link", mark(link)._replace(mtime_ns=5, user=7, group=8), link=False)
     assert given == [(7, 8), (-1, 8)]
-    assert bench.lost == {"link": ("owner",)}
-    assert os.lstat(bench.place("link")).st_mtime_ns == 5
-    bench.forget("link")
-    assert bench.lost == {}
+    assert writer.lost == {"link": ("owner",)}
+    assert os.lstat(writer.place("link")).st_mtime_ns == 5
+    writer.forget("link")
+    assert writer.lost == {}
 
 
 def test_a_disk_that_fails_while_an_owner_is_given_is_no_matter_of_rights(

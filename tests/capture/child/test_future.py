@@ -18,7 +18,7 @@ from owui_vault.capture.child.fences import Now
 from owui_vault.capture.child.main import Helper
 from owui_vault.capture.child.marks import Mark, mark_of
 from owui_vault.capture.child.messages import number
-from owui_vault.capture.child.watch import Watched
+from owui_vault.capture.child.watch import WritersFound
 from owui_vault.model import Quiesce
 from tests.capture.child.test_steps import ATTEMPT, prepare
 from tests.capture.child.test_steps import helper as helper  # noqa: PLC0414  a fixture
@@ -147,7 +147,7 @@ def test_a_file_dated_five_hours_ahead_is_of_the_instant(helper: Helper, site: A
 def test_a_freeze_lasts_no_longer_for_it_where_somebody_may_be_unseen(
     helper: Helper, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=False))
+    monkeypatch.setattr(attempts, "find_writers", lambda *_, **__: WritersFound(writers=(), complete=False))
     when = time.time_ns() + FIVE_HOURS
     os.utime(site.data / "uploads" / "0.txt", ns=(when, when))
     prepare(helper)
@@ -194,13 +194,13 @@ def test_a_copy_made_ahead_is_made_anew_once_that_time_has_come(helper: Helper, 
     when = time.time_ns() + 3 * SECOND
     os.utime(site.data / name, ns=(when, when))
     prepare(helper)
-    assert name in helper.bench.ahead
-    before = mark_of(helper.bench.place(name))
+    assert name in helper.writer.ahead
+    before = mark_of(helper.writer.place(name))
     while time.time_ns() < when + SECOND:
         time.sleep(0.05)
     helper.obey(ATTEMPT)
-    after = mark_of(helper.bench.place(name))
+    after = mark_of(helper.writer.place(name))
     assert before is not None
     assert after is not None
     assert after.inode != before.inode or after.ctime_ns != before.ctime_ns
-    assert name not in helper.bench.once
+    assert name not in helper.writer.once

@@ -12,7 +12,7 @@ import pytest
 from owui_vault.capture.child import attempt as attempts
 from owui_vault.capture.child.errors import AttemptFailedError
 from owui_vault.capture.child.main import Helper
-from owui_vault.capture.child.watch import Watched, watch
+from owui_vault.capture.child.watch import WritersFound, find_writers
 from owui_vault.model import Proof, Quiesce
 from tests.capture.child.test_steps import ATTEMPT, prepare
 from tests.capture.child.test_steps import helper as helper  # noqa: PLC0414  a fixture
@@ -38,13 +38,13 @@ def elsewhere(mounted: Callable[[str], Path]) -> Iterator[Callable[[Path], None]
         subprocess.run(["umount", each], check=True)
 
 
-def seen(monkeypatch: pytest.MonkeyPatch, *answers: Watched) -> None:
+def seen(monkeypatch: pytest.MonkeyPatch, *answers: WritersFound) -> None:
     left = list(answers)
-    monkeypatch.setattr(attempts, "watch", lambda *_, **__: left.pop(0))
+    monkeypatch.setattr(attempts, "find_writers", lambda *_, **__: left.pop(0))
 
 
-NOBODY = Watched(writers=(), complete=True)
-SOMEBODY = Watched(writers=("process 7 (python) is not frozen and has webui.db open for writing",), complete=True)
+NOBODY = WritersFound(writers=(), complete=True)
+SOMEBODY = WritersFound(writers=("process 7 (python) is not frozen and has webui.db open for writing",), complete=True)
 
 
 @pytest.mark.root
@@ -59,7 +59,7 @@ def test_uploads_on_another_disk_are_of_the_instant_when_nobody_runs(
 
 @pytest.mark.parametrize("answers", [(SOMEBODY,), (NOBODY, SOMEBODY)])
 def test_who_writes_before_or_after_spoils_it(
-    helper: Helper, monkeypatch: pytest.MonkeyPatch, answers: tuple[Watched, ...]
+    helper: Helper, monkeypatch: pytest.MonkeyPatch, answers: tuple[WritersFound, ...]
 ) -> None:
     prepare(helper)
     seen(monkeypatch, *answers)
@@ -69,7 +69,7 @@ def test_who_writes_before_or_after_spoils_it(
 
 def test_who_cannot_be_looked_at_spoils_it(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(helper)
-    seen(monkeypatch, Watched(writers=(), complete=False))
+    seen(monkeypatch, WritersFound(writers=(), complete=False))
     with pytest.raises(AttemptFailedError, match=r"not every process can be looked at .* or name its unit"):
         helper.obey(ALONE)
 
@@ -96,7 +96,7 @@ def test_a_capture_says_so_or_names_the_way_out(
     """Which of the two depends on where this runs: in a container not everybody is seen."""
     elsewhere(site.data / "uploads")
     captured = site.take(mode=mode)
-    if watch(helper.job, {}, (), {}).complete and os.geteuid() == 0:
+    if find_writers(helper.job, {}, (), {}).complete and os.geteuid() == 0:
         assert captured.proof.mode is Proof.IDLE
         assert captured.problems == ()
     else:

@@ -106,13 +106,13 @@ def test_a_pin_keeps_the_log_and_lets_the_application_bring_it_in(
     commit(application, 300)
     frames, done = brought_in(application)
     assert done < 100
-    pin.take_turns()
+    pin.follow_if_due()
     later, done = brought_in(application)
     assert (later, done) == (frames, frames)  # nothing of the log is in the way of a checkpoint any more
     commit(application, 300)
     assert brought_in(application)[0] > frames  # and it was not begun anew
     before = pin.commit().frames
-    pin.take_turns()
+    pin.follow_if_due()
     commit(application, 10)
     assert pin.commit().frames > before
 
@@ -128,13 +128,13 @@ def test_the_log_holds_all_that_was_changed_since_the_pin(
     first = pin.commit()
     for _ in range(turns):
         commit(application, 400)
-        pin.take_turns()
+        pin.follow_if_due()
         brought_in(application)
     last = pin.commit()
     assert (last.salt != first.salt) == bool(turns)
     assert last.frames >= 400 * turns
     pin.refuse_another_log(last)
-    pin.demand()
+    pin.require_held()
 
 
 def test_a_log_that_was_begun_anew_all_the_same_is_noticed(
@@ -143,14 +143,14 @@ def test_a_log_that_was_begun_anew_all_the_same_is_noticed(
     """That would be a flaw of the locks; then nothing may be claimed."""
     pin = make_pin()
     commit(application, 300)
-    pin.take_turns()
+    pin.follow_if_due()
     pin._holding.rollback()
     application.execute("PRAGMA wal_checkpoint(RESTART)")
     commit(application, 1)
     with pytest.raises(AttemptFailedError, match="was begun anew while it was held"):
         at_one_moment([pin])
     with pytest.raises(AttemptFailedError, match="was begun anew while it was held"):
-        pin.demand()
+        pin.require_held()
 
 
 def test_a_log_that_grows_beyond_the_limit_is_let_go(
@@ -159,13 +159,13 @@ def test_a_log_that_grows_beyond_the_limit_is_let_go(
     """Whatever the rest of the capture is doing: the application must not pay for us with its disk."""
     pin = make_pin(1 << 20)
     commit(application, 50)
-    pin.take_turns()
-    pin.demand()
+    pin.follow_if_due()
+    pin.require_held()
     commit(application, 400)
-    pin.take_turns()
+    pin.follow_if_due()
     with pytest.raises(AttemptFailedError, match=r"the log of webui\.db grew beyond the limit"):
-        pin.demand()
-    pin.take_turns()
+        pin.require_held()
+    pin.follow_if_due()
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
 
 
@@ -181,14 +181,14 @@ def test_an_index_that_cannot_be_read_is_no_pin(
         make_pin()
     with pytest.raises(AttemptFailedError, match="the index of its log cannot be read"):
         at_one_moment([pin])
-    pin.take_turns()
+    pin.follow_if_due()
     assert pin._seen is seen
     monkeypatch.setattr(pins, "last_commit", FlickeringLook(last_commit, readable=1))
-    pin.take_turns()  # it could be read when the turn was decided on, and not after it had begun
+    pin.follow_if_due()  # it could be read when the turn was decided on, and not after it had begun
     assert pin._seen is seen
     assert not pin._spare.in_transaction
     monkeypatch.undo()
-    pin.take_turns()
+    pin.follow_if_due()
     assert pin._seen is not seen
 
 
@@ -207,7 +207,7 @@ def test_a_database_written_to_between_the_two_looks_is_of_no_moment(
     application: sqlite3.Connection, make_pin: Callable[..., Pin], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pin = make_pin()
-    monkeypatch.setattr(Pin, "witness", lambda _: commit(application, 1))
+    monkeypatch.setattr(Pin, "begin_reference", lambda _: commit(application, 1))
     with pytest.raises(AttemptFailedError, match=r"webui\.db was written to between two pins"):
         at_one_moment([pin])
 
@@ -225,10 +225,10 @@ def test_the_testimony_is_of_the_moment(
     commit(application, 3)
     _, (moment,) = at_one_moment([pin])
     commit(application, 4)
-    told = pin.testimony()
+    told = pin.reference_answers()
     assert told[f'SELECT {statement} FROM "filling"'] == "[(3,)]"
     assert told["PRAGMA page_count"] == f"[({moment.pages},)]"
-    pin.dismiss()
+    pin.end_reference()
     assert pin.commit().change == moment.change + 4
 
 

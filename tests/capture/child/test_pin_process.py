@@ -108,7 +108,7 @@ def test_the_process_ends_with_its_channel(pinner: Pinner, application: sqlite3.
     with pytest.raises(AttemptFailedError, match="No such file"):
         pinner.pin("other.db", str(tmp_path / "other.db"))
     assert pinner.at_one_moment(["webui.db"])[1]["webui.db"].pages > 0
-    pinner.dismiss()
+    pinner.end_reference()
     other = Pinner(0)
     pid = other.pid
     other.end()
@@ -121,7 +121,7 @@ def test_a_process_that_was_killed_is_told_of(pinner: Pinner, application: sqlit
     os.kill(pinner.pid, signal.SIGKILL)
     for _ in range(2):
         with pytest.raises(PinnerGoneError, match="the process that pins the databases is gone: status -9"):
-            pinner.demand("webui.db")
+            pinner.require_held("webui.db")
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
 
 
@@ -132,7 +132,7 @@ def test_the_process_keeps_nothing_that_came_with_the_fork(monkeypatch: pytest.M
     for name in ("dup2", "close"):
         monkeypatch.setattr(os, name, lambda first, second=None: closed.append(first) if second is None else None)
     monkeypatch.setattr(os, "_exit", lambda _: None)
-    monkeypatch.setattr(pinning, "tie_to", lambda _: None)
+    monkeypatch.setattr(pinning, "die_with_parent", lambda _: None)
     monkeypatch.setattr(socket, "socket", lambda fileno: fileno)
     monkeypatch.setattr(pinning, "serve", lambda channel, _: served.append(channel))
     here = [int(each) for each in os.listdir("/proc/self/fd")]
@@ -155,7 +155,7 @@ def test_what_was_not_foreseen_is_the_answer(
     made = Pinner(1 << 30)
     for _ in range(2):
         with pytest.raises(PinnerGoneError, match="ValueError: seven is not eight"):
-            made.demand("webui.db")
+            made.require_held("webui.db")
     made.end()
     assert "Traceback" in capfd.readouterr().err
 
@@ -167,7 +167,7 @@ def stumbling(monkeypatch: pytest.MonkeyPatch) -> Pinner:
     def stumble(_: object) -> None:
         raise KeyError("salt")
 
-    monkeypatch.setattr(pins.Pin, "take_turns", stumble)
+    monkeypatch.setattr(pins.Pin, "follow_if_due", stumble)
     return Pinner(1 << 30)
 
 
@@ -176,7 +176,7 @@ def test_so_it_is_when_it_happened_while_nobody_asked(
 ) -> None:
     stumbling.pin("webui.db", str(tmp_path / "webui.db"))
     with pytest.raises(PinnerGoneError, match="KeyError: 'salt'"):
-        stumbling.demand("webui.db")
+        stumbling.require_held("webui.db")
     stumbling.end()
 
 
@@ -203,5 +203,5 @@ def test_a_process_that_does_not_answer_is_ended(
     pinner._channel.settimeout(0.3)
     os.kill(pinner.pid, signal.SIGSTOP)
     with pytest.raises(PinnerGoneError, match="it does not answer"):
-        pinner.demand("webui.db")
+        pinner.require_held("webui.db")
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0

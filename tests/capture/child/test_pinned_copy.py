@@ -51,7 +51,7 @@ def test_a_pinned_database_is_not_copied_beyond_the_time_given(pinned: Helper) -
     assert pinned.obey({**PREPARE, "copy_seconds": -1.0})["obstacles"] == (
         "webui.db could not be copied: it took too long",
     )
-    assert not Path(pinned.bench.place("webui.db")).exists()
+    assert not Path(pinned.writer.place("webui.db")).exists()
     assert pinned.pinned.ahead == {}
     with pytest.raises(AttemptFailedError, match=r"webui\.db is not what was copied ahead any more"):
         pinned.obey(ATTEMPT)
@@ -62,7 +62,7 @@ def test_a_log_is_not_brought_in_beyond_the_time_given(pinned: Helper) -> None:
     pinned.obey(ATTEMPT)
     with pytest.raises(AttemptFailedError, match=r"webui\.db could not be copied: it took too long"):
         pinned.obey({"do": "finish", "seconds": -1.0})
-    assert not Path(pinned.bench.place("webui.db")).exists()
+    assert not Path(pinned.writer.place("webui.db")).exists()
     assert pinned.pinned.process() is None
 
 
@@ -79,7 +79,7 @@ def test_what_the_disk_says_while_a_database_is_copied_ahead(
         else:
             obstacles = pinned.obey(PREPARE)["obstacles"]
             assert obstacles == ("webui.db could not be copied: Input/output error",)
-    assert not Path(pinned.bench.place("webui.db")).exists()
+    assert not Path(pinned.writer.place("webui.db")).exists()
     assert pinned.pinned.ahead == {}
 
 
@@ -92,7 +92,7 @@ def test_what_the_disk_says_while_a_log_is_brought_in(
     monkeypatch.setattr(pinning, "bring_in", failing(number))
     with pytest.raises(error):
         pinned.obey({"do": "finish", "seconds": 10})
-    assert not Path(pinned.bench.place("webui.db")).exists()
+    assert not Path(pinned.writer.place("webui.db")).exists()
 
 
 def failing(number: int) -> Callable[..., None]:

@@ -11,11 +11,11 @@ from owui_vault.capture.child.errors import SourceChangedError
 from owui_vault.capture.child.fences import Probe
 from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.marks import Mark, mark_of
-from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.stage_writer import StageWriter
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def writer(tmp_path: Path) -> Iterator[StageWriter]:
     (tmp_path / "data" / "uploads").mkdir(parents=True)
     job = Job(
         data_dir=str(tmp_path / "data"),
@@ -31,7 +31,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     Path(job.tree, "uploads").mkdir(parents=True)
     Path(job.desk).mkdir()
     probe = Probe(f"{job.desk}/probe")
-    yield Bench(job, probe)
+    yield StageWriter(job, probe)
     probe.close()
 
 
@@ -43,22 +43,22 @@ def marked(path: Path, content: str) -> Mark:
 
 
 @pytest.mark.parametrize("link", [True, False], ids=["linked", "copied"])
-def test_an_older_state_goes_when_the_newer_one_cannot_be_taken(bench: Bench, link: bool) -> None:
-    upload = Path(bench.job.data_dir, "uploads", "a")
-    bench.put("uploads/a", marked(upload, "first"), link=link)
+def test_an_older_state_goes_when_the_newer_one_cannot_be_taken(writer: StageWriter, link: bool) -> None:
+    upload = Path(writer.job.data_dir, "uploads", "a")
+    writer.put("uploads/a", marked(upload, "first"), link=link)
     second = marked(upload, "second, and longer")
     upload.unlink()
     with pytest.raises(SourceChangedError):
-        bench.put("uploads/a", second, link=link)
-    bench.drop_all_but(["uploads"])
-    assert os.listdir(bench.place("uploads")) == []
+        writer.put("uploads/a", second, link=link)
+    writer.drop_all_but(["uploads"])
+    assert os.listdir(writer.place("uploads")) == []
 
 
-def test_half_a_copy_does_not_stay(bench: Bench) -> None:
-    upload = Path(bench.job.data_dir, "uploads", "a")
+def test_half_a_copy_does_not_stay(writer: StageWriter) -> None:
+    upload = Path(writer.job.data_dir, "uploads", "a")
     mark = marked(upload, "whole")
     longer = mark._replace(size=mark.size + 1)
     with pytest.raises(SourceChangedError):
-        bench.put("uploads/a", longer, link=False)
-    bench.drop_all_but(["uploads"])
-    assert os.listdir(bench.place("uploads")) == []
+        writer.put("uploads/a", longer, link=False)
+    writer.drop_all_but(["uploads"])
+    assert os.listdir(writer.place("uploads")) == []

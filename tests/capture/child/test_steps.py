@@ -31,7 +31,7 @@ from owui_vault.capture.child.main import Helper, job_from
 from owui_vault.capture.child.marks import Mark, Walk, mark_of
 from owui_vault.capture.child.messages import items, number, part, texts, whole
 from owui_vault.capture.child.sqlite import pinned_copy as pinning
-from owui_vault.capture.child.watch import Watched
+from owui_vault.capture.child.watch import WritersFound
 from owui_vault.system import filesystem
 from owui_vault.system.filesystem import copy_bytes, filesystem_type, overlay_layers
 from owui_vault.system.patterns import Selection
@@ -172,12 +172,12 @@ def test_nothing_can_be_finished_that_was_not_taken(helper: Helper) -> None:
 def test_a_failed_attempt_keeps_what_did_not_move(helper: Helper, site: Any) -> None:
     """A journal over several databases can never be applied to the copy."""
     prepare(helper)
-    kept = dict(helper.bench.copies)
+    kept = dict(helper.writer.copies)
     journal = site.data / "webui.db-journal"
     journal.write_bytes(b"\1" * 1000 + b"/super" + bytes(8) + bytes.fromhex("d9d505f920a163d7"))
     with pytest.raises(AttemptFailedError, match="several databases"):
         helper.obey(ATTEMPT)
-    assert helper.bench.copies == kept
+    assert helper.writer.copies == kept
     assert helper.obey({"do": "gather", "seconds": 10, "patience_seconds": 0.5})["torn"] == ["webui.db"]
     journal.unlink()
     helper.obey(ATTEMPT)
@@ -215,7 +215,7 @@ def near(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def all_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel tells of every process, which it does not do everywhere that tests run."""
-    monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=True))
+    monkeypatch.setattr(attempts, "find_writers", lambda *_, **__: WritersFound(writers=(), complete=True))
 
 
 @pytest.mark.parametrize("change", [{"held": False}, {"frozen": False}])
@@ -225,7 +225,7 @@ def test_marks_must_settle_unless_we_froze_everybody(
     prepare(helper)
     path = site.data / "uploads" / "late.txt"
     path.write_text("late")
-    soon = helper.bench.probe.now_ns() + 3_000_000_000
+    soon = helper.writer.probe.now_ns() + 3_000_000_000
     os.utime(path, ns=(soon, soon))
     with pytest.raises(AttemptFailedError, match=r"late\.txt is dated .* s ahead"):
         helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True, **change})
@@ -235,10 +235,10 @@ def test_marks_must_settle_where_somebody_may_be_unseen(
     helper: Helper, site: Any, near: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(helper)
-    monkeypatch.setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=False))
+    monkeypatch.setattr(attempts, "find_writers", lambda *_, **__: WritersFound(writers=(), complete=False))
     path = site.data / "uploads" / "late.txt"
     path.write_text("late")
-    soon = helper.bench.probe.now_ns() + 3_000_000_000
+    soon = helper.writer.probe.now_ns() + 3_000_000_000
     os.utime(path, ns=(soon, soon))
     with pytest.raises(AttemptFailedError, match=r"late\.txt is dated .* s ahead"):
         helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True})
@@ -289,7 +289,7 @@ def test_an_unsettled_upload_is_copied_in_a_freeze_and_not_kept(
     prepare(helper)
     path = site.data / "uploads" / "late.txt"
     path.write_text("late")
-    soon = helper.bench.probe.now_ns() + 3_000_000_000
+    soon = helper.writer.probe.now_ns() + 3_000_000_000
     os.utime(path, ns=(soon, soon))
     answer = helper.obey({**ATTEMPT, "frozen": True, "patience_seconds": 0.0})
     copy = Path(helper.job.tree) / "uploads" / "late.txt"
@@ -298,7 +298,7 @@ def test_an_unsettled_upload_is_copied_in_a_freeze_and_not_kept(
     assert copy.stat().st_mtime_ns != path.stat().st_mtime_ns
     mark = mark_of(str(path))
     assert mark is not None
-    assert not helper.bench.has("uploads/late.txt", mark)
+    assert not helper.writer.has("uploads/late.txt", mark)
 
 
 def test_a_time_far_in_the_future_does_not_hold_us_up(helper: Helper, site: Any) -> None:
@@ -334,18 +334,18 @@ def test_no_link_in_the_stage_is_followed(helper: Helper, site: Any) -> None:
     live = site.data / "vector_db"
     shutil.rmtree(Path(helper.job.tree, "vector_db"))
     Path(helper.job.tree, "vector_db").symlink_to(live)
-    helper.bench.inside.forget()
+    helper.writer.inside.forget()
     before = sorted(path.name for path in live.rglob("*"))
     helper.raw.forget("vector_db/chroma.sqlite3")
-    helper.bench.forget("vector_db/segment/header.bin")
-    helper.bench.forget_database("vector_db/chroma.sqlite3")
+    helper.writer.forget("vector_db/segment/header.bin")
+    helper.writer.forget_database("vector_db/chroma.sqlite3")
     assert sorted(path.name for path in live.rglob("*")) == before
     with pytest.raises(SourceChangedError):
-        helper.bench.place_for_database("vector_db/chroma.sqlite3")
+        helper.writer.place_for_database("vector_db/chroma.sqlite3")
     mark = mark_of(str(live / "segment" / "header.bin"))
     assert mark is not None
     with pytest.raises(SourceChangedError):
-        helper.bench.put("vector_db/segment/header.bin", mark, link=False)
+        helper.writer.put("vector_db/segment/header.bin", mark, link=False)
 
 
 def test_a_link_that_leads_elsewhere_by_now_fails_the_attempt(site: Any) -> None:

@@ -68,7 +68,7 @@ def in_a_transaction(path: Path, kind: str) -> Iterator[None]:
 
 def rows(helper: Helper, statement: str) -> list[Any]:
     """Ask a copy of the application's database; what lies beside it is taken into account."""
-    with closing(sqlite3.connect(helper.bench.place(WEBUI))) as connection:
+    with closing(sqlite3.connect(helper.writer.place(WEBUI))) as connection:
         return connection.execute(statement).fetchall()
 
 
@@ -118,7 +118,7 @@ def test_a_second_name_of_a_pinned_database_is_a_file_like_any_other(
     (site.data / "uploads" / "second").hardlink_to(site.data / WEBUI)
     assert helper.obey(GATHER)["torn"] == []
     assert finished(helper)["pinned"]
-    assert (Path(helper.bench.place("uploads/second"))).stat().st_size == (site.data / WEBUI).stat().st_size
+    assert (Path(helper.writer.place("uploads/second"))).stat().st_size == (site.data / WEBUI).stat().st_size
 
 
 def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
@@ -135,7 +135,7 @@ def test_a_database_that_cannot_be_pinned_is_copied_with_its_log(
     assert helper.obey({**GATHER, "patience_seconds": 2.0})["torn"] == []
     assert held(helper) == []
     assert not finished(helper)["pinned"]
-    assert Path(helper.bench.place(f"{WEBUI}-wal")).stat().st_size > 0
+    assert Path(helper.writer.place(f"{WEBUI}-wal")).stat().st_size > 0
     assert rows(helper, "SELECT n FROM counter") == [(1,)]
 
 
@@ -225,7 +225,7 @@ def test_a_writer_that_lets_nobody_read_gets_its_database_copied_as_it_is(
     monkeypatch.setattr(gathering, "_LONGEST_LOCK_SECONDS", 0.05)
     with in_a_transaction(site.data / WEBUI, "EXCLUSIVE"):
         assert helper.obey(GATHER)["torn"] == [WEBUI]
-    assert Path(helper.bench.place(f"{WEBUI}-journal")).stat().st_size > 0
+    assert Path(helper.writer.place(f"{WEBUI}-journal")).stat().st_size > 0
     assert rows(helper, "SELECT count(*) FROM filling WHERE b = zeroblob(3000)") == [(0,)]
 
 
@@ -248,7 +248,7 @@ def test_a_database_that_changes_at_each_look_is_tried_again(
 
     monkeypatch.setattr(RawCopies, "take", change)
     assert helper.obey(GATHER)["torn"] == [WEBUI]
-    assert Path(helper.bench.place(WEBUI)).exists() == copied
+    assert Path(helper.writer.place(WEBUI)).exists() == copied
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_a_file_replaced_at_each_look_is_tried_again(
     path.write_bytes(b"something new")
     looks = at_each_look(replace)
     assert helper.obey(GATHER)["torn"] == ([] if times < 5 else [INDEX])
-    copy = Path(helper.bench.place(INDEX))
+    copy = Path(helper.writer.place(INDEX))
     assert (copy.read_bytes() if copied else copy.exists()) == (b"%d" % times if copied else False)
     assert looks[0] == min(times + 1, 10)
 
@@ -311,4 +311,4 @@ def test_a_file_that_is_deleted_meanwhile_is_named_and_leaves_nothing(
     looks = at_each_look(delete)
     assert helper.obey(GATHER)["torn"] == [INDEX]
     assert looks[0] == look
-    assert not Path(helper.bench.place(INDEX)).exists()
+    assert not Path(helper.writer.place(INDEX)).exists()

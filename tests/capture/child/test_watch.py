@@ -18,7 +18,7 @@ from owui_vault.capture.child import watch as watching
 from owui_vault.capture.child.classify import Database, lock_holders, mappings
 from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.main import job_from
-from owui_vault.capture.child.watch import Watched, at_rest, watch
+from owui_vault.capture.child.watch import WritersFound, at_rest, find_writers
 from owui_vault.guardian.bounded_hold import Hold
 from owui_vault.guardian.journal import Journal
 from owui_vault.model import CaptureLimits, Proof, Quiesce
@@ -70,9 +70,9 @@ def job(tmp_path: Path) -> Job:
     return job_from({"job": {**nothing, **places, "reserve_bytes": 0, "wal_growth_bytes": 0}})
 
 
-def look(job: Job, *databases: Database, mappers: dict[int, str] | None = None) -> Watched:
+def look(job: Job, *databases: Database, mappers: dict[int, str] | None = None) -> WritersFound:
     status = os.lstat(f"{job.data_dir}/file")
-    return watch(job, {(status.st_dev, status.st_ino): "file"}, databases, mappers or {})
+    return find_writers(job, {(status.st_dev, status.st_ino): "file"}, databases, mappers or {})
 
 
 def test_whoever_has_a_file_open_for_writing_is_named(job: Job, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_who_may_not_be_looked_at_is_still_named_by_his_locks(
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE one(n)")
     database = Database(name="webui.db", real=str(path), mode="delete")
-    assert look(job, database) == Watched(writers=(), complete=False)
+    assert look(job, database) == WritersFound(writers=(), complete=False)
     with running(LOCKS, path) as pid:
         (named,) = look(job, database).writers
         assert named.startswith(f"process {pid} (")
@@ -243,7 +243,7 @@ def test_a_look_that_fails_has_seen_nobody_and_says_so(job: Job, monkeypatch: py
 
     monkeypatch.setattr(watching, "lock_holders", fail)
     database = Database(name="webui.db", real=f"{job.data_dir}/webui.db", mode="delete")
-    assert look(job, database) == Watched(writers=(), complete=False)
+    assert look(job, database) == WritersFound(writers=(), complete=False)
 
 
 def test_who_is_not_root_has_not_seen_everybody(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_a_process_that_may_not_be_looked_at_is_neither_at_rest_nor_a_writer(
         monkeypatch.setattr(os, "listdir", hidden(f"/proc/{pid}/task"))
         assert at_rest(pid) is None
         watched = look(job, mappers={pid: "file"})
-        assert watched == Watched(writers=(), complete=False)
+        assert watched == WritersFound(writers=(), complete=False)
 
 
 def hidden(path: str) -> Callable[[str], list[str]]:

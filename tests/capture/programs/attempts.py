@@ -22,8 +22,8 @@ from owui_vault.capture.child.errors import AttemptFailedError
 from owui_vault.capture.child.fences import Probe
 from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
-from owui_vault.capture.child.stage_writer import Bench
-from owui_vault.capture.child.watch import Watched
+from owui_vault.capture.child.stage_writer import StageWriter
+from owui_vault.capture.child.watch import WritersFound
 
 INSTANTS_PER_PIN = 20
 DATABASES = {
@@ -46,21 +46,21 @@ def job(data: str, work: str) -> Job:
     )
 
 
-def contents(bench: Bench, pinned: PinnedCopies, instant: Instant) -> dict[str, object]:
+def contents(writer: StageWriter, pinned: PinnedCopies, instant: Instant) -> dict[str, object]:
     for name, commit in instant.commits.items():
-        told = pinned._process().testimony(name)
+        told = pinned._process().reference_answers(name)
         pinned._bring_in(name, commit, time.monotonic() + 60)
         pinned._compare(name, told)
     numbers = []
     for name, statement in DATABASES.items():
-        copy = sqlite3.connect(f"file:{bench.place(name)}?mode=ro&immutable=1", uri=True)
+        copy = sqlite3.connect(f"file:{writer.place(name)}?mode=ro&immutable=1", uri=True)
         numbers.append(copy.execute(statement).fetchone())
         copy.close()
     segments = []
-    for name in sorted(os.listdir(bench.place("vector_db/segment"))):
-        content = Path(bench.place(f"vector_db/segment/{name}")).read_bytes()
+    for name in sorted(os.listdir(writer.place("vector_db/segment"))):
+        content = Path(writer.place(f"vector_db/segment/{name}")).read_bytes()
         segments.append(sorted({int(content[at : at + 8]) for at in range(0, len(content), 8)}))
-    uploads = sorted(int(name.removesuffix(".txt")) for name in os.listdir(bench.place("uploads")))
+    uploads = sorted(int(name.removesuffix(".txt")) for name in os.listdir(writer.place("uploads")))
     return {"webui": numbers[0][0], "chroma": numbers[1], "segments": segments, "uploads": uploads}
 
 
@@ -68,15 +68,15 @@ def main(data: str, work: str, claims: int, seconds: float, unseen: bool) -> Non
     plan = job(data, work)
     Path(plan.tree).mkdir(parents=True)
     Path(plan.desk).mkdir()
-    bench = Bench(plan, Probe(f"{plan.desk}/probe"))
-    raw = RawCopies(bench)
-    pinned = PinnedCopies(bench)
+    writer = StageWriter(plan, Probe(f"{plan.desk}/probe"))
+    raw = RawCopies(writer)
+    pinned = PinnedCopies(writer)
     if unseen:
-        setattr(attempts, "watch", lambda *_, **__: Watched(writers=(), complete=False))  # noqa: B010  a name that it imports
+        setattr(attempts, "find_writers", lambda *_, **__: WritersFound(writers=(), complete=False))  # noqa: B010  a name that it imports
     until = time.monotonic() + seconds
     while claims and time.monotonic() < until:
         deadline = time.monotonic() + 3
-        attempt = Attempt(bench, raw, pinned, pin=True, frozen=unseen, held=unseen, patience_seconds=0, until=deadline)
+        attempt = Attempt(writer, raw, pinned, pin=True, frozen=unseen, held=unseen, patience_seconds=0, until=deadline)
         try:
             for database in pinned.classify():
                 if database.pinnable:
@@ -85,7 +85,7 @@ def main(data: str, work: str, claims: int, seconds: float, unseen: bool) -> Non
         except AttemptFailedError as failed:
             print(json.dumps({"failed": str(failed)}))
             continue
-        print(json.dumps(contents(bench, pinned, instant)))
+        print(json.dumps(contents(writer, pinned, instant)))
         claims -= 1
         if claims % INSTANTS_PER_PIN == 0:
             for name in instant.commits:

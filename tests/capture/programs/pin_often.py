@@ -28,10 +28,10 @@ def main(path: str, times: int, seed: int) -> None:
         try:
             if source.random() < 0.2:  # as long as a small database takes to copy
                 time.sleep(source.random() * 0.005)
-            pin.take_turns()
-            pin.demand()
-            pin.witness()
-            pin.testimony()
+            pin.follow_if_due()
+            pin.require_held()
+            pin.begin_reference()
+            pin.reference_answers()
             held += 1
         except AttemptFailedError:
             refused += 1

@@ -13,19 +13,19 @@ from owui_vault.capture.child.sqlite.pin import Pin, at_one_moment
 def main(first: str, second: str, seconds: float) -> None:
     until = time.monotonic() + seconds
     looks = 0
-    witness = Pin.witness
+    witness = Pin.begin_reference
 
     def counted(pin: Pin) -> None:
         nonlocal looks
         looks += 1
         witness(pin)
 
-    Pin.witness = counted  # type: ignore[method-assign, assignment]  # counts the looks
+    Pin.begin_reference = counted  # type: ignore[method-assign, assignment]  # counts the looks
     while time.monotonic() < until:
         pins = [Pin(path, path, 1 << 30) for path in (first, second)]
         try:
             at_one_moment(pins)
-            print(json.dumps([pin._witness.execute("SELECT n FROM counter").fetchone()[0] for pin in pins]))
+            print(json.dumps([pin._reference.execute("SELECT n FROM counter").fetchone()[0] for pin in pins]))
         except AttemptFailedError as failed:
             print(json.dumps(str(failed)))
         for pin in pins:

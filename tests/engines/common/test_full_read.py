@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines.borg.engine import BorgEngine
-from owui_vault.engines.common.full_read import done, is_due
+from owui_vault.engines.common.full_read import is_due, record_full_read
 from owui_vault.engines.restic.engine import ResticEngine
 from owui_vault.model import Outcome, Secret
 from owui_vault.ports import Engine
@@ -23,7 +23,7 @@ DAY = 24 * 3600
 @pytest.mark.parametrize(("age", "due"), [(0, False), (29 * DAY, False), (31 * DAY, True), (-31 * DAY, True)])
 def test_a_full_reading_lasts_thirty_days(tmp_path: Path, age: float, due: bool) -> None:
     assert is_due(tmp_path, "open-webui")
-    done(tmp_path, "open-webui")
+    record_full_read(tmp_path, "open-webui")
     made_older(tmp_path, age)
     assert is_due(tmp_path, "open-webui") is due
     assert is_due(tmp_path, "another")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines.common import launcher
-from owui_vault.engines.common.launching import launching
+from owui_vault.engines.common.launching import launcher_argv
 from owui_vault.engines.restic.resticpy import Answer, Question, ask_restic
 from owui_vault.errors import CancelledError, ConfigError, DeadlineExceededError, EngineError, EngineOutputError
 from owui_vault.model import NEVER
@@ -36,7 +36,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def run(*argv: str, record: str = "", parent: int | None = None) -> subprocess.CompletedProcess[str]:
-    command = [*launching(), "run", str(parent or os.getpid()), record, "--", *argv]
+    command = [*launcher_argv(), "run", str(parent or os.getpid()), record, "--", *argv]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -65,7 +65,7 @@ def test_run_that_cannot_be_noted_does_not_begin(tmp_path: Path) -> None:
 def test_a_parent_that_dies_before_the_program_begins_is_noticed_by_those_who_ignore_interrupts(tmp_path: Path) -> None:
     """A shell's background job: the signal that tells of the death was ignored until just before the program began."""
     record, begun = tmp_path / "record", tmp_path / "begun"
-    command = [*launching(), "run", "PARENT", str(record), "--", "touch", str(begun)]
+    command = [*launcher_argv(), "run", "PARENT", str(record), "--", "touch", str(begun)]
     script = (
         "import os, signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         f"argv = [str(os.getpid()) if word == 'PARENT' else word for word in {command!r}]\n"
@@ -92,13 +92,13 @@ def test_a_parent_that_dies_before_it_is_spoken_to_is_not_waited_for(tmp_path: P
     pipes = [tmp_path / "request", tmp_path / "answer"]
     for pipe in pipes:
         os.mkfifo(pipe)  # whose other ends nobody holds any more
-    command = [*launching(), "ask", str(os.getpid()), *map(str, pipes), "--", "true"]
+    command = [*launcher_argv(), "ask", str(os.getpid()), *map(str, pipes), "--", "true"]
     assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == launcher.PARENT_GONE
 
 
 def test_run_does_not_hand_down_an_ignored_interrupt() -> None:
     script = "import os,signal,sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    command = [*launching(), "run", str(os.getpid()), "", "--", "sh", "-c", "kill -INT $$; echo survived"]
+    command = [*launcher_argv(), "run", str(os.getpid()), "", "--", "sh", "-c", "kill -INT $$; echo survived"]
     done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "")
 
@@ -109,7 +109,8 @@ def test_the_program_ends_with_us_even_when_we_are_killed(tmp_path: Path, mode: 
     program = ["sh", "-c", f"echo $$ > {started}.new; mv {started}.new {started}; exec sleep 60"]
     if mode == "run":
         script = (
-            f"import os,subprocess; subprocess.run([*{launching()!r}, 'run', str(os.getpid()), '', '--', *{program!r}])"
+            "import os,subprocess; "
+            f"subprocess.run([*{launcher_argv()!r}, 'run', str(os.getpid()), '', '--', *{program!r}])"
         )
     else:
         script = (
@@ -133,7 +134,7 @@ def test_the_program_ends_with_us_even_when_we_are_killed(tmp_path: Path, mode: 
 
 def test_the_record_is_locked_as_long_as_the_program_lives(tmp_path: Path) -> None:
     record = tmp_path / "record"
-    command = [*launching(), "run", str(os.getpid()), str(record), "--", "sh", "-c", "echo here; exec sleep 60"]
+    command = [*launcher_argv(), "run", str(os.getpid()), str(record), "--", "sh", "-c", "echo here; exec sleep 60"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "here\n"

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from owui_vault.engines.restic.monitor import LineWatch, TargetWatch, TextWatch, Watch, Writer
+from owui_vault.engines.restic.monitor import LineMonitor, Monitor, TargetMonitor, TextMonitor, Writer
 from owui_vault.engines.restic.output import BackupReader
 from owui_vault.errors import DeadlineExceededError, RepositoryUnreachableError
 from owui_vault.model import Progress, Step
@@ -55,34 +55,34 @@ def test_a_status_that_moves_is(tmp_path: Path) -> None:
 RETRY = "Load(<data/1>) returned error, retrying after 1s: dial tcp: connect: connection refused"
 
 
-@pytest.mark.parametrize("kind", [Watch, LineWatch])
-def test_retries_without_end_are_an_unreachable_repository(tmp_path: Path, kind: type[Watch]) -> None:
-    watch = kind(impatient(tmp_path))
+@pytest.mark.parametrize("kind", [Monitor, LineMonitor])
+def test_retries_without_end_are_an_unreachable_repository(tmp_path: Path, kind: type[Monitor]) -> None:
+    monitor = kind(impatient(tmp_path))
     with pytest.raises(RepositoryUnreachableError):
-        repeat(lambda _: watch.hear(RETRY))
+        repeat(lambda _: monitor.hear(RETRY))
 
 
 def test_a_hiccup_after_a_long_standstill_is_no_end(tmp_path: Path) -> None:
-    watch = Watch(impatient(tmp_path))
+    monitor = Monitor(impatient(tmp_path))
     time.sleep(0.2)
     for _ in range(3):
-        watch.hear(RETRY)
-    assert_still_patient(watch)
+        monitor.hear(RETRY)
+    assert_still_patient(monitor)
 
 
-@pytest.mark.parametrize("kind", [Watch, LineWatch])
-def test_hiccups_are_forgotten_when_it_goes_on(tmp_path: Path, kind: type[Watch]) -> None:
-    watch = kind(impatient(tmp_path))
+@pytest.mark.parametrize("kind", [Monitor, LineMonitor])
+def test_hiccups_are_forgotten_when_it_goes_on(tmp_path: Path, kind: type[Monitor]) -> None:
+    monitor = kind(impatient(tmp_path))
     for number in range(5):
-        watch.hear(RETRY)
-        watch.heard("a line")
-        watch.see(number)
+        monitor.hear(RETRY)
+        monitor.heard("a line")
+        monitor.see(number)
         time.sleep(0.05)
-    assert_still_patient(watch)
+    assert_still_patient(monitor)
 
 
-def assert_still_patient(watch: Watch) -> None:
-    watch.hear(RETRY)  # raises when it is not
+def assert_still_patient(monitor: Monitor) -> None:
+    monitor.hear(RETRY)  # raises when it is not
 
 
 def test_what_is_written_is_life_while_all_was_read(tmp_path: Path) -> None:
@@ -90,19 +90,19 @@ def test_what_is_written_is_life_while_all_was_read(tmp_path: Path) -> None:
     program = "import os, time\nwhile True: os.write(1, bytes(100_000)); time.sleep(0.005)"
     argv = [sys.executable, "-c", program]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, start_new_session=True) as child:
-        watch = watching(tmp_path, child.pid)
-        repeat(lambda _: watch.see(5), seconds=1)
+        monitor = watching(tmp_path, child.pid)
+        repeat(lambda _: monitor.see(5), seconds=1)
         child.send_signal(signal.SIGSTOP)
         with pytest.raises(DeadlineExceededError):
-            repeat(lambda _: watch.see(5))
+            repeat(lambda _: monitor.see(5))
         child.kill()
 
 
-def watching(folder: Path, pid: int) -> Watch:
-    watch = Watch(replace(impatient(folder), idle_seconds=0.5))
+def watching(folder: Path, pid: int) -> Monitor:
+    monitor = Monitor(replace(impatient(folder), idle_seconds=0.5))
     (folder / "record").write_text(json.dumps({"pid": pid}))
-    watch.follow(folder / "record", str)
-    return watch
+    monitor.follow(folder / "record", str)
+    return monitor
 
 
 def test_what_it_tells_us_is_not_what_it_writes_elsewhere(tmp_path: Path) -> None:
@@ -134,14 +134,14 @@ def _count_what_is_written(record: Path) -> None:
 
 
 def test_the_clock_in_front_of_a_line_is_no_progress(tmp_path: Path) -> None:
-    text = TextWatch(impatient(tmp_path), Step.VERIFY)
+    text = TextMonitor(impatient(tmp_path), Step.VERIFY)
     with pytest.raises(DeadlineExceededError):
         repeat(lambda number: text.stdout(f"[0:{number:02}] 25.00%  1 / 4 packs"))
 
 
 def test_what_a_long_check_prints_is_told(tmp_path: Path) -> None:
     events: list[Progress] = []
-    text = TextWatch(impatient(tmp_path, events), Step.VERIFY)
+    text = TextMonitor(impatient(tmp_path, events), Step.VERIFY)
     for line in (
         "load indexes",
         "[0:01] 25.00%  1 / 4 packs",
@@ -155,10 +155,10 @@ def test_what_a_long_check_prints_is_told(tmp_path: Path) -> None:
 
 def test_a_silent_restore_is_watched_by_what_it_writes(tmp_path: Path) -> None:
     events: list[Progress] = []
-    watch = TargetWatch(tmp_path, impatient(tmp_path, events))
+    monitor = TargetMonitor(tmp_path, impatient(tmp_path, events))
     (tmp_path / "new").write_bytes(b"x" * 100_000)
-    watch.tick()
+    monitor.tick()
     assert events[-1] == Progress(step=Step.FETCH, done_bytes=events[-1].done_bytes)
     assert events[-1].done_bytes >= 100_000
     with pytest.raises(DeadlineExceededError):
-        repeat(lambda _: watch.tick())
+        repeat(lambda _: monitor.tick())

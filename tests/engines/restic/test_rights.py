@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from owui_vault.engines.restic.errors import error_for
 from owui_vault.engines.restic.location import parse_location
-from owui_vault.engines.restic.rights import demand_rights
+from owui_vault.engines.restic.rights import require_rights
 from owui_vault.errors import RepositoryUnreachableError
 from tests.restic_templates import PlaceRestic
 
@@ -73,7 +73,7 @@ def test_a_repository_of_another_user_is_called_so(mine: Path) -> None:
 
 def test_what_is_elsewhere_or_not_there_is_not_judged(tmp_path: Path) -> None:
     for location in ("rest:http://host/", str(tmp_path / "none"), str(tmp_path / "a" / "b")):
-        demand_rights(parse_location(location), write=True)
+        require_rights(parse_location(location), write=True)
     assert list(tmp_path.iterdir()) == []
 
 

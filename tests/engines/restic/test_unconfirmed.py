@@ -15,7 +15,14 @@ import pytest
 from owui_vault.engines.restic import store
 from owui_vault.engines.restic.output import BackupReader
 from owui_vault.engines.restic.tree_check import trust_tree
-from owui_vault.engines.restic.unconfirmed import believe, doubt, doubted, doubting, is_at_work, is_for_nothing
+from owui_vault.engines.restic.unconfirmed import (
+    confirm,
+    is_abandoned,
+    is_being_stored,
+    mark_unconfirmed,
+    storing_unconfirmed,
+    unconfirmed_ids,
+)
 from owui_vault.errors import EngineError, RepositoryLockedError
 from owui_vault.model import Outcome
 from owui_vault.ports import Call
@@ -27,24 +34,24 @@ INCOMPLETE, COMPLETE = Outcome.INCOMPLETE, Outcome.COMPLETE
 
 
 def test_a_doubt_lasts_until_it_is_settled(tmp_path: Path) -> None:
-    assert doubted(tmp_path) == frozenset()
-    doubt(tmp_path, "00000001")
-    doubt(tmp_path, "00000001")
-    assert doubted(tmp_path) == {"00000001"}
-    assert not is_for_nothing(tmp_path, "00000001")
+    assert unconfirmed_ids(tmp_path) == frozenset()
+    mark_unconfirmed(tmp_path, "00000001")
+    mark_unconfirmed(tmp_path, "00000001")
+    assert unconfirmed_ids(tmp_path) == {"00000001"}
+    assert not is_abandoned(tmp_path, "00000001")
     os.utime(tmp_path / "doubts/00000001", (1, 1))
-    assert is_for_nothing(tmp_path, "00000001")
-    believe(tmp_path, "00000001")
-    assert doubted(tmp_path) == frozenset()
-    assert not is_for_nothing(tmp_path, "00000001")
+    assert is_abandoned(tmp_path, "00000001")
+    confirm(tmp_path, "00000001")
+    assert unconfirmed_ids(tmp_path) == frozenset()
+    assert not is_abandoned(tmp_path, "00000001")
 
 
 def test_a_doubt_tells_whether_somebody_is_at_work_on_it(tmp_path: Path) -> None:
-    with doubting(tmp_path, "00000001"):
-        assert is_at_work(tmp_path, "00000001")
-    assert not is_at_work(tmp_path, "00000001")
-    assert doubted(tmp_path) == {"00000001"}
-    assert not is_at_work(tmp_path, "00000002")
+    with storing_unconfirmed(tmp_path, "00000001"):
+        assert is_being_stored(tmp_path, "00000001")
+    assert not is_being_stored(tmp_path, "00000001")
+    assert unconfirmed_ids(tmp_path) == {"00000001"}
+    assert not is_being_stored(tmp_path, "00000002")
 
 
 @contextmanager
@@ -85,7 +92,7 @@ def test_a_lock_between_storing_and_marking_leaves_nothing_that_is_believed(
     expected = [("00000001", INCOMPLETE), ("00000002", COMPLETE)]
     assert outcomes(bench) == expected
     assert outcomes(bench, "another machine") == expected
-    assert doubted(bench.folder / "state") == frozenset()
+    assert unconfirmed_ids(bench.folder / "state") == frozenset()
 
 
 @pytest.mark.slow
@@ -185,7 +192,7 @@ def test_another_run_leaves_a_doubt_to_the_run_that_stores(bench: Bench, monkeyp
 def test_what_is_doubted_can_be_named_as_it_was_listed(bench: Bench) -> None:
     """Settling the doubt first would give it another id."""
     bench.store(1)
-    doubt(bench.folder / "state", "00000001")
+    mark_unconfirmed(bench.folder / "state", "00000001")
     (listed,) = bench.engine.snapshots(bench.call())
     assert listed.label is not None
     changed = bench.engine.relabel(listed.engine_id, listed.label, bench.call())

@@ -49,9 +49,9 @@ def is_complete(scene: Scene) -> bool:
         return swapping.is_complete(scene.value, place)
 
 
-def lead_back(record: Path) -> Path | None:
+def roll_back(record: Path) -> Path | None:
     with in_place(record.parents[1]) as place:
-        return swapping.lead_back(place)
+        return swapping.roll_back(place)
 
 
 def write_down(scene: Scene, record: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_directory_that_has_another_path_by_then_is_led_back_all_the_same(
     moved = swap.data_dir.rename(tmp_path / "elsewhere")
     swap.data_dir.mkdir()
     (swap.data_dir / "webui.db").write_text("of another instance, at the old path")
-    assert lead_back(moved / ".owui-vault/swap.json") is None
+    assert roll_back(moved / ".owui-vault/swap.json") is None
     assert tree(moved) == before
     assert tree(swap.data_dir) == {"webui.db": "of another instance, at the old path"}
     assert not (moved / ".owui-vault/swap.json").exists()
@@ -211,7 +211,7 @@ def test_what_makes_no_sense_is_left_alone(swap: Scene, record: Path, text: str)
     record.write_text(text)
     before = tree(swap.data_dir)
     with pytest.raises(RollbackError, match="cannot be understood"):
-        lead_back(record)
+        roll_back(record)
     program = [*rescue("rollback", str(record)), "/bin/echo", "started"]
     done = subprocess.run(program, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
@@ -236,10 +236,10 @@ def test_nothing_is_led_back_twice(swap: Scene, record: Path) -> None:
     """Once the record is struck the instance runs, and what it makes anew is its own."""
     exchange(swap)
     write_down(changed(swap, back=True), record)
-    lead_back(record)
+    roll_back(record)
     (swap.data_dir / "cache/functions").mkdir(parents=True)
     before = tree(swap.data_dir)
-    lead_back(record)
+    roll_back(record)
     assert tree(swap.data_dir) == before
 
 

@@ -285,7 +285,7 @@ def _die_on_the_way_back(step: str, *, guardian: bool) -> None:
             case "marked":
                 cutover.Cutover._deadline = die  # type: ignore[method-assign, assignment]
             case "stopped":
-                setattr(cutover, "demand_nobody", die)  # noqa: B010  a name that it imports
+                setattr(cutover, "require_databases_closed", die)  # noqa: B010  a name that it imports
             case "half undone":
                 at_rename(3)()
             case "undone":
@@ -406,7 +406,7 @@ def _start_without_asking_twice(start: Callable[..., str]) -> Callable[..., str]
         calls.append(1)
         if len(calls) == 1:
             return start(self, quiescer)
-        self.parts.quiescer.resume(Quiesce.STOP, self._deadline(10))  # type: ignore[union-attr]
+        self.context.quiescer.resume(Quiesce.STOP, self._deadline(10))  # type: ignore[union-attr]
         return "answers"
 
     return once

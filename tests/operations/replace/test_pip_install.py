@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault import RestoreError, TargetError
-from owui_vault.instance.runtime import look_around
+from owui_vault.instance.runtime import inspect_environment
 from tests.operations.house import House
 
 
@@ -65,10 +65,10 @@ def test_a_snapshot_of_an_instance_there_is_taken_and_warns(house: House, site: 
     report = house.vault_at(data_dir).snapshot()
     assert any("deletes" in each and "DATA_DIR" in each for each in report.warnings)
     (site / ".env").write_text(f"DATA_DIR={data_dir}\n")
-    assert not any("deletes" in each for each in look_around(data_dir).warnings)
+    assert not any("deletes" in each for each in inspect_environment(data_dir).warnings)
 
 
 def test_an_image_has_such_a_folder_too_and_deletes_nothing(tmp_path: Path, house: House) -> None:
     (tmp_path / "backend" / "open_webui").mkdir(parents=True)
     data_dir = move(house, tmp_path / "backend")
-    assert not any("deletes" in each for each in look_around(data_dir).warnings)
+    assert not any("deletes" in each for each in inspect_environment(data_dir).warnings)

@@ -350,7 +350,7 @@ class TestWhoRuns:
             asked.append(place)
             raise RestoreError("somebody")
 
-        monkeypatch.setattr(cutover, "demand_nobody", somebody)
+        monkeypatch.setattr(cutover, "require_databases_closed", somebody)
         with pytest.raises(RestoreError, match="somebody"):
             house.vault.replace(plan)
         assert len(asked) == 1

@@ -369,11 +369,11 @@ def test_a_target_below_a_folder_of_somebody_else(house: House) -> None:
     locked.mkdir(mode=0o755)
     script = (
         "import os, sys; from pathlib import Path; from owui_vault import TargetError, Vault\n"
-        "from owui_vault.context.context import Parts; from owui_vault.context.state import StateDirectory\n"
+        "from owui_vault.context.context import OperationContext; from owui_vault.context.state import StateDirectory\n"
         "from owui_vault.operations.restore.target import usable_target\n"
-        "parts = Parts(instance=None, repositories=(), state=StateDirectory(Path(sys.argv[2])))\n"
+        "context = OperationContext(instance=None, repositories=(), state=StateDirectory(Path(sys.argv[2])))\n"
         "os.setgid(65534); os.setuid(65534)\n"
-        "try: usable_target(parts, Path(sys.argv[1]))\n"
+        "try: usable_target(context, Path(sys.argv[1]))\n"
         "except TargetError as error: print(error.message)\n"
     )
     for folder in (house.folder, *house.folder.parents):

@@ -31,11 +31,11 @@ from owui_vault import (
 from owui_vault.components.database.facts import DatabaseFacts
 from owui_vault.context import container_access
 from owui_vault.instance.container.container import FoundContainer
-from owui_vault.instance.runtime import demand_database_here, look_around
+from owui_vault.instance.runtime import inspect_environment, require_database_here
 from owui_vault.model import ComposeService, ContainerRecord, DataMount
 from owui_vault.operations.snapshot import manifest_builder
 from owui_vault.operations.snapshot import snapshot as taking
-from owui_vault.operations.snapshot.manifest_builder import written
+from owui_vault.operations.snapshot.manifest_builder import stage_errors
 from owui_vault.ports import Event, Notifier
 from owui_vault.secrets.sources import FileSource
 from owui_vault.system.work_folder import Folder
@@ -228,7 +228,7 @@ def test_the_settings_of_a_container_say_where_its_state_lies(house: House) -> N
     postgres = {"TYPE": "postgresql", "USER": "webui", "HOST": "db", "PORT": "5432", "NAME": "webui"}
     moved = replace(found_container(house), environment={f"DATABASE_{name}": each for name, each in postgres.items()})
     with pytest.raises(UnsupportedInstanceError, match="postgresql on db"):
-        demand_database_here(moved)
+        require_database_here(moved)
     settings = {
         "USE_SLIM_DOCKER": "true",
         "STORAGE_PROVIDER": "gcs",
@@ -237,7 +237,7 @@ def test_the_settings_of_a_container_say_where_its_state_lies(house: House) -> N
         "WHISPER_MODEL_DIR": "/models",
         "TIKTOKEN_CACHE_DIR": "/app/backend/data/cache/tiktoken",
     }
-    around = look_around(house.data_dir, container=replace(moved, environment=settings))
+    around = inspect_environment(house.data_dir, container=replace(moved, environment=settings))
     assert (around.providers.vectors, around.bucket) == ("pgvector", "gcs")
     text = "\n".join((*around.warnings, *around.neighbour_warnings(DatabaseFacts())))
     for words in ("PostgreSQL (pgvector)", "Google Cloud Storage", "Open Terminal at term:8000", "WHISPER_MODEL_DIR"):
@@ -283,7 +283,7 @@ def test_what_cannot_be_read_for_the_description_is_named_and_not_the_stage(hous
     with (
         Folder.hold(tmp_path / "work") as work,
         pytest.raises(CaptureError) as caught,
-        written(work),
+        stage_errors(work),
     ):
         raise PermissionError(13, "Permission denied", os.fspath(file))
     assert str(caught.value) == f"the snapshot could not be described: {file}: Permission denied"

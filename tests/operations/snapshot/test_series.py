@@ -19,7 +19,7 @@ from owui_vault import (
     Vault,
     WrongInstanceError,
 )
-from owui_vault.instance.data_dir import look_at
+from owui_vault.instance.data_dir import probe_instance
 from owui_vault.operations.snapshot import snapshot as taking
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.instances.small import make_small_instance, use_small_instance
@@ -68,15 +68,15 @@ def test_what_is_captured_is_asked_as_well(tmp_path: Path, data_dir: Path, monke
     vault.initialize()
     vault.snapshot()
     begin_anew(data_dir)
-    seen = look_at
-    monkeypatch.setattr(taking, "look_at", lambda path: _without_facts(seen(path)))
+    seen = probe_instance
+    monkeypatch.setattr(taking, "probe_instance", lambda path: _without_facts(seen(path)))
     with pytest.raises(WrongInstanceError, match="has none"):
         vault.snapshot()
     assert len(vault.snapshots()) == 1
 
 
-def _without_facts(sight: object) -> object:
-    return replace(sight, facts=None)  # type: ignore[type-var]
+def _without_facts(probe: object) -> object:
+    return replace(probe, facts=None)  # type: ignore[type-var]
 
 
 def test_a_series_may_begin_before_the_first_user(tmp_path: Path, data_dir: Path) -> None:

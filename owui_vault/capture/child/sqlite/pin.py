@@ -36,7 +36,7 @@ class Pin:
         with ExitStack() as undone:
             self._index = open_to_read(f"{real}-shm")
             undone.callback(os.close, self._index)  # last: to close it drops the locks of this process
-            self._holding, self._spare, self._witness = (_connect(real, undone) for _ in range(3))
+            self._holding, self._spare, self._reference = (_connect(real, undone) for _ in range(3))
             self._begin(self._holding)
             self._first = self._seen = self.commit()
             self._held = undone.pop_all()
@@ -50,7 +50,7 @@ class Pin:
             time.sleep(0.0005)
         return found
 
-    def take_turns(self) -> None:
+    def follow_if_due(self) -> None:
         """Hold it at a later commit, once there were many; the log's growth has its limit.
 
         A transaction may only follow one of an earlier commit: SQLite lets one begin that does not hold the log when
@@ -93,26 +93,28 @@ class Pin:
         if self._salt not in ("", now.salt):
             self._lose(f"the log of {self.name} was begun anew while it was held")
 
-    def demand(self) -> None:
+    def require_held(self) -> None:
         """Raise AttemptFailedError if it is not held any more."""
         if self.lost:
             raise AttemptFailedError(self.lost)
 
-    def witness(self) -> None:
+    def begin_reference(self) -> None:
         """Begin the transaction that says what the database held at the moment."""
-        self._begin(self._witness)
+        self._begin(self._reference)
 
-    def dismiss(self) -> None:
+    def end_reference(self) -> None:
         """End that transaction."""
-        self._witness.rollback()
+        self._reference.rollback()
 
-    def testimony(self) -> dict[str, str]:
+    def reference_answers(self) -> dict[str, str]:
         """Statements, and what they answer at the moment. In small databases all rows are counted."""
         statements = ["PRAGMA page_count", "PRAGMA freelist_count"]
-        (pages,), (size,) = (self._witness.execute(f"PRAGMA {each}").fetchone() for each in ("page_count", "page_size"))
+        (pages,), (size,) = (
+            self._reference.execute(f"PRAGMA {each}").fetchone() for each in ("page_count", "page_size")
+        )
         count = count_statement if pages * size <= _COUNT_IN_PIN_BYTES else newest_statement
-        statements += [count(table) for table in tables(self._witness)]
-        return {statement: answer(self._witness, statement) for statement in statements}
+        statements += [count(table) for table in tables(self._reference)]
+        return {statement: answer(self._reference, statement) for statement in statements}
 
     def release(self) -> None:
         """Let it go for good."""
@@ -120,7 +122,7 @@ class Pin:
 
     def _lose(self, reason: str) -> None:
         self.lost = reason
-        for each in (self._holding, self._spare, self._witness):
+        for each in (self._holding, self._spare, self._reference):
             with suppress(sqlite3.Error):
                 each.rollback()
 
@@ -142,11 +144,11 @@ def at_one_moment(pins: Sequence[Pin]) -> tuple[int, list[Commit]]:
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         for pin in pins:
-            pin.dismiss()
-            pin.demand()
+            pin.end_reference()
+            pin.require_held()
         before = [pin.commit() for pin in pins]
         for pin in pins:
-            pin.witness()
+            pin.begin_reference()
         instant_ns = wall_ns()
         after = [pin.commit() for pin in pins]
         if before == after:
@@ -156,7 +158,7 @@ def at_one_moment(pins: Sequence[Pin]) -> tuple[int, list[Commit]]:
             raise AttemptFailedError(f"{moved} was written to between two pins")
     for pin, commit in zip(pins, after, strict=True):
         pin.refuse_another_log(commit)
-        pin.demand()
+        pin.require_held()
     return instant_ns, after
 
 

@@ -21,7 +21,7 @@ from owui_vault.capture.child.errors import AttemptFailedError
 from owui_vault.capture.child.messages import Answer, part, parts, texts, whole
 from owui_vault.capture.child.sqlite.pin import Pin, at_one_moment
 from owui_vault.capture.child.sqlite.wal import Commit
-from owui_vault.system.parent_death import tie_to
+from owui_vault.system.parent_death import die_with_parent
 from owui_vault.system.unwinding import on_failure
 
 _LOOK_EVERY_SECONDS = 0.02
@@ -58,16 +58,16 @@ class Pinner:
         commits = {str(each["name"]): _commit(part(each["commit"])) for each in parts(told, "commits")}
         return whole(told, "at_ns"), commits
 
-    def dismiss(self) -> None:
+    def end_reference(self) -> None:
         """That moment is of no interest any more."""
         self._ask("dismiss")
 
-    def testimony(self, name: str) -> dict[str, str]:
+    def reference_answers(self, name: str) -> dict[str, str]:
         """What a database answered to which statements at that moment, which is let go."""
         told = part(self._ask("testimony", name=name)["told"])
         return {statement: str(answer) for statement, answer in told.items()}
 
-    def demand(self, name: str) -> None:
+    def require_held(self, name: str) -> None:
         """See that a database is still held."""
         self._ask("demand", name=name)
 
@@ -135,7 +135,7 @@ def _become(channel: int, parent: int, growth_bytes: int) -> None:
     """Be that process, and nothing of the one it was: what came with the fork is closed before anything is pinned."""
     status = 1
     try:
-        tie_to(parent)
+        die_with_parent(parent)
         nothing = os.open(os.devnull, os.O_RDWR)
         for each in (0, 1):
             os.dup2(nothing, each)
@@ -172,7 +172,7 @@ def _obey_all(channel: socket.socket, growth_bytes: int) -> None:
     while True:
         ready, _, _ = select.select([channel], [], [], _LOOK_EVERY_SECONDS if pins.by_name else None)
         for pin in pins.by_name.values():
-            pin.take_turns()
+            pin.follow_if_due()
         if not ready:
             continue
         line = lines.readline()
@@ -207,15 +207,15 @@ class Pins:
                 return {"at_ns": at_ns, "commits": told}
             case "dismiss":
                 for pin in self.by_name.values():
-                    pin.dismiss()
+                    pin.end_reference()
             case "testimony":
                 pin = self.by_name[name]
-                pin.demand()
-                told_by = pin.testimony()
-                pin.dismiss()
+                pin.require_held()
+                told_by = pin.reference_answers()
+                pin.end_reference()
                 return {"told": told_by}
             case "demand":
-                self.by_name[name].demand()
+                self.by_name[name].require_held()
             case "release":
                 self.by_name.pop(name).release()
             case other:

@@ -20,7 +20,7 @@ from owui_vault.capture.child.sqlite.pin_process import Pinner, PinnerGoneError
 from owui_vault.capture.child.sqlite.recovery import open_copy
 from owui_vault.capture.child.sqlite.statements import answer
 from owui_vault.capture.child.sqlite.wal import Commit, bring_in
-from owui_vault.capture.child.stage_writer import Bench
+from owui_vault.capture.child.stage_writer import StageWriter
 from owui_vault.system.filesystem import copy_beside_others, is_full, open_to_read, start_writing
 from owui_vault.system.unwinding import undoing
 
@@ -48,7 +48,7 @@ class Ahead:
 class PinnedCopies:
     """Which databases are pinned and copied ahead, by name."""
 
-    bench: Bench
+    writer: StageWriter
     ahead: dict[str, Ahead] = field(default_factory=dict)
     _pinner: Pinner | None = None
 
@@ -60,9 +60,9 @@ class PinnedCopies:
         self._start_over_if_gone()
         for name in [name for name, each in self.ahead.items() if not each.same_files()]:
             self.forget(name)
-        found = {each.name: each for each in classify(self.bench.job, but=frozenset(self.ahead))}
+        found = {each.name: each for each in classify(self.writer.job, but=frozenset(self.ahead))}
         found |= {name: each.database for name, each in self.ahead.items()}
-        return tuple(found[name] for name in self.bench.job.databases)
+        return tuple(found[name] for name in self.writer.job.databases)
 
     def begin(self, database: Database, until: float, progress: Callable[[int, int], None]) -> None:
         """Pin a database and copy it ahead. Raises AttemptFailedError, NoRoomError; then nothing is left of it."""
@@ -91,12 +91,12 @@ class PinnedCopies:
         name = database.name
         if mark is None:
             raise SourceChangedError(name, "vanished")
-        self.bench.forget_database(name)
-        source = self.bench.fences.open(database.real, mark, name)
+        self.writer.forget_database(name)
+        source = self.writer.fences.open(database.real, mark, name)
         try:
             size = os.fstat(source).st_size  # what it grows by from here on is in the log
             target = os.open(
-                self.bench.place_for_database(name),
+                self.writer.place_for_database(name),
                 os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
                 0o600,
             )
@@ -111,7 +111,7 @@ class PinnedCopies:
                 if done - looked_up >= _LOOK_UP_EVERY_BYTES or done == size:
                     looked_up = done
                     self._require_room(database)
-                    self._process().demand(name)
+                    self._process().require_held(name)
                     progress(done, size)
 
             try:
@@ -122,10 +122,10 @@ class PinnedCopies:
             os.close(source)
 
     def _require_room(self, database: Database) -> None:
-        self.bench.require_room(0)
-        self.bench.require_room(0, os.path.dirname(database.real))  # the log grows there until it is let go
+        self.writer.require_room(0)
+        self.writer.require_room(0, os.path.dirname(database.real))  # the log grows there until it is let go
 
-    def demand(self, databases: Iterable[Database]) -> None:
+    def require_copied(self, databases: Iterable[Database]) -> None:
         """Raise AttemptFailedError unless all of these were copied ahead."""
         for database in databases:
             if database.name not in self.ahead:
@@ -139,10 +139,10 @@ class PinnedCopies:
                 raise SourceChangedError(database.name, "was replaced")
         return at_ns, commits
 
-    def dismiss(self) -> None:
+    def end_reference(self) -> None:
         """The last moment is of no interest any more."""
         if self._pinner is not None and not self._pinner.gone:
-            self._pinner.dismiss()
+            self._pinner.end_reference()
 
     def complete(self, name: str, commit: Commit, until: float) -> None:
         """Bring a copy to its moment and compare it with what SQLite itself said then, then let the database go.
@@ -151,9 +151,9 @@ class PinnedCopies:
         """
         try:
             with self._whole_or_nothing(name):
-                told = self._process().testimony(name)
+                told = self._process().reference_answers(name)
                 self._bring_in(name, commit, until)
-                self._process().demand(name)
+                self._process().require_held(name)
                 self._compare(name, told)
         except AttemptFailedError as error:
             raise AttemptFailedError(f"{name} could not be copied: {error}") from error
@@ -176,7 +176,7 @@ class PinnedCopies:
         try:
             descriptors.append(open_to_read(real))
             descriptors.append(open_to_read(f"{real}-wal"))
-            place = self.bench.inside.place(name)
+            place = self.writer.inside.place(name)
             descriptors.append(os.open(place, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
             flush = _Flush(descriptors[0])
 
@@ -193,7 +193,7 @@ class PinnedCopies:
 
     def _compare(self, name: str, told: dict[str, str]) -> None:
         """Rows counted at the moment and in the copy must be the same; of large databases the newest rows."""
-        with closing(open_copy(self.bench.place(name), immutable=True)) as copy:
+        with closing(open_copy(self.writer.place(name), immutable=True)) as copy:
             if any(answer(copy, statement) != told[statement] for statement in told):
                 raise AttemptFailedError("the copy differs from what was pinned")
 
@@ -215,7 +215,7 @@ class PinnedCopies:
     def forget(self, name: str) -> None:
         """Let a database go and remove its copy."""
         self.release(name)
-        self.bench.forget_database(name)
+        self.writer.forget_database(name)
 
     def end(self) -> None:
         """Let everything go, and end the process with the pins."""
@@ -233,7 +233,7 @@ class PinnedCopies:
 
     def _process(self) -> Pinner:
         if self._pinner is None:
-            self._pinner = Pinner(self.bench.job.wal_growth_bytes)
+            self._pinner = Pinner(self.writer.job.wal_growth_bytes)
         return self._pinner
 
 
