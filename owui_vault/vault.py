@@ -11,7 +11,15 @@ from pathlib import Path
 from types import TracebackType
 
 from owui_vault.config import default_state_dir
-from owui_vault.context.context import Callbacks, Container, DataDirectory, Limits, OperationContext, Repository
+from owui_vault.context.context import (
+    Callbacks,
+    Container,
+    DataDirectory,
+    Limits,
+    OperationContext,
+    Repository,
+    require_valid_names,
+)
 from owui_vault.context.state import StateDirectory
 from owui_vault.instance.application import ProcessApplication
 from owui_vault.instance.data_dir import folder_at
@@ -43,7 +51,6 @@ from owui_vault.operations.hold import hold_quiet
 from owui_vault.operations.initialize import InitializeRequest, initialize
 from owui_vault.operations.inspect import current_fingerprint, inspect
 from owui_vault.operations.list_snapshots import list_snapshots
-from owui_vault.operations.naming import require_valid_names
 from owui_vault.operations.operation_lock import OperationLock
 from owui_vault.operations.recovery.recover import recover, recover_first
 from owui_vault.operations.replace.plan import ReplacementRequest, plan_replacement

@@ -39,5 +39,5 @@ def test_a_snapshot_does_not_lead_through_more_rooms_than_it_did() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     modules = [line.split()[1] for line in done.stdout.splitlines()]
     assert modules[0] == "vault"
-    assert modules[-1] == "capture/child_session"
+    assert "capture/child_client" in modules
     assert len(modules) <= MOST_MODULES_OF_A_SNAPSHOT, done.stdout

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from owui_vault.capture.captured import Taken, captured
 from owui_vault.capture.child_client import LOOKS_PER_ATTEMPT, Outlook, Worker
-from owui_vault.capture.result import TORN, in_words, lost_warnings, read_contents, with_torn
+from owui_vault.capture.result import TORN, Taken, captured, in_words, lost_warnings, read_contents, with_torn
 from owui_vault.capture.stage import clear_stage
 from owui_vault.errors import CaptureError, InstanceNotFoundError, NotProvenError, QuiesceError
 from owui_vault.model import (

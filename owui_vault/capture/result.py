@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from owui_vault.capture.child.content_times import content_time_ns
 from owui_vault.capture.child.messages import Answer, parts, texts, whole
 from owui_vault.capture.child.sqlite.recovery import check_copy, count_rows, recover_copy, sha256_of
+from owui_vault.capture.child_client import Tally
 from owui_vault.errors import CancelledError, CaptureError, NoSpaceError
-from owui_vault.model import ENCRYPTED, DatabaseRecord, FileRecord
+from owui_vault.model import ENCRYPTED, Captured, CapturePlan, DatabaseRecord, FileRecord, Findings, Proof, ProofRecord
+from owui_vault.ports import Remarks
 from owui_vault.system.attributes import OWNER, Attributes, give
 
 OK = "ok"
@@ -226,3 +229,49 @@ def _opened(place: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an attempt left in the stage."""
+
+    at: datetime
+    contents: Contents
+    findings: Findings
+    problems: tuple[str, ...] = ()
+
+
+def captured(  # noqa: PLR0913  the parts of one record
+    plan: CapturePlan, taken: Taken, *, proof: Proof, tally: Tally, seconds: float, remarks: Remarks
+) -> Captured:
+    """All of it as one value. `seconds`: what the capture took in all."""
+    contents = taken.contents
+    unchecked = (*(plan.unchecked if contents.pinned else ()), *remarks.unchecked)
+    record = ProofRecord(
+        mode=proof,
+        attempts=tally.attempts,
+        freeze_seconds=tally.freeze_seconds,
+        outage_seconds=tally.outage_seconds,
+        settle_seconds=tally.settle_seconds,
+        fence_seconds=tally.fence_seconds,
+        capture_seconds=seconds,
+        filesystem=contents.filesystem,
+        lock_holder=contents.holder,
+        pinned=contents.pinned,
+        copied_files=contents.copied,
+        linked_files=contents.linked,
+        weaker=(*tally.weaker, *(f"not checked: {each}" for each in unchecked)),
+    )
+    return Captured(
+        stage=plan.work_dir / "stage",
+        inventory=plan.work_dir / "capture" / "inventory.jsonl",
+        instant=taken.at,
+        proof=record,
+        databases=contents.databases,
+        vector_files=contents.vector_files,
+        findings=taken.findings,
+        problems=(*taken.problems, *contents.problems, *taken.findings.problems),
+        warnings=(*contents.warnings, *taken.findings.warnings, *remarks.warnings),
+        skipped=contents.skipped,
+        reread=contents.reread,
+    )

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from owui_vault.components.database.facts import FileRow
-from owui_vault.components.exclusions import IsLeftOut, nothing
 from owui_vault.components.names import UPLOADS
 from owui_vault.errors import CancelledError
 from owui_vault.model import NEVER
+from owui_vault.system.patterns import IsLeftOut, nothing
 
 HashOf = Callable[[Path], str]
 

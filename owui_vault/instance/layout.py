@@ -18,6 +18,7 @@ from owui_vault.components.names import (
     not_the_data,
 )
 from owui_vault.errors import ConfigError
+from owui_vault.instance.processes import version_in
 from owui_vault.model import CapturePlan, Component
 from owui_vault.system.filesystem import can_link
 from owui_vault.system.patterns import matches
@@ -48,6 +49,7 @@ _SIDE_FILE = re.compile(r"-(?:wal|shm|journal)$")
 
 # What `exclude` may not reach: without it nothing of the snapshot makes sense.
 _DATABASE_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-journal")
+_PACKAGE = "open_webui"
 
 
 def component_of(relative: str) -> Component:
@@ -225,3 +227,26 @@ def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
     if outside and (can_link(existing, root) or not os.access(root, os.W_OK)):
         return state_dir / "work" / instance
     return root / WORK_DIR
+
+
+def doomed_folder(path: Path) -> Path | None:
+    """The folder at or above a path that an installed Open WebUI deletes at its start; None where none does.
+
+    It is `data` beside its package, where `DATA_DIR` is not set: `open-webui serve` copies what lies there into
+    `open_webui/data`, packs it as `open_webui_data.zip`, and removes it (`env.py` of 0.6.43 and 0.12.4).
+    """
+    places = (path, *path.parents)
+    return next((each for each in places if each.name == "data" and _is_beside_the_package(each)), None)
+
+
+def deleted_at_start(data_dir: Path, settings: Mapping[str, str]) -> bool:
+    """Whether the next start deletes a data directory: it is that folder, and `DATA_DIR` does not name it."""
+    if doomed_folder(data_dir) != data_dir:
+        return False
+    named = settings.get("DATA_DIR", "")
+    return not named or os.path.realpath(named) != os.path.realpath(data_dir)
+
+
+def _is_beside_the_package(folder: Path) -> bool:
+    """By what pip notes beside it. The image and a checkout have such a folder too, and start in another way."""
+    return bool(version_in(folder.parent)) and (folder.parent / _PACKAGE).is_dir()

@@ -20,8 +20,7 @@ from owui_vault.instance.application_settings import (
     settings_of_the_instance,
 )
 from owui_vault.instance.container.container import FoundContainer
-from owui_vault.instance.layout import located
-from owui_vault.instance.pip_install import deleted_at_start
+from owui_vault.instance.layout import deleted_at_start, located
 from owui_vault.instance.processes import (
     Holder,
     Holders,
@@ -36,9 +35,11 @@ from owui_vault.instance.secret_key import FoundKey, find_secret_keys
 from owui_vault.instance.sqlite_library import loaded_libraries
 from owui_vault.model import KeyTrial, Providers, Secret, SecretKeyRecord, SqliteLibrary
 from owui_vault.ports import Launch, SecretSource
+from owui_vault.system import procfs
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type
 
 _OTHER_TOOLS = "Save that database with its own tools (pg_dump, for one): this program covers webui.db only."
+_WHETHER = "whether the process that shares the locks of a database is Open WebUI's own"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,3 +298,28 @@ def _sharing_warnings(folders: Mapping[str, Path]) -> Iterator[str]:
                 " proven instant"
             )
             return
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnProcesses:
+    """Their process ids, and why they are not known where there are none.
+
+    One of them must share the locks of a database before a pin is trusted.
+    """
+
+    pids: tuple[int, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+
+def own_processes(environment: RuntimeEnvironment) -> OwnProcesses:
+    """Of a container, everything its first process has started; else those with the data open that run Open WebUI."""
+    if environment.container:
+        roots = [procfs.identify(pid) for pid in environment.container.processes]
+        pids = {member.pid for root in roots if root for member in procfs.descendants(root)}
+        why = (
+            "the container's processes cannot be seen from here" if environment.container.running else "it does not run"
+        )
+    else:
+        pids = {each.pid for each in environment.holders.found if application_version(each.pid)}
+        why = "none of those that have the data open could be recognised"
+    return OwnProcesses(pids=tuple(sorted(pids)), unchecked=() if pids else (f"{_WHETHER}: {why}",))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from owui_vault.components.database.facts import file_rows
-from owui_vault.components.exclusions import left_out_of
 from owui_vault.components.names import DATABASE, OLLAMA, OUTSIDE, UPLOADS, VECTOR_DATABASE
 from owui_vault.components.restored_tree import tree_problem
 from owui_vault.components.sqlite_files import open_at_rest
@@ -22,6 +21,7 @@ from owui_vault.components.vectors.chroma import read_store
 from owui_vault.instance.layout import OUTSIDE_COMPONENTS, component_of, component_outside
 from owui_vault.manifest.inventory import FileList, from_entries, from_tree
 from owui_vault.model import NEVER, Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
+from owui_vault.system.patterns import left_out_of
 
 _Difference: TypeAlias = tuple[ComponentRecord, ComponentRecord]  # of a list: in the manifest, and here
 _HASHES_AT_ONCE = 2  # the two large ones are the databases; hashing lets other threads run

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from owui_vault.components.database.facts import facts_of, file_rows
-from owui_vault.components.exclusions import IsLeftOut, nothing
 from owui_vault.components.names import DATABASE, UPLOADS, VECTOR_DATABASE
 from owui_vault.components.sqlite_files import column_names, open_at_rest, read_header
 from owui_vault.components.uploads import UploadFindings, check_uploads, names, printable
 from owui_vault.components.vectors.chroma import VectorStore, read_store
 from owui_vault.model import CollectionRecord, Findings
+from owui_vault.system.patterns import IsLeftOut, nothing
 
 _ENCRYPTED = (
     f"{DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as it is, and nobody has"

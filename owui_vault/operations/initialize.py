@@ -18,9 +18,8 @@ from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.operations.notifications import notify_failures
 from owui_vault.ports import Call, Remembering
 from owui_vault.repositories.identity import require_new
-from owui_vault.repositories.kind import require_engine_kind, require_own_ground
 from owui_vault.repositories.listing import failure_of, require_same_id, retry_while_locked
-from owui_vault.repositories.overlap import require_apart
+from owui_vault.repositories.overlap import require_apart, require_engine_kind, require_own_ground
 from owui_vault.system.lock import directory_lock
 
 

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from owui_vault.components.database.facts import DatabaseFacts
+from owui_vault.components.names import DATABASE, VECTORS, not_the_data
+from owui_vault.components.ollama.models import find_models, models_folder
 from owui_vault.context.context import OperationContext
-from owui_vault.instance.data_dir import directory_at, probe_instance
-from owui_vault.model import InstanceReport, OllamaModels, Quiesce
-from owui_vault.operations.instance_report import InspectRequest, inspect_instance
+from owui_vault.instance.container.container import FoundContainer
+from owui_vault.instance.container.nested_mounts import missed_mounts
+from owui_vault.instance.data_dir import FACTS, ProbeResult, directory_at, probe_instance
+from owui_vault.instance.layout import capture_plan, component_of
+from owui_vault.instance.runtime import RuntimeEnvironment, inspect_environment
+from owui_vault.instance.secret_key import better_text, unopened_text
+from owui_vault.instance.sqlite_library import notes_on
+from owui_vault.manifest.excluded_sizes import excluded_sizes
+from owui_vault.manifest.inventory import Listed, Totals
+from owui_vault.model import (
+    CapturePlan,
+    Component,
+    ComponentSize,
+    InstanceReport,
+    LeftOut,
+    OllamaModel,
+    OllamaModels,
+    Quiesce,
+    SecretKeyRecord,
+    TryKey,
+    untried,
+)
 from owui_vault.operations.recovery.recover import work_folder
+from owui_vault.ports import Launch, SecretSource
 from owui_vault.repositories.overlap import among_the_data
 from owui_vault.secrets.application_key import try_key
+from owui_vault.system.patterns import takes
 
 
 def inspect(context: OperationContext) -> InstanceReport:
@@ -42,3 +69,179 @@ def current_fingerprint(context: OperationContext) -> str | None:
     """Which instance lies in the data directory now; empty when nobody has signed up, None when it cannot be told."""
     facts = probe_instance(context.the_instance().path).facts
     return facts.fingerprint if facts else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """Which instance to look at, and with which configuration."""
+
+    path: Path
+    name: str
+    work_dir: Path
+    modes: tuple[str, ...]  # the quiesce modes the caller can offer
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    secret_key: SecretSource | None = None
+    database_url: str = ""
+    container: FoundContainer | None = None
+    ollama_dir: Path | None = None  # None: not asked for
+    launch: Launch | None = None
+    try_key: TryKey = untried
+
+
+def inspect_instance(request: InspectRequest) -> InstanceReport:
+    """Look at an instance. Raises InstanceNotFoundError; what a snapshot would miss becomes a warning."""
+    mounted = request.container.mounted if request.container else ()
+    probe = probe_instance(request.path, depth=FACTS, vectors=dict(mounted).get(VECTORS))
+    environment = inspect_environment(
+        probe.data_dir,
+        secret_key=request.secret_key,
+        database_url=request.database_url,
+        container=request.container,
+        launch=request.launch,
+    )
+    plan = capture_plan(
+        probe.data_dir,
+        request.work_dir,
+        include=request.include,
+        exclude=request.exclude,
+        mounted=mounted,
+        bucket=environment.bucket,
+        local_uploads=probe.has_local_uploads,
+    )
+    missing = excluded_sizes(plan)
+    facts = probe.facts or DatabaseFacts()
+    trial = request.try_key(facts.sealed_values, environment.candidates, environment.settings)
+    key = environment.key_record(trial)
+    better = better_text(environment.keys, trial.chosen)
+    return InstanceReport(
+        name=request.name,
+        data_dir=probe.data_dir,
+        fingerprint=facts.fingerprint,
+        application_version=environment.version,
+        alembic_head=facts.alembic_head,
+        journal_modes=probe.journal_modes,
+        components=tuple(_sizes(plan)),
+        left_out=missing,
+        collections=probe.store.collections if probe.store else (),
+        secret_key=key,
+        filesystem=environment.filesystem,
+        stage=request.work_dir / "stage",
+        running=environment.running,
+        processes=environment.holders.pids,
+        modes=request.modes,
+        warnings=(
+            *([better] if better else []),
+            *_warnings(probe, environment, facts, key=key, missing=_by_the_user(plan, missing)),
+            *_mount_warnings(plan, request.container),
+        ),
+        container=request.container.record if request.container else None,
+        providers=environment.providers,
+        ollama=_ollama(request.ollama_dir),
+        sqlite=environment.sqlite,
+        notes=notes_on(environment.sqlite),
+    )
+
+
+def _ollama(place: Path | None) -> tuple[OllamaModel, ...]:
+    """What a snapshot would list; what cannot be read is the snapshot's to tell."""
+    try:
+        folder = models_folder(place) if place else None
+    except OSError:
+        return ()
+    return tuple(each.record(stored=False) for each in find_models(folder)) if folder else ()
+
+
+def _sizes(plan: CapturePlan) -> Iterator[ComponentSize]:
+    """What each component holds in all, and whether anything of it is captured."""
+    totals = Totals()
+    taken: set[Component] = set()
+    for listed in _live_files(plan):
+        component = totals.add(listed)
+        if component not in taken and takes(plan, listed.path):
+            taken.add(component)
+    for component, files, size in totals.sums():
+        yield ComponentSize(name=component, included=component in taken, files=files, size_bytes=size)
+
+
+def _live_files(plan: CapturePlan) -> Iterator[Listed]:
+    links = dict(plan.links)
+    foreign = not_the_data(plan.data_dir)
+    waiting = [("", plan.data_dir)]
+    while waiting:
+        prefix, folder = waiting.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            if name in foreign:
+                continue
+            if name in links and links[name].is_dir():
+                waiting.append((f"{name}/", links[name]))
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append((f"{name}/", Path(entry.path)))
+            else:
+                yield Listed(name, _size(entry, follow=name in links))
+
+
+def _size(entry: os.DirEntry[str], *, follow: bool) -> int:
+    try:
+        return entry.stat().st_size if entry.is_file(follow_symlinks=follow) else 0
+    except OSError:
+        return 0
+
+
+def _warnings(
+    probe: ProbeResult,
+    environment: RuntimeEnvironment,
+    facts: DatabaseFacts,
+    *,
+    key: SecretKeyRecord,
+    missing: tuple[LeftOut, ...],
+) -> Iterator[str]:
+    if environment.unsupported:
+        yield f"{environment.unsupported}: a snapshot of this directory would miss it and is refused"
+    if probe.damage:
+        yield _encrypted(probe) if environment.encrypted and probe.may_be_encrypted else probe.damage
+    if probe.no_store and not environment.vectors_elsewhere:
+        yield probe.no_store
+    yield from probe.warnings
+    yield from environment.warnings
+    yield from environment.neighbour_warnings(facts)
+    yield from _key_warnings(key)
+    if facts.remote_files:
+        yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
+    if any(component_of(each.path) in (Component.DATABASE, Component.VECTORS, Component.UPLOADS) for each in missing):
+        yield "parts of uploads/ or vector_db/ are excluded by the configuration: a restore will miss them"
+
+
+def _encrypted(probe: ProbeResult) -> str:
+    return (
+        f"{probe.data_dir / DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as"
+        " it is, and nobody looks into it. Its key is DATABASE_PASSWORD"
+    )
+
+
+def _by_the_user(plan: CapturePlan, missing: tuple[LeftOut, ...]) -> tuple[LeftOut, ...]:
+    """What is left out because somebody wants it, not because it can be had again."""
+    ours = {pattern for pattern, _reason in plan.reasons}
+    return tuple(each for each in missing if each.path not in ours)
+
+
+def _mount_warnings(plan: CapturePlan, container: FoundContainer | None) -> Iterator[str]:
+    for each in missed_mounts(plan, container.nested if container else ()):
+        yield f"{each}: a snapshot will be INCOMPLETE. Run owui_vault where it can be reached (docs/docker.md)"
+
+
+def _key_warnings(key: SecretKeyRecord) -> Iterator[str]:
+    """What is said when there is no secret key to store, or not the right one."""
+    if not key.found:
+        lost = f", and {'; '.join(key.needed_because)} cannot be opened any more" if key.needed_because else ""
+        yield (
+            f"the secret key was not found: after a restore everybody must sign in again{lost}."
+            " Name it in instance.secret_key"
+        )
+    if wrong := unopened_text(key):
+        yield f"{wrong}. Name the right one in instance.secret_key: a snapshot will be INCOMPLETE"

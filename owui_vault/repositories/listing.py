@@ -21,7 +21,7 @@ from owui_vault.errors import (
     WrongInstanceError,
 )
 from owui_vault.model import ALL, Label, Listening, Outcome, RepositoryInfo, Snapshot
-from owui_vault.repositories.kind import require_engine_kind
+from owui_vault.repositories.overlap import require_engine_kind
 from owui_vault.repositories.selectors import newest_first
 from owui_vault.system.unwinding import undoing
 

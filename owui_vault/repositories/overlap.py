@@ -1,4 +1,4 @@
-"""What must lie apart from the live data: the repositories, and what is remembered between runs.
+"""What must lie apart: repositories and what is remembered between runs from the live data, repositories from others.
 
 A repository among the data is stored into itself again and again, is lost along with them, and a restore in place would
 exchange it with the rest. So would it what is remembered, the journal of that very restore included.
@@ -11,11 +11,13 @@ from pathlib import Path
 
 from owui_vault.context.container_access import with_container
 from owui_vault.context.context import DataDirectory, OperationContext, Repository
-from owui_vault.errors import ConfigError, InstanceError
+from owui_vault.errors import ConfigError, InstanceError, SameRepositoryError
 from owui_vault.instance.layout import components_elsewhere
 from owui_vault.model import OllamaModels
 from owui_vault.system.durable_files import is_within
 from owui_vault.system.mounts import lies_within, read_mounts
+
+_BORGS_BEGINNING = b"[repository]"
 
 
 def live_folders(context: OperationContext) -> Iterator[Path]:
@@ -59,3 +61,61 @@ def require_apart(context: OperationContext, repositories: Sequence[Repository])
             hint="Choose a place elsewhere, a repository's best on another disk: there it would be stored into itself,"
             " and lost together with the data. Or take the mount away.",
         )
+
+
+def require_engine_kind(repository: Repository) -> None:
+    """Raise ConfigError where the other engine's repository lies. What cannot be seen is left to the engine.
+
+    Each engine takes the other's for a broken one of its own: restic says that the passphrase is wrong, borg that the
+    repository is damaged and may be repaired.
+    """
+    place, engine = place_of(repository), repository.engine
+    found = _kind_of(place) if place else ""
+    if found and engine.name in ("restic", "borg") and found != engine.name:
+        raise ConfigError(
+            f"the repository at {engine.location} is one of {found}, and was to be used as one of {engine.name}",
+            hint=f"Set `engine: {found}`, or say --engine {found}; for a new one choose another location.",
+        )
+
+
+def require_own_ground(context: OperationContext, repository: Repository) -> None:
+    """Raise ConfigError where a new repository would lie inside another one: pruned, compacted or removed with it."""
+    place = place_of(repository)
+    if place is None:
+        return
+    mounts = read_mounts()
+    for other in context.repositories:
+        there = place_of(other)
+        if other.name == repository.name or there is None:
+            continue
+        inside, around = lies_within(place, there, mounts), lies_within(there, place, mounts)
+        if inside and around:
+            names = " and ".join(repr(each.name) for each in context.repositories if each in (other, repository))
+            raise SameRepositoryError(
+                f"the repositories {names} lie at one and the same place ({place})",
+                hint="Give each a location of its own: what is stored there twice is stored once.",
+            )
+        if inside or around:
+            raise _inside(repository, f"the repository {other.name!r}" if inside else "", other.name)
+    for parent in place.resolve().parents:
+        if kind := _kind_of(parent):
+            raise _inside(repository, f"a repository of {kind} at {parent}", "")
+
+
+def _inside(repository: Repository, around: str, inside: str) -> ConfigError:
+    what = f"inside {around}" if around else f"around the repository {inside!r}"
+    return ConfigError(
+        f"the repository {repository.name!r} ({repository.engine.location}) would lie {what}",
+        hint="Choose a folder of its own for it: an engine takes what lies among its files for its own, or for damage.",
+    )
+
+
+def _kind_of(place: Path) -> str:
+    try:
+        with (place / "config").open("rb") as file:
+            is_borgs = file.read(len(_BORGS_BEGINNING)) == _BORGS_BEGINNING
+    except OSError:
+        return ""
+    if is_borgs:
+        return "borg"
+    return "restic" if (place / "keys").is_dir() and (place / "snapshots").is_dir() else ""

@@ -1,4 +1,4 @@
-"""Patterns of include and exclude: one meaning for whoever plans, copies or adds up sizes.
+"""Patterns of include and exclude: one meaning for whoever plans, copies, adds up sizes, or misses something.
 
 The capture's child asks here for every path at every look, so this imports the standard library only.
 """
@@ -6,13 +6,17 @@ The capture's child asks here for every path at every look, so this imports the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from owui_vault.model import CapturePlan
+    from owui_vault.model import CapturePlan, Manifest
+
+#: Whether a path below the data directory is not there on purpose: its absence is no flaw, neither of a capture nor of
+#: what comes back.
+IsLeftOut = Callable[[str], bool]
 
 
 def takes(plan: CapturePlan, relative: str) -> bool:
@@ -63,3 +67,19 @@ class _Patterns:
 
 _patterns = lru_cache(maxsize=1024)(_Patterns)
 _selection = lru_cache(maxsize=32)(Selection)
+
+
+def nothing(_relative: str) -> bool:
+    """Nothing was left out."""
+    return False
+
+
+def left_out_by(plan: CapturePlan) -> IsLeftOut:
+    """What a capture leaves out because it was told to."""
+    return lambda relative: not takes(plan, relative)
+
+
+def left_out_of(manifest: Manifest) -> IsLeftOut:
+    """What a snapshot does not hold, as its manifest says."""
+    patterns = tuple(each.path for each in manifest.left_out if each.path)
+    return lambda relative: any(matches(pattern, relative) for pattern in patterns)

@@ -19,7 +19,7 @@ import pytest
 from owui_vault.capture.child import main as helpers
 from owui_vault.capture.child.errors import AttemptFailedError
 from owui_vault.capture.child.main import Helper
-from owui_vault.capture.child_session import _START, Session
+from owui_vault.capture.child_client import _START, Session
 from owui_vault.errors import CancelledError, CaptureError
 from owui_vault.model import NEVER, CaptureLimits, Findings, Proof, Quiesce, ignore_progress
 from owui_vault.system.python import interpreter

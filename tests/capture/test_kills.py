@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from owui_vault.capture import clear_stage
-from owui_vault.capture.child_session import Session
+from owui_vault.capture.child_client import Session
 from owui_vault.model import NEVER, CaptureLimits, Quiesce, ignore_progress
 
 PARENT = Path(__file__).parent / "programs" / "parent.py"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from owui_vault.components.database.facts import read_facts
 from owui_vault.components.external_state import neighbour_sentences, neighbours, paths_elsewhere
-from owui_vault.operations.instance_report import InspectRequest, inspect_instance
+from owui_vault.operations.inspect import InspectRequest, inspect_instance
 from owui_vault.testing.instances.generate import unpack_instance
 
 ROWS: dict[str, object] = {

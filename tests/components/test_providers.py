@@ -11,7 +11,7 @@ from owui_vault.components.providers import database_elsewhere, not_covered, pro
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance.processes import _starts_open_webui
 from owui_vault.instance.runtime import inspect_environment
-from owui_vault.operations.instance_report import InspectRequest, inspect_instance
+from owui_vault.operations.inspect import InspectRequest, inspect_instance
 
 POSTGRES = {
     "DATABASE_TYPE": "postgresql",

@@ -11,7 +11,7 @@ from owui_vault.instance.data_dir import probe_instance
 from owui_vault.instance.layout import capture_plan
 from owui_vault.manifest.excluded_sizes import excluded_sizes
 from owui_vault.model import Component
-from owui_vault.operations.instance_report import InspectRequest, inspect_instance
+from owui_vault.operations.inspect import InspectRequest, inspect_instance
 from owui_vault.system.patterns import takes
 
 UUID = "0b6f5f60-1111-4222-8333-123456789abc"

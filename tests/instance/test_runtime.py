@@ -19,7 +19,7 @@ from owui_vault.instance.application_settings import read_settings, settings_of_
 from owui_vault.instance.runtime import inspect_environment
 from owui_vault.instance.sqlite_library import has_wal_reset_bug
 from owui_vault.model import Component, Providers, Secret
-from owui_vault.operations.instance_report import InspectRequest, inspect_instance
+from owui_vault.operations.inspect import InspectRequest, inspect_instance
 
 SERVER = """
 import os, sqlite3, sys

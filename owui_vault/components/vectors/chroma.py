@@ -13,11 +13,11 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from owui_vault.components.exclusions import IsLeftOut, nothing
 from owui_vault.components.names import VECTOR_DATABASE, VECTORS
 from owui_vault.components.sqlite_files import column_names, open_at_rest
 from owui_vault.components.vectors import hnsw
 from owui_vault.model import CollectionRecord
+from owui_vault.system.patterns import IsLeftOut, nothing
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TABLES = ("collections", "segments", "embeddings", "embeddings_queue")

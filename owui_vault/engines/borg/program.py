@@ -23,8 +23,7 @@ from owui_vault.engines.borg.output import Message, Transcript
 from owui_vault.engines.borg.security import forget_what_was_written, hear_of_writing, writers_memory
 from owui_vault.engines.common import launcher
 from owui_vault.engines.common.disk_full import local_disk_full
-from owui_vault.engines.common.environment import engine_environment, private_folder, redact, ssh_command
-from owui_vault.engines.common.launching import launcher_argv
+from owui_vault.engines.common.environment import engine_environment, launcher_argv, private_folder, redact, ssh_command
 from owui_vault.engines.common.run_records import new_record
 from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, VaultError
 from owui_vault.ports import Call

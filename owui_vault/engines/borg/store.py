@@ -24,8 +24,8 @@ from owui_vault.engines.borg.errors import ENGINE, blames_the_repository
 from owui_vault.engines.borg.output import Created, Message, encode_comment, parse_created
 from owui_vault.engines.borg.program import Borg, Request, archive_argument
 from owui_vault.engines.borg.source_scan import LAST, Survey, take_survey
+from owui_vault.engines.common.environment import launcher_argv
 from owui_vault.engines.common.full_read import is_due, record_full_read
-from owui_vault.engines.common.launching import launcher_argv
 from owui_vault.engines.common.unreadable import named
 from owui_vault.errors import DeadlineExceededError, EngineError
 from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt

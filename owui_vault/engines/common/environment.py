@@ -8,8 +8,10 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from owui_vault.engines.common import launcher
 from owui_vault.errors import ConfigError
 from owui_vault.ports import Revealed, SecretSource
+from owui_vault.system.python import interpreter
 
 _log = logging.getLogger(__name__)
 
@@ -110,3 +112,8 @@ def invisible_ends(passphrase: str) -> tuple[str, ...]:
 def without_credentials(location: str) -> str:
     """The location as it may be shown: user and password of an address are left out."""
     return _IN_URL.sub(r"\1@", location)
+
+
+def launcher_argv() -> tuple[str, ...]:
+    """An interpreter that we may run, isolated from everybody's settings, and the launcher."""
+    return (interpreter(any_version=True), "-I", "-S", launcher.__file__)

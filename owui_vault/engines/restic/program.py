@@ -17,8 +17,14 @@ from typing import TypeVar
 
 from owui_vault.engines.common import launcher
 from owui_vault.engines.common.disk_full import local_disk_full
-from owui_vault.engines.common.environment import engine_environment, private_folder, redact, reveal_all, ssh_command
-from owui_vault.engines.common.launching import launcher_argv
+from owui_vault.engines.common.environment import (
+    engine_environment,
+    launcher_argv,
+    private_folder,
+    redact,
+    reveal_all,
+    ssh_command,
+)
 from owui_vault.engines.common.run_records import new_record
 from owui_vault.engines.restic import questions
 from owui_vault.engines.restic.errors import ENGINE, error_for, message_of

@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from owui_vault.engines.common.environment import private_folder
-from owui_vault.engines.common.launching import launcher_argv
+from owui_vault.engines.common.environment import launcher_argv, private_folder
 from owui_vault.errors import CancelledError, ConfigError, DeadlineExceededError, EngineOutputError, VaultError
 from owui_vault.system.unwinding import undoing
 

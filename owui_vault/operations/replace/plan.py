@@ -13,22 +13,20 @@ from owui_vault.components.names import DATABASE
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import RestoreError, TargetError, WrongInstanceError
 from owui_vault.instance.data_dir import FACTS, ProbeResult, probe_instance, restorable_at
-from owui_vault.instance.layout import component_of
-from owui_vault.instance.pip_install import deleted_at_start
+from owui_vault.instance.layout import component_of, deleted_at_start
 from owui_vault.instance.runtime import RuntimeEnvironment
+from owui_vault.instance.secret_key import FoundKey
 from owui_vault.model import Component, InstanceState, Manifest, Quiesce, ReplacementPlan, Snapshot
 from owui_vault.operations.recovery.previous_data import require_no_link, running_swap
 from owui_vault.operations.recovery.recover import recover_first
 from owui_vault.operations.recovery.swap import cannot_write
 from owui_vault.operations.recovery.swap_units import swap_units
-from owui_vault.operations.replace.key_plan import PlannedKey, planned_key
-from owui_vault.operations.replace.mount_check import require_not_mounted
-from owui_vault.operations.replace.rename_check import require_renamable
+from owui_vault.operations.replace.rename_check import require_not_mounted, require_renamable
 from owui_vault.operations.restore.quiet_start import check_can_be_quiet, will_fire
 from owui_vault.ports import Application
-from owui_vault.repositories.lookup import find, read_manifest
+from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key, read_manifest
 from owui_vault.repositories.overlap import require_apart
-from owui_vault.system.durable_files import free_bytes
+from owui_vault.system.durable_files import free_bytes, is_within
 from owui_vault.system.patterns import matches
 
 _SPARE_BYTES = 256 << 20
@@ -273,3 +271,49 @@ def _unknown_version(
     if Component.DATABASE not in components or not (then and now) or then == now or application.revisions() is not None:
         return ""
     return f"the installed Open WebUI could not be asked whether it knows the schema {then} (today's data have {now})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedKey:
+    """The file that is to hold the snapshot's key, empty where there is none to be changed, and what has to be told."""
+
+    file: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def planned_key(
+    context: OperationContext, found: LocatedSnapshot, manifest: Manifest, environment: RuntimeEnvironment
+) -> PlannedKey:
+    """Into the file where today's key was found, if it is another one; else the operator is told what to do.
+
+    The key lies outside of the data that are exchanged.
+    """
+    stored = read_key(context, found, Callbacks()) if manifest.secret_key.found else None
+    lost = "; ".join(manifest.secret_key.needed_because)
+    if stored is None:
+        kept = f"the snapshot holds no secret key; the instance keeps its own, which may not open: {lost}"
+        return PlannedKey(warnings=(kept,) if lost else ())
+    if environment.key and environment.key.key.reveal().strip() == stored.reveal().strip():
+        return PlannedKey()
+    file = _file(environment.key, context.the_instance().path) if environment.key and not environment.container else ""
+    if file:
+        told = f"the secret key in {file} is another one than the snapshot's, and is exchanged along with the data"
+        return PlannedKey(file=file, warnings=(told,))
+    has = f"has another one ({environment.key.source})" if environment.key else "has none that was found"
+    how = (
+        "start the container anew with WEBUI_SECRET_KEY set to it" if environment.container else "give it to Open WebUI"
+    )
+    return PlannedKey(
+        warnings=(
+            f"the secret key of the snapshot is not restored in place, and the instance {has}: everybody must sign in"
+            f" again{f', and these cannot be opened: {lost}' if lost else ''}. To have it back: `restore {manifest.id}"
+            f" --component secret_key --target DIR`, then {how} (DIR/outside/webui_secret_key)",
+        )
+    )
+
+
+def _file(key: FoundKey, data_dir: Path) -> str:
+    """A file beside the data, that may be written; one among them is exchanged with them."""
+    if key.file is None or is_within(key.file, data_dir) or not os.access(key.file, os.W_OK):
+        return ""
+    return os.fspath(key.file)

@@ -24,7 +24,6 @@ from pathlib import Path
 
 from owui_vault.components.database.sealed_values import read_sealed
 from owui_vault.components.database.upload_paths import rewrite_paths
-from owui_vault.components.exclusions import left_out_of
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import (
     ConfigError,
@@ -70,6 +69,7 @@ from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.attributes import give_owner
 from owui_vault.system.filesystem import sync_filesystem
+from owui_vault.system.patterns import left_out_of
 from owui_vault.system.unwinding import on_failure
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from pathlib import Path
 from owui_vault.components.names import WORK_DIR, not_the_data
 from owui_vault.context.context import OperationContext
 from owui_vault.errors import ContentMismatchError, TargetError, VaultError
-from owui_vault.instance.pip_install import doomed_folder
+from owui_vault.instance.layout import doomed_folder
 from owui_vault.repositories.overlap import live_folders, place_of
 from owui_vault.system.durable_files import is_within
 from owui_vault.system.removal import remove_tree

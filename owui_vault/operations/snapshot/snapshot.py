@@ -21,17 +21,15 @@ from functools import partial
 from pathlib import Path
 
 from owui_vault.capture.instant import take_instant
-from owui_vault.components.exclusions import left_out_by
 from owui_vault.components.names import DATABASE
 from owui_vault.components.uploads import names
-from owui_vault.context.context import Callbacks, OperationContext, Repository
+from owui_vault.context.context import Callbacks, OperationContext, Repository, require_valid_tags
 from owui_vault.errors import CancelledError, QuiesceError, VaultError
 from owui_vault.guardian.bounded_hold import Hold
 from owui_vault.instance.container.container import started_anew
 from owui_vault.instance.data_dir import ProbeResult, probe_instance
 from owui_vault.instance.layout import capture_plan
-from owui_vault.instance.own_processes import own_processes
-from owui_vault.instance.runtime import RuntimeEnvironment
+from owui_vault.instance.runtime import RuntimeEnvironment, own_processes
 from owui_vault.manifest.health import examine
 from owui_vault.model import (
     Captured,
@@ -49,16 +47,15 @@ from owui_vault.model import (
 from owui_vault.model.json_codec import local_text
 from owui_vault.operations.full_checks import check_in_background, known_checks, remember, warnings_of
 from owui_vault.operations.hold import open_hold, require_quiescer
-from owui_vault.operations.naming import require_valid_tags
 from owui_vault.operations.notifications import notify, notify_failures
 from owui_vault.operations.recovery.recover import opened_work, recovered
 from owui_vault.operations.snapshot.manifest_builder import SnapshotIdentity, build_manifest, stage_errors
-from owui_vault.operations.snapshot.store import demote_unconfirmed, store_everywhere
+from owui_vault.operations.snapshot.store import KnownUploads, demote_unconfirmed, store_everywhere
 from owui_vault.repositories.identity import require_distinct, rolled_back
 from owui_vault.repositories.listing import RepositoryListing, require_own_series, survey
 from owui_vault.repositories.overlap import require_apart
-from owui_vault.repositories.stored_uploads import KnownUploads
 from owui_vault.repositories.verification_log import learn_lost_ledger
+from owui_vault.system.patterns import left_out_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from owui_vault.capture import child_session
+from owui_vault.capture import child_client
 from owui_vault.capture.child_client import Worker
 from owui_vault.capture.stage import make_stage
 from owui_vault.model import NEVER, CaptureLimits, CapturePlan, ignore_progress
@@ -65,8 +65,8 @@ def die() -> None:
 
 def main(data: str, work: str, step: str, delay: float) -> None:
     if step in INSIDE:
-        before, _, last = child_session._START.rstrip().rpartition("\n")
-        child_session._START = f"{before}{KILLS_ITS_PARENT.format(target=INSIDE[step])}{last}\n"
+        before, _, last = child_client._START.rstrip().rpartition("\n")
+        child_client._START = f"{before}{KILLS_ITS_PARENT.format(target=INSIDE[step])}{last}\n"
     plan = CapturePlan(data_dir=Path(data), work_dir=Path(work), databases=DATABASES)
     make_stage(plan.work_dir)
     worker = Worker(plan, CaptureLimits(reserve_bytes=0), ignore_progress, NEVER)

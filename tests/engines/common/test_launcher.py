@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.engines.common import launcher
-from owui_vault.engines.common.launching import launcher_argv
+from owui_vault.engines.common.environment import launcher_argv
 from owui_vault.engines.restic.resticpy import Answer, Question, ask_restic
 from owui_vault.errors import CancelledError, ConfigError, DeadlineExceededError, EngineError, EngineOutputError
 from owui_vault.model import NEVER
