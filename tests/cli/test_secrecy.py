@@ -72,7 +72,7 @@ def witness(folder: Path, engine: Path) -> Path:
     return script
 
 
-@pytest.fixture(params=["own_restic", pytest.param("own_borg", marks=pytest.mark.thorough)])
+@pytest.fixture(params=["own_borg", "own_restic"])
 def configured(
     request: pytest.FixtureRequest, small_instance: Callable[[Path], Path], new_program: Program, tmp_path: Path
 ) -> Program:
@@ -160,6 +160,7 @@ def a_whole_life(vault: Program, sleeper: Callable[[Program], None]) -> str:
     return said
 
 
+@pytest.mark.thorough  # every command with every engine
 def test_no_secret_is_left_anywhere(configured: Program, tmp_path: Path, sleeper: Callable[[Program], None]) -> None:
     vault, sampler = configured, Sampler()
     with sampler.running():

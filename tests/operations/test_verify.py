@@ -329,6 +329,7 @@ def test_a_flipped_byte_in_any_file_of_the_repository_ends_with_5(store: Store, 
         assert not [each for each in problems if "retrying" in each or "index: " in each], problems
 
 
+@pytest.mark.thorough  # engines read again and again before they believe it
 def test_what_is_gone_from_the_repository_is_found_told_and_noted(store: Store, damaged: Damaged) -> None:
     """Without reading data: engines look whether what they need is there."""
     files = damaged.files()
@@ -343,6 +344,7 @@ def test_what_is_gone_from_the_repository_is_found_told_and_noted(store: Store, 
     assert (noted["ok"], noted["repository"]) == (False, "nas")
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_a_truncated_pack_is_found(store: Store, damaged: Damaged) -> None:
     files = damaged.files()
