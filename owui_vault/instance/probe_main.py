@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -211,7 +211,7 @@ def _copy_all(path: Path, copy: Path) -> None:
     shutil.copyfile(path, copy)
     for suffix in ("-wal", "-journal"):
         beside(copy, suffix).unlink(missing_ok=True)
-        if beside(path, suffix).exists():
+        with suppress(FileNotFoundError):  # a journal goes with its transaction, between two looks as well
             shutil.copyfile(beside(path, suffix), beside(copy, suffix))
 
 

@@ -118,7 +118,8 @@ def test_a_part_that_cannot_be_reached_makes_a_snapshot_incomplete(
 
 def test_a_database_that_is_mounted_by_itself_is_refused(run: Callable[..., Instance], tmp_path: Path) -> None:
     (tmp_path / "webui.db").touch()
-    instance = run("--no-healthcheck", f"--volume={tmp_path / 'webui.db'}:{DATA}/webui.db")
+    options = ("--no-healthcheck", f"--volume={tmp_path / 'webui.db'}:{DATA}/webui.db")
+    instance = run(*options, command=("sleep", "600"))
     with pytest.raises(UnsupportedInstanceError, match=r"webui\.db .* is mounted by itself"):
         find_container(instance.name, ENGINE)
 

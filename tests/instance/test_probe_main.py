@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -55,6 +56,26 @@ def test_what_never_rests_is_said_not_to_be_read(newest: Path, tmp_path: Path) -
 
     with pytest.raises(probe_main.UnreadableError, match="written without a pause"):
         probe_main._between_writes(database, lambda: probe_main._read_at_rest(database, read_while_somebody_writes))
+
+
+def test_a_journal_that_goes_while_it_is_copied_is_no_reason_to_give_up(
+    newest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = newest / "webui.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    journal = newest / "webui.db-journal"
+    journal.write_bytes(b"a transaction")
+    original = shutil.copyfile
+
+    def end_the_transaction_first(source: Path, target: Path) -> None:
+        if source == journal:
+            journal.unlink()
+        original(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", end_the_transaction_first)
+    assert probe_main._read_copy(database, fingerprint)
+    assert not journal.exists()
 
 
 def test_a_wal_in_exclusive_use_is_read_from_a_copy_that_goes(
