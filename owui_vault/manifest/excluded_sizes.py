@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-from owui_vault.components.names import not_the_data
 from owui_vault.instance.layout import component_of
+from owui_vault.manifest.inventory import walk_live
 from owui_vault.model import CapturePlan, Component, LeftOut
 from owui_vault.system.patterns import matches, takes
 
@@ -30,39 +28,20 @@ class _Sum:
 def excluded_sizes(plan: CapturePlan) -> tuple[LeftOut, ...]:
     """One entry per pattern that leaves something out. Only folders in which something can be left out are walked."""
     reasons = dict(plan.reasons)
+    links = dict(plan.links)
     sums: dict[str, _Sum] = {}
-    for relative, size in _walk(plan):
+    for relative, size_bytes in walk_live(plan, partial(_may_lose, plan)):
+        if relative in links or takes(plan, relative):  # a component that is a link to a file is not counted here
+            continue
         pattern = next((each for each in plan.exclude if matches(each, relative)), "")
         reason = reasons.get(pattern) or _REASONS.get(component_of(relative), _EXCLUDED)
         entry = sums.setdefault(pattern, _Sum(reason))
         entry.files += 1
-        entry.size_bytes += size
+        entry.size_bytes += size_bytes()
     return tuple(
         LeftOut(path=path, reason=found.reason, files=found.files, size_bytes=found.size_bytes)
         for path, found in sorted(sums.items())
     )
-
-
-def _walk(plan: CapturePlan) -> Iterator[tuple[str, int]]:
-    """Every file that is left out, links not followed but for components."""
-    links = dict(plan.links)
-    foreign = not_the_data(plan.data_dir)
-    waiting = [("", plan.data_dir)]  # not by calls of itself: what is excluded may be as deep as it likes
-    while waiting:
-        prefix, folder = waiting.pop()
-        try:
-            entries = list(os.scandir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            name = prefix + entry.name
-            if name in foreign:
-                continue
-            if name in links or entry.is_dir(follow_symlinks=False):
-                if _may_lose(plan, name):
-                    waiting.append((f"{name}/", links.get(name, Path(entry.path))))
-            elif not takes(plan, name):
-                yield name, _size(entry)
 
 
 def _may_lose(plan: CapturePlan, folder: str) -> bool:
@@ -70,10 +49,3 @@ def _may_lose(plan: CapturePlan, folder: str) -> bool:
     prefix = f"{folder}/"
     openings = (re.split(r"[*?\[]", pattern, maxsplit=1)[0] for pattern in plan.exclude)
     return any(f"{opening}/".startswith(prefix) or prefix.startswith(opening) for opening in openings)
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else 0
-    except OSError:
-        return 0

@@ -9,10 +9,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from owui_vault.components.names import not_the_data
 from owui_vault.instance.layout import component_of
-from owui_vault.model import Component, ComponentRecord, Entry
+from owui_vault.model import CapturePlan, Component, ComponentRecord, Entry
 
 _IN_DATA = "data/"
 
@@ -59,6 +61,45 @@ def from_tree(data_dir: Path) -> Iterator[Listed]:
 
 def _kind(status: os.stat_result) -> str:
     return {0o100000: "file", 0o120000: "symlink"}.get(status.st_mode & 0o170000, "other")
+
+
+def walk_live(
+    plan: CapturePlan, enters: Callable[[str], bool] = lambda _: True
+) -> Iterator[tuple[str, Callable[[], int]]]:
+    """Whatever is no folder in the live data of a plan, and how large it is; only asked for the size it is looked at.
+
+    Links are not followed, but for components. `enters` says which folders are walked.
+    """
+    links = dict(plan.links)
+    foreign = not_the_data(plan.data_dir)
+    waiting = [("", plan.data_dir)]  # not by calls of itself: what is excluded may be as deep as it likes
+    while waiting:
+        prefix, folder = waiting.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            if name in foreign:
+                continue
+            is_component = name in links
+            if is_component and links[name].is_dir():
+                place = links[name]
+            elif entry.is_dir(follow_symlinks=False):
+                place = Path(entry.path)
+            else:
+                yield name, partial(_live_size, entry, follow=is_component)
+                continue
+            if enters(name):
+                waiting.append((f"{name}/", place))
+
+
+def _live_size(entry: os.DirEntry[str], *, follow: bool) -> int:
+    try:
+        return entry.stat().st_size if entry.is_file(follow_symlinks=follow) else 0
+    except OSError:
+        return 0
 
 
 def from_outside(outside: Path) -> Iterator[Listed]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from owui_vault.components.database.facts import DatabaseFacts
-from owui_vault.components.names import DATABASE, VECTORS, not_the_data
+from owui_vault.components.names import DATABASE, VECTORS
 from owui_vault.components.ollama.models import find_models, models_folder
 from owui_vault.context.context import OperationContext
 from owui_vault.instance.container.container import FoundContainer
@@ -19,7 +18,7 @@ from owui_vault.instance.runtime import RuntimeEnvironment, inspect_environment
 from owui_vault.instance.secret_key import better_text, unopened_text
 from owui_vault.instance.sqlite_library import notes_on
 from owui_vault.manifest.excluded_sizes import excluded_sizes
-from owui_vault.manifest.inventory import Listed, Totals
+from owui_vault.manifest.inventory import Listed, Totals, walk_live
 from owui_vault.model import (
     CapturePlan,
     Component,
@@ -156,41 +155,12 @@ def _sizes(plan: CapturePlan) -> Iterator[ComponentSize]:
     """What each component holds in all, and whether anything of it is captured."""
     totals = Totals()
     taken: set[Component] = set()
-    for listed in _live_files(plan):
-        component = totals.add(listed)
-        if component not in taken and takes(plan, listed.path):
+    for name, size_bytes in walk_live(plan):
+        component = totals.add(Listed(name, size_bytes()))
+        if component not in taken and takes(plan, name):
             taken.add(component)
-    for component, files, size in totals.sums():
-        yield ComponentSize(name=component, included=component in taken, files=files, size_bytes=size)
-
-
-def _live_files(plan: CapturePlan) -> Iterator[Listed]:
-    links = dict(plan.links)
-    foreign = not_the_data(plan.data_dir)
-    waiting = [("", plan.data_dir)]
-    while waiting:
-        prefix, folder = waiting.pop()
-        try:
-            entries = list(os.scandir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            name = prefix + entry.name
-            if name in foreign:
-                continue
-            if name in links and links[name].is_dir():
-                waiting.append((f"{name}/", links[name]))
-            elif entry.is_dir(follow_symlinks=False):
-                waiting.append((f"{name}/", Path(entry.path)))
-            else:
-                yield Listed(name, _size(entry, follow=name in links))
-
-
-def _size(entry: os.DirEntry[str], *, follow: bool) -> int:
-    try:
-        return entry.stat().st_size if entry.is_file(follow_symlinks=follow) else 0
-    except OSError:
-        return 0
+    for component, files, total_bytes in totals.sums():
+        yield ComponentSize(name=component, included=component in taken, files=files, size_bytes=total_bytes)
 
 
 def _warnings(
