@@ -6,7 +6,7 @@ The capture's child asks here for every path at every look, so this imports the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fnmatch import translate
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -67,6 +67,11 @@ class _Patterns:
 
 _patterns = lru_cache(maxsize=1024)(_Patterns)
 _selection = lru_cache(maxsize=32)(Selection)
+
+
+def is_chosen(path: str, chosen: Collection[str]) -> bool:
+    """Whether a path is one of these, or lies below one; where nothing was chosen, everything is."""
+    return not chosen or any(path == each or path.startswith(f"{each}/") for each in chosen)
 
 
 def nothing(_relative: str) -> bool:

@@ -13,6 +13,7 @@ from owui_vault.errors import EngineError, RepositoryDamagedError
 from owui_vault.model import Entry
 from owui_vault.repositories.listing import retry_while_locked
 from owui_vault.repositories.lookup import LocatedSnapshot
+from owui_vault.system.patterns import is_chosen
 
 _MOST_BELIEVED = 100  # of what an engine says at length only the end is kept
 _MOST_TRIED = 20  # borg ends at each file that is damaged
@@ -60,7 +61,7 @@ def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
     try:
         listed = retry_while_locked(
             context,
-            lambda: [each for each in engine.contents(engine_id, call) if _is_asked(each.path, paths)],
+            lambda: [each for each in engine.contents(engine_id, call) if is_chosen(each.path, paths)],
             callbacks,
         )
     except EngineError:
@@ -83,10 +84,6 @@ def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
                 break  # it does not get any further
     left = [path for path in wanted if path in damaged or _size(target / path) != wanted[path]]
     return _told(error, left, wanted, keep=keep)
-
-
-def _is_asked(path: str, paths: Sequence[str]) -> bool:
-    return not paths or any(path == each or path.startswith(f"{each}/") for each in paths)
 
 
 def _is_veiled(target: Path, entry: Entry) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from owui_vault.errors import RepositoryDamagedError
 from owui_vault.system.attributes import Attributes, give, read_extended
+from owui_vault.system.patterns import is_chosen
 
 _PIECE = 1 << 16
 _KINDS = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "dir"), (stat.S_ISLNK, "symlink"))
@@ -76,7 +77,8 @@ def write_nodes(
     nodes: Sequence[Node], target: Path, content: Callable[[Node], Path], *, paths: Sequence[str] = ()
 ) -> Iterator[Node]:
     """Write the nodes (or what `paths` names of them) below `target`, each answered when it is there."""
-    chosen = [node for node in nodes if _wanted(node.path, paths)]
+    asked = [each.strip("/") for each in paths]
+    chosen = [node for node in nodes if is_chosen(node.path, asked)]
     by_path = {node.path: node for node in nodes}
     for node in chosen:
         place = _place(target, node)
@@ -85,11 +87,6 @@ def write_nodes(
         yield node
     for node in reversed(chosen):  # children first: writing into a directory changes its mtime
         _dress(node, _place(target, node))
-
-
-def _wanted(path: str, paths: Iterable[str]) -> bool:
-    chosen = [each.strip("/") for each in paths]
-    return not chosen or any(path == each or path.startswith(f"{each}/") for each in chosen)
 
 
 def _place(target: Path, node: Node) -> Path:
