@@ -94,7 +94,11 @@ def _place(target: Path, node: Node) -> Path:
     parts = node.path.split("/")
     place = target.joinpath(*parts)
     if not node.path or {"", ".", ".."} & set(parts) or not place.parent.resolve().is_relative_to(target.resolve()):
-        raise RepositoryDamagedError(f"the snapshot holds the path {node.path!r}", engine="directory")
+        raise RepositoryDamagedError(
+            f"the snapshot holds the path {node.path!r}",
+            engine="directory",
+            hint="That name, or a link that somebody put into the target, leads out of it: restore into an empty one.",
+        )
     return place
 
 
