@@ -34,6 +34,8 @@ settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("busy")
 
 ROOT = Path(__file__).parent.parent
+#: What failed, in short, run after run: `.ci/run` ends with it.
+FAILURES = ROOT / ".cache" / "failures.txt"
 #: There while `make coverage` measures: see tools/coverage_in_children.py.
 MEASURED_PYTHON = ROOT / ".cache" / "coverage-in-children" / "python3"
 MEASURED_BUT_CAPTURES = MEASURED_PYTHON.parent / "without-captures" / "python3"
@@ -84,11 +86,24 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    failures = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
+    if failures:
+        FAILURES.parent.mkdir(exist_ok=True)
+        with FAILURES.open("a") as file:
+            file.writelines(in_short(report) for report in failures)
     reasons = Counter(reason_of(report) for report in terminalreporter.stats.get("skipped", []))
     if reasons:
         terminalreporter.section("not run on this machine")
         for reason, count in sorted(reasons.items()):
             terminalreporter.write_line(f"{count:5d} × {reason}")
+
+
+def in_short(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """One failure in a few lines: what a log that is cut in the middle must still have at its end."""
+    said = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
+    node = getattr(report, "node", None)  # the worker, of a parallel run
+    where = f"{report.when}{f', {node.gateway.id}' if node else ''}, {getattr(report, 'duration', 0.0):.0f} s"
+    return "\n    ".join([f"{report.nodeid} ({where})", *(line[:300] for line in said[:6])]) + "\n"
 
 
 @pytest.fixture(autouse=True)
