@@ -8,17 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from owui_vault.config import EngineName, InstanceSettings, RepositorySettings, Unproven, VaultSettings, load_settings
-from owui_vault.containers.sdk_reader import engine_addresses
 from owui_vault.context.context import Container, DataDirectory, Limits, Repository
-from owui_vault.engines.borg.engine import BorgEngine
-from owui_vault.engines.restic.engine import ResticEngine
-from owui_vault.instance.container.container import find_container
 from owui_vault.model import CaptureLimits, ContainerRecord, RetentionPolicy
 from owui_vault.ports import Engine, Quiescer, SecretSource
-from owui_vault.quiesce.process import ProcessQuiescer
-from owui_vault.quiesce.systemd import UnitQuiescer
 from owui_vault.secrets import secret_source
 from owui_vault.vault import Vault
+
+# What a configuration does not name is not imported: two engines take longer than the rest of a start.
+# ruff: noqa: PLC0415
 
 
 def open_vault(config: Path | str, environ: Mapping[str, str] | None = None) -> Vault:
@@ -34,6 +31,9 @@ def open_vault(config: Path | str, environ: Mapping[str, str] | None = None) -> 
 
 def discover(container: str, environ: Mapping[str, str]) -> ContainerRecord:
     """The container of this name, or the only one of Open WebUI. Raises InstanceError, with those there are."""
+    from owui_vault.containers.sdk_reader import engine_addresses
+    from owui_vault.instance.container.container import find_container
+
     return find_container(container, engine_addresses(environ)).record
 
 
@@ -83,8 +83,12 @@ def _instance(instance: InstanceSettings, environ: Mapping[str, str]) -> DataDir
 
 def _quiescer(instance: InstanceSettings) -> Quiescer | None:
     if instance.systemd_unit:
+        from owui_vault.quiesce.systemd import UnitQuiescer
+
         return UnitQuiescer(instance.systemd_unit)
     if instance.pid_file:
+        from owui_vault.quiesce.process import ProcessQuiescer
+
         return ProcessQuiescer(instance.pid_file)
     return None
 
@@ -104,6 +108,8 @@ def _repository(settings: RepositorySettings, environ: Mapping[str, str]) -> Rep
 def _engine(settings: RepositorySettings, passphrase: SecretSource, environment: Mapping[str, SecretSource]) -> Engine:
     match settings.engine:
         case EngineName.RESTIC:
+            from owui_vault.engines.restic.engine import ResticEngine
+
             return ResticEngine(
                 settings.location,
                 passphrase,
@@ -112,6 +118,8 @@ def _engine(settings: RepositorySettings, passphrase: SecretSource, environment:
                 options=[f"{name}={value}" for name, value in settings.options.items()],
             )
         case EngineName.BORG:
+            from owui_vault.engines.borg.engine import BorgEngine
+
             return BorgEngine(
                 settings.location, passphrase, environment=environment, program=settings.program or "borg"
             )

@@ -21,8 +21,6 @@ from owui_vault.context.context import (
     require_valid_names,
 )
 from owui_vault.context.state import StateDirectory
-from owui_vault.instance.application import ProcessApplication
-from owui_vault.instance.data_dir import folder_at
 from owui_vault.model import (
     NEVER,
     Component,
@@ -46,22 +44,13 @@ from owui_vault.model import (
     VerifyReport,
     ignore_progress,
 )
-from owui_vault.operations import prune as pruning
-from owui_vault.operations.hold import hold_quiet
-from owui_vault.operations.initialize import InitializeRequest, initialize
-from owui_vault.operations.inspect import current_fingerprint, inspect
-from owui_vault.operations.list_snapshots import list_snapshots
 from owui_vault.operations.operation_lock import OperationLock
-from owui_vault.operations.recovery.recover import recover, recover_first
-from owui_vault.operations.replace.plan import ReplacementRequest, plan_replacement
-from owui_vault.operations.replace.replace import discard_all, replace_data, undo_last
-from owui_vault.operations.restore.restore import RestoreRequest, restore
 from owui_vault.operations.secret_warnings import with_secret_warnings
-from owui_vault.operations.snapshot.snapshot import SnapshotRequest, snapshot
-from owui_vault.operations.verify import VerifyRequest, verify
 from owui_vault.ports import Application, Clock, Held, Notifier, Placed, Quiescer
-from owui_vault.repositories.lookup import find, read_manifest
 from owui_vault.system.clock import SystemClock
+
+# Each operation is imported when it is asked for: all of them take a third of a second, at every start.
+# ruff: noqa: PLC0415
 
 
 class Vault:
@@ -125,6 +114,8 @@ class Vault:
 
     def inspect(self) -> InstanceReport:
         """What the instance holds and what would be lost, read without touching it."""
+        from owui_vault.operations.inspect import inspect
+
         with self._lock.reading(located=True) as context:
             return with_secret_warnings(context, inspect(context))
 
@@ -134,6 +125,10 @@ class Vault:
         `again` makes a new repository where a known one is gone. `adopt` lets this instance go on with a series that
         another one began.
         """
+        from owui_vault.operations.initialize import InitializeRequest, initialize
+        from owui_vault.operations.inspect import current_fingerprint
+        from owui_vault.operations.recovery.recover import recover_first
+
         with self._lock.writing("initialize", located=adopt) as context:
             recover_first(context)
             fingerprint = (current_fingerprint(context) or "") if adopt else ""
@@ -155,6 +150,8 @@ class Vault:
         INCOMPLETE is a result: look at `report.outcome`. When no repository took it the first error is raised, with the
         report as its `.report`. Setting `cancel` undoes what was begun and raises CancelledError.
         """
+        from owui_vault.operations.snapshot.snapshot import SnapshotRequest, snapshot
+
         callbacks = _callbacks(progress, cancel)
         with self._lock.writing("snapshot", located=True, cancel=callbacks.cancel) as context:
             request = SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, callbacks=callbacks)
@@ -168,6 +165,8 @@ class Vault:
         Each repository's own are listed: a snapshot that lies in two is there twice. The answer is a tuple with
         `warnings`: of a repository that does not hold any more what this machine stored there last, for one.
         """
+        from owui_vault.operations.list_snapshots import list_snapshots
+
         with self._lock.reading() as context:
             return list_snapshots(context, repository, instance, everything=everything)
 
@@ -178,6 +177,8 @@ class Vault:
 
         Here as below `instance` names a series, where there are several. An exact id needs none.
         """
+        from owui_vault.repositories.lookup import find, read_manifest
+
         with self._lock.reading() as context:
             return read_manifest(
                 context, find(context, snapshot, repository, Callbacks(), instance=instance), Callbacks()
@@ -201,6 +202,9 @@ class Vault:
         `quiet_start` switches off, in the restored copy, what would run by itself at its first start (automations,
         calendar alerts, webhooks, timers); `report.held` names the file with the old values.
         """
+        from owui_vault.operations.recovery.recover import recover_first
+        from owui_vault.operations.restore.restore import RestoreRequest, restore
+
         request = RestoreRequest(
             snapshot=snapshot,
             target=target,
@@ -219,6 +223,8 @@ class Vault:
         self, policy: RetentionPolicy | None = None, repository: Sequence[str] | str | None = None
     ) -> PrunePlan:
         """What pruning would remove and why the rest stays; as configured, without a policy."""
+        from owui_vault.operations import prune as pruning
+
         with self._lock.reading() as context:
             return pruning.plan_prune(context, policy, repository)
 
@@ -226,6 +232,9 @@ class Vault:
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
         """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
+        from owui_vault.operations import prune as pruning
+        from owui_vault.operations.recovery.recover import recover_first
+
         callbacks = _callbacks(progress, cancel)
         with self._lock.writing("prune", cancel=callbacks.cancel) as context:
             recover_first(context)
@@ -242,6 +251,8 @@ class Vault:
         cancel: threading.Event | None = None,
     ) -> VerifyReport:
         """Hold what a repository gives back against the manifest. What is wrong is in `report.problems`."""
+        from owui_vault.operations.verify import VerifyRequest, verify
+
         request = VerifyRequest(
             snapshot=snapshot,
             repository=repository,
@@ -264,6 +275,8 @@ class Vault:
 
         `quiet_start` as for `restore`.
         """
+        from owui_vault.operations.replace.plan import ReplacementRequest, plan_replacement
+
         with self._lock.reading(located=True) as context:
             request = ReplacementRequest(
                 snapshot=snapshot, components=components, repository=repository, quiet_start=quiet_start
@@ -282,6 +295,8 @@ class Vault:
 
         A plan with `unknown_version` is carried out with `accept_unknown_version` only; else ConfigError is raised.
         """
+        from owui_vault.operations.replace.replace import replace_data
+
         callbacks = _callbacks(progress, cancel)
         accepted = accept_unknown_version
         with self._lock.writing("replace", located=True, cancel=callbacks.cancel) as context:
@@ -290,11 +305,15 @@ class Vault:
 
     def undo(self, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None) -> UndoReport:
         """Put back the data that the last `replace` set aside."""
+        from owui_vault.operations.replace.replace import undo_last
+
         with self._lock.writing("undo", located=True) as context:
             return undo_last(context, _application(context), _callbacks(progress, cancel))
 
     def discard(self) -> DiscardReport:
         """Drop all data that were set aside, for good."""
+        from owui_vault.operations.replace.replace import discard_all
+
         with self._lock.writing("discard", located=True) as context:
             return discard_all(context)
 
@@ -305,6 +324,8 @@ class Vault:
         Raises QuiesceError when it cannot be made quiet or did not stay so until the end, and ResumeError when it could
         not be brought back.
         """
+        from owui_vault.operations.hold import hold_quiet
+
         with (
             self._lock.writing("hold", located=True) as context,
             hold_quiet(context, mode, limit.total_seconds()) as held,
@@ -313,11 +334,16 @@ class Vault:
 
     def recover(self) -> RecoverReport:
         """Finish or undo what a killed run left behind; also the beginning of every operation that writes."""
+        from owui_vault.operations.recovery.recover import recover
+
         with self._lock.writing("recover", located=True) as context:
             return recover(context)
 
 
 def _application(context: OperationContext) -> Application:
+    from owui_vault.instance.application import ProcessApplication
+    from owui_vault.instance.data_dir import folder_at
+
     if context.application:
         return context.application
     data_dir = folder_at(context.the_instance().path)

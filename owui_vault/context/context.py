@@ -7,12 +7,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ConfigError
-from owui_vault.instance.container.container import FoundContainer
-from owui_vault.instance.data_dir import folder_at
-from owui_vault.instance.runtime import RuntimeEnvironment, inspect_environment
 from owui_vault.model import (
     NAME_PATTERN,
     NEVER,
@@ -39,6 +37,10 @@ from owui_vault.ports import (
     ignore_warning,
 )
 from owui_vault.system.clock import SystemClock
+
+if TYPE_CHECKING:  # half of a start's imports, and only an operation on an instance needs them
+    from owui_vault.instance.container.container import FoundContainer
+    from owui_vault.instance.runtime import RuntimeEnvironment
 
 DEFAULT_INSTANCE_NAME = "open-webui"
 
@@ -146,6 +148,9 @@ class OperationContext:
 
     def inspect_environment(self) -> RuntimeEnvironment:
         """What stands around the data directory. Raises SecretError when the configured key cannot be had."""
+        from owui_vault.instance.data_dir import folder_at  # noqa: PLC0415  see above
+        from owui_vault.instance.runtime import inspect_environment  # noqa: PLC0415  see above
+
         instance = self.the_instance()
         return inspect_environment(
             folder_at(instance.path),
