@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from owui_vault.testing.quiescer_suite import eventually
 from tests.pages import ROOT
 
 PARTS = {
@@ -47,14 +48,21 @@ def test_the_second_call_waits_for_the_work_beside_and_a_daemon_keeps_nobody(clo
     assert set_up(clone, "--beside").returncode == 0
     assert not (clone / "brought").exists() or "--suites" not in (clone / "brought").read_text()
     waiting = subprocess.Popen([clone / "tools/set-up-all"], env={"PATH": f"{clone / 'bin'}:{os.environ['PATH']}"})
-    time.sleep(0.2)
-    assert waiting.poll() is None
+    assert eventually(lambda: "flock" in programs_below(waiting.pid)), "the work beside does not hold the lock"
     (clone / "go").touch()
     assert waiting.wait(60) == 0
     brought = ["--suites", "--pypi", "image", "sidecar"] * 2
     assert sorted((clone / "brought").read_text().splitlines()) == sorted(brought)
     assert "Docker engine and images: status 0" in (clone / ".cache/set-up-all.log").read_text()
     assert set_up(clone).returncode == 0, "the engine that was started holds the lock"
+
+
+def programs_below(pid: int) -> list[str]:
+    names = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(OSError):  # it has ended
+            names.append(Path(f"/proc/{child}/comm").read_text().strip())
+    return names
 
 
 @pytest.mark.parametrize("required", [True, False])
