@@ -1,26 +1,26 @@
 """Everything this package raises on purpose.
 
 VaultError
-├── ConfigError                     the configuration or a command line is wrong; nothing was touched
+├── ConfigError                     the configuration or a command line is wrong; nothing was changed
 │   ├── SameRepositoryError         two repositories are one, or one is a copy of the other
 │   ├── SecretError                 a passphrase or key could not be obtained
 │   └── ProgramMissingError         restic, borg or another program is absent or too old
-├── LockHeldError                   another run works on this instance              retryable
+├── LockHeldError                   another run is using this instance              retryable
 ├── DeadlineExceededError           a bounded step took too long                    retryable
-├── CancelledError                  the caller asked to stop; everything was undone
+├── CancelledError                  the caller asked to stop; everything was rolled back
 ├── StalePlanError                  the repository changed since the plan was made
-├── UnforeseenError                 one repository failed in a way that nobody foresaw
+├── UnforeseenError                 one repository failed in an unforeseen way
 ├── InstanceError
 │   ├── InstanceNotFoundError       no Open WebUI data where one was expected
 │   ├── WrongInstanceError          the series belongs to another instance
-│   ├── UnsupportedInstanceError    its state lies where this package cannot read it
+│   ├── UnsupportedInstanceError    its state is where this package cannot read it
 │   ├── QuiesceError                could not be made quiet; still running
-│   └── ResumeError                 could not be brought back: the instance is DOWN
+│   └── ResumeError                 could not be resumed: the instance is DOWN
 ├── CaptureError
-│   ├── NotProvenError              no instant could be proven, and one was demanded
+│   ├── NotProvenError              no instant could be proven, and the configuration requires one
 │   └── NoSpaceError                a file system is, or would become, full
 ├── EngineError                     carries engine, argv, status and the last lines of stderr
-│   ├── EngineOutputError           the answer of the program could not be understood
+│   ├── EngineOutputError           unexpected output from the program
 │   ├── RepositoryMissingError
 │   ├── RepositoryExistsError
 │   ├── RepositoryLockedError                                                       retryable
@@ -34,8 +34,8 @@ VaultError
 │   └── SnapshotAmbiguousError
 └── RestoreError
     ├── TargetError                 the target cannot take a restore
-    ├── ContentMismatchError        what came back differs from the manifest
-    └── RollbackError               an in-place restore failed and could not be undone
+    ├── ContentMismatchError        the restored files differ from the manifest
+    └── RollbackError               an in-place restore failed and could not be rolled back
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class VaultError(Exception):
 
 
 class ConfigError(VaultError):
-    """The configuration or the command line is wrong; nothing was touched."""
+    """The configuration or the command line is wrong; nothing was changed."""
 
     exit_code = 2
 
@@ -97,7 +97,7 @@ class DeadlineExceededError(VaultError):
 
 
 class CancelledError(VaultError):
-    """The caller's `cancel` event was set; everything begun was undone."""
+    """The caller's `cancel` event was set; everything begun was rolled back."""
 
 
 class StalePlanError(VaultError):
@@ -105,22 +105,22 @@ class StalePlanError(VaultError):
 
 
 class UnforeseenError(VaultError):
-    """Something failed in a way that nobody foresaw: a mistake of this package, or of an engine from elsewhere.
+    """An unforeseen failure: a bug in this package, or in a third-party engine.
 
-    The exception itself is the `__cause__`. Its text may hold anything, a secret for one: `message` tells its kind
-    only, and of a file that could not be used what the system said.
+    The exception itself is the `__cause__`. Its text may hold anything, even a secret: `message` gives only its kind,
+    and for a file that could not be used the system's error.
     """
 
     def __init__(self, error: Exception) -> None:
         message = f"unexpected {type(error).__name__}"
         if isinstance(error, OSError) and error.strerror:
             message += f": {error.strerror}" + (f": {error.filename}" if error.filename else "")
-        super().__init__(message, hint="Say -v before the command to see where it happened, and report it.")
+        super().__init__(message, hint="Pass -v before the command to see where it happened, and report it.")
         self.__cause__ = error
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where it happened, the innermost place last; nothing of what was worked on."""
+        """Where it happened, the innermost place last; nothing of the data."""
         frames = traceback.extract_tb(self.__cause__.__traceback__ if self.__cause__ else None)
         return tuple(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
 
@@ -152,7 +152,7 @@ class QuiesceError(InstanceError):
 
 
 class ResumeError(InstanceError):
-    """The instance could not be brought back. It is not as it was found."""
+    """The instance could not be resumed. It is not as it was found."""
 
     exit_code = 4
 
@@ -193,7 +193,7 @@ class EngineError(VaultError):
 
 
 class EngineOutputError(EngineError):
-    """The program's answer could not be understood."""
+    """Unexpected output from the program."""
 
 
 class RepositoryMissingError(EngineError):
@@ -224,11 +224,11 @@ class RepositoryRolledBackError(RepositoryDamagedError):
 
 
 class RepositoryFullError(EngineError):
-    """No space is left where the repository lies."""
+    """No space left for the repository."""
 
 
 class RepositoryAppendOnlyError(EngineError):
-    """The repository keeps on its disk what was removed from its list: it, or the key for its host, is append-only."""
+    """Removed snapshots still take up space: the repository, or the key for its host, is append-only."""
 
 
 class RepositoryUnreachableError(EngineError):
@@ -248,11 +248,11 @@ class SnapshotMissingError(EngineError):
 
 
 class SnapshotAmbiguousError(EngineError):
-    """More than one snapshot fits what was asked for."""
+    """More than one snapshot matches."""
 
 
 class RestoreError(VaultError):
-    """A restore failed. What was there before is untouched unless the message says otherwise."""
+    """A restore failed. The previous data are untouched unless the message says otherwise."""
 
 
 class TargetError(RestoreError):

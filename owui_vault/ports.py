@@ -1,6 +1,6 @@
 """The seams: what an engine, a quiescer, a secret source, a notifier and a clock must guarantee.
 
-`owui_vault.testing` holds a conformance suite for the first two; whoever writes one of their own subclasses it.
+`owui_vault.testing` holds a conformance suite for the first two; authors of their own subclass it.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ class SecretSource(Protocol):
 
 @runtime_checkable
 class DescribedSecret(SecretSource, Protocol):
-    """A source that can speak about itself without revealing anything."""
+    """A source that can describe itself without revealing anything."""
 
     def describe(self) -> str:
-        """Where the secret lies."""
+        """Where the secret is kept."""
 
     def warnings(self) -> tuple[str, ...]:
-        """What is unwise about that place. Never raises."""
+        """What is unsafe about that place. Never raises."""
 
 
 class Revealed:
-    """The secrets of one operation, each asked for once, however many calls of an engine need it."""
+    """The secrets of one operation, each revealed once, however many engine calls need it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -78,17 +78,17 @@ class Revealed:
 
 
 def ignore_warning(_text: str) -> None:
-    """The `warn` of those who do not listen."""
+    """The `warn` of callers that ignore warnings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """The circumstances of one call of an engine.
+    """The context of one call of an engine.
 
-    `folder` is private to one repository (0700): caches, security state. It may be lost between two calls, at the
-    price of time only. Short calls end after `timeout_seconds` in all; long ones (store, fetch, compact, verify)
-    after `idle_seconds` without a byte or message. `reread` asks a store to read every file, whatever size and mtime
-    say. When `cancel` is set the engine is ended properly and CancelledError is raised.
+    `folder` is private to one repository (0700): caches, security state. It may be lost between two calls; that only
+    costs time. Short calls end after `timeout_seconds` in total; long ones (store, fetch, compact, verify) after
+    `idle_seconds` without a byte or message. `reread` asks a store to read every file, whatever size and mtime say.
+    When `cancel` is set, the engine is ended properly and CancelledError is raised.
     """
 
     folder: Path
@@ -117,11 +117,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`restic`, `borg`, or one's own word: what labels say."""
+        """`restic`, `borg`, or a name of your own, as it appears in labels."""
 
     @property
     def location(self) -> str:
-        """Where the repository lies, credentials removed."""
+        """Where the repository is, credentials removed."""
 
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. Raises RepositoryExistsError before touching an existing one."""
@@ -132,50 +132,50 @@ class Engine(Protocol):
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         """Write everything below `tree` as one snapshot carrying `label`.
 
-        Unreadable files end up in `skipped`, and the snapshot is marked INCOMPLETE in the repository itself; neither
-        is an exception. Go by size and mtime, unless `call.reread`: `tree` is the same path at every run. A run that
-        dies leaves nothing that is listed as COMPLETE and lacks what could not be read. Whether what was read stayed as
-        it was is the caller's to look: before the snapshot is written down where the engine asks for that
-        (`Call.last_look`, as borg does), else afterwards, and until then only the caller's own machine knows.
+        Unreadable files end up in `skipped`, and the snapshot is marked INCOMPLETE in the repository itself; neither is
+        an exception. Go by size and mtime, unless `call.reread`: `tree` is the same path in every run. A run that dies
+        leaves nothing that is listed as COMPLETE and lacks what could not be read. The caller checks whether what was
+        read stayed unchanged: before the snapshot is committed if the engine asks for it (`Call.last_look`, as borg
+        does), otherwise afterwards, and until then only the caller's own machine knows.
         """
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
-        """Everything in the repository, oldest first, foreign ones (without a label of ours) included.
+        """Everything in the repository, oldest first, including foreign snapshots (without a label of ours).
 
-        Asked before an instance is touched, hence it raises ProgramMissingError for a program that is too old.
+        Called before an instance is touched, so it raises ProgramMissingError for a program that is too old.
         """
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one snapshot, parents first or not, not all of them in memory.
 
-        Whatever can be raised is raised by the call and not by the iterator: a caller tries again when the repository
-        is locked, and can do that only here. Raises SnapshotMissingError.
+        Every error is raised by the call and not by the iterator: a caller retries if the repository is locked, and can
+        do that only here. Raises SnapshotMissingError.
         """
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Write the snapshot, or only `paths` of it (and what is below them), into the existing directory `target`.
 
         `a/b` lands at `target/a/b` with mode, mtime, access lists, extended attributes and (as root) owner, holes as
-        holes where the program can. An owner that cannot be given keeps nothing else from coming back, and is no error:
-        the caller compares owners. Nothing outside `target` is written, whatever the snapshot holds. A path that the
-        snapshot does not hold is left out without an error.
-        Raises SnapshotMissingError, RepositoryDamagedError, NoSpaceError.
+        holes if the program can. An owner that cannot be set prevents nothing else from being restored, and is no
+        error: the caller compares owners. Nothing outside `target` is written, whatever the snapshot holds. A path that
+        the snapshot does not hold is left out without an error. Raises SnapshotMissingError, RepositoryDamagedError,
+        NoSpaceError.
         """
 
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
         """Replace the label; the data stay. The engine's id may change, ours does not."""
 
     def remove(self, engine_ids: Sequence[str], call: Call) -> None:
-        """Drop exactly these snapshots. Raises SnapshotMissingError before touching any; looks again afterwards."""
+        """Remove exactly these snapshots. Raises SnapshotMissingError before touching any; checks afterwards."""
 
     def compact(self, call: Call) -> int | None:
-        """Free what no snapshot uses. Returns bytes freed, or None where the program does not say.
+        """Free what no snapshot uses. Returns bytes freed, or None if the program does not say.
 
-        Raises RepositoryAppendOnlyError when the repository keeps everything.
+        Raises RepositoryAppendOnlyError if the repository keeps everything.
         """
 
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
-        """Check the repository, `read_data` from 0 (structure) to 1 (every byte). Damage is answered, not raised."""
+        """Check the repository, `read_data` from 0 (structure) to 1 (every byte). Damage is returned, not raised."""
 
 
 @runtime_checkable
@@ -183,19 +183,19 @@ class Remembering(Protocol):
     """An engine whose program remembers what it saw of a repository, and refuses an older state of it."""
 
     def forget(self, call: Call) -> None:
-        """Take the repository as it is from now on. What keeps its encryption sound is not forgotten."""
+        """Accept the repository as it is from now on. What keeps its encryption sound is not forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a quiescer sees. `identity` changes whenever the instance was started anew by anybody."""
+    """What a quiescer sees. `identity` changes whenever the instance is restarted, by anyone."""
 
     state: InstanceState
     identity: str
 
 
 class Quiescer(Protocol):
-    """Makes one instance quiet and lively again. All calls are idempotent, and decide by looking at the state."""
+    """Makes one instance quiet and resumes it. All calls are idempotent, and decide by the present state."""
 
     @property
     def name(self) -> str:
@@ -206,24 +206,24 @@ class Quiescer(Protocol):
         """Which of PAUSE and STOP it can do."""
 
     def observe(self) -> Observation:
-        """Look, do not touch. Raises InstanceNotFoundError."""
+        """Observe without touching. Raises InstanceNotFoundError."""
 
     def quiesce(self, mode: Quiesce, deadline: Deadline) -> None:
-        """Return only when no process of the instance can write. Raises QuiesceError; what was half done is undone."""
+        """Return only when no process of the instance can write. Raises QuiesceError, with every step rolled back."""
 
     def confirm(self, mode: Quiesce, since: Observation) -> None:
         """Raise QuiesceError unless it has been quiet, and the same one, ever since `since` was observed."""
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
-        """Return only when the instance runs again. Raises ResumeError."""
+        """Return only when the instance is running again. Raises ResumeError."""
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
-        """A program that does `resume` without us: idempotent, status 0 once the instance runs. Holds no secret."""
+        """A program that does `resume` without us: idempotent, status 0 once the instance is up. Holds no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """What an instance is started with. Of `files` of settings later ones win, and all over `settings`."""
+    """What an instance is started with. Later settings `files` override earlier ones, and all override `settings`."""
 
     told_by: str  # `unit open-webui.service`
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold secrets
@@ -234,15 +234,15 @@ class Launch:
 
 @runtime_checkable
 class Launching(Protocol):
-    """A quiescer that knows with which settings its instance is started, also while that does not run."""
+    """A quiescer that knows the settings its instance is started with, even while it is not running."""
 
     def launch(self) -> Launch:
-        """Look. What cannot be known is told, and not raised."""
+        """Read them. What cannot be known is reported, not raised."""
 
 
 @runtime_checkable
 class Placed(Protocol):
-    """A quiescer that knows what it starts, also while that does not run."""
+    """A quiescer that knows what it starts, even while it is not running."""
 
     def places(self) -> tuple[Path, ...]:
         """Programs, and directories they are started in."""
@@ -252,12 +252,12 @@ class Application(Protocol):
     """The application that an instance runs: what it can open, and whether it came up."""
 
     def revisions(self) -> frozenset[str] | None:
-        """The schema revisions its migrations know; None where they cannot be read."""
+        """The schema revisions its migrations know; None if they cannot be read."""
 
     def wait_until_healthy(self, deadline: Deadline) -> str:
-        """What it answers once it is up, for the report; empty when there is nowhere to ask, at once.
+        """What it answers once it is up, for the report; empty, at once, if there is nowhere to ask.
 
-        Raises ResumeError when it does not come up in time.
+        Raises ResumeError if it does not come up in time.
         """
 
 
@@ -270,11 +270,11 @@ class Held(Protocol):
 
 @runtime_checkable
 class NobodyHeld(Held, Protocol):
-    """A quiet in which nobody had to be held. It is believed, not enforced, so a capture does not rely on it alone."""
+    """A quiet in which nothing had to be held. It is assumed, not enforced, so a capture does not rely on it alone."""
 
     @property
     def stopped_before(self) -> str:
-        """Who was found stopped."""
+        """What was found stopped."""
 
 
 class Quiet(Protocol):
@@ -293,7 +293,7 @@ class Quiet(Protocol):
 
 @runtime_checkable
 class TimedQuiet(Quiet, Protocol):
-    """A quiet that knows how long the instance could not work: its blocks but for guardian and journal."""
+    """A quiet that knows how long the instance could not work: its blocks without guardian and journal."""
 
     @property
     def quiet_seconds(self) -> float:
@@ -302,7 +302,7 @@ class TimedQuiet(Quiet, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remarks:
-    """What is to be said about a time of quiet: `warnings` to whoever operates it, `unchecked` on the record."""
+    """Remarks about a period of quiet: `warnings` for the operator, `unchecked` for the record."""
 
     warnings: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()  # what could not be confirmed, each a clause that begins with "whether"
@@ -317,7 +317,7 @@ class Remarks:
 
 @runtime_checkable
 class Candid(Protocol):
-    """A quiescer, or a quiet, that says what was not as it should be."""
+    """A quiescer, or a quiet, that reports what was not as it should be."""
 
     @property
     def remarks(self) -> Remarks:
@@ -326,7 +326,7 @@ class Candid(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something worth telling."""
+    """Something worth a notification."""
 
     instance: str
     operation: str  # "snapshot", "prune", "verify", …
@@ -335,7 +335,7 @@ class Event:
 
 
 class Notifier(Protocol):
-    """Who is told."""
+    """Where notifications go."""
 
     def notify(self, event: Event) -> None:
         """May raise anything: the vault turns it into a warning on the report."""

@@ -1,4 +1,4 @@
-"""`python -m owui_vault.rescue KIND …`: bring an instance back without the run that made it quiet.
+"""`python -m owui_vault.rescue KIND …`: resume an instance without the run that made it quiet.
 
 process …                  wake one that was paused
 unit NAME …                thaw or start one, and what was stopped along with it
@@ -6,8 +6,8 @@ container …                unpause or start one
 rollback FILE [COMMAND…]   undo the restore in place that FILE describes, unless it was complete, then become COMMAND
 fake …                     of `owui_vault.testing`
 
-This address, its kinds and what may follow them are written into journals and given to guardians, and both outlive an
-upgrade: what was written once is understood for ever, wherever the code of a kind lies by then. It is found here alone.
+This address, its kinds and their arguments are written into journals and given to guardians, and both outlive an
+upgrade: what was written once works for ever, wherever the code of a kind is by then. It is found only here.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Vault:
     """One instance and the repositories its snapshots are stored in.
 
     May be used from any thread, one operation at a time: a second one waits for the first. Within an operation (the
-    block of `hold`, a progress callback) the same thread may look, and nothing else. Separate vaults are independent.
+    block of `hold`, a progress callback) the same thread may only read. Separate vaults are independent.
     Nothing is touched before an operation is called, and no signal handler is installed.
     """
 
@@ -76,7 +76,7 @@ class Vault:
         series: str | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        """Touches nothing. `environ` says where state lies and containers run (None: this process's environment)."""
+        """Touches nothing. `environ` locates state and container engines (None: this process's environment)."""
         surroundings = os.environ if environ is None else environ
         require_valid_names(instance, series, repositories)
         self._context = OperationContext(
@@ -113,7 +113,7 @@ class Vault:
         return self._context.repositories
 
     def inspect(self) -> InstanceReport:
-        """What the instance holds and what would be lost, read without touching it."""
+        """Report what the instance holds and what would be lost, without touching it."""
         from owui_vault.operations.inspect import inspect
 
         with self._lock.reading(located=True) as context:
@@ -122,8 +122,8 @@ class Vault:
     def initialize(self, *names: str, adopt: bool = False, again: bool = False) -> InitializeReport:
         """Create the repositories that do not exist; without names, all.
 
-        `again` makes a new repository where a known one is gone. `adopt` lets this instance go on with a series that
-        another one began.
+        `again` creates a new repository where a known one is gone. `adopt` lets this instance continue a series that
+        another one started.
         """
         from owui_vault.operations.initialize import InitializeRequest, initialize
         from owui_vault.operations.inspect import current_fingerprint
@@ -147,8 +147,8 @@ class Vault:
     ) -> SnapshotReport:
         """Take one instant and store it in each repository.
 
-        INCOMPLETE is a result: look at `report.outcome`. When no repository took it the first error is raised, with the
-        report as its `.report`. Setting `cancel` undoes what was begun and raises CancelledError.
+        INCOMPLETE is a result: check `report.outcome`. If no repository took it, the first error is raised, with the
+        report as its `.report`. Setting `cancel` rolls back what was begun and raises CancelledError.
         """
         from owui_vault.operations.snapshot.snapshot import SnapshotRequest, snapshot
 
@@ -160,10 +160,10 @@ class Vault:
     def snapshots(
         self, repository: str | None = None, instance: str | None = None, *, everything: bool = False
     ) -> SnapshotList:
-        """The snapshots of one series, newest first; with `everything` all series and foreign ones too.
+        """List the snapshots of one series, newest first; with `everything` all series and foreign ones too.
 
-        Each repository's own are listed: a snapshot that lies in two is there twice. The answer is a tuple with
-        `warnings`: of a repository that does not hold any more what this machine stored there last, for one.
+        Each repository's own are listed: a snapshot that is in two appears twice. The result is a tuple with
+        `warnings`, for example about a repository that no longer holds what this machine stored there last.
         """
         from owui_vault.operations.list_snapshots import list_snapshots
 
@@ -173,9 +173,9 @@ class Vault:
     def manifest(
         self, snapshot: Snapshot | str, repository: str | None = None, *, instance: str | None = None
     ) -> Manifest:
-        """What a snapshot says about itself, without restoring it.
+        """Read what a snapshot says about itself, without restoring it.
 
-        Here as below `instance` names a series, where there are several. An exact id needs none.
+        Here and below, `instance` selects a series if there are several. It is not needed with an exact id.
         """
         from owui_vault.repositories.lookup import find, read_manifest
 
@@ -222,7 +222,7 @@ class Vault:
     def plan_prune(
         self, policy: RetentionPolicy | None = None, repository: Sequence[str] | str | None = None
     ) -> PrunePlan:
-        """What pruning would remove and why the rest stays; as configured, without a policy."""
+        """Plan what pruning would remove and why the rest stays; without a policy, the configured ones are used."""
         from owui_vault.operations import prune as pruning
 
         with self._lock.reading() as context:
@@ -231,7 +231,7 @@ class Vault:
     def prune(
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
-        """Carry out a plan, exactly. Raises StalePlanError, with nothing removed, when a repository changed since."""
+        """Carry out exactly this plan. Raises StalePlanError, with nothing removed, if a repository changed since."""
         from owui_vault.operations import prune as pruning
         from owui_vault.operations.recovery.recover import recover_first
 
@@ -250,7 +250,7 @@ class Vault:
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
     ) -> VerifyReport:
-        """Hold what a repository gives back against the manifest. What is wrong is in `report.problems`."""
+        """Compare what a repository returns with the manifest. What is wrong is in `report.problems`."""
         from owui_vault.operations.verify import VerifyRequest, verify
 
         request = VerifyRequest(
@@ -271,7 +271,7 @@ class Vault:
         *,
         quiet_start: bool = False,
     ) -> ReplacementPlan:
-        """What restoring in place would exchange in the live data directory. Nothing is touched.
+        """Plan what restoring in place would replace in the live data directory. Nothing is touched.
 
         `quiet_start` as for `restore`.
         """
@@ -291,9 +291,9 @@ class Vault:
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
     ) -> ReplacementReport:
-        """Restore in place: stage, check, stop, exchange, start, and back again if it does not come up.
+        """Restore in place: stage, check, stop, swap, start, and roll back if the instance does not come up.
 
-        A plan with `unknown_version` is carried out with `accept_unknown_version` only; else ConfigError is raised.
+        A plan with `unknown_version` is carried out only with `accept_unknown_version`; otherwise raises ConfigError.
         """
         from owui_vault.operations.replace.replace import replace_data
 
@@ -304,14 +304,14 @@ class Vault:
             return with_secret_warnings(context, report)
 
     def undo(self, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None) -> UndoReport:
-        """Put back the data that the last `replace` set aside."""
+        """Restore the previous data that the last `replace` kept."""
         from owui_vault.operations.replace.replace import undo_last
 
         with self._lock.writing("undo", located=True) as context:
             return undo_last(context, _application(context), _callbacks(progress, cancel))
 
     def discard(self) -> DiscardReport:
-        """Drop all data that were set aside, for good."""
+        """Delete all previous data that were kept, for good."""
         from owui_vault.operations.replace.replace import discard_all
 
         with self._lock.writing("discard", located=True) as context:
@@ -321,8 +321,8 @@ class Vault:
     def hold(self, mode: Quiesce = Quiesce.PAUSE, limit: timedelta = timedelta(minutes=1)) -> Iterator[Held]:
         """Keep the instance quiet for the length of a `with` block, at most `limit` long.
 
-        Raises QuiesceError when it cannot be made quiet or did not stay so until the end, and ResumeError when it could
-        not be brought back.
+        Raises QuiesceError if it cannot be made quiet or did not stay so until the end, and ResumeError if it could not
+        be resumed.
         """
         from owui_vault.operations.hold import hold_quiet
 
@@ -333,7 +333,7 @@ class Vault:
             yield held
 
     def recover(self) -> RecoverReport:
-        """Finish or undo what a killed run left behind; also the beginning of every operation that writes."""
+        """Finish or roll back what a killed run left behind; every operation that writes does this first."""
         from owui_vault.operations.recovery.recover import recover
 
         with self._lock.writing("recover", located=True) as context:

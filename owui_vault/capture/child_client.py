@@ -102,7 +102,7 @@ class Worker:
             raise UnsupportedInstanceError(
                 f"{self._plan.data_dir} is a layer of a container's file system:"
                 " its locks are not shared with the application",
-                hint="Keep the data in a volume or a bind mount, and name that.",
+                hint="Keep the data in a volume or a bind mount, and configure that path.",
             )
         copying = number(answer, "freeze_bytes") / number(answer, "bytes_per_second")
         looking = number(answer, "look_seconds")
@@ -135,11 +135,11 @@ class Worker:
         self.tally.settle_seconds += number(answer, "settle_seconds")
         self.tally.fence_seconds += number(answer, "fence_seconds")
         if answer["unsettled"]:
-            self.tally.note("nobody was left to write, so the file system's clock was not waited for")
+            self.tally.note("no process was left to write, so there was no wait for the file system's clock")
         return _moment(answer)
 
     def gather(self) -> tuple[datetime, tuple[str, ...]]:
-        """Take what can be had without proof; and the names of what is not even whole in itself."""
+        """Copy as much as possible without proof; also returns the names of what is not even consistent in itself."""
         self._require_prepared()
         answer = self._ask_or_raise("gather", seconds=_GATHER_SECONDS, patience_seconds=_GATHER_PATIENCE_SECONDS)
         return _moment(answer), texts(answer, "torn")
@@ -153,7 +153,7 @@ class Worker:
             return None
 
     def seal(self) -> dict[str, tuple[str, ...]]:
-        """Finish the stage and write the inventory; answers which attributes could not be given to copies, by name."""
+        """Finish the stage and write the inventory; returns which attributes could not be given to copies, by name."""
         answer = self._ask_or_raise("seal", seconds=_SEAL_SECONDS)
         return {str(each["name"]): texts(each, "what") for each in parts(answer, "lost")}
 
@@ -173,7 +173,7 @@ class Worker:
         except AttemptFailedError as failed:
             raise CaptureError(
                 f"{self._plan.data_dir} could not be captured: {failed}",
-                hint="Look at the disk and at what else works on the data directory, then try again.",
+                hint="Check the disk and what else is using the data directory, then try again.",
             ) from failed
 
     def _ask(self, deed: str, *, seconds: float, **details: object) -> Answer:

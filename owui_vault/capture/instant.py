@@ -1,4 +1,4 @@
-"""The way to one instant: live first, frozen if need be, and if nothing can be proven, whatever can be had.
+"""The way to one instant: live first, frozen if necessary, and if nothing can be proven, the best copy available.
 
 The library's own process never opens a live database or anything beside it; a child does, one per capture
 (`child.main`).
@@ -174,14 +174,16 @@ class _Run:
         return self._conclude(at, last=True)
 
     def _idle(self) -> Taken | None:
-        """Of an instance that does not run, with nobody to ask: no process may have anything of it open for writing.
+        """For an instance that is not running and has no quiescer: no process may have its files open for writing.
 
-        Where its files lie does not matter then: no write is on its way that would have to be waited for.
+        The file system does not matter then: there are no pending writes to wait for.
         """
         outlook = self.worker.prepare()
         said = self.worker.tally.latest
         if outlook.shared:
-            self.worker.tally.note(f"that nobody runs proves nothing about another machine: {outlook.shared[0]}")
+            self.worker.tally.note(
+                f"that nothing is running here proves nothing about another machine: {outlook.shared[0]}"
+            )
             at = None
         else:
             seconds = self.limits.stop_seconds
@@ -192,12 +194,12 @@ class _Run:
         return taken
 
     def _quiet_by(self, mode: Quiesce) -> Quiet | None:
-        """What makes the instance quiet in this way; None, and a note, where nothing does."""
+        """What makes the instance quiet in this mode; None, and a note, if nothing can."""
         if self.quiet is not None and mode in self.quiet.modes:
             return self.quiet
         tally = self.worker.tally
         said = tally.latest
-        tally.note(f"this instance cannot be made quiet by {mode.value}")
+        tally.note(f"{mode.value} is not available for this instance")
         tally.latest = f"{said}; {tally.latest}" if said else tally.latest
         return None
 
@@ -219,7 +221,7 @@ class _Run:
     def _quiet_attempt(
         self, quiet: Quiet, mode: Quiesce, limit: float, attempt: Callable[[bool], datetime | None]
     ) -> datetime | None:
-        """What `attempt` gives inside a quiet; None when the quiet could not be had or was broken."""
+        """The result of `attempt` inside a quiet; None if the quiet could not be established or was broken."""
         tally = self.worker.tally
         began = self._quiet_so_far()
         try:
@@ -232,7 +234,7 @@ class _Run:
         except InstanceNotFoundError as error:
             if self.mode is not Quiesce.AUTO:
                 raise
-            tally.note(f"this instance cannot be made quiet by {mode.value}: {error.message}")
+            tally.note(f"{mode.value} is not available for this instance: {error.message}")
             at = None
         finally:
             took = self._quiet_so_far() - began
@@ -247,7 +249,7 @@ class _Run:
         return self.quiet.quiet_seconds if isinstance(self.quiet, TimedQuiet) else self.clock.monotonic()
 
     def _conclude(self, at: datetime | None, *, last: bool = False) -> Taken | None:
-        """Look at what an attempt took. None: not good enough, another one may be better."""
+        """Check what an attempt took. None: not good enough, another one may be better."""
         if at is None:
             return None
         taken = self._look(at)
@@ -257,7 +259,7 @@ class _Run:
         fresh = [each for each in self.failed_checks if each not in known and each[0] not in taken.contents.pinned]
         for path, complaint, _ in fresh:
             self.worker.tally.note(f"the copy of {path} failed its check: {complaint}")
-        # The same bytes with the same complaint twice, or out of a transaction: so it lies at the source.
+        # The same bytes with the same complaint twice, or out of a transaction: so it is at the source.
         if fresh and not last:
             return None
         damaged = tuple(in_words(path, complaint) for path, complaint, _ in self.failed_checks)
@@ -284,7 +286,7 @@ class _Run:
         if taken is None:
             raise NotProvenError(
                 f"not even an unproven copy could be taken: {self.worker.tally.latest}",
-                hint="Look at the disk and at what else works on the data directory, then try again.",
+                hint="Check the disk and what else is using the data directory, then try again.",
             )
         contents = with_torn(taken.contents, torn)
         problems = [f"not one proven instant: {self.worker.tally.latest}"]
@@ -304,7 +306,7 @@ class _Run:
 def _no_pause(outlook: Outlook, limit_seconds: float) -> str:
     """Why freezing the instance would not do; empty where it would."""
     if outlook.shared:
-        return f"a pause here holds nobody on another machine who may write: {outlook.shared[0]}"
+        return f"a pause here does not stop a writer on another machine: {outlook.shared[0]}"
     if outlook.freeze_seconds > limit_seconds:
         return f"a pause would last about {outlook.freeze_seconds:.0f} s, more than the limit of {limit_seconds:g} s"
     return ""

@@ -1,4 +1,4 @@
-"""Taking our links to uploads away, and seeing what their inodes look like without them."""
+"""Removes our links to uploads, and records their inodes without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what the child tells to a `Captured`: database copies are brought to rest and checked, records are made."""
+"""Turns the child's answers into a `Captured`: recovers and checks database copies, and makes the records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from owui_vault.system.attributes import OWNER, Attributes, give
 OK = "ok"
 TORN = "torn"
 _UNAPPLIED = (
-    "is encrypted (SQLCipher), and was being written to: what lies beside it belongs to it, and nobody can apply that"
+    "is encrypted (SQLCipher), and was being written to: the log beside it belongs to it, and cannot be applied"
     " without its key. Only a stop gives a snapshot that can be restored"
 )
 _MOST_NAMES = 3
@@ -34,7 +34,7 @@ _LOW_PRIORITY = 10  # nice's own default; of this thread alone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What lies in the stage after one attempt."""
+    """What is in the stage after one attempt."""
 
     filesystem: str
     holder: str
@@ -83,11 +83,10 @@ def read_contents(
     there = {record.path for record in records}
     missing = tuple(f"{name} is not in the snapshot" for name in databases if name not in there)
     leaving = tuple(
-        f"{name} is a link out of the data directory: what it leads to is not stored"
-        for name in texts(answer, "leaving")
+        f"{name} is a link out of the data directory: its target is not stored" for name in texts(answer, "leaving")
     )
     strays = tuple(
-        f"{name} is not stored: it lies beside a link, and SQLite keeps such a file beside what the link leads to"
+        f"{name} is not stored: it is beside a link, and SQLite keeps such a file beside the link's target"
         for name in texts(answer, "strays")
     )
     return Contents(
@@ -110,7 +109,7 @@ def read_contents(
 
 
 def _after_you() -> None:
-    """Leave the processor to the application: nobody waits for this thread, and it may be making up for our pin."""
+    """Leave the processor to the application: nothing waits for this thread, and the application may be catching up."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOW_PRIORITY)
 
@@ -147,7 +146,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _is_ours(tree: Path, name: str) -> bool:
-    """Whether a copy lies there. What a link leads to would be the live database, and is never opened."""
+    """Whether a copy is there. What a link leads to would be the live database, and is never opened."""
     place = tree / name
     return place.is_file() and place.resolve() == tree.resolve() / name
 
@@ -182,7 +181,7 @@ def _record(
 
 
 def _sealed(place: str) -> str:
-    """What can be said of a database that nobody here can open: whether it is whole without what lies beside it."""
+    """What can be said of a database that nobody here can open: whether it is whole without what is beside it."""
     beside = (Path(place + suffix) for suffix in ("-wal", "-journal"))
     return _UNAPPLIED if any(each.is_file() and each.stat().st_size for each in beside) else ENCRYPTED
 
@@ -193,7 +192,7 @@ def _recover(place: str) -> str:
     except sqlite3.Error as error:
         if "is full" in str(error):
             raise NoSpaceError(
-                f"no room to recover the copy of {Path(place).name}", hint="Free some space, then try again."
+                f"not enough space to recover the copy of {Path(place).name}", hint="Free some space, then try again."
             ) from error
         return str(error)
     return ""
@@ -205,7 +204,7 @@ def _set_time(place: str, mtime_ns: int) -> None:
 
 
 def _give_attributes(tree: Path, found: Answer) -> tuple[str, ...]:
-    """Give the copy of a database those of the live one; answers what it could not be given."""
+    """Give the copy of a database those of the live one; returns what it could not be given."""
     lost: tuple[str, ...] = ()
     for told in parts(found, "attributes"):
         extended = {str(each["name"]): base64.b64decode(str(each["value"])) for each in parts(told, "extended")}
@@ -217,13 +216,13 @@ def _give_attributes(tree: Path, found: Answer) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(place: str) -> Iterator[int]:
-    """A descriptor of a copy: what a link leads to, which somebody has put there meanwhile, is not ours to change."""
+    """A descriptor of a copy. A link that was put there meanwhile is refused: its target is not ours to change."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise CaptureError(
             f"the copy of {Path(place).name} was replaced in the stage",
-            hint="Somebody who may write to the data interferes: look at what runs there.",
+            hint="Another process that can write to the data is interfering: check what is running there.",
         ) from error
     try:
         yield descriptor

@@ -1,4 +1,4 @@
-"""The stage as the parent sees it: made, looked at, removed."""
+"""The stage as the parent sees it: created, checked, removed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def clear_stage(work_dir: Path) -> None:
 
 
 def make_stage(work_dir: Path) -> None:
-    """Make an empty stage that nobody else can look into. Raises CaptureError where something is in its way."""
+    """Make an empty stage that no other user can read. Raises CaptureError if something is in its way."""
     with stage_errors(work_dir), WorkFolder.at(work_dir, make=True) as work:
         for name in _OURS:
             work.remove(name)
@@ -44,13 +44,13 @@ def make_stage(work_dir: Path) -> None:
 
 @contextmanager
 def stage_errors(work_dir: Path) -> Iterator[None]:
-    """Raise CaptureError where another thing stands in the place of the stage, or cannot be removed from it."""
+    """Raise CaptureError if something else is in the stage's place, or cannot be removed from it."""
     try:
         yield
     except NotOursError as error:
         raise CaptureError(
-            f"{error.place} {error.what}, and not this program's",
-            hint="Look who made it, and remove it: the stage must be a directory of ours. Nothing was touched.",
+            f"{error.place} {error.what}, and was not made by this program",
+            hint="Find out what made it, and remove it: the stage must be this program's own. Nothing was changed.",
         ) from error
     except LeftoverError as error:
         raise CaptureError(

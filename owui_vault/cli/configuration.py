@@ -1,4 +1,4 @@
-"""From global options to settings: a file's, or those of one repository that the options describe themselves."""
+"""Turns global options into settings: those of a file, or of the one repository that the options describe."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def settings_for(options: GlobalOptions, request: Request, environ: Mapping[str,
         looked = ", ".join(str(path) for path in config_candidates(environ, folder))
         raise ConfigError(
             f"there is no configuration; looked for {looked}",
-            hint="Name one with --config FILE, or say --data-dir DIR and --repository LOCATION before the command.",
+            hint="Pass one with --config FILE, or pass --data-dir DIR and --repository LOCATION before the command.",
         )
     return load_settings(file, environ)
 
@@ -51,11 +51,11 @@ def _from_options(options: GlobalOptions, request: Request, environ: Mapping[str
     if options.config:
         raise ConfigError(
             "--config was given together with options that replace the file",
-            hint="Say --config, or --data-dir, --repository, --engine and --passphrase-file.",
+            hint="Pass either --config, or --data-dir, --repository, --engine and --passphrase-file.",
         )
     if options.container is not None and (options.data_dir or not options.container.strip()):
         raise ConfigError(
-            "--container names one container, and takes the place of --data-dir", hint="Say one of the two."
+            "--container names one container, and takes the place of --data-dir", hint="Pass only one of the two."
         )
     data_dir = expand(str(options.data_dir), folder, environ) if options.data_dir else None
     instance = InstanceSettings(data_dir=data_dir, container=options.container)
@@ -71,10 +71,12 @@ def _repositories(
 ) -> list[RepositorySettings]:
     if options.repository is None:
         if options.engine or options.passphrase_file:
-            raise ConfigError("--engine and --passphrase-file describe a repository", hint="Say --repository LOCATION.")
+            raise ConfigError(
+                "--engine and --passphrase-file describe a repository", hint="Pass --repository LOCATION."
+            )
         return []
     if not options.repository.strip():
-        raise ConfigError("--repository is empty", hint="Say where the repository is.")
+        raise ConfigError("--repository is empty", hint="Give the location of the repository.")
     return [
         RepositorySettings(
             name=REPOSITORY_NAME,
@@ -102,7 +104,7 @@ def _passphrase(options: GlobalOptions, request: Request, environ: Mapping[str, 
 
 
 def at_a_terminal() -> bool:
-    """Whether there is somebody to ask. Python has no stdin at all where it was closed (`<&-`)."""
+    """Whether there is a person to ask. Python has no stdin at all if it was closed (`<&-`)."""
     return bool(sys.stdin and sys.stdin.isatty())
 
 
@@ -111,7 +113,7 @@ def ask(what: str, *, twice: bool = False) -> Secret:
     if not at_a_terminal():
         raise SecretError(
             f"{what.lower()} is not known, and there is no terminal to ask at",
-            hint=f"Say --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
+            hint=f"Pass --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
         )
     try:
         answer = getpass.getpass(f"{what}: ")

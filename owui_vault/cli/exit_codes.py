@@ -1,4 +1,4 @@
-"""Exit codes of what was done. Errors carry their own."""
+"""Exit codes of results. Errors carry their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORST_FIRST = (NOT_AS_FOUND, FAILED, WRONG, INCOMPLETE)
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The one code that tells most, when several apply."""
+    """The most significant code, if several apply."""
     found = set(codes)
     return next((code for code in _WORST_FIRST if code in found), DONE)
 

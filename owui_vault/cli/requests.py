@@ -1,4 +1,4 @@
-"""What was asked for on the command line, as values: one class for each command."""
+"""The request of each command as a value: one class per command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from owui_vault.model import Component, Quiesce
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalOptions:
-    """What stands before the command. `verbosity` is -1 for `-q`, 0, or how often `-v` was said."""
+    """The options before the command. `verbosity` is -1 for `-q`, 0, or the number of `-v`."""
 
     config: Path | None = None
     json: bool = False

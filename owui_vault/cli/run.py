@@ -1,4 +1,4 @@
-"""One command from its words to its exit code, whatever happens on the way."""
+"""Runs one command from its arguments to its exit code, whatever happens on the way."""
 
 from __future__ import annotations
 
@@ -67,14 +67,12 @@ def _tell(error: VaultError, exit_code: int, words: Sequence[str]) -> None:
 
 
 def _with_places(error: UnforeseenError, words: Sequence[str]) -> VaultError:
-    """The error, with where it happened for those who asked for more words."""
+    """The error, with the place where it happened if `-v` was given."""
     ours = options_before_dashdash(words)
     verbose = any(word == "--verbose" or (word.startswith("-v") and set(word[1:]) == {"v"}) for word in ours)
     if not verbose:
         return error
-    told = VaultError(
-        "\n".join([error.message, *(f"  {place}" for place in error.places)]), hint="Report this, please."
-    )
+    told = VaultError("\n".join([error.message, *(f"  {place}" for place in error.places)]), hint="Please report this.")
     told.report = error.report
     return told
 

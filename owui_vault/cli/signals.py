@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: what runs is asked to stop and to clean up, also the second time."""
+"""SIGINT, SIGTERM and SIGHUP: the running operation is asked to stop and clean up, also the second time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Which signal came, if any, and the event that tells a running operation."""
+    """Which signal came, if any, and the event that stops a running operation."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -25,7 +25,7 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number, as a shell says it."""
+        """128 plus the signal's number, as in a shell."""
         return 128 + (self.number or signal.SIGINT)
 
     @contextmanager

@@ -1,7 +1,7 @@
-"""Other programs that keep a part of an instance's state, and settings that lead out of its data directory.
+"""Other programs that keep part of an instance's state, and settings that point outside its data directory.
 
-A snapshot holds how they are reached, as everything in the database; what they hold it does not. Only host and port of
-an address are repeated: user, password, path and query may be secrets.
+A snapshot holds their addresses, like everything in the database, but not their content. Only host and port of an
+address are repeated: user, password, path and query may be secrets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KNOWLEDGE = "external_knowledge.connections"
 _KEYS = (_TERMINALS, _OPENAI, *_JUPYTER, _KNOWLEDGE)
 _PIPELINES_PORT = ":9099"  # their image's own; nothing else tells them from any other server of models
 _UNKNOWN = "an unknown address"
-# Settings that name files or folders, and what lies there (env.py and config.py of 0.12.4).
+# Settings that name files or folders, and what is there (env.py and config.py of 0.12.4).
 _PATHS = {
     "AIOHTTP_CLIENT_SSL_CERT_FILE": "a TLS certificate",
     "AUDIT_LOGS_FILE_PATH": "the audit log",
@@ -48,7 +48,7 @@ class Neighbour:
     holds: str
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.address} holds {self.holds}: NOT covered, save it there"
+        return f"{self.kind} at {self.address} holds {self.holds}: NOT covered, back it up there"
 
 
 def read_neighbours(connection: sqlite3.Connection) -> tuple[Neighbour, ...]:
@@ -136,7 +136,7 @@ def _below(value: object, path: list[str]) -> object:
 
 
 def paths_elsewhere(settings: Mapping[str, str], data_dir: str) -> Iterator[str]:
-    """Settings whose files lie outside the data directory, given as the application sees it."""
+    """Settings whose files are outside the data directory, given as the application sees it."""
     for name, what in _PATHS.items():
         path = settings.get(name, "").strip()
         is_off = name == "AUDIT_LOGS_FILE_PATH" and settings.get("ENABLE_AUDIT_LOGS_FILE", "true").lower() != "true"

@@ -1,4 +1,4 @@
-"""Where an instance keeps its database, vectors and uploads, by its settings and the application's own rules."""
+"""Where an instance keeps its database, vectors and uploads, according to its settings and the application's rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from owui_vault.model import Providers
 
 _SQLCIPHER = "sqlite+sqlcipher"
 _UNREADABLE = "an unreadable address"
-_OWN_TOOLS = "save them with its own tools"
+_OWN_TOOLS = "back them up with its own tools"
 _BUCKETS = {
     "s3": ("an S3 bucket", "S3_BUCKET_NAME"),
     "gcs": ("a Google Cloud Storage bucket", "GCS_BUCKET_NAME"),
@@ -33,9 +33,9 @@ _EXTERNAL_VECTORS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 def database_elsewhere(settings: Mapping[str, str], is_ours: Callable[[str], bool]) -> str:
-    """Where the main database lies, when it is not `webui.db` of this data directory; empty when it is.
+    """Where the main database is, when it is not `webui.db` of this data directory; empty when it is.
 
-    `is_ours` answers whether a path, as the application sees it, is that file. No password is repeated.
+    `is_ours` returns whether a path, as the application sees it, is that file. No password is repeated.
     """
     kind = settings.get("DATABASE_TYPE", "")
     if _parts_count(settings):
@@ -115,7 +115,7 @@ def not_covered(settings: Mapping[str, str]) -> Iterator[str]:
         kind, told_by = _BUCKETS.get(provider, (provider, ""))
         name = f"{settings[told_by]}, " if settings.get(told_by) else ""
         yield (
-            f"uploads lie in {kind} ({name}STORAGE_PROVIDER={provider}) and are NOT covered: uploads/ is only a cache."
+            f"uploads are in {kind} ({name}STORAGE_PROVIDER={provider}) and are NOT covered: uploads/ is only a cache."
             " Turn on versioning or backups of the bucket"
         )
     yield from _vectors_not_covered(settings)
@@ -127,21 +127,21 @@ def _vectors_not_covered(settings: Mapping[str, str]) -> Iterator[str]:
         name, told_by = _EXTERNAL_VECTORS[store]
         why = f"VECTOR_DB={store}" if settings.get("VECTOR_DB") else "the default of the slim image"
         at = _address(settings, (*told_by, *(("DATABASE_URL", "DATABASE_HOST") if store == "pgvector" else ())))
-        yield f"vectors lie in {name} ({at}{why}) and are NOT covered: {_OWN_TOOLS}"
+        yield f"vectors are in {name} ({at}{why}) and are NOT covered: {_OWN_TOOLS}"
     elif store == "milvus" and "://" in settings.get("MILVUS_URI", ""):
         at = _address(settings, ("MILVUS_URI",))
-        yield f"vectors lie in a Milvus server ({at}MILVUS_URI) and are NOT covered: {_OWN_TOOLS}"
+        yield f"vectors are in a Milvus server ({at}MILVUS_URI) and are NOT covered: {_OWN_TOOLS}"
     elif store == "milvus":
         place = settings.get("MILVUS_URI") or "vector_db/milvus.db"
         yield (
-            f"vectors lie in a Milvus Lite file ({place}): only in the data directory is it copied, as any other file"
+            f"vectors are in a Milvus Lite file ({place}): only in the data directory it is copied, as any other file"
             " is, and its content is not checked"
         )
     elif store != "chroma":
-        yield f"vectors lie in {store} (VECTOR_DB), which this program does not know: they may not be covered"
+        yield f"vectors are in {store} (VECTOR_DB), which this program does not know: they may not be covered"
     elif settings.get("CHROMA_HTTP_HOST"):
         at = _address(settings, ("CHROMA_HTTP_HOST",))
-        yield f"vectors lie in a Chroma server ({at}CHROMA_HTTP_HOST) and are NOT covered: save its directory there"
+        yield f"vectors are in a Chroma server ({at}CHROMA_HTTP_HOST) and are NOT covered: back up its directory there"
 
 
 def _address(settings: Mapping[str, str], told_by: tuple[str, ...]) -> str:

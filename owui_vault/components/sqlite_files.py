@@ -63,7 +63,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def strays(path: Path) -> tuple[Path, ...]:
-    """Those of the three that lie beside a database that should stand alone."""
+    """Those of the three that are beside a database that should stand alone."""
     return tuple(each for each in (beside(path, suffix) for suffix in SIDE_SUFFIXES) if os.path.lexists(each))
 
 

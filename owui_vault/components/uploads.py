@@ -1,4 +1,4 @@
-"""Rows of `file` held against the uploads that are there."""
+"""Compares the rows of `file` with the uploads on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of `vault.yaml`: what may stand where. Needs pydantic; imported only when a file is read."""
+"""The structure of `vault.yaml`: which keys go where. Needs pydantic; imported only when a file is read."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class InstancePart(Part):
     container: Text | None = None
     """The name of its container."""
     quiesce: Literal["auto", "live", "pause", "stop"] = "auto"
-    """How quiet it is made; `auto` is `live`, then `pause` where that is possible, and never `stop`."""
+    """How it is made quiet; `auto` is `live`, then `pause` where that is possible, and never `stop`."""
     include: tuple[Annotated[str, BeforeValidator(values.pattern), WithJsonSchema({"type": "string"})], ...] = ()
     """Patterns relative to the data directory that are stored although they would be left out."""
     exclude: tuple[
@@ -245,14 +245,14 @@ class RepositoryPart(Part):
     keep: KeepPart | None = None
     """What `prune` keeps; without it nothing is ever removed."""
     program: Program | None = None
-    """The engine's program, when it is not the one in PATH."""
+    """The engine's program, if it is not the one in PATH."""
     options: dict[Text, Text] = {}
     """restic's extended options (`-o NAME=VALUE`)."""
 
     @model_validator(mode="after")
     def _options_are_restics(self) -> RepositoryPart:
         if self.options and self.engine == "borg":
-            raise ValueError("has 'options', which only restic takes; borg is told by 'environment' (BORG_RSH, …)")
+            raise ValueError("has 'options', which only restic takes; for borg use 'environment' (BORG_RSH, …)")
         return self
 
 
@@ -268,7 +268,7 @@ class LimitsPart(Part):
     idle: PositiveDuration | None = None
     """How long an engine may be silent (10m)."""
     store: StoreLimit = None
-    """How long storing may take in all (none)."""
+    """How long storing may take in total (none)."""
 
 
 class VaultPart(Part):

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration: collected, then told all at once."""
+"""Mistakes in a configuration: collected, then reported all at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if found:
         return f"did you mean '{found[0]}'?"
-    return f"known here: {', '.join(names)}" if names else "nothing can stand here"
+    return f"allowed here: {', '.join(names)}" if names else "no key is allowed here"
 
 
 def config_error(file: Path, mistakes: Sequence[ConfigProblem], lines: Mapping[KeyPath, int]) -> ConfigError:
@@ -50,7 +50,7 @@ def config_error(file: Path, mistakes: Sequence[ConfigProblem], lines: Mapping[K
     return ConfigError("\n  ".join([f"{file}: {len(told)} mistakes", *told]), hint=_HINT)
 
 
-_HINT = "Correct the file; docs/configuration.md explains every key."
+_HINT = "Fix the file; docs/configuration.md explains every key."
 
 
 def _tell(mistake: ConfigProblem, lines: Mapping[KeyPath, int]) -> str:

@@ -1,4 +1,4 @@
-"""pydantic's findings in words of a person, each with its path."""
+"""Explains pydantic's errors in plain English, each with its path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _say(code: str, place: KeyPath, value: object, context: Mapping[str, object]
         case "literal_error":
             told = f"must be one of {context['expected']}".replace("'", "")
         case _:
-            told = f"is not right ({code.replace('_', ' ')})"
+            told = f"is invalid ({code.replace('_', ' ')})"
     return told
 
 

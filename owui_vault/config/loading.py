@@ -1,4 +1,4 @@
-"""A configuration file to settings: read, replace variables, check, convert; all mistakes told at once."""
+"""From a configuration file to settings: read, replace variables, check, convert; all mistakes reported at once."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def load(path: Path, environ: Mapping[str, str]) -> VaultSettings:
 def settings_from(document: Document, path: Path, environ: Mapping[str, str]) -> VaultSettings:
     """Check what was read and convert it. Raises ConfigError with every mistake in it."""
     if document.data is None:
-        raise ConfigError(f"{path} is empty", hint="docs/configuration.md has a whole configuration to begin with.")
+        raise ConfigError(f"{path} is empty", hint="docs/configuration.md has a complete configuration to start from.")
     mistakes = list(document.mistakes)
     data = replace_variables(document.data, environ, mistakes)
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path} must hold keys and values, not {kind(data)}",
-            hint="docs/configuration.md has a whole configuration to begin with.",
+            hint="docs/configuration.md has a complete configuration to start from.",
         )
     mistakes.extend(take_out_unbuilt(data))
     around = ConfigContext(path.parent, environ)

@@ -1,4 +1,4 @@
-"""Where configuration and state lie when nobody says so, and what a path in a configuration means."""
+"""The default locations of configuration and state, and what a path in a configuration means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_config(environ: Mapping[str, str], folder: Path) -> Path | None:
     """The configuration file to use when none is named: the first that exists, None when there is none.
 
     A file named by `$OWUI_VAULT_CONFIG` is the answer even if it does not exist, so that a typing mistake is not
-    answered by another file. Raises ConfigError for a file of somebody else's that merely lies there.
+    answered by another file. Raises ConfigError for a file of somebody else's that is merely there.
     """
     if named := environ.get(CONFIG_VARIABLE):
         return expand(named, folder, environ)

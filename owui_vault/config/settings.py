@@ -1,4 +1,4 @@
-"""What a configuration says, once it has been read and found right: frozen values with every default filled in."""
+"""A configuration that has been read and checked: frozen values with every default filled in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a first configuration: what was found, and what is still to be said, with a comment to each."""
+"""The text of a first configuration: what was found, and what remains to be set, each with a comment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def first_text(known: TemplateValues) -> str:
 instance:
   name: {series}    # the name of its series of snapshots; do not change it later
   container: {_quoted(known.container)}
-  quiesce: auto    # live, then a pause of milliseconds where that is not enough; `stop` happens only when it is named
+  quiesce: auto    # live, then a pause of milliseconds where that is not enough; `stop` is used only if it is set here
   # exclude: [audit.log]    # what need not be kept; `cache` (models, speech) is left out already
   # ollama: models    # keep the list of Ollama's models as well, or `blobs`: the models themselves
   # secret_key: /etc/owui-vault/webui_secret_key    # only when `inspect` does not find it
@@ -52,13 +52,13 @@ repositories:
   first:
     engine: {known.engine or "restic"}    # restic or borg
     location: {_quoted(known.repository or "/mnt/backup/open-webui")}    # a path, sftp:, rest:, s3:, b2:, rclone:, ssh://
-    passphrase: {{file: {_quoted(str(file))}}}    # keep a copy of it elsewhere: without it nothing comes back
+    passphrase: {{file: {_quoted(str(file))}}}    # keep a copy of it elsewhere: without it nothing can be restored
     keep: {{last: 3, daily: 7, weekly: 4, monthly: 6}}    # what `prune` keeps
 """
     if known.repository:
         return text
     comments = "".join(f"# {line}\n" for line in text.splitlines())
-    return f"# Say where snapshots go, and remove the marks:\n{comments}"
+    return f"# Set where snapshots go, and uncomment these lines:\n{comments}"
 
 
 def _quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How single values are written: durations, names, patterns, paths; each refusal says what would be right."""
+"""The syntax of single values: durations, names, patterns, paths; each refusal says what is expected."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def positive_duration(value: object) -> timedelta:
     """A duration longer than nothing. Raises ValueError."""
     found = duration(value)
     if not found:
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be longer than zero")
     return found
 
 

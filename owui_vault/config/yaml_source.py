@@ -66,12 +66,12 @@ def _read_text(path: Path) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
             f"there is no configuration file {path}",
-            hint="Name it with --config FILE, or describe everything by global options such as --data-dir.",
+            hint="Pass it with --config FILE, or describe everything with global options such as --data-dir.",
         ) from None
     except OSError as error:
         raise ConfigError(
             f"cannot read the configuration file {path}: {error.strerror}",
-            hint="Run as the user it belongs to, or give that user the right to read it.",
+            hint="Run as its owner, or give this user read access.",
         ) from error
     try:
         _check_file(path, os.fstat(descriptor))
@@ -80,7 +80,7 @@ def _read_text(path: Path) -> str:
     finally:
         os.close(descriptor)
     if len(content) > _MAX_BYTES:
-        raise ConfigError(f"{path} is larger than 1 MiB", hint="Name the configuration file, not something else.")
+        raise ConfigError(f"{path} is larger than 1 MiB", hint="Pass the configuration file itself.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -91,12 +91,12 @@ def _read_text(path: Path) -> str:
 
 def _check_file(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{path} is not a regular file", hint="Name a file that holds the configuration.")
+        raise ConfigError(f"{path} is not a regular file", hint="Pass a file that holds the configuration.")
     if status.st_mode & 0o022:
         who = "everybody" if status.st_mode & 0o002 else "its group"
         raise ConfigError(
             f"{path} can be written by {who}, and a configuration can run commands",
-            hint=f"Take that right away: chmod go-w {path}",
+            hint=f"Remove that permission: chmod go-w {path}",
         )
 
 
@@ -126,7 +126,7 @@ def _check_size(node: yaml.Node, path: Path) -> None:
         return sizes[id(current)]
 
     if size(node, frozenset()) > _MAX_NODES:
-        raise ConfigError(f"{path} grows beyond {_MAX_NODES} values", hint="Use fewer YAML aliases.")
+        raise ConfigError(f"{path} expands to more than {_MAX_NODES} values", hint="Use fewer YAML aliases.")
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:
@@ -150,9 +150,7 @@ def _duplicates(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int]) -> It
             here = (*path, str(key.value))
             line = key.start_mark.line + 1
             if str(key.value) in seen:
-                yield ConfigProblem(
-                    here, f"stands here a second time, first in line {lines[here]}; this one is in line {line}"
-                )
+                yield ConfigProblem(here, f"is given twice, first in line {lines[here]}, then in line {line}")
             seen.add(str(key.value))
             lines.setdefault(here, line)
             yield from _duplicates(value, here, lines)
@@ -162,10 +160,10 @@ def _not_yaml(error: Exception, path: Path, text: str) -> ConfigError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "a value that cannot be read"
     place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    hint = "Look at the line and the one above: spaces, not tabs; text with : # * ! @ or {} stands in quotes."
+    hint = "Check that line and the one above: use spaces, not tabs, and quote text with : # * ! @ or {}."
     line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
     if mark and line[max(0, mark.column - 1) : mark.column + 1] == "${":
-        hint = "Put ${…} in quotes where it stands inside { }: {location: '${NAME}/folder'}."
+        hint = "Put ${…} in quotes inside { }: {location: '${NAME}/folder'}."
     return ConfigError(f"{path} is not valid YAML{place}: {_without_the_files_text(str(problem))}", hint=hint)
 
 

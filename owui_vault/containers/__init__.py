@@ -1,1 +1,1 @@
-"""The interface of Docker and Podman: what asks it, and what its answers mean."""
+"""The API of Docker and Podman: its clients, and the meaning of its answers."""

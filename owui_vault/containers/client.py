@@ -1,6 +1,6 @@
-"""A container engine's HTTP interface by the standard library: what a rescue needs, ready in milliseconds.
+"""A container engine's HTTP API, using only the standard library: what a rescue needs, ready in milliseconds.
 
-Docker's and Podman's sockets speak it alike; where their status codes differ, nobody here decides by them.
+Docker and Podman have the same API; where their status codes differ, nothing here depends on them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from owui_vault.containers.status import ContainerState, parse
 from owui_vault.errors import InstanceNotFoundError, QuiesceError
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-FORBIDDEN_HINT = "A socket proxy before the engine does not let this call through; docs/docker.md lists all it must."
+FORBIDDEN_HINT = "A socket proxy in front of the engine blocks this call; docs/docker.md lists the calls it must allow."
 _SECONDS = 30.0
 
 
@@ -29,10 +29,10 @@ class HttpEngine:
         """The container's state now. Raises InstanceNotFoundError."""
         status, body = self._call("GET", f"/containers/{quote(container, safe='')}/json")
         if status == 404:
-            raise InstanceNotFoundError(f"there is no container {container}", hint="Look at instance.container.")
+            raise InstanceNotFoundError(f"there is no container {container}", hint="Check instance.container.")
         if status != 200:
             raise QuiesceError(
-                f"the engine does not tell about container {container}: {_complaint(status, body)}",
+                f"the engine cannot inspect container {container}: {_complaint(status, body)}",
                 hint=FORBIDDEN_HINT if status == 403 else "",
             )
         return parse(json.loads(body))
@@ -62,7 +62,7 @@ def no_answer(address: str, error: Exception) -> QuiesceError:
     if isinstance(error, PermissionError):
         hint = "Run this as root, or let this user into the group that owns the socket."
     else:
-        hint = "Does the engine run? Name its socket when it is another one."
+        hint = "Is the engine running? Set its socket if it is a different one."
     return QuiesceError(f"no container engine answers at {address}: {error}", hint=hint)
 
 
@@ -85,7 +85,9 @@ def _connection(address: str) -> http.client.HTTPConnection:
         return _SocketConnection(parts.path)
     if parts.scheme in ("tcp", "http") and parts.hostname:
         return http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=_SECONDS)
-    raise QuiesceError(f"{address} is no engine's address", hint="unix:///path and tcp://host:port are understood.")
+    raise QuiesceError(
+        f"{address} is not the address of a container engine", hint="unix:///path and tcp://host:port are supported."
+    )
 
 
 def _complaint(status: int, body: bytes) -> str:

@@ -69,12 +69,12 @@ class ContainerInspect:
         return posixpath.normpath(posixpath.join(self.working_dir, self.environment.get("DATA_DIR") or DATA_DIR))
 
     def mount_of(self, path: str) -> Mount | None:
-        """The mount that a path of the container lies on; None where that is its own layer."""
+        """The mount that a path of the container is on; None where that is its own layer."""
         covering = [each for each in self.mounts if PurePosixPath(path).is_relative_to(each.destination)]
         return max(covering, key=lambda each: len(each.destination.parts), default=None)
 
     def source_of(self, path: str) -> Path | None:
-        """Where a path of the container lies on the engine's host; None for the container's own layer."""
+        """Where a path of the container is on the engine's host; None for the container's own layer."""
         mount = self.mount_of(path)
         return mount.source / PurePosixPath(path).relative_to(mount.destination) if mount else None
 

@@ -1,7 +1,7 @@
-"""Whether a container engine was started anew since a moment.
+"""Whether a container engine was restarted since a given moment.
 
-One that dies without live-restore takes its containers along, paused ones too, and an inspection afterwards looks just
-like one of a container that a person stopped: the same states, the same exit code. This tells the two apart.
+If an engine dies without live-restore, its containers die with it, paused ones too, and inspecting one afterwards looks
+just as if a person had stopped it: the same states, the same exit code. This tells the two apart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The engine of Docker or Podman: where its sockets are, and what it tells about containers. Nothing is changed.
+"""The engine of Docker or Podman: where its sockets are, and what it says about containers. Nothing is changed.
 
 Only here (and in `quiesce`) is the SDK imported, and only when a container is concerned.
 """
@@ -169,8 +169,8 @@ def open_engine(address: str) -> Iterator[Engine]:
 def _no_answer(address: str, why: str) -> InstanceNotFoundError:
     return InstanceNotFoundError(
         f"no container engine answers at {address}: {why}",
-        hint="Start the engine, name its socket in DOCKER_HOST, or say --data-dir DIR. Where the engine is on another"
-        " machine or in a virtual one, run owui_vault as a container beside Open WebUI (docs/docker.md).",
+        hint="Start the engine, set DOCKER_HOST to its socket, or pass --data-dir DIR. If the engine is on another"
+        "machine or in a virtual machine, run owui_vault as a container beside Open WebUI (docs/docker.md).",
     )
 
 
@@ -218,9 +218,9 @@ def _translated(missing: str) -> Iterator[None]:
 def _failure(error: Exception) -> InstanceError:
     answer = getattr(error, "response", None)
     if answer is None or answer.status_code != 403:
-        return InstanceError(f"the container engine failed: {error}", hint="Look at the engine's log.")
+        return InstanceError(f"the container engine failed: {error}", hint="Check the engine's log.")
     call = f"{answer.request.method} {urlsplit(answer.url).path}"
     return InstanceError(
-        f"the container engine's socket does not let us ask: {call} is forbidden",
-        hint=f"A socket proxy stands before it, which has to let this call through; {_HELP}",
+        f"the container engine's socket forbids {call}",
+        hint=f"A socket proxy is in front of it and has to allow this call; {_HELP}",
     )

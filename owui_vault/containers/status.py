@@ -29,7 +29,7 @@ class ContainerState:
     health: str  # empty without a health check
     patience_seconds: float  # how long a healthy container may take to be called healthy after a start
     auto_remove: bool
-    again: str = ""  # how a person makes it anew, should it be removed
+    again: str = ""  # how a person recreates it, should it be removed
 
     @property
     def state(self) -> InstanceState:
@@ -53,7 +53,7 @@ def parse(told: Mapping[str, object]) -> ContainerState:
     """Read an `inspect` of Docker or Podman. Raises QuiesceError when it is none."""
     state, configuration, host = _part(told, "State"), _part(told, "Config"), _part(told, "HostConfig")
     if not state or not told.get("Id"):
-        raise QuiesceError("the engine's answer about a container could not be understood")
+        raise QuiesceError("unexpected answer from the engine about a container")
     return ContainerState(
         id=str(told["Id"]),
         name=str(told.get("Name", "")).lstrip("/"),
@@ -74,13 +74,13 @@ def _again(configuration: Mapping[str, object]) -> str:
     service, project = (labels.get(f"com.docker.compose.{each}") for each in ("service", "project"))
     if not service:
         return (
-            f"Make it anew from image {configuration.get('Image', '(unknown)')}: its settings are in"
+            f"Recreate it from image {configuration.get('Image', '(unknown)')}: its settings are in"
             " outside/container.json of the last snapshot."
         )
     files = str(labels.get("com.docker.compose.project.config_files") or "")
     words = [word for each in files.split(",") if each for word in ("-f", each)]
     words = ["docker", "compose", *(("-p", str(project)) if project else ()), *words, "up", "-d", str(service)]
-    return f"Make it anew: {shlex.join(words)}"
+    return f"Recreate it: {shlex.join(words)}"
 
 
 def _status(state: Mapping[str, object]) -> str:

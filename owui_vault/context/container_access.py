@@ -1,7 +1,7 @@
-"""An instance that runs in a container, found anew at the beginning of each operation.
+"""An instance that runs in a container, looked up at the start of each operation.
 
-Afterwards an operation works with what it always works with: a data directory of this machine, a quiescer, an
-application. Only the engine's own words about the container come on top.
+After that an operation works with what it always works with: a data directory on this machine, a quiescer, an
+application. Only the engine's description of the container is added.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def with_container(context: OperationContext) -> OperationContext:
     """The same parts with the container resolved; as they are where none is configured.
 
-    Raises InstanceError, and SecretError when there is no database and a configured URL of it cannot be had.
+    Raises InstanceError, and SecretError when there is no database and a configured URL of it cannot be obtained.
     """
     wanted = context.instance
     if not isinstance(wanted, Container):

@@ -1,4 +1,4 @@
-"""What a vault is put together from."""
+"""The parts that a vault is made of."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ DEFAULT_INSTANCE_NAME = "open-webui"
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory:
-    """An instance whose data lie in a directory of this machine: bind mount, volume path or pip install.
+    """An instance whose data are in a directory on this machine: bind mount, volume path or pip install.
 
     `name` is its series in the repositories. `exclude` and `include` are patterns relative to the data directory.
     `store_unproven`: whether a snapshot without proof is stored as INCOMPLETE, or refused. `ollama`: how much of
-    Ollama's models is stored, which lie in `ollama_dir`.
+    Ollama's models, which are in `ollama_dir`, is stored.
     """
 
     path: Path
@@ -68,10 +68,10 @@ class DataDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """An instance in a container of Docker or Podman, by name or id; empty: the only one of Open WebUI there is.
+    """An instance in a container of Docker or Podman, by name or id; empty: the only Open WebUI container there is.
 
-    Where its data lie is found out at the beginning of each operation. `engine` is an address such as
-    `unix:///run/podman/podman.sock`; empty: `$DOCKER_HOST`, else the usual sockets. The rest as for a DataDirectory.
+    Its data are located at the start of each operation. `engine` is an address such as `unix:///run/podman/podman.sock`;
+    empty: `$DOCKER_HOST`, otherwise the usual sockets. The rest as for a DataDirectory.
     """
 
     container: str = ""
@@ -94,7 +94,7 @@ class Repository:
     name: str
     engine: Engine
     keep: RetentionPolicy = field(default_factory=RetentionPolicy)
-    passphrase: DescribedSecret | None = None  # for `init` to say where it lies, and to warn of an unwise place
+    passphrase: DescribedSecret | None = None  # for `init` to say where it is, and to warn of an unwise place
     secrets: tuple[DescribedSecret, ...] = ()  # others that the engine takes, to warn of as well
 
 
@@ -140,14 +140,14 @@ class OperationContext:
         """The instance. Raises ConfigError where none is configured."""
         if self.instance is None:
             raise ConfigError(
-                "no instance is configured", hint="Set instance.container or instance.data_dir, or give --data-dir."
+                "no instance is configured", hint="Set instance.container or instance.data_dir, or pass --data-dir."
             )
         if isinstance(self.instance, Container):
-            raise TypeError("an operation that needs the data must have the container located first")
+            raise TypeError("an operation that needs the data must locate the container first")
         return self.instance
 
     def inspect_environment(self) -> RuntimeEnvironment:
-        """What stands around the data directory. Raises SecretError when the configured key cannot be had."""
+        """What stands around the data directory. Raises SecretError when the configured key cannot be obtained."""
         from owui_vault.instance.data_dir import folder_at  # noqa: PLC0415  see above
         from owui_vault.instance.runtime import inspect_environment  # noqa: PLC0415  see above
 
@@ -180,7 +180,7 @@ class OperationContext:
                     f"there is no repository named {name!r}", hint=f"Configured: {', '.join(sorted(known)) or 'none'}."
                 )
         if not known:
-            raise ConfigError("no repository is configured", hint="Add one under `repositories`, or give --repository.")
+            raise ConfigError("no repository is configured", hint="Add one under `repositories`, or pass --repository.")
         return tuple(each for each in self.repositories if not wanted or each.name in wanted)
 
     def call(self, repository: Repository, callbacks: Callbacks | None = None) -> Call:

@@ -1,7 +1,8 @@
-"""Fetched files that nobody keeps: a private place for them, and no trace of it, however the run ends.
+"""A private place for files that are fetched temporarily, and removed however the run ends.
 
-They are decrypted, the secret key among them, so they lie below the state directory and not in a /tmp that outlives
-everybody. Each folder is locked as long as its run lives; one without a lock was left by a run that was killed.
+They are decrypted and include the secret key, so they are kept below the state directory and not in a /tmp that
+outlives everything. Each folder is locked as long as its run lives; one without a lock was left by a run that was
+killed.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def scratch(state: StateDirectory, purpose: str) -> Iterator[Path]:
 
 
 def clear_scratch(state: StateDirectory) -> tuple[str, ...]:
-    """Remove what killed runs left; answers what was done, in words. Raises LockHeldError and CancelledError."""
+    """Remove what killed runs left; returns what was done, in words. Raises LockHeldError and CancelledError."""
     base = state.root / _FOLDER
     if not base.is_dir():
         return ()

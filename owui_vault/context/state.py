@@ -1,8 +1,8 @@
-"""What we remember between runs, beside the repositories: ids, sequence numbers, the ledger.
+"""What is remembered between runs, besides the repositories: ids, sequence numbers, the ledger.
 
-All of it can be lost. Then the next run learns it again from the repositories, and loses the warning that another
-repository lies where the known one was. With restic one thing more: whoever is killed after storing and before he could
-look whether an upload had been rewritten meanwhile leaves a snapshot that only this memory doubts (docs/design.md).
+All of it can be lost. Then the next run learns it again from the repositories, and the warning that another repository
+is where the known one was is lost. With restic one thing more: a run that is killed after storing, before it could
+check whether an upload had been rewritten meanwhile, leaves a snapshot that only this memory doubts (docs/design.md).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def usable(folder: Path) -> Iterator[None]:
             raise NoSpaceError(what, hint="Free some space there, or set state_dir to another place.") from error
         raise ConfigError(
             f"{what}: {error.filename}" if error.filename else what,
-            hint="Run as the user it belongs to, or give this one its own by state_dir (or $XDG_STATE_HOME).",
+            hint="Run as its owner, or set state_dir (or $XDG_STATE_HOME) to a directory of this user.",
         ) from error
 
 
@@ -118,12 +118,12 @@ class StateDirectory:
             return private_directory(self.root / "engines")
 
     def instance_folder(self, instance: str) -> Path:
-        """Where the journal and, if it lies on the same file system as the data, the stage of a series are."""
+        """Where the journal and, if it is on the same file system as the data, the stage of a series are."""
         with self._usable():
             return private_directory(self.root / "instances" / instance)
 
     def journal_folder(self, instance: str, data_dir: Path) -> Path:
-        """Where the journal of one data directory lies: two of one name must not wake each other's pause."""
+        """Where the journal of one data directory is: two of one name must not wake each other's pause."""
         with self._usable():
             return private_directory(self.instance_folder(instance) / "journal" / short_name(data_dir))
 
@@ -144,7 +144,7 @@ class StateDirectory:
         )
 
     def remember_repository(self, folder: Path, repository_id: str) -> None:
-        """Note which repository lies there; what was known of another one is forgotten."""
+        """Note which repository is there; what was known of another one is forgotten."""
 
         def change(known: RepositoryMemory) -> RepositoryMemory:
             fits = known.id in ("", repository_id)

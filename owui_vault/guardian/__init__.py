@@ -1,1 +1,1 @@
-"""The bounded hold: an intent is written down first, and a guardian resumes the instance when we cannot."""
+"""The bounded hold: the intent is recorded first, and a guardian resumes the instance if we cannot."""

@@ -1,6 +1,6 @@
-"""Keeping an instance quiet for the length of a block, and bringing it back whatever happens.
+"""Keeps an instance quiet for the length of a block, and resumes it whatever happens.
 
-observe    quiet already by somebody else's hand: paused is refused, stopped is left stopped
+observe    already quiet before us: paused is refused, stopped is left stopped
 journal    what is about to be done, durably
 guardian   ready before anything is touched; it inherits the lock
 quiesce    completely, or not at all
@@ -42,11 +42,11 @@ class HoldLimits:
 
 
 class Holding(Held, Protocol):
-    """An instance that is quiet right now, for whoever starts and stops it again inside the block."""
+    """An instance that is quiet right now, for a caller that starts and stops it inside the block."""
 
     @property
     def renew(self) -> Callable[[], None]:
-        """Call it before each further stop: what brings the instance back is written down and told to the guardian."""
+        """Call it before each further stop: the rescue is written to the journal and passed to the guardian."""
 
 
 class Hold:
@@ -83,16 +83,16 @@ class Hold:
     def __call__(self, mode: Quiesce, limit_seconds: float) -> Iterator[Holding]:
         """Quiet for the length of a `with` block.
 
-        Raises QuiesceError when it cannot be made quiet or did not stay so for the whole block, and ResumeError, above
-        everything else, when it could not be brought back; the guardian then goes on trying.
+        Raises QuiesceError if it cannot be made quiet or did not stay so for the whole block, and ResumeError, above
+        everything else, if it could not be resumed; the guardian then keeps trying.
         """
         if mode not in self.modes:
             raise QuiesceError(f"{self._quiescer.name} cannot be quiesced by {mode.value}")
         seen = self._quiescer.observe()
         if seen.state is InstanceState.PAUSED:
             raise QuiesceError(
-                f"{self._quiescer.name} is already paused, not by us",
-                hint="Whoever paused it has to wake it; or use `live`.",
+                f"{self._quiescer.name} is already paused, not by owui_vault",
+                hint="Resume it first, or use `live`.",
             )
         if seen.state is InstanceState.STOPPED:
             yield _HeldByNobody(self._quiescer, seen)
@@ -140,8 +140,8 @@ class Hold:
             return self._journal.begin(mode.value, self._quiescer.name, self._clock, rescue=rescue)
         except OSError as error:
             raise QuiesceError(
-                f"a {mode.value} of {self._quiescer.name} cannot be written down: {error.strerror}",
-                hint="Nothing was touched. Look at the state directory: is its disk full, or read-only?",
+                f"cannot record a {mode.value} of {self._quiescer.name} in the journal: {error.strerror}",
+                hint="Nothing was changed. Check the state directory: is its disk full, or read-only?",
             ) from error
 
     def _bring_back(self, mode: Quiesce, record: Record, guardian: Guardian) -> None:
@@ -165,9 +165,9 @@ class Hold:
         finish()
 
     def _require_same_as_written(self, seen: Observation) -> None:
-        """The rescue that was written down leaves alone what was started anew since it was looked at."""
+        """The rescue that was written down leaves alone what was restarted since it was looked at."""
         if self._quiescer.observe().identity != seen.identity:
-            raise QuiesceError(f"{self._quiescer.name} was started anew just now", hint="Try again.")
+            raise QuiesceError(f"{self._quiescer.name} was restarted just now", hint="Try again.")
 
     def _count_quiet(self) -> None:
         took = self._clock.monotonic() - self._began
@@ -181,7 +181,7 @@ class Hold:
             raise
         except VaultError as error:
             raise ResumeError(
-                f"{self._quiescer.name} could not be brought back: {error.message}", hint=error.hint
+                f"{self._quiescer.name} could not be resumed: {error.message}", hint=error.hint
             ) from error
 
     def _becoming_quiet(self, mode: Quiesce, limit_seconds: float) -> float:
@@ -216,12 +216,12 @@ class _HeldByUs:
     def require_unbroken(self) -> None:
         why = self.guardian.broken()
         if why:
-            raise QuiesceError(f"{self.quiescer.name} cannot be trusted to have been quiet: {why}", hint="Try again.")
+            raise QuiesceError(f"{self.quiescer.name} may have written while it was held: {why}", hint="Try again.")
 
     def require_same(self, seen: Observation, mode: Quiesce) -> None:
-        """Somebody may have started it anew between our look and our deed."""
+        """Somebody may have started it again between our look and our deed."""
         if mode is Quiesce.PAUSE and seen.identity != self.since.identity:
-            raise QuiesceError(f"{self.quiescer.name} was started anew while it was being paused", hint="Try again.")
+            raise QuiesceError(f"{self.quiescer.name} was restarted while it was being paused", hint="Try again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ class _HeldByNobody:
 
 
 def recover(journal: Journal) -> tuple[str, ...]:
-    """Bring back what earlier runs left quiet; what was done, as text. Only what the journal says is touched.
+    """Resume what earlier runs left quiet; what was done, as text. Only what the journal says is touched.
 
     For the holder of the instance's lock: no other run is active then, so every record is left over, also one of this
     very process, which may live long and fail to resume.
@@ -272,19 +272,19 @@ def recover(journal: Journal) -> tuple[str, ...]:
 
 def _rescue(journal: Journal, record: Record) -> str:
     what = f"{record.subject}, left by a {record.action} of {record.began:%Y-%m-%d %H:%M:%S} UTC"
-    hint = f"Bring it back by hand, then remove {journal.path(record)}."
+    hint = f"Resume or start it by hand, then remove {journal.path(record)}."
     try:
         argv = with_current_interpreter(record.rescue)
         done = run(Command(argv=argv, environment=rescue_environment(), timeout_seconds=_RESCUE_SECONDS))
     except VaultError as error:
-        raise ResumeError(f"{what}, could not be brought back: {error.message}", hint=hint) from error
+        raise ResumeError(f"{what}, could not be resumed: {error.message}", hint=hint) from error
     if done.status == GONE:
-        journal.done(record)  # told once: whatever a person makes anew is another one, which is not ours to start
+        journal.done(record)  # told once: whatever a person creates again is another one, which is not ours to start
         raise ResumeError(
-            f"{what}, cannot be brought back any more: {done.stderr_tail.strip()}",
-            hint="This is not tried again. Look whether Open WebUI runs.",
+            f"{what}, can no longer be resumed: {done.stderr_tail.strip()}",
+            hint="This is not tried again. Check whether Open WebUI is running.",
         )
     if done.status != 0:
-        raise ResumeError(f"{what}, could not be brought back: {done.stderr_tail.strip()}", hint=hint)
+        raise ResumeError(f"{what}, could not be resumed: {done.stderr_tail.strip()}", hint=hint)
     journal.done(record)
     return f"{what}, is as it was before"

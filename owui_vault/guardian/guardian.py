@@ -1,4 +1,4 @@
-"""Our end of the guardian: the process that brings the instance back if we cannot (`guardian_main`)."""
+"""Our end of the guardian: the process that resumes the instance if we cannot (`guardian_main`)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Guardian:
         if self._child.heard(_READY_SECONDS) != "ready":
             self._child.say("done")
             self._child.let_go()
-            raise QuiesceError("the guardian did not start; nothing was touched", hint="Is this machine out of memory?")
+            raise QuiesceError("the guardian did not start; nothing was changed", hint="Is this machine out of memory?")
 
     @property
     def pid(self) -> int:
@@ -58,7 +58,7 @@ class Guardian:
         """Rescue in this way from now on. Raises QuiesceError unless it understood in time."""
         self._child.say(f"rescue {json.dumps(rescue)}")
         if self._hear(_READY_SECONDS) != "understood":
-            raise QuiesceError(f"the guardian cannot be told anything new: {self.broken() or 'it does not answer'}")
+            raise QuiesceError(f"lost contact with the guardian process: {self.broken() or 'it does not answer'}")
 
     def broken(self) -> str:
         """Why the quiet cannot be trusted any more; empty while it can."""
@@ -70,7 +70,7 @@ class Guardian:
     def _hear(self, seconds: float) -> str | None:
         line = self._child.heard(seconds)
         if line == "overrun":
-            self._verdict = "it was quiet for longer than the limit, and the guardian woke it"
+            self._verdict = "it was held for longer than the limit, and the guardian resumed it"
         return line
 
     def done(self) -> None:
@@ -80,7 +80,7 @@ class Guardian:
         self._child.let_go()
 
     def abandon(self) -> None:
-        """We could not bring the instance back: let the guardian try for as long as it can."""
+        """We could not resume the instance: let the guardian try for as long as it can."""
         self._child.let_go()
 
 

@@ -1,6 +1,6 @@
-"""The guardian: a tiny process that brings the instance back when the run that made it quiet cannot.
+"""The guardian: a small process that resumes the instance if the run that made it quiet cannot.
 
-Run as a file, with the standard library alone and no site packages (`python -I -S`), so that it stands within a few
+Run as a file, with the standard library alone and no site packages (`python -I -S`), so that it is ready within a few
 milliseconds. It reads one line of JSON from stdin (`parent`, `rescue`, `environment`, `limit`, `grace`, `record`,
 `lock`), says `ready`, and then listens:
 

@@ -1,7 +1,8 @@
-"""What is written down before it is done, so that `recover` can finish or undo it.
+"""Records what is about to be done, so that `recover` can finish it or roll it back.
 
-One small file per act, on disk (file and directory synced) before the act begins and removed when it is over. A record
-that nobody removed belongs to a run that died or could not finish: whoever holds the instance's lock may take it so.
+One small file per action, on disk (file and directory synced) before the action begins and removed when it is over. A
+record that is still there belongs to a run that died or could not finish; the holder of the instance's lock may assume
+so.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Journal:
         sync_directory(self._directory)
 
     def path(self, record: Record) -> Path:
-        """Where the record lies."""
+        """Where the record is."""
         return self._directory / f"{record.id}{_SUFFIX}"
 
     def records(self) -> tuple[Record, ...]:
@@ -142,6 +143,6 @@ def _record(values: Mapping[str, object]) -> Record:
 
 def _unreadable(path: Path) -> VaultError:
     return VaultError(
-        f"the journal's record {path} cannot be understood",
-        hint="The instance may be paused or stopped: look, bring it back by hand, then remove this file.",
+        f"the journal record {path} cannot be read",
+        hint="The instance may be paused or stopped: check, resume or start it by hand, then remove this file.",
     )

@@ -17,7 +17,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class RemovedError(ResumeError):
-    """What was made quiet was removed meanwhile: only a person can make it anew."""
+    """What was made quiet was removed meanwhile: only a person can recreate it."""
 
 
 def rescue(*arguments: str) -> tuple[str, ...]:

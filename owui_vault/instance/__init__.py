@@ -1,1 +1,1 @@
-"""Finding an instance and knowing it: layout, databases, vectors, secret key, processes."""
+"""Finds an instance and examines it: layout, databases, vectors, secret key, processes."""

@@ -1,6 +1,6 @@
 """The application as processes of this machine: which schemas it knows, and whether it answers.
 
-Looked at while it runs: once it is stopped, nothing tells where its code lies and where it listened.
+Examined while it runs: once it is stopped, nothing shows where its code is and which port it listened on.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ProcessApplication:
     def wait_until_healthy(self, deadline: Deadline) -> str:
         """Ask where it listened before, until it says that it is well, and which version it is.
 
-        Answers nothing when it was not seen to listen anywhere.
+        Returns nothing when it was not seen to listen anywhere.
         """
         while self._ports:
             for port in self._ports:
@@ -53,7 +53,7 @@ class ProcessApplication:
             if deadline.passed():
                 raise ResumeError(
                     f"Open WebUI does not answer /health and /api/version on port {', '.join(map(str, self._ports))}",
-                    hint="Look at its log.",
+                    hint="Check its log.",
                 )
             self._clock.sleep(_POLL_SECONDS)
         return ""

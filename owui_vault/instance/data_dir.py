@@ -1,4 +1,4 @@
-"""Finding the data directory of a living instance, and asking it who it is."""
+"""Finds the data directory of a live instance, and reads its identity."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ProbeResult:
     journal_modes: tuple[tuple[str, str], ...]  # (database, "wal" or "delete")
     facts: DatabaseFacts | None  # None: could not be read, `warnings` say why
     store: VectorStore | None = None  # only when all facts were asked for
-    no_store: str = ""  # that there is no vector store: no loss where the vectors lie elsewhere
+    no_store: str = ""  # that there is no vector store: no loss where the vectors are elsewhere
     damage: str = ""  # what SQLite says about a database it can open but not read
     warnings: tuple[str, ...] = ()
 
@@ -50,7 +50,7 @@ class ProbeResult:
 
     @property
     def has_local_uploads(self) -> bool:
-        """Whether bytes of uploads may lie on this disk alone; where nothing tells they may."""
+        """Whether bytes of uploads may be on this disk alone; where nothing tells they may."""
         return self.facts is None or self.facts.has_local_uploads
 
 
@@ -181,7 +181,7 @@ def folder_at(path: Path) -> Path:
         ) from None
     except PermissionError:
         raise InstanceNotFoundError(
-            f"the data directory {path} may not be read by user {os.geteuid()}",
+            f"the data directory {path} cannot be read by user {os.geteuid()}",
             hint="Run as root, or as the user Open WebUI runs as.",
         ) from None
     hint = f"Give its directory instead: {path.parent}." if path.name == DATABASE else "Give a directory."
@@ -204,11 +204,11 @@ def _require_content(path: Path, root: Path) -> None:
         raise InstanceNotFoundError(
             f"{DATABASE} is missing in {path}, which otherwise looks like Open WebUI's",
             hint="Was it moved or deleted? `restore --in-place` puts a snapshot's here, `restore --target` elsewhere. A"
-            " database elsewhere (DATABASE_URL) must be saved by its own tools.",
+            " database elsewhere (DATABASE_URL) must be backed up with its own tools.",
         )
     raise InstanceNotFoundError(
         f"{path} is not a data directory of Open WebUI",
-        hint=f"There is no {DATABASE} in it. `docker inspect` tells what a container has at /app/backend/data.",
+        hint=f"There is no {DATABASE} in it. `docker inspect` shows what is mounted at /app/backend/data.",
     )
 
 
@@ -227,8 +227,8 @@ def _probe(root: Path, depth: str, vectors: Path) -> _Seen:
     )
     if done.status:
         raise InstanceError(
-            f"looking at {root} failed with status {done.status}: {done.stderr_tail.strip().rpartition(os.linesep)[2]}",
-            hint="This is a mistake of this program; please report it with the message above.",
+            f"inspecting {root} failed with status {done.status}: {done.stderr_tail.strip().rpartition(os.linesep)[2]}",
+            hint="This is a bug in owui_vault; please report it with the message above.",
         )
     seen: _Seen = json.loads(done.stdout)
     return seen
@@ -252,7 +252,7 @@ def _ruin(root: Path, look: _Look, *, may_be_all: bool) -> str:
     header = Header(**look["header"])
     ruin, hint = "", "Restore the last snapshot into a new directory."
     if not header.size_bytes:
-        ruin, hint = f"{path} is empty", "Is this instance's first start still to come?"
+        ruin, hint = f"{path} is empty", "Has this instance never been started?"
     elif not header.is_sqlite:
         ruin = f"{path} is not a SQLite database, unless it is encrypted (SQLCipher, DATABASE_TYPE=sqlite+sqlcipher)"
     elif header.missing_bytes and not look["wal_bytes"] and not look["journal_bytes"]:

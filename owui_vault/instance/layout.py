@@ -158,7 +158,7 @@ def _models_under_way(uploads: Path) -> dict[str, str]:
 
 
 def located(root: Path, links: Iterable[tuple[str, Path]], name: str) -> Path:
-    """Where something of a data directory really lies; of several links the first counts."""
+    """Where something of a data directory really is; of several links the first counts."""
     for link, real in links:
         if PurePosixPath(name).is_relative_to(link):
             return real / PurePosixPath(name).relative_to(link)
@@ -175,7 +175,7 @@ def _mounted(root: Path, mounted: Iterable[tuple[str, Path]]) -> dict[str, Path]
 
 
 def _deep_first(found: Mapping[str, Path]) -> tuple[tuple[str, Path], ...]:
-    """The nearest link leads to where something lies."""
+    """The nearest link leads to where something is."""
     return tuple(sorted(found.items(), key=lambda each: -len(PurePosixPath(each[0]).parts)))
 
 
@@ -184,7 +184,7 @@ def _clean(pattern: str) -> str:
     text = pattern.removeprefix("./").rstrip("/")
     if text.split("/", 1)[0] == WORK_DIR or not text or text.startswith("/") or ".." in PurePosixPath(text).parts:
         raise ConfigError(
-            f"the pattern {pattern!r} does not name something inside the data directory",
+            f"the pattern {pattern!r} is not a path inside the data directory",
             hint="Patterns are relative to the data directory, for example cache/whisper or uploads/*.mp4.",
         )
     return text
@@ -215,7 +215,7 @@ def components_elsewhere(data_dir: Path) -> tuple[Path, ...]:
 
 
 def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
-    """Where the stage lies: in the state directory if uploads can be linked to there, else inside the data.
+    """Where the stage is: in the state directory if uploads can be linked to there, else inside the data.
 
     Where the data may not be written to, a read-only mount for one, everything is copied into the state directory.
     """

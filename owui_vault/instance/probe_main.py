@@ -1,11 +1,11 @@
 """A short process that looks at a living instance's databases and ends: `python -m owui_vault.instance.probe_main`.
 
-It is a process of its own since closing any descriptor of a database drops every lock its process holds on it; the
-library may live inside a program that has it open. Nothing is opened for writing, no file is left behind:
+It is a process of its own because closing any descriptor of a database drops every lock its process holds on it, and
+the library may live inside a program that has it open. Nothing is opened for writing, no file is left behind:
 
 - a WAL database with its `-wal` and `-shm` is read through SQLite, read-only, as any reader does;
-- anything else is read without locks (`immutable`), and what was read counts only if nobody wrote meanwhile;
-- where a WAL or a journal would have to be applied first, that happens on a private copy.
+- anything else is read without locks (`immutable`), and the result counts only if nothing was written meanwhile;
+- if a WAL or a journal would have to be applied first, that happens on a private copy.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _is_sqlite(look: dict[str, Json]) -> bool:
 
 
 def _look(path: Path) -> dict[str, Json]:
-    """What lies at a database's place, without opening it through SQLite."""
+    """What is at a database's place, without opening it through SQLite."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -173,7 +173,7 @@ def _between_writes(path: Path, read: Callable[[], Read]) -> Read:
                     raise error
                 return answer  # type: ignore[return-value]  # None only together with an error
         time.sleep(_PAUSE_SECONDS)
-    raise UnreadableError(f"{path.name} is being written without a pause")
+    raise UnreadableError(f"{path.name} is being written without pause")
 
 
 def _marks(path: Path) -> tuple[tuple[int, ...], ...]:
@@ -204,7 +204,7 @@ def _read_copy(path: Path, read: Callable[[sqlite3.Connection], Read]) -> Read:
                 with closing(connect(copy, "mode=rw")) as connection:
                     return read(connection)
             time.sleep(_PAUSE_SECONDS)
-    raise UnreadableError(f"{path.name} is being written without a pause")
+    raise UnreadableError(f"{path.name} is being written without pause")
 
 
 def _copy_all(path: Path, copy: Path) -> None:

@@ -1,6 +1,6 @@
-"""The processes that have an instance's data open, and what their surroundings tell.
+"""The processes that have an instance's data open, and what their environment shows.
 
-Only /proc is read. What may not be read (another user's processes) is counted, never taken for "nothing there".
+Only /proc is read. What cannot be read (another user's processes) is counted, never taken for "nothing there".
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _starts_open_webui(argv: tuple[str, ...]) -> bool:
 
 
 def _was_given(pid: int, data_dir: str, ours: Path) -> bool:
-    """Without `DATA_DIR` it lies in the package (`open-webui serve`) or beside it (the image)."""
+    """Without `DATA_DIR` it is in the package (`open-webui serve`) or beside it (the image)."""
     below = [f"{folder}/open_webui/data" for folder in package_folders(pid)]
     for place in [data_dir] if data_dir else [*below, "data"]:
         try:

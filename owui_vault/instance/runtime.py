@@ -1,4 +1,4 @@
-"""What stands around a data directory: who runs on it, with which settings, and what a backup of it does not cover."""
+"""The surroundings of a data directory: what runs on it, with which settings, and what a backup does not cover."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ class RuntimeEnvironment:
 
     @property
     def bucket(self) -> str:
-        """The provider of a bucket that uploads lie in; empty where they lie in the data directory."""
+        """The provider of a bucket that uploads are in; empty where they are in the data directory."""
         return "" if self.providers.storage == "local" else self.providers.storage
 
     @property
     def vectors_elsewhere(self) -> bool:
-        """Whether the vectors lie in another store: that there is none of Chroma's here is no loss."""
+        """Whether the vectors are in another store: that there is none of Chroma's here is no loss."""
         return self.providers.vectors != "chroma"
 
     def key_record(self, trial: KeyTrial) -> SecretKeyRecord:
-        """Where the key is that opens most, and what hangs on it, for a manifest or a report."""
+        """Where the key is that opens most, and what depends on it, for a manifest or a report."""
         sources = [each.source for each in self.keys]
         return SecretKeyRecord(
             found=bool(self.keys),
@@ -105,13 +105,13 @@ class RuntimeEnvironment:
         return neighbour_sentences(sorted({*facts.neighbours, *neighbours({}, self.settings)}))
 
     def require_supported(self) -> None:
-        """Raise UnsupportedInstanceError when the main database lies elsewhere."""
+        """Raise UnsupportedInstanceError when the main database is elsewhere."""
         if self.unsupported:
             raise UnsupportedInstanceError(self.unsupported, hint=_OTHER_TOOLS)
 
 
 def require_database_here(container: FoundContainer, database_url: str = "") -> None:
-    """Raise UnsupportedInstanceError when the main database lies elsewhere: before its absence is taken for a loss."""
+    """Raise UnsupportedInstanceError when the main database is elsewhere: before its absence is taken for a loss."""
     settings = {**container.environment, **({"DATABASE_URL": database_url} if database_url else {})}
     elsewhere = places.database_elsewhere(settings, _asker_of(container))
     if elsewhere:
@@ -130,7 +130,7 @@ def inspect_environment(
 
     `secret_key` and `database_url` are what the configuration says; it wins. `container` is where it runs: its engine
     then tells what no process does while it is stopped, as `launch` does of a unit. Raises SecretError when that key
-    cannot be had.
+    cannot be obtained.
     """
     store = located(data_dir, container.mounted if container else (), VECTOR_DATABASE)
     holders = find_holders((data_dir / DATABASE, store))
@@ -167,7 +167,7 @@ def inspect_environment(
             *_warnings(holders, settings, container, app_data_dir or os.fspath(data_dir)),
             *(_doomed_warnings(data_dir, settings) if container is None else ()),
             *(_unknown_warnings(launch) if launch and not of_process else ()),
-            *_sharing_warnings({"the data lie": data_dir, "the vectors lie": store.parent}),
+            *_sharing_warnings({"the data are": data_dir, "the vectors are": store.parent}),
         ),
     )
 
@@ -266,12 +266,12 @@ def _warnings(
         holders.hidden and not holders.found and not container and os.geteuid() != 0
     ):  # root is kept out of a few by a sandbox at most
         yield (
-            f"{holders.hidden:,} processes of other users could not be looked at: whether Open WebUI runs here, its"
+            f"{holders.hidden:,} processes of other users could not be inspected: whether Open WebUI runs here, its"
             " version and its settings are unknown. Run as root, or as its user"
         )
     unreadable = [str(holder.pid) for holder in holders.found if holder.environment is None]
     if unreadable:
-        yield f"the environment of process {', '.join(unreadable)} may not be read: settings are not in the snapshot"
+        yield f"the environment of process {', '.join(unreadable)} cannot be read: its settings are not in the snapshot"
 
 
 def _unknown_warnings(launch: Launch) -> Iterator[str]:
@@ -283,7 +283,7 @@ def _unknown_warnings(launch: Launch) -> Iterator[str]:
 def _doomed_warnings(data_dir: Path, settings: Mapping[str, str]) -> Iterator[str]:
     if deleted_at_start(data_dir, settings):
         yield (
-            f"Open WebUI, installed by pip, deletes {data_dir} at its next start and goes on in its package"
+            f"Open WebUI, installed by pip, deletes {data_dir} at its next start and continues in its package"
             f" ({data_dir.parent / 'open_webui' / 'data'}), since DATA_DIR is not set: set it to a directory elsewhere,"
             " or to this one"
         )

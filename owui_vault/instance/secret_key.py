@@ -1,4 +1,4 @@
-"""The key that sessions, second factors and encrypted valves hang on: it does not lie in the data directory."""
+"""The key that sessions, second factors and encrypted valves depend on: it is not in the data directory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def better_text(keys: tuple[FoundKey, ...], chosen: int) -> str:
     if not chosen:
         return ""
     return (
-        f"the secret key that counts ({keys[0].source}) does not open what is sealed, and another one does"
+        f"the secret key in use ({keys[0].source}) does not open what is sealed, and another one does"
         f" ({keys[chosen].source}): Open WebUI has to be started with that one"
     )
 

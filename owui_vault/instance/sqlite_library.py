@@ -1,7 +1,7 @@
 """Which SQLite an application has loaded, as the file that it has mapped says.
 
-It is the application's SQLite that writes the databases, not ours. Only its number is known: a distribution may have
-mended a fault without giving it another one.
+It is the application's SQLite that writes the databases, not ours. Only its version is known: a distribution may have
+fixed a bug without changing it.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ def notes_on(libraries: Iterable[SqliteLibrary]) -> tuple[str, ...]:
     if not known:
         return ()
     return (
-        f"SQLite {', '.join(known)}, which Open WebUI has loaded, can by its number have a fault of 3.7.0 to 3.51.2"
-        " (mended in 3.51.3, 3.50.7 and 3.44.6; a distribution may have mended it without another number):"
+        f"SQLite {', '.join(known)}, which Open WebUI has loaded, may by its version have a bug of 3.7.0 to 3.51.2"
+        " (fixed in 3.51.3, 3.50.7 and 3.44.6; a distribution may have fixed it under the same version):"
         " connections that write and checkpoint at the same moment can damage an index. It is rare, and SQLite's full"
-        " check, beside every snapshot and in `verify`, finds what it did (docs/troubleshooting.md)",
+        " check, run with every snapshot and in `verify`, finds the damage (docs/troubleshooting.md)",
     )

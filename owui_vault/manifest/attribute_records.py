@@ -1,6 +1,6 @@
-"""Owners, access lists, extended attributes and holes: what a capture had of them, and what came back.
+"""Owners, access lists, extended attributes and holes: what a capture had, and what was restored.
 
-A manifest holds sums only: how many entries belong to whom, how many have which attribute, and one number over these.
+A manifest holds only totals: how many entries belong to whom, how many have which attribute, and one digest over these.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Adopted:
 def attribute_warnings(
     data_dir: Path, manifest: Manifest, components: Collection[Component], *, adopted: Adopted | None = None
 ) -> tuple[str, ...]:
-    """What came back without its owner, attributes or holes: one warning about each kind.
+    """What was restored without its owner, attributes or holes: one warning about each kind.
 
     Whether it worked is looked at; who restores does not count. A manifest of the first versions says nothing of it.
     With `adopted` the folders around the components are today's, and what was the application's was given to today's.
@@ -131,7 +131,7 @@ _Pairs = list[tuple[AttributeRecord, AttributeRecord]]
 
 def _owner_warning(data_dir: Path, manifest: Manifest, pairs: _Pairs, adopted: Adopted | None) -> Iterator[str]:
     if not manifest.attributes:
-        yield "the snapshot does not say whose its files were: look whether the application can use what came back"
+        yield "the snapshot does not record its files' owners: check whether the application can use the restored files"
         return
     wanted, found = (_sum_of_owners(each[side] for each in pairs) for side in (0, 1))
     if adopted:
@@ -190,13 +190,13 @@ def _extended_warning(pairs: _Pairs) -> Iterator[str]:
             if wanted != there.get(name):
                 lost.append(f"{name} of {record.component.value if record.component else 'the data directory'}")
     if lost:
-        yield f"access lists or extended attributes did not come back as they were: {', '.join(lost)}"
+        yield f"access lists or extended attributes were not restored as they were: {', '.join(lost)}"
 
 
 def _hole_warning(pairs: _Pairs) -> Iterator[str]:
     missing = sum(max(0, record.hole_bytes - here.hole_bytes) for record, here in pairs)
     if missing > _MATTERS_BYTES:
         yield (
-            f"holes of files were filled with {missing >> 20:,} MiB of zeros: restic leaves them from 0.15 on, borg"
-            " always; `fallocate --dig-holes` does it afterwards"
+            f"holes in files were filled with {missing >> 20:,} MiB of zeros: restic keeps them from 0.15 on, borg"
+            " always; `fallocate --dig-holes` makes them again"
         )

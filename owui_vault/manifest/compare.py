@@ -1,4 +1,4 @@
-"""A data directory that came back, held against the manifest of its snapshot."""
+"""Compares a restored data directory with the manifest of its snapshot."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _unrecorded(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> 
     recorded = {record.path for record in manifest.databases}
     for name in (DATABASE, VECTOR_DATABASE):
         if component_of(name) in fetched and name not in recorded and (data_dir / name).is_file():
-            return f"{name} came back, and the manifest does not say what it should hold"
+            return f"{name} was restored, but the manifest does not say what it should hold"
     return ""
 
 
@@ -115,7 +115,7 @@ def _hashed(manifest: Manifest, fetched: set[Component]) -> tuple[DatabaseRecord
 def _content_problem(path: Path, record: DatabaseRecord | FileRecord, hash_of: HashOf) -> str:
     name = printable(record.path)
     if record.path.startswith("/") or ".." in record.path.split("/"):
-        return f"{name} does not lie in the data directory"
+        return f"{name} is not in the data directory"
     try:
         status = path.lstat()
     except OSError:
@@ -141,7 +141,7 @@ def _vectors(data_dir: Path, manifest: Manifest) -> tuple[str, ...]:
     gone = [record.name for record in manifest.collections if record.id not in found]
     flaws = [printable(flaw) for flaw in store.flaws]
     if gone:
-        flaws.append(f"collections of the manifest that are not there: {names(gone)}")
+        flaws.append(f"collections of the manifest that are missing: {names(gone)}")
     for record in store.collections:
         expected = recorded.get(record.id, record.vectors)
         if record.vectors != expected:
@@ -204,7 +204,7 @@ def _outside_tree(folder: Path) -> dict[str, int]:
 
 
 def _outside_problems(found: Mapping[str, int], manifest: Manifest, listed: set[Component]) -> Iterator[str]:
-    """What lies outside the data directory: count and bytes; the digest guards names only, and few are there."""
+    """What is outside the data directory: count and bytes; the digest guards names only, and few are there."""
     for record in manifest.components:
         if record.name not in OUTSIDE_COMPONENTS or record.name not in listed:
             continue
@@ -240,9 +240,9 @@ def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hash_of: HashO
 
 def _upload_problems(found: UploadFindings) -> Iterator[str]:
     if found.missing:
-        yield f"{len(found.missing):,} uploads the database knows are missing: {names(found.missing)}"
+        yield f"{len(found.missing):,} uploads in the database are missing: {names(found.missing)}"
     if found.wrong_size:
-        yield f"{len(found.wrong_size):,} uploads have another size than the database says: {names(found.wrong_size)}"
+        yield f"{len(found.wrong_size):,} uploads differ in size from what the database says: {names(found.wrong_size)}"
 
 
 def _changed(found: UploadFindings) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a plan does not capture, with its size: nothing is left out in silence."""
+"""What a plan does not capture, with its size: nothing is left out silently."""
 
 from __future__ import annotations
 

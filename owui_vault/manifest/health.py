@@ -1,4 +1,4 @@
-"""What a captured or restored data directory is worth: do its parts belong together?"""
+"""The health of a captured or restored data directory: do its parts belong together?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from owui_vault.model import CollectionRecord, Findings
 from owui_vault.system.patterns import IsLeftOut, nothing
 
 _ENCRYPTED = (
-    f"{DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as it is, and nobody has"
-    " looked into it. Its key is DATABASE_PASSWORD; without that it opens nowhere"
+    f"{DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as it is, and its"
+    " content is not checked. Its key is DATABASE_PASSWORD; without it the database cannot be opened"
 )
 
 
@@ -55,7 +55,7 @@ def _examine_vectors(data_dir: Path, is_left_out: IsLeftOut, elsewhere: bool) ->
             if is_left_out(VECTOR_DATABASE)
             else "there is no vector store"
         )
-        text = f"{why} ({VECTOR_DATABASE}): knowledge bases find nothing until they are indexed anew"
+        text = f"{why} ({VECTOR_DATABASE}): knowledge bases find nothing until they are reindexed"
         return Findings(warnings=(text,)), VectorStore()
     try:
         store = read_store(data_dir, is_left_out)
@@ -64,7 +64,7 @@ def _examine_vectors(data_dir: Path, is_left_out: IsLeftOut, elsewhere: bool) ->
     without: tuple[str, ...] = ()
     if store.without_index:
         told = f"the vector index of {names(store.without_index)} was left out, as configured"
-        without = (f"{told}: searches find nothing there until it is indexed anew",)
+        without = (f"{told}: searches find nothing there until it is reindexed",)
     return Findings(broken=tuple(printable(flaw) for flaw in store.flaws), warnings=without), store
 
 
@@ -87,7 +87,7 @@ def _examine_rows(data_dir: Path, is_left_out: IsLeftOut, collections: tuple[Col
         warnings.append(f"knowledge bases with files but without vectors, where searches find nothing: {names(empty)}")
     if facts.remote_files:
         warnings.append(
-            f"{facts.remote_files:,} uploads lie in a bucket (STORAGE_PROVIDER): only their names are in the snapshot"
+            f"{facts.remote_files:,} uploads are in a bucket (STORAGE_PROVIDER): only their names are in the snapshot"
         )
     return replace(findings, warnings=tuple(warnings))
 
@@ -95,7 +95,7 @@ def _examine_rows(data_dir: Path, is_left_out: IsLeftOut, collections: tuple[Col
 def _empty_knowledge(connection: sqlite3.Connection, collections: tuple[CollectionRecord, ...]) -> list[str]:
     """Names of knowledge bases that should have vectors. The application writes them before the rows asked here."""
     if not collections or not column_names(connection, "knowledge_file"):
-        return []  # vectors lie elsewhere, or the schema is an old one
+        return []  # vectors are elsewhere, or the schema is an old one
     filled = {record.name for record in collections if record.vectors}
     rows = connection.execute(
         "SELECT DISTINCT k.id, k.name FROM knowledge AS k JOIN knowledge_file AS kf ON kf.knowledge_id = k.id"

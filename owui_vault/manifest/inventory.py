@@ -117,7 +117,7 @@ class Totals:
         self._bytes: Counter[Component] = Counter()
 
     def add(self, listed: Listed) -> Component:
-        """Count one file; answers its component."""
+        """Count one file; returns its component."""
         component = component_of(listed.path)
         self._files[component] += 1
         self._bytes[component] += listed.size_bytes
@@ -183,7 +183,7 @@ class FileList:
 def component_records(
     listed: Iterable[Listed], component: Callable[[str], Component] = component_of
 ) -> tuple[ComponentRecord, ...]:
-    """The records of a manifest, from whatever lists files. `component` answers which one a path belongs to."""
+    """The records of a manifest, from whatever lists files. `component` returns which one a path belongs to."""
     with FileList(listed, component) as files:
         return files.records()
 

@@ -1,4 +1,4 @@
-"""RESTORE.txt: how to get going from a snapshot's tree without this package."""
+"""RESTORE.txt: how to continue from a snapshot's tree without this package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WIDTH = 78
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What lies in the tree that the text is about: `outside` are names, `only` its components where not all came."""
+    """What is in the tree that the text is about: `outside` are names, `only` its components where not all came."""
 
     outside: frozenset[str] = frozenset()
     only: tuple[Component, ...] | None = None
@@ -65,7 +65,7 @@ You need nothing but Open WebUI itself; the program that made the snapshot
 def _moment(manifest: Manifest) -> str:
     if manifest.outcome is Outcome.COMPLETE:
         return f"Everything in it belongs to one moment: {iso(manifest.instant)}"
-    return f"It was taken at {iso(manifest.instant)}; what is not right with it stands below."
+    return f"It was taken at {iso(manifest.instant)}; its problems are listed below."
 
 
 def _problems(manifest: Manifest) -> str:
@@ -79,7 +79,7 @@ _WHAT = """\
 1. What is here
 ---------------
   data/           a complete DATA_DIR: webui.db, uploads/, vector_db/ and the rest
-  outside/        what does not lie in DATA_DIR: the secret key, the settings
+  outside/        what is kept outside DATA_DIR: the secret key, the settings
   manifest.json   what this is, with counts and checksums
 
 Work on a copy, or make sure the repository still holds the snapshot. Put
@@ -113,7 +113,7 @@ WEBUI_SECRET_KEY before the first start; otherwise it makes a new key{_without(k
 2. The secret key comes first
 -----------------------------
 outside/webui_secret_key holds WEBUI_SECRET_KEY. Give it to Open WebUI BEFORE
-the first start; otherwise it makes a new key without a word{_without(key)}.
+the first start; otherwise it silently makes a new key{_without(key)}.
 {_wrong(key)}{_separate(key)}"""
     return f"""\
 2. The secret key is NOT here
@@ -135,7 +135,7 @@ def _separate(key: SecretKeyRecord) -> str:
     if not key.separate:
         return ""
     return (
-        f"Some things are sealed with a key of their own: {', '.join(key.separate)}.\nIt stands in outside/environment,"
+        f"Some things are sealed with a key of their own: {', '.join(key.separate)}.\nIt is in outside/environment,"
         " or in outside/container.json.\nGive it to Open WebUI as well.\n"
     )
 

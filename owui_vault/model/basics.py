@@ -1,4 +1,4 @@
-"""The smallest words: modes, outcomes, secrets, deadlines, progress."""
+"""The basic types: modes, outcomes, secrets, deadlines, progress."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class OllamaModels(Enum):
 
 
 class VerifyDepth(Enum):
-    """How a file was looked at by `verify`."""
+    """How a file was checked by `verify`."""
 
-    CONTENT = "content"  # fetched, and its SHA-256 held against the manifest's
+    CONTENT = "content"  # fetched, and its SHA-256 compared with the manifest's
     READ = "read"  # fetched, guarded by the engine's own checksums; name and size are the manifest's
     LISTED = "listed"  # not read: name and size are the manifest's
 
@@ -84,7 +84,7 @@ class InstanceState(Enum):
 class Secret:
     """A passphrase or key. Prints as `Secret(…)`; only `reveal` gives the text.
 
-    It is its own `ports.SecretSource`, so that a plain secret can stand where a source is asked for.
+    It is its own `ports.SecretSource`, so a plain secret can be used wherever a source is expected.
     """
 
     __slots__ = ("_text",)
@@ -145,8 +145,8 @@ class Step(Enum):
 class Progress:
     """One event of a running operation.
 
-    A step begins with `done_bytes` 0 and no text; `text` carries one line for a person when a step has
-    something to say. `total_bytes` is None where it is not known (borg never knows it).
+    A step begins with `done_bytes` 0 and no text; `text` is one line for a person if a step has something to report.
+    `total_bytes` is None if it is not known (borg never knows it).
     """
 
     step: Step

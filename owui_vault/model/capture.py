@@ -1,4 +1,4 @@
-"""What is asked of a capture, and what comes out of it."""
+"""The input and the result of a capture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CapturePlan:
     databases: tuple[str, ...]  # files known to be SQLite: webui.db, vector_db/chroma.sqlite3
     encrypted: tuple[str, ...] = ()  # those of them that are SQLCipher's: copied as they are, and not looked into
     write_once: tuple[str, ...] = ("uploads",)  # directories whose files never change once settled
-    rewritten: tuple[str, ...] = ()  # files in them, or their folders, that somebody changes all the same
+    rewritten: tuple[str, ...] = ()  # files in them, or their folders, that somebody changes nevertheless
     links: tuple[tuple[str, Path], ...] = ()
     mounted: tuple[str, ...] = ()  # those of `links` that are no symlinks here: the application has mounted them
     known_uploads: tuple[tuple[Path, int], ...] = ()  # what repositories hold of them, and the number of the newest

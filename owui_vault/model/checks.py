@@ -1,4 +1,4 @@
-"""What SQLite's own checks said of a database."""
+"""The results of SQLite's own checks of a database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _INDEX = re.compile(r"(?:missing from|non-unique entry in|# of entries in|in) in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullCheck:
-    """What SQLite's full check (`integrity_check`) said of one copy that its quick check had passed.
+    """The result of SQLite's full check (`integrity_check`) of one copy that its quick check had passed.
 
-    Exactly one of these holds: it is sound, it has `complaints`, or `not_done` says why nobody knows.
+    Exactly one of these holds: it is sound, it has `complaints`, or `not_done` says why it is not known.
     """
 
     path: str  # relative to `data/`

@@ -1,4 +1,4 @@
-"""What is told about a container that an instance runs in. Nothing here is secret."""
+"""What is reported about a container that an instance runs in. Nothing here is secret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataMount:
-    """Where a container's data directory lies on the host of its engine."""
+    """Where a container's data directory is on its engine's host."""
 
     kind: str  # "volume", "bind", …
     source: Path  # on the engine's host

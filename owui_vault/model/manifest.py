@@ -122,7 +122,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretKeyRecord:
-    """Where the key is that sessions, MFA and valves hang on."""
+    """Where the key is that sessions, MFA and valves depend on."""
 
     found: bool
     source: str = ""  # "environment of process 812", "/opt/open-webui/.webui_secret_key", …

@@ -1,4 +1,4 @@
-"""Restoring in place: the plan, and what came of it."""
+"""Restoring in place: the plan and its result."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from owui_vault.model.snapshots import Snapshot
 class ReplacementPlan:
     """What `Vault.replace` would do to the live data directory. Nothing has been touched yet.
 
-    `parts` and `stays` are names relative to `data_dir`: what is exchanged, and what the snapshot does not hold and
-    therefore stays as it is. `stops` names what is stopped meanwhile, empty when nothing runs. `key_file` is the file
-    that the snapshot's secret key is put into, empty when it is not exchanged. `app_data_dir` is where the application
+    `parts` and `stays` are names relative to `data_dir`: what is replaced, and what the snapshot does not hold and
+    therefore stays as it is. `stops` names what is stopped meanwhile, empty if nothing runs. `key_file` is the file
+    that the snapshot's secret key is written to, empty if it is not replaced. `app_data_dir` is where the application
     sees the directory: rows of restored uploads name that. `quiet_start`: what would run by itself is switched off in
     the restored database. `unknown_version` says why it is not known whether the application can open that database;
-    empty when it can.
+    empty if it can.
     """
 
     snapshot: Snapshot
@@ -65,7 +65,7 @@ class ReplacementReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoReport:
-    """The data from before a replacement are back; what had replaced them is kept in their place."""
+    """The previous data of a replacement are restored; the data that had replaced them are kept instead."""
 
     restored: SetAside
     outage: timedelta
@@ -75,7 +75,7 @@ class UndoReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscardReport:
-    """Data set aside that are gone for good now."""
+    """Previous data that are now deleted for good."""
 
     discarded: tuple[SetAside, ...]
 

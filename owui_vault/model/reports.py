@@ -1,4 +1,4 @@
-"""What the operations of a vault answer."""
+"""What the operations of a vault return."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class InitializeResult:
     repository: str
     info: RepositoryInfo | None = None
     created: bool = False
-    passphrase_source: str  # where the passphrase lies, never the passphrase
+    passphrase_source: str  # where the passphrase is, never the passphrase
     error: VaultError | None = None
     warnings: tuple[str, ...] = ()
 
@@ -119,7 +119,7 @@ class PruneReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedPart:
-    """Files of one component that were looked at in the same way."""
+    """Files of one component that were checked in the same way."""
 
     component: Component
     depth: VerifyDepth
@@ -130,7 +130,7 @@ class VerifiedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What a repository gave back, held against the manifest."""
+    """What a repository gave back, compared with the manifest."""
 
     snapshot: Snapshot | None  # None: the repository is too damaged to tell what it holds
     repository: str
@@ -159,7 +159,7 @@ class ComponentSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Providers:
-    """What keeps an instance's state, as its settings say: only what lies in the data directory is backed up."""
+    """Where an instance keeps its state, according to its settings: only what is in the data directory is backed up."""
 
     database: str = "sqlite"  # or the kind and the host of another one
     vectors: str = "chroma"

@@ -1,4 +1,4 @@
-"""What Open WebUI seals with its secret key, and what came of trying the key on it."""
+"""What Open WebUI encrypts with its secret key, and the result of trying a key on it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class KeyTrial:
 
     `chosen` is its number among them: the first, unless another opens more. `key` is the key as it opens them: with or
     without the line's end of the file it came from. `separate` are settings that hold a key of their own for one kind;
-    what such a key seals does not hang on the secret key.
+    what such a key seals does not depend on the secret key.
     """
 
     key: Secret | None = None

@@ -1,4 +1,4 @@
-"""Where a secret is to be found: references as the configuration names them, never the secret's place in memory.
+"""Where a secret is found: references as the configuration names them, never the secret itself.
 
 `owui_vault.secrets.secret_source` turns one into a `ports.SecretSource`.
 """

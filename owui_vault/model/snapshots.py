@@ -14,7 +14,7 @@ LABEL_FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """What is written next to the data, so that a snapshot explains itself.
+    """What is stored with the data so that a snapshot explains itself.
 
     The same fields on both engines: tags of restic, a comment of borg. `id` is ours: eight hex digits, the
     same in every repository that holds this instant. `sequence` orders a series; the clock does not.
@@ -39,10 +39,10 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One stored state, as the repository tells it.
+    """One stored state, as the repository lists it.
 
     `engine_id` is restic's full id or borg's archive id, `name` restic's short id or borg's archive name. `label` is
-    None for what another tool stored. `size_bytes` is what the label says, else the engine. `repository`,
+    None for what another tool stored. `size_bytes` comes from the label, otherwise from the engine. `repository`,
     `verified_at` and `verified_all_at` (when every file of it was read) are filled in by the vault.
     """
 
@@ -82,7 +82,7 @@ class Snapshot:
 
 
 class SnapshotList(tuple[Snapshot, ...]):
-    """A tuple of snapshots, newest first, and what whoever trusts it must know: `warnings`."""
+    """A tuple of snapshots, newest first, with `warnings` that the reader must know."""
 
     warnings: tuple[str, ...]
 

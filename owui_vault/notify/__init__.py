@@ -1,1 +1,1 @@
-"""Who is told."""
+"""Notifications."""

@@ -1,9 +1,9 @@
-"""SQLite's full check of what is stored: beside the engine, remembered by hash, and said in one sentence.
+"""SQLite's full check of what is stored: run beside the engine, remembered by hash, reported in one sentence.
 
-A capture affords SQLite's quick check only, which passes an index that disagrees with its table. So each copy whose
-bytes nobody has checked yet goes through the full one while the engine stores it, in a process of its own. A small
-database is always checked to the end; a large one may take a tenth of the run's time longer, and is left to `verify`
-then. What is found was so in the live database: the snapshot is what it says it is, and stays a restore point.
+A capture can afford only SQLite's quick check, which passes an index that disagrees with its table. So each copy whose
+bytes have not been checked yet gets the full one while the engine stores it, in a process of its own. A small database
+is always checked to the end; a large one may add a tenth to the run's time, and is then left to `verify`. What is found
+was already so in the live database: the snapshot is what it says it is, and stays a restore point.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _remedy(check: FullCheck) -> str:
 
 
 def warnings_of(checks: Iterable[FullCheck]) -> tuple[str, ...]:
-    """What is to be said loudly."""
+    """The warnings of these checks."""
     return tuple(in_words(each) for each in checks if each.is_damaged)
 
 
@@ -170,7 +170,7 @@ def _blank(databases: Sequence[DatabaseRecord], now: datetime) -> tuple[FullChec
 def remember(
     context: OperationContext, manifest: Manifest, checks: Sequence[FullCheck], *, is_stored: bool
 ) -> tuple[str, ...]:
-    """Keep the verdicts, and what has changed in the ledger; answers a warning where that cannot be done."""
+    """Keep the verdicts, and what has changed in the ledger; returns a warning where that cannot be done."""
     series = manifest.instance
     try:
         context.state.remember_full_checks(series, checks)
@@ -178,7 +178,7 @@ def remember(
             if entry := _news(manifest, context.state.ledger(series), each):
                 context.state.add_to_ledger(series, entry)
     except VaultError as error:
-        return (f"what SQLite's full check said could not be noted: {error.message}",)
+        return (f"the result of SQLite's full check could not be recorded: {error.message}",)
     return ()
 
 

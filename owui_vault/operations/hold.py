@@ -1,4 +1,4 @@
-"""Holding the instance quiet for whoever asks: host-level backups, snapshots of volumes and of machines."""
+"""Holds the instance quiet for other tools: host-level backups, snapshots of volumes and of machines."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def hold_quiet(context: OperationContext, mode: Quiesce, limit_seconds: float) -
 
 
 def _require_nobody_awake(data_dir: Path, quiescer: Quiescer) -> None:
-    """A stale pid file names nobody, or somebody else. The kernel knows who has the data open."""
+    """A stale pid file names no process, or the wrong one. The kernel knows which processes have the data open."""
     holders = find_holders((data_dir / DATABASE, data_dir / VECTOR_DATABASE), writing=True).found
     awake = [f"{each.name} ({each.pid})" for each in holders if at_rest(each.pid) is False]
     if awake:
         raise QuiesceError(
-            f"{', '.join(awake)} works on the data in {data_dir}, and is not held by {quiescer.name}",
-            hint="Does instance.pid_file or instance.systemd_unit name the right one? End what else works on the data.",
+            f"{', '.join(awake)} is using the data in {data_dir}, and {quiescer.name} does not control it",
+            hint="Check instance.pid_file or instance.systemd_unit, and stop what else is using the data.",
         )
 
 
 def require_quiescer(context: OperationContext, mode: Quiesce) -> Quiescer:
-    """Who can make the instance quiet in this way. Raises ConfigError where nobody can."""
+    """The quiescer for this mode. Raises ConfigError if there is none."""
     if context.quiescer is None or mode not in context.quiescer.modes:
         raise ConfigError(
-            f"the instance cannot be held by {mode.value}",
+            f"{mode.value} is not available for this instance",
             hint="Set instance.container or instance.systemd_unit (pause, stop), or instance.pid_file (pause).",
         )
     return context.quiescer

@@ -1,4 +1,4 @@
-"""Creating the repositories that do not exist."""
+"""Creates the repositories that do not exist."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def initialize(context: OperationContext, request: InitializeRequest, fingerprin
     """
     if request.adopt and not fingerprint:
         raise ConfigError(
-            "there is nothing to adopt the series for: this instance has no user yet, or its database cannot be read",
+            "cannot adopt the series: this instance has no users yet, or its database cannot be read",
             hint="Create the first user, then run `init --adopt`.",
         )
     repositories = context.select(request.names)
@@ -137,7 +137,7 @@ def _require_unknown(
 ) -> None:
     if known.id and not request.again:
         raise RepositoryMissingError(
-            f"repository {repository.name!r} was at {repository.engine.location} and is not there now",
+            f"repository {repository.name!r} was at {repository.engine.location} and is no longer there",
             engine=repository.engine.name,
             hint="Is its disk or share mounted? If it is gone for good, run `init --again`.",
         ) from error

@@ -1,4 +1,4 @@
-"""Looking at the instance without touching it."""
+"""Inspects the instance without touching it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def inspect(context: OperationContext) -> InstanceReport:
 
 
 def current_fingerprint(context: OperationContext) -> str | None:
-    """Which instance lies in the data directory now; empty when nobody has signed up, None when it cannot be told."""
+    """Which instance is in the data directory now; empty when nobody has signed up, None when it cannot be told."""
     facts = probe_instance(context.the_instance().path).facts
     return facts.fingerprint if facts else None
 

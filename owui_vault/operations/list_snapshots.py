@@ -1,4 +1,4 @@
-"""Listing the restore points."""
+"""Lists the restore points."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def list_snapshots(
     if failure:
         answered = ", ".join(each.repository.name for each in surveyed if not each.error)
         if answered:
-            failure.hint = f"{failure.hint} {answered} answered: name one with --from.".strip()
+            failure.hint = f"{failure.hint} {answered} answered: choose one with --from.".strip()
         raise failure
     found = [each for repository_found in surveyed for each in repository_found.snapshots]
     gone = [text for each in surveyed for text in rolled_back(context, each.repository, each.snapshots)]

@@ -1,4 +1,4 @@
-"""Telling those who asked to be told. Nothing that goes wrong here changes the result of a run."""
+"""Sends notifications. No failure here changes the result of a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def notifying_failures(context: OperationContext, operation: str) -> Iterator[No
 
 
 def notify(context: OperationContext, operation: str, kind: str, detail: str) -> tuple[str, ...]:
-    """Hand an event to every notifier; answers a warning for each that failed."""
+    """Hand an event to every notifier; returns a warning for each that failed."""
     event = Event(instance=context.series(), operation=operation, kind=kind, detail=detail)
     warnings = []
     for notifier in context.notifiers:
@@ -38,7 +38,7 @@ def notify(context: OperationContext, operation: str, kind: str, detail: str) ->
             notifier.notify(event)
         except Exception as error:  # a notifier: may raise anything, and what was done is done
             _log.warning("notifier %s failed: %s", type(notifier).__name__, error)
-            warnings.append(f"{type(notifier).__name__} could not be told: {error}")
+            warnings.append(f"{type(notifier).__name__} failed: {error}")
     return tuple(warnings)
 
 
@@ -55,6 +55,6 @@ class RepositoryOutcome(Protocol):
 
 
 def notify_failures(context: OperationContext, operation: str, results: Iterable[RepositoryOutcome]) -> tuple[str, ...]:
-    """Tell of repositories that failed where others did not; answers as `notify` does, nothing where none failed."""
+    """Tell of repositories that failed where others did not; returns as `notify` does, nothing where none failed."""
     failed = [f"{each.repository}: {each.error.message}" for each in results if each.error]
     return notify(context, operation, "failure", "; ".join(failed)) if failed else ()

@@ -1,4 +1,4 @@
-"""One operation of a vault at a time, from whatever thread; what fails is told to whoever wants to hear of it."""
+"""One operation of a vault at a time, from any thread; notifiers hear of every failure."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class OperationLock:
         """
         if self._owner == threading.get_ident():
             raise ConfigError(
-                f"{operation} was begun inside another operation of this vault",
-                hint="End that one first; inside it only what reads is allowed. A second Vault waits for the first.",
+                f"{operation} was started inside another operation of this vault",
+                hint="Finish that one first; inside it you can only read. A second Vault waits for the first.",
             )
         with self._turn(), notifying_failures(self._context, operation):
             yield self._found(located, cancel)

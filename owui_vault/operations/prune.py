@@ -1,4 +1,4 @@
-"""Pruning: a plan that can be looked at, then exactly that."""
+"""Pruning: a plan to review, then exactly that plan."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _plan_one(
         raise ConfigError(
             f"repository {repository.name!r} has no retention policy",
             hint=f"Set repositories.{repository.name}.keep, for example `keep: {{last: 3, daily: 7, weekly: 4}}`, or"
-            " name those that are to be pruned.",
+            " name the ones to prune.",
         )
     surveyed = RepositoryListing(repository=repository, snapshots=listed(context, repository))
     require_current(context, repository, surveyed.snapshots)
@@ -198,5 +198,5 @@ def _require_gone(context: OperationContext, repository: Repository, ids: Sequen
         raise EngineError(
             f"{len(left)} of {len(ids)} snapshots are still in repository {repository.name!r} after their removal",
             engine=repository.engine.name,
-            hint="Is it append-only? Then prune from a place that may delete.",
+            hint="Is it append-only? Then prune from where deleting is allowed.",
         )

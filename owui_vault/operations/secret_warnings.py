@@ -1,4 +1,4 @@
-"""What is unwise about the places where secrets lie: said on every report, since only one of them may be read."""
+"""Warnings about where secrets are kept. They are added to every report, because a user may read only one."""
 
 from __future__ import annotations
 

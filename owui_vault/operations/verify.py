@@ -1,4 +1,4 @@
-"""Verifying: what a repository gives back, held against the manifest."""
+"""Verifies a snapshot: what a repository returns, compared with the manifest."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _check_snapshot(
 
 
 def _looked_at(manifest: Manifest, content: Comparison, *, everything: bool) -> Iterator[VerifiedPart]:
-    """What was compared, what was read, and what was held against the list alone."""
+    """What was compared, what was read, and what was only compared with the list."""
     for record in manifest.components:
         databases = [each for each in manifest.databases if _is_of(each, record.name, content)]
         indexes = [each for each in manifest.vector_files if _is_of(each, record.name, content)]
@@ -223,7 +223,7 @@ def _compare(
 
 
 def _noted(context: OperationContext, request: VerifyRequest, report: VerifyReport) -> VerifyReport:
-    """Write it into the ledger, which travels in later manifests, and tell those who want to hear of it."""
+    """Write it into the ledger, which later manifests carry, and notify those who want to know."""
     damage = warnings_of(report.full_checks)
     detail = "; ".join(report.problems[:3] or damage)
     asked = request.snapshot if isinstance(request.snapshot, str) else request.snapshot.id

@@ -1,1 +1,1 @@
-"""Making an instance quiet and lively again, and the guardian that does the latter when we die."""
+"""Makes an instance quiet and resumes it; the guardian does the latter if we die."""

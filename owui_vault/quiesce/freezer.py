@@ -1,8 +1,8 @@
-"""Stopping a group of processes by signal, completely or not at all.
+"""Stops a group of processes by signal, completely or not at all.
 
 `kill` returns before a large write ends, a new worker may be forked while the others are being stopped, and what the
-user had stopped is not ours to wake. So: stop, list again, until a listing brings nobody new and every thread of
-everybody is in state T.
+user had stopped is not ours to resume. So: stop and list again, until a listing shows no new process and every thread
+of all of them is in state T.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def marked(members: Iterable[ProcessIdentity]) -> dict[ProcessIdentity, tuple[Th
 
 
 def freeze(members: Members, deadline: Deadline) -> Frozen:
-    """Stop everybody, or nobody. Raises QuiesceError after undoing.
+    """Stop all processes, or none. Raises QuiesceError after rolling back.
 
     Tried in rounds: a process stopped between `vfork` and `exec` keeps its parent in state D until it is woken again.
     """
@@ -66,7 +66,7 @@ def freeze(members: Members, deadline: Deadline) -> Frozen:
         SystemClock().sleep(min(_LONGEST_NAP, deadline.remaining()))
     raise QuiesceError(
         f"could not stop {blame or 'the processes'} in time",
-        hint="Something waits for a slow disk or is traced by a debugger. Try again, or raise limits.freeze.",
+        hint="A process waits for a slow disk or is being traced by a debugger. Try again, or raise limits.freeze.",
     )
 
 
@@ -74,7 +74,7 @@ def _stop(
     members: Members, theirs: frozenset[ProcessIdentity], touched: set[ProcessIdentity], until: Deadline
 ) -> dict[ProcessIdentity, tuple[ThreadMark, ...]] | None:
     def everybody() -> frozenset[ProcessIdentity]:
-        """Also who was stopped and has left since: the child of a process that ended just then, for one."""
+        """Also who was stopped and has left since: the child of a process that ended just then, for example."""
         return (members() | {each for each in touched if procfs.alive(each)}) - theirs
 
     nap = _SHORTEST_NAP
@@ -82,7 +82,7 @@ def _stop(
         present = everybody()
         newcomers = present - touched
         for each in sorted(newcomers):
-            touched.add(each)  # before the signal: what is interrupted here is woken all the same
+            touched.add(each)  # before the signal: what is interrupted here is woken nevertheless
             _send(each, signal.SIGSTOP)
         if not newcomers and present and all(procfs.stopped(each) for each in present):
             marks = {each: procfs.threads(each) for each in present}
@@ -104,8 +104,8 @@ def check(frozen: Frozen, members: Members) -> None:
     for each, marks in frozen.marks.items():
         if procfs.threads(each) != marks:
             raise QuiesceError(
-                f"process {each.pid} ran while the instance was to be frozen",
-                hint="Somebody else woke or ended it. Nothing was taken from this moment; try again.",
+                f"process {each.pid} was running when the instance should have been frozen",
+                hint="Something else resumed or killed it. Nothing was captured; try again.",
             )
 
 
@@ -120,7 +120,7 @@ def thaw(sleepers: Iterable[ProcessIdentity], deadline: Deadline) -> None:
             return
         if deadline.passed():
             names = ", ".join(str(each.pid) for each in waiting)
-            raise ResumeError(f"still stopped: process {names}", hint=f"Wake it by hand: kill -CONT {names}")
+            raise ResumeError(f"still stopped: process {names}", hint=f"Resume it by hand: kill -CONT {names}")
         SystemClock().sleep(min(nap, deadline.remaining()))
         nap = min(nap * 2, _LONGEST_NAP)
 
@@ -134,14 +134,14 @@ def wake(sleepers: Iterable[ProcessIdentity]) -> None:
         except PermissionError as error:
             refused = (each, error)  # the others first
     if refused is not None and procfs.stopped(refused[0]):
-        raise ResumeError(f"no right to wake process {refused[0].pid}", hint=PERMISSION_HINT) from refused[1]
+        raise ResumeError(f"no permission to resume process {refused[0].pid}", hint=PERMISSION_HINT) from refused[1]
 
 
 def _send(identity: ProcessIdentity, number: signal.Signals) -> None:
     try:
         procfs.send(identity, number)
     except PermissionError as error:
-        raise QuiesceError(f"no right to stop process {identity.pid}", hint=PERMISSION_HINT) from error
+        raise QuiesceError(f"no permission to stop process {identity.pid}", hint=PERMISSION_HINT) from error
 
 
 def _restless(members: Iterable[ProcessIdentity]) -> str:

@@ -1,4 +1,4 @@
-"""Pausing an Open WebUI that was started by hand or by a supervisor, named by its pid file."""
+"""Pauses an Open WebUI that was started by hand or by a supervisor, identified by its pid file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class ProcessQuiescer:
             return
         root = self._found()
         if root is None:
-            raise QuiesceError(f"nothing runs that {self._pid_file} names")
+            raise QuiesceError(f"no process named by {self._pid_file} is running")
         _refuse_own_tree(root)
         self._frozen = freezer.freeze(lambda: procfs.descendants(root), deadline)
         self._root = root
@@ -66,7 +66,7 @@ class ProcessQuiescer:
         if root is None or frozen is None or self.observe().state is not InstanceState.PAUSED:
             raise QuiesceError(f"{self.name} is not paused")
         if since.identity != f"{procfs.boot_id()}:{root}" or self._found() != root:
-            raise QuiesceError(f"{self.name} is not the one that was paused: it was started anew")
+            raise QuiesceError(f"{self.name} is not the one that was paused: it was restarted")
         freezer.check(frozen, lambda: procfs.descendants(root))
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
@@ -81,7 +81,7 @@ class ProcessQuiescer:
         self._root = self._frozen = None
         if not procfs.alive(root):
             raise ResumeError(
-                f"process {root.pid} ended while it was paused", hint="Somebody ended it. Start Open WebUI again."
+                f"process {root.pid} ended while it was paused", hint="Something killed it. Start Open WebUI again."
             )
 
     def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class ProcessQuiescer:
         _only_pause(mode)
         root = self._root or self._found()
         if root is None:
-            raise InstanceNotFoundError(f"nothing runs that {self._pid_file} names")
+            raise InstanceNotFoundError(f"no process named by {self._pid_file} is running")
         frozen = self._frozen
         members = frozen.ours if frozen else procfs.descendants(root)
         theirs = frozen.theirs if frozen else freezer.stopped_among(members)
@@ -103,13 +103,13 @@ class ProcessQuiescer:
         except (OSError, UnicodeDecodeError) as error:
             raise InstanceNotFoundError(f"cannot read the pid file {self._pid_file}: {error}") from error
         if not text.strip().isdecimal() or int(text) < 1:
-            raise InstanceNotFoundError(f"{self._pid_file} holds no process number", hint="Look at instance.pid_file.")
+            raise InstanceNotFoundError(f"{self._pid_file} holds no process id", hint="Check instance.pid_file.")
         identity = procfs.identify(int(text))
         if identity is not None:
             self._refuse_reused(identity)
         elif procfs.hidden(int(text)):
             raise InstanceNotFoundError(
-                f"process {text.strip()} exists, but may not be looked at from here", hint=freezer.PERMISSION_HINT
+                f"process {text.strip()} exists, but cannot be inspected from here", hint=freezer.PERMISSION_HINT
             )
         return identity
 
@@ -122,7 +122,7 @@ class ProcessQuiescer:
             return
         if procfs.started_at(identity) > written + _CLOCK_SLACK_SECONDS:
             raise InstanceNotFoundError(
-                f"process {identity.pid} was started after {self._pid_file} was written: it is another one",
+                f"process {identity.pid} was started after {self._pid_file} was written: it is a different process",
                 hint="Remove the stale pid file, or start Open WebUI so that it writes a new one. If the clock was set"
                 f" after it had been written (a machine that starts without the time), `touch {self._pid_file}`.",
             )
@@ -152,8 +152,8 @@ class ProcessRescue:
 def _only_pause(mode: Quiesce) -> None:
     if mode is not Quiesce.PAUSE:
         raise QuiesceError(
-            f"a process known by its pid file can be paused, not quiesced by {mode.value}",
-            hint="We could not start it again. Name its systemd unit or container instead.",
+            f"a process known by its pid file can only be paused, not quiesced by {mode.value}",
+            hint="It could not be started again. Set its systemd unit or container instead.",
         )
 
 
@@ -161,5 +161,5 @@ def _refuse_own_tree(root: ProcessIdentity) -> None:
     if root.pid == 1 or root.pid in procfs.own_ancestors():
         raise QuiesceError(
             f"process {root.pid} is an ancestor of this program, which would freeze itself",
-            hint="Start owui_vault from elsewhere: from a timer, or another terminal.",
+            hint="Start owui_vault from somewhere else: from a timer, or another terminal.",
         )

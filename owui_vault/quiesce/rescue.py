@@ -1,8 +1,8 @@
 """What `python -m owui_vault.rescue` does for processes, units and containers.
 
-Idempotent, decides by looking, holds no secret; status 0 once nothing of ours is quiet any more. Quiescers write these
-command lines (`rescue_command`), guardian and `recover` run them, and a person may type them again. With `--down` the
-same command stops what it would bring back.
+Idempotent, decides by the present state, holds no secret; status 0 once nothing is held by us any more. Quiescers write
+these command lines (`rescue_command`), guardian and `recover` run them, and a person may type them again. With `--down`
+the same command stops what it would resume.
 """
 
 from __future__ import annotations

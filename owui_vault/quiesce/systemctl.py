@@ -1,4 +1,4 @@
-"""The `systemctl` program, parsed completely at this one place."""
+"""The `systemctl` program, parsed completely in this one place."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def show(name: str) -> Unit:
     try:
         done = _systemctl(("show", name, f"--property={','.join(_PROPERTIES)}"), _SHOW_SECONDS)
     except DeadlineExceededError as error:
-        raise QuiesceError(f"systemd does not tell about {name}: {error.message}") from error
+        raise QuiesceError(f"systemd cannot show {name}: {error.message}") from error
     values = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
     if done.status != 0 or "ActiveState" not in values:
         raise QuiesceError(
-            f"systemd does not tell about {name}: {done.stderr_tail.strip()}", hint="Does this machine run systemd?"
+            f"systemd cannot show {name}: {done.stderr_tail.strip()}", hint="Does this machine run systemd?"
         )
     return Unit(
         name=values.get("Id", name),

@@ -1,4 +1,4 @@
-"""Pausing and stopping an Open WebUI that runs as a systemd unit."""
+"""Pauses and stops an Open WebUI that runs as a systemd unit."""
 
 from __future__ import annotations
 
@@ -89,13 +89,15 @@ class UnitQuiescer:
         """Raise QuiesceError unless it is still quiet, of the same invocation, and nothing of it has run."""
         unit = systemctl.show(self._unit)
         if _state(unit) is not _QUIET[mode]:
-            raise QuiesceError(f"{self.name} is {_state(unit).value} again", hint="Somebody else woke or started it.")
+            raise QuiesceError(
+                f"{self.name} is {_state(unit).value} again", hint="Something else resumed or started it."
+            )
         # systemd forgets the invocation of a stopped unit that nothing refers to.
         if unit.invocation not in (since.identity, "") or (mode is Quiesce.PAUSE and not unit.invocation):
-            raise QuiesceError(f"{self.name} was started anew meanwhile")
+            raise QuiesceError(f"{self.name} was restarted meanwhile")
         if mode is Quiesce.PAUSE and self._frozen is not None:
             if self._by_kernel and not systemctl.is_frozen(unit):
-                raise QuiesceError(f"the kernel says that {self.name} is not frozen", hint="Somebody else woke it.")
+                raise QuiesceError(f"the kernel says that {self.name} is not frozen", hint="Something else resumed it.")
             freezer.check(self._frozen, unit.members)  # also when it was frozen again in between
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
@@ -167,7 +169,7 @@ class UnitRescue:
         return rescue("unit", self.name, self.mode.value, *known, *leave, *companions)
 
     def run(self, deadline: Deadline) -> None:
-        """Bring back what a killed run left quiet. Raises ResumeError.
+        """Resume what a killed run left quiet. Raises ResumeError.
 
         A unit that ran again under another invocation and was stopped after that is not ours to start.
         """
@@ -210,8 +212,8 @@ def start(name: str, companions: Collection[str], deadline: Deadline) -> None:
         SystemClock().sleep(min(nap, deadline.remaining()))
         nap = min(2 * nap, _LONGEST_NAP_SECONDS)
     raise ResumeError(
-        f"{', '.join(waiting)} did not come up again {complaint}".rstrip(),
-        hint=f"Look at: systemctl status {waiting[0]}; journalctl -u {waiting[0]}",
+        f"{', '.join(waiting)} did not come back up {complaint}".rstrip(),
+        hint=f"See: systemctl status {waiting[0]}; journalctl -u {waiting[0]}",
     )
 
 
@@ -230,13 +232,13 @@ def _free_sockets(name: str, names: Collection[str], deadline: Deadline) -> None
 
 
 def _shown(name: str, deadline: Deadline) -> Unit:
-    """Ask until systemd answers: it may be executing itself anew. Raises ResumeError."""
+    """Ask until systemd answers: it may be executing itself again. Raises ResumeError."""
     while True:
         try:
             return systemctl.show(name)
         except QuiesceError as error:
             if deadline.passed():
-                raise ResumeError(f"systemd does not tell about {name}", hint=f"systemctl status {name}") from error
+                raise ResumeError(f"systemd cannot show {name}", hint=f"systemctl status {name}") from error
         SystemClock().sleep(min(_NAP_SECONDS, deadline.remaining()))
 
 
@@ -247,7 +249,7 @@ def _budget(more_seconds: float = 0.0) -> Deadline:
 
 def _state(unit: Unit) -> InstanceState:
     if not unit.loaded:
-        raise InstanceNotFoundError(f"there is no unit {unit.name}", hint="Look at instance.systemd_unit.")
+        raise InstanceNotFoundError(f"there is no unit {unit.name}", hint="Check instance.systemd_unit.")
     if unit.active in ("inactive", "failed"):
         return InstanceState.STOPPED
     if unit.frozen:
@@ -261,7 +263,8 @@ def _state(unit: Unit) -> InstanceState:
 def _refuse_unfit(unit: Unit, members: frozenset[ProcessIdentity]) -> None:
     if not members:
         raise QuiesceError(
-            f"unit {unit.name} has no process to pause", hint="Does it start a container? Name that instead."
+            f"unit {unit.name} has no process to pause",
+            hint="Does it start a container? Set instance.container instead.",
         )
     if members & {each for pid in procfs.own_ancestors() if (each := procfs.identify(pid))}:
         raise QuiesceError(f"this program runs inside unit {unit.name} and would freeze itself")
@@ -269,7 +272,7 @@ def _refuse_unfit(unit: Unit, members: frozenset[ProcessIdentity]) -> None:
     if clients:
         raise QuiesceError(
             f"unit {unit.name} runs {clients[0]}: the instance is in a container elsewhere",
-            hint="Name the container instead.",
+            hint="Set instance.container instead.",
         )
     if 0 < unit.watchdog_seconds < _SHORTEST_WATCHDOG_SECONDS:
         raise QuiesceError(

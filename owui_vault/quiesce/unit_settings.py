@@ -1,7 +1,7 @@
-"""The settings that systemd starts a unit with: its database may be named in the unit file alone.
+"""The settings that systemd starts a unit with: its database may be named only in the unit file.
 
-In the order in which they win (systemd.exec(5)): what the manager hands to all of its units, `Environment=`,
-`EnvironmentFile=`, and assignments in the command itself, as `env NAME=VALUE …` makes them.
+Later ones override earlier ones (systemd.exec(5)): what the manager passes to all of its units, `Environment=`,
+`EnvironmentFile=`, and assignments in the command itself, as with `env NAME=VALUE …`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _words(lines: list[str]) -> Iterator[re.Match[str]]:
 
 
 def _expanded(path: str) -> list[Path]:
-    """One that is not there, or may be absent, is named all the same where it is no pattern."""
+    """One that is not there, or may be absent, is named nevertheless where it is no pattern."""
     return [Path(each) for each in sorted(glob.glob(path))] if glob.has_magic(path) else [Path(path)]  # noqa: PTH207  # Path.glob wants a folder to start from
 
 
@@ -93,7 +93,7 @@ def _of_a_script(argv: str, told_by: str) -> Iterator[str]:
     words = argv.split()
     program = Path(words[1] if len(words) > 1 and Path(words[0]).name in _SHELLS else words[0]) if words else None
     if program and program.is_file() and _is_shell_script(program):
-        yield f"{told_by} starts a script, {program}: settings that are made there are unknown"
+        yield f"{told_by} starts a script, {program}: the settings it makes are unknown"
 
 
 def _is_shell_script(program: Path) -> bool:

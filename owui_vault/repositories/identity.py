@@ -1,8 +1,8 @@
 """Which repository is which: no two configured ones are the same store or copies of it, and none went back in time.
 
-A store under two names is one copy where two were meant, and its nights count twice. A copy made with `cp` goes on from
-the same counter with the same key (borg), or is pruned by what the other holds. Locations do not show either: symbolic
-links, bind mounts and addresses lead to one place by many names. The ids that the repositories carry do.
+A store under two names is one copy where two were meant, and its nights count twice. A copy made with `cp` continues
+the same counter with the same key (borg), or is pruned by what the other holds. Locations show neither: symbolic links,
+bind mounts and addresses give one place many names. The ids in the repositories do show it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _id_now(context: OperationContext, repository: Repository, remembered: str, 
 
 
 _COPIED = {
-    "borg": " Two copies of a borg repository must never both be written to: each goes on from the same counter with"
+    "borg": " Two copies of a borg repository must never both be written to: each continues the same counter with"
     " the same key, so that different data are encrypted with the same stream.",
     "restic": " `restic copy` brings the older snapshots over.",
 }
@@ -69,7 +69,7 @@ def _same(one: Repository, other: Repository, identity: str) -> SameRepositoryEr
     if _is_same_place(one, other):
         return SameRepositoryError(
             f"{names} are one and the same store ({identity[:10]}) under two names",
-            hint="Give each a location of its own: what is stored there twice is stored once. Until then remove one of"
+            hint="Give each a location of its own: two copies in one place are one copy. Until then remove one of"
             " them from the configuration.",
         )
     return SameRepositoryError(
@@ -99,8 +99,8 @@ def rolled_back(context: OperationContext, repository: Repository, snapshots: Se
         if last.instant and max(numbers, default=-1) < last.sequence:
             yield (
                 f"snapshot {last.id} of {local_text(last.instant)}, the newest that this machine stored in"
-                f" {repository.name!r}, is not there any more: an older state of the repository was put back, or"
-                " somebody removed it"
+                f" {repository.name!r}, is no longer there: an older state of the repository was put back, or"
+                " the snapshot was removed"
             )
 
 
@@ -110,5 +110,5 @@ def require_current(context: OperationContext, repository: Repository, snapshots
         raise RepositoryRolledBackError(
             f"nothing is pruned: {missing}",
             engine=repository.engine.name,
-            hint="Find out which. Then take a snapshot, or say `init --again`, which accepts the repository as it is.",
+            hint="Find out which. Then take a snapshot, or run `init --again`, which accepts the repository as it is.",
         )

@@ -1,4 +1,4 @@
-"""Looking at the repositories first: who answers, what the series holds, whether it is still the same one."""
+"""Surveys the repositories first: which answer, what the series holds, whether each is still the same one."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def listed(
         found = retry_while_locked(context, lambda: repository.engine.snapshots(call), callbacks)
     except RepositoryMissingError as error:
         if memory.id:
-            error.hint = "It was there before: is its disk or share mounted? A new one is made by `init --again` only."
+            error.hint = "It was there before: is its disk or share mounted? Only `init --again` creates a new one."
         raise
     ids = {each.id for each in found} | {each.engine_id for each in found}
     if not memory.id:
@@ -123,7 +123,7 @@ def require_same_id(known: str, info: RepositoryInfo) -> None:
     """Raise RepositoryMissingError when another repository answers than the known one."""
     if known and info.id != known:
         raise RepositoryMissingError(
-            f"another repository ({info.id[:10]}) lies at {info.location} where {known[:10]} was",
+            f"another repository ({info.id[:10]}) is at {info.location}, where {known[:10]} was",
             engine=info.engine,
             hint="Is the right disk or share mounted? If the old one is gone for good, run `init --again`.",
         )
@@ -176,7 +176,7 @@ def retry_while_locked(context: OperationContext, call: Callable[[], T], callbac
             return call()
         except RepositoryLockedError as error:
             if callbacks and callbacks.cancel.is_set():
-                raise CancelledError(f"stopped while another program worked on it: {error.message}") from error
+                raise CancelledError(f"stopped while another program was using it: {error.message}") from error
             if context.clock.monotonic() >= until:
                 raise
             context.clock.sleep(_RETRY_SECONDS)
@@ -189,7 +189,7 @@ def require_own_series(
 
     None: the database could not be read. That is let through, since what is left of an instance is worth storing and
     never becomes COMPLETE. Empty: it was read and has no user. In a series that had some this is Open WebUI started
-    anew on an empty directory, whose snapshots would become the newest of all.
+    again on an empty directory, whose snapshots would become the newest of all.
     """
     if fingerprint is None:
         return
@@ -209,7 +209,7 @@ def _wrong_instance(instance: str, repository: str, known: str, fingerprint: str
     if not fingerprint:
         return WrongInstanceError(
             f"{series} an instance with users (its fingerprint is {known[:12]}), and this one has none",
-            hint="Is the right volume mounted? What was there can be had by `restore`. If this instance begins anew for"
+            hint="Is the right volume mounted? `restore` brings back what was there. If this instance starts over for"
             " good, give it another instance.name, or create its first user and run `init --adopt`.",
         )
     return WrongInstanceError(

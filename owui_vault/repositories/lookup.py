@@ -1,4 +1,4 @@
-"""Finding a snapshot and reading its manifest: what restore, verify and show begin with."""
+"""Finds a snapshot and reads its manifest: the first step of restore, verify and show."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LocatedSnapshot:
     def warnings(self) -> tuple[str, ...]:
         """What whoever trusts that this is the newest one must know."""
         return tuple(
-            f"repository {name!r} was passed over ({error.message}); this snapshot is from {self.repository.name!r}"
+            f"repository {name!r} was skipped ({error.message}); this snapshot is from {self.repository.name!r}"
             for name, error in self.passed_over
         )
 
@@ -54,11 +54,11 @@ def find(
     *,
     instance: str | None = None,
 ) -> LocatedSnapshot:
-    """The snapshot that is meant, in the first repository that answers and has it.
+    """Find the snapshot in the first repository that answers and has it.
 
     An exact id or name is looked for in every series; `latest`, dates and beginnings in one: `instance`, else the
     configured one, else the only one there is. Raises SnapshotAmbiguousError at once. Where none has it, what kept us
-    from looking is raised before SnapshotMissingError: the snapshot may lie there.
+    from looking is raised before SnapshotMissingError: the snapshot may be there.
     """
     found, passed = search(context, wanted, name, callbacks, instance=instance)
     if found is None:
@@ -74,7 +74,7 @@ def search(
     *,
     instance: str | None = None,
 ) -> tuple[LocatedSnapshot | None, SkippedRepositories]:
-    """The same, but why repositories were passed over is answered also where none has it."""
+    """The same, but why repositories were skipped is answered also where none has it."""
     passed: list[tuple[str, VaultError]] = []
     for repository in context.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
         try:
@@ -95,7 +95,7 @@ def _matters(error: VaultError, wanted: Snapshot | str) -> bool:
 
 
 def failure(passed: SkippedRepositories) -> VaultError:
-    """The one error to raise when no repository gave what was wanted."""
+    """The one error to raise if no repository had the snapshot."""
     silent = [(name, error) for name, error in passed if not isinstance(error, SnapshotMissingError)]
     _, chosen = (silent or passed)[0]
     if len(passed) > 1:
@@ -138,15 +138,15 @@ def _of_a_series(
     series = instance or configured or (names[0] if len(names) == 1 else None)
     if series is None and names:
         raise SnapshotMissingError(
-            f"repository {repository.name!r} holds {len(names)} series, and {wanted!r} could be of any",
-            hint=f"Say which one with --instance: {', '.join(names)}. An exact id needs none.",
+            f"repository {repository.name!r} holds {len(names)} series, and {wanted!r} could belong to any",
+            hint=f"Choose one with --instance: {', '.join(names)}. An exact id needs none.",
         )
     of_the_series = [each for each in everything if each.instance == series]
     try:
         return choose(of_the_series, wanted)
     except SnapshotMissingError as error:
         if names and not of_the_series:
-            error.hint = f"The series {series!r} is empty here; there are: {', '.join(names)} (--instance)."
+            error.hint = f"The series {series!r} is empty here; others are: {', '.join(names)} (--instance)."
         raise
 
 

@@ -1,7 +1,7 @@
 """What must lie apart: repositories and what is remembered between runs from the live data, repositories from others.
 
 A repository among the data is stored into itself again and again, is lost along with them, and a restore in place would
-exchange it with the rest. So would it what is remembered, the journal of that very restore included.
+replace it with the rest. The same would happen to the state directory, including the journal of that very restore.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def live_folders(context: OperationContext) -> Iterator[Path]:
 
 
 def place_of(repository: Repository) -> Path | None:
-    """Where a repository lies on this machine, or will; None where its location is an address."""
+    """Where a repository is on this machine, or will; None where its location is an address."""
     place = Path(repository.engine.location.removeprefix("local:"))
     return place if place.is_absolute() or place.is_dir() else None
 
@@ -50,7 +50,7 @@ def among_the_data(context: OperationContext, repositories: Sequence[Repository]
         for what, place in places:
             if place and lies_within(place, folder, mounts):
                 seen = "" if is_within(place, folder) else ", where a mount shows it"
-                yield f"{what} ({place}) lies inside the data directory of the instance{seen}"
+                yield f"{what} ({place}) is inside the data directory of the instance{seen}"
 
 
 def require_apart(context: OperationContext, repositories: Sequence[Repository]) -> None:
@@ -58,8 +58,8 @@ def require_apart(context: OperationContext, repositories: Sequence[Repository])
     for found in among_the_data(context, repositories):
         raise ConfigError(
             found,
-            hint="Choose a place elsewhere, a repository's best on another disk: there it would be stored into itself,"
-            " and lost together with the data. Or take the mount away.",
+            hint="Choose another place, for a repository ideally on another disk: here it would be stored into itself,"
+            " and lost together with the data. Or remove the mount.",
         )
 
 

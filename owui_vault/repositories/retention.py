@@ -70,7 +70,7 @@ def age_order(snapshot: Snapshot) -> tuple[int, datetime, str, str]:
 
 
 def _refuse_strangers(walk: Sequence[Snapshot]) -> None:
-    """A mistake of the caller must not become a deletion in somebody else's series."""
+    """A mistake of the caller must not become a deletion in another series."""
     if any(one.label is None for one in walk):
         raise ValueError("retention decides about snapshots with a label of ours only")
     if len({(one.instance, one.repository) for one in walk}) > 1:

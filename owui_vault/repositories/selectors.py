@@ -1,4 +1,4 @@
-"""Which snapshot is meant: `latest`, an id, a unique beginning of one, or a date."""
+"""Which snapshot is meant: `latest`, an id, a unique prefix of one, or a date."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def exactly(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot | None:
 def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     if len(wanted) < SHORTEST_PREFIX:
         raise SnapshotMissingError(
-            f"{wanted!r} is too short for the beginning of an id",
+            f"{wanted!r} is too short for the start of an id",
             hint=f"Give at least {SHORTEST_PREFIX} characters, `latest`, or a date such as 2026-11-20.",
         )
     fitting = once_each(
@@ -96,7 +96,7 @@ def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     )
     if len(fitting) > 1:
         raise SnapshotAmbiguousError(
-            f"{wanted!r} fits {len(fitting)} snapshots", hint=f"Give more of it: {_some(fitting)}."
+            f"{wanted!r} matches {len(fitting)} snapshots", hint=f"Give more of it: {_some(fitting)}."
         )
     return _require(fitting[0] if fitting else None, f"there is no snapshot {wanted!r}", snapshots)
 
@@ -132,7 +132,7 @@ def _by_time(snapshots: Sequence[Snapshot], listed: Sequence[Snapshot], moment: 
         before = f" The newest complete one before it: {_some([newest])}." if newest else ""
         raise SnapshotMissingError(
             f"the snapshot of {wanted} is INCOMPLETE",
-            hint=f"It is taken when its id is given: {_some(listed)}.{before}",
+            hint=f"Give its id to use it: {_some(listed)}.{before}",
         )
     return _require_complete(newest, f"there is no complete snapshot at or before {wanted}", snapshots)
 
@@ -146,7 +146,9 @@ def _is_shown_as(snapshot: Snapshot, moment: datetime, date: re.Match[str]) -> b
 
 def _require(found: Snapshot | None, message: str, snapshots: Sequence[Snapshot]) -> Snapshot:
     if found is None:
-        known = f"Known: {_some(newest_first(snapshots))}." if snapshots else "The series is empty here."
+        known = (
+            f"Known: {_some(newest_first(snapshots))}." if snapshots else "The series is empty: take a snapshot first."
+        )
         raise SnapshotMissingError(message, hint=known)
     return found
 
@@ -156,7 +158,7 @@ def _require_complete(found: Snapshot | None, message: str, snapshots: Sequence[
         return _require(found, message, snapshots)
     except SnapshotMissingError as error:
         if not all(each.is_restore_point for each in snapshots):
-            error.hint += " An INCOMPLETE one is taken when its id is given."
+            error.hint += " To use an INCOMPLETE one, give its id."
         raise
 
 

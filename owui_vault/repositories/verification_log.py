@@ -1,4 +1,4 @@
-"""The ledger of earlier verifications, learned again from the repositories: it travels in every manifest.
+"""The ledger of earlier verifications, learned again from the repositories: every manifest carries it.
 
 The state directory may be lost, and another machine may prune. What was verified there protects a snapshot here too.
 """
@@ -40,7 +40,7 @@ def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryLi
             learn_ledger(context, each, callbacks)
         except Exception as raised:  # one repository of several
             error = failure_of(each.repository, raised, callbacks, "learning from")
-            _log.warning("the ledger could not be learned from %s: %s", each.repository.name, error.message)
+            _log.warning("the ledger could not be updated from %s: %s", each.repository.name, error.message)
         else:
             return
 

@@ -1,4 +1,4 @@
-"""Does a secret key open what Open WebUI has sealed? The application's own derivations (0.12.4), one for each kind."""
+"""Whether a secret key opens what Open WebUI encrypted: the application's own derivations (0.12.4), one per kind."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class CommandSource:
         try:
             done = run(command)
         except (ProgramMissingError, DeadlineExceededError) as error:
-            raise SecretError(f"{self.describe()} gave no secret: {error.message}", hint=error.hint) from error
+            raise SecretError(f"{self.describe()} returned no secret: {error.message}", hint=error.hint) from error
         if done.status != 0:
             # What it printed, and where, may be the secret itself: only the status is told.
             raise SecretError(f"{self.describe()} ended with status {done.status}", hint=hint)

@@ -19,12 +19,12 @@ def read_file(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         raise SecretError(
-            f"{what} does not exist", hint="Create it, readable by nobody else, or correct the path."
+            f"{what} does not exist", hint="Create it, readable by nobody else, or fix the path."
         ) from None
     except OSError as error:
         raise SecretError(
             f"{what} cannot be read: {error.strerror}",
-            hint="Run as the user it belongs to, or give that user the right.",
+            hint="Run as its owner, or give this user read access.",
         ) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

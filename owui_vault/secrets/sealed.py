@@ -76,7 +76,7 @@ def seal(path: Path, entries: Mapping[str, Secret], unlock: Secret) -> tuple[str
 
 @contextmanager
 def _alone_with(path: Path) -> Iterator[None]:
-    """Nobody else puts secrets into the file meanwhile: theirs, or ours, would be lost."""
+    """No other run may write to the file meanwhile: its secrets, or ours, would be lost."""
     try:
         with file_lock(path.resolve()):
             yield
@@ -148,7 +148,7 @@ def _prove_key(cipher: AESGCM, file: _SealedFile, path: Path) -> None:
         _CHECK,
         file.check,
         f"the key does not open the sealed file {path}",
-        hint="Look whether `unlock` names the right source; if it does, the header of the file was changed.",
+        hint="Check whether `unlock` names the right source; if it does, the header of the file was changed.",
     )
 
 
@@ -157,9 +157,7 @@ def _close(cipher: AESGCM, name: str, secret: Secret) -> _Box:
     return _Box(nonce=nonce, ciphertext=cipher.encrypt(nonce, secret.reveal().encode(), _bound_to(name)))
 
 
-def _open(
-    cipher: AESGCM, name: str, box: _Box, refusal: str, hint: str = "Seal it anew, or bring the file back."
-) -> str:
+def _open(cipher: AESGCM, name: str, box: _Box, refusal: str, hint: str = "Seal it again, or restore the file.") -> str:
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415  slow, and rarely needed
 
     try:
@@ -179,27 +177,27 @@ def _read(path: Path) -> _SealedFile:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise SecretError(
-            f"there is no sealed file {path}", hint="Make it with `seal NAME`, or correct the path."
+            f"there is no sealed file {path}", hint="Create it with `seal NAME`, or fix the path."
         ) from None
     except OSError as error:
         raise SecretError(
-            f"cannot read the sealed file {path}: {error.strerror}", hint="Give this user the right to read it."
+            f"cannot read the sealed file {path}: {error.strerror}", hint="Give this user read access."
         ) from error
     try:
         header = json.loads(content) if len(content) <= _MAX_BYTES else None
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise SecretError(f"{path} is not a sealed file", hint="Make one with `seal NAME`, or correct the path.")
+        raise SecretError(f"{path} is not a sealed file", hint="Create one with `seal NAME`, or fix the path.")
     if header.get("version") != VERSION:
         raise SecretError(
-            f"the sealed file {path} has version {header.get('version')!r:.20}, and only {VERSION} is known here",
+            f"the sealed file {path} has version {header.get('version')!r:.20}, but only {VERSION} is supported",
             hint="Use a newer owui_vault.",
         )
     try:
         return _from_header(header)
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
-        raise SecretError(f"the sealed file {path} is damaged", hint="Bring the file back, or seal anew.") from None
+        raise SecretError(f"the sealed file {path} is damaged", hint="Restore the file, or seal again.") from None
 
 
 def _from_header(header: Mapping[str, object]) -> _SealedFile:

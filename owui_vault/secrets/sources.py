@@ -1,4 +1,4 @@
-"""Where secrets come from: each source reveals one, says where it lies, and warns of what is unwise about the place."""
+"""Where secrets come from: each source reveals one, says where it is kept, and warns if the place is unsafe."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Source(Protocol):
         """The secret itself. Raises SecretError."""
 
     def describe(self) -> str:
-        """Where the secret lies, never the secret."""
+        """Where the secret is, never the secret."""
 
     def warnings(self) -> tuple[str, ...]:
-        """What is unwise about the place. Never raises."""
+        """What is unsafe about the place. Never raises."""
 
 
 class GivenSource:
@@ -88,7 +88,7 @@ class EnvironmentSource:
         if value is None:
             raise SecretError(
                 f"the environment variable {self._variable} is not set",
-                hint=f"Set {self._variable}, or say in the configuration where the secret is.",
+                hint=f"Set {self._variable}, or set in the configuration where the secret is.",
             )
         return not_empty(value, f"the environment variable {self._variable}")
 
@@ -149,7 +149,7 @@ class KeyringSource:
             found = keyring.get_password(self._service, self._username)
         except keyring.errors.KeyringError as error:
             raise SecretError(
-                f"{self.describe()} could not be asked: {type(error).__name__}",
+                f"{self.describe()} could not be queried: {type(error).__name__}",
                 hint="Is the keyring unlocked, and is this the session it belongs to?",
             ) from error
         if found is None:
@@ -180,7 +180,7 @@ class SealedSource:
         return sealed.unseal(self._path, self._name, Secret(self._unlock.reveal()))
 
     def describe(self) -> str:
-        """File, entry, and where its key lies: both must be kept."""
+        """File, entry, and where its key is: both must be kept."""
         return f"entry {self._name} of the sealed file {self._path}, opened by {self._unlock.describe()}"
 
     def warnings(self) -> tuple[str, ...]:

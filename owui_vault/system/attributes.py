@@ -1,7 +1,7 @@
-"""Mode, owner, access lists and extended attributes: read, given, and told where one of them could not be given.
+"""Mode, owner, access lists and extended attributes: read, set, and reported if one of them could not be set.
 
-Whether something may be given is never asked by who we are: a root without the right, a user namespace that does not
-know the owner and a file system without access lists all refuse in their own ways. So it is tried, and looked at.
+Whether something can be set never depends on who we are: a root without the right, a user namespace that does not know
+the owner and a file system without access lists all refuse in their own ways. So it is tried, and the result checked.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _listed(place: Place) -> list[str]:
 
 
 def give(descriptor: int, wanted: Attributes) -> tuple[str, ...]:
-    """Make an open file or directory of ours have exactly these; answers what could not be given.
+    """Make an open file or directory of ours have exactly these; returns what could not be given.
 
     What it inherited from the default access list of a folder above goes. The owner comes last: it may be out of our
     reach then.
@@ -96,7 +96,7 @@ def give(descriptor: int, wanted: Attributes) -> tuple[str, ...]:
 
 
 def give_owner(path: str, user: int, group: int) -> tuple[str, ...]:
-    """Give whatever stands there, a symbolic link too, its owner; answers what could not be given."""
+    """Give whatever stands there, a symbolic link too, its owner; returns what could not be given."""
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) == (user, group):
         return ()

@@ -174,8 +174,8 @@ class Companion(_Child):
             return self._child.wait(_KILLED_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise DeadlineExceededError(
-                f"process {self.pid} does not end although it was killed: it waits for a disk or a server",
-                hint="Look whether every file system of the data directory answers.",
+                f"process {self.pid} was killed but does not exit: it is waiting for a disk or a server",
+                hint="Check whether every file system of the data directory responds.",
             ) from error
 
     def _ended(self) -> CompanionEndedError:

@@ -88,22 +88,22 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def free_bytes(path: Path) -> int:
-    """What an ordinary user may still write where `path` lies, or will lie."""
+    """What an ordinary user may still write where `path` is, or will be."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
 
 
 def require_space(path: Path, needed_bytes: int, what: str) -> None:
-    """Raise NoSpaceError unless `needed_bytes` fit where `path` lies, or will lie."""
+    """Raise NoSpaceError unless `needed_bytes` fit where `path` is, or will be."""
     free = free_bytes(path)
     if free < needed_bytes:
         raise NoSpaceError(
-            f"{what} needs {needed_bytes / 1e6:,.0f} MB at {path}, where {free / 1e6:,.0f} MB are free",
+            f"{what} needs {needed_bytes / 1e6:,.0f} MB at {path}, but only {free / 1e6:,.0f} MB are free",
             hint="Free some space there, or choose another place.",
         )
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or lies below it, once every symlink is followed."""
+    """Whether `path` is `folder` or is below it, once every symlink is followed."""
     return path.resolve().is_relative_to(folder.resolve())

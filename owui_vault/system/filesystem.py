@@ -47,7 +47,7 @@ _COPY_CHUNK = 64 << 20
 _SMALL_CHUNK = 1 << 20
 _WAIT, _START = 7, 2  # of sync_file_range(2): begin and wait; begin only
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF, errno.ETXTBSY, errno.EPERM}
-_ESCAPED = re.compile(r"\\([0-7]{3})")  # a space, for one, in a path of /proc/self/mountinfo
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # a space, for example, in a path of /proc/self/mountinfo
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -51,11 +51,11 @@ USUAL_PATIENCE = Patience()
 
 @contextmanager
 def file_lock(path: Path, patience: Patience = USUAL_PATIENCE) -> Iterator[None]:
-    """Be the only one who reads a file and writes it anew.
+    """Hold the exclusive right to read and rewrite a file.
 
-    That takes moments; whoever is stopped meanwhile, or writes to a disk that hangs, is waited for as a run is. The
-    lock is a file beside it, which is gone afterwards: the file itself is replaced at each writing, and directories
-    cannot be locked on NFS. Raises LockHeldError and CancelledError.
+    That takes moments; a process that is stopped meanwhile, or writes to a disk that hangs, is waited for as a run is.
+    The lock is a file beside it, which is removed afterwards: the file itself is replaced at each write, and
+    directories cannot be locked on NFS. Raises LockHeldError and CancelledError.
     """
     beside = path.with_name(f".{path.name}.lock")
     descriptor = _locked(beside, patience)
@@ -89,10 +89,10 @@ def wait_for(descriptor: int, patience: Patience, *, what: str) -> None:
             return
         except BlockingIOError:
             if patience.cancel.is_set():
-                raise CancelledError(f"stopped while another run worked on {what}") from None
+                raise CancelledError(f"stopped while another run was using {what}") from None
             if clock.monotonic() >= until:
                 raise LockHeldError(
-                    f"another run works on {what}; waited {patience.wait_seconds:g} s",
+                    f"another run is using {what}; waited {patience.wait_seconds:g} s",
                     hint="Wait for it to end, or raise limits.lock_wait.",
                 ) from None
             clock.sleep(_POLL_SECONDS)

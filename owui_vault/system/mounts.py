@@ -1,7 +1,7 @@
-"""Where a path really lies: in which file system and by which name there, however many mounts lead to it.
+"""The real location of a path: in which file system, and under which name there, however many mounts lead to it.
 
-`mount --bind` shows a directory at a second place, and no comparison of paths says so. The kernel's table of mounts
-does: it names of each the device and the directory of it that is shown.
+`mount --bind` shows a directory at a second place, and no comparison of paths reveals it. The kernel's mount table
+does: it gives the device of each mount and the directory on it that is shown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-_ESCAPED = re.compile(r"\\([0-7]{3})")  # a space, for one
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # a space, for example
 
 
 @dataclass(frozen=True, slots=True)

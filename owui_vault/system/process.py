@@ -190,7 +190,7 @@ def _offer_stdin(child: subprocess.Popen[bytes], command: Command, selector: sel
 
 
 def _transfer(selector: selectors.BaseSelector, wait_seconds: float = _POLL_SECONDS) -> bool:
-    """Move what is ready; answers whether anything was, after at most one poll."""
+    """Move what is ready; returns whether anything was, after at most one poll."""
     if not selector.get_map():
         time.sleep(wait_seconds / 10)
         return False
@@ -224,13 +224,13 @@ def _check_bounds(command: Command, started: float, last: float) -> None:
     program = command.program
     if command.timeout_seconds is not None and now - started > command.timeout_seconds:
         raise DeadlineExceededError(
-            f"{program} did not end within {command.timeout_seconds:g} s",
-            hint="Look whether its disk or host answers, then try again.",
+            f"{program} did not finish within {command.timeout_seconds:g} s",
+            hint="Check whether its disk or host responds, then try again.",
         )
     if command.idle_seconds is not None and now - last > command.idle_seconds:
         raise DeadlineExceededError(
-            f"{program} said nothing for {command.idle_seconds:g} s",
-            hint="Look whether its disk or host answers, or raise limits.idle.",
+            f"{program} produced no output for {command.idle_seconds:g} s",
+            hint="Check whether its disk or host responds, or raise limits.idle.",
         )
 
 
@@ -252,8 +252,8 @@ def end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         threading.Thread(target=child.wait, name=f"wait-{child.pid}", daemon=True).start()
         raise DeadlineExceededError(
-            f"process {child.pid} does not end although it was killed: it waits for a disk or a server",
-            hint="Look whether the file systems and hosts it works on answer.",
+            f"process {child.pid} was killed but does not exit: it is waiting for a disk or a server",
+            hint="Check whether the file systems and hosts it uses respond.",
         )
 
 
@@ -284,7 +284,7 @@ def _kill_session(leader: int) -> None:
 def run_attached(argv: Sequence[str], *, stdout_to_stderr: bool = False) -> int:
     """Run a command of the user's on the user's own terminal and environment.
 
-    Answers its status, negative for a signal. Raises ProgramMissingError. Whatever interrupts us ends it first.
+    Returns its status, negative for a signal. Raises ProgramMissingError. Whatever interrupts us ends it first.
     """
     try:
         child = subprocess.Popen(list(argv), stdout=sys.stderr if stdout_to_stderr else None)

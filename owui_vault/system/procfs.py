@@ -1,8 +1,8 @@
-"""What the kernel tells about processes, and signals that reach the right one.
+"""What the kernel says about processes, and signals that reach the right one.
 
-A pid alone names nobody for long: the kernel gives it to the next comer. With its start time it is unique until the
-next boot, and with the boot's id for ever. Everything here works without rights: what may not be read is answered as
-such, never as "nothing there".
+A pid alone is not unique for long: the kernel reuses it. With its start time it is unique until the next boot, and with
+the boot id for ever. Everything here works without rights: what cannot be read is reported as such, never as "nothing
+there".
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def look(pid: int) -> ProcessStatus | None:
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """Who has this pid now; zombies are nobody."""
+    """The process that has this pid now; zombies do not count."""
     status = look(pid)
     return None if status is None or status.ended else status.identity
 
@@ -165,9 +165,7 @@ def settled(listing: Callable[[], frozenset[ProcessIdentity]]) -> frozenset[Proc
         if now == before:
             return now
         before = now
-    raise InstanceError(
-        "the list of processes does not come to rest", hint="Look for a program that forks without end."
-    )
+    raise InstanceError("the list of processes keeps changing", hint="Look for a program that keeps forking.")
 
 
 def own_ancestors() -> frozenset[int]:
@@ -182,7 +180,7 @@ def own_ancestors() -> frozenset[int]:
 
 
 def own_container() -> str:
-    """The id of the container we run in; empty outside of any. Its engine mounts the name of the host from there."""
+    """The id of the container we run in; empty outside any. Its engine mounts the name of the host from there."""
     for line in (_PROC / "self/mountinfo").read_text(errors="surrogateescape").splitlines():
         fields = line.split()
         match = _OF_A_CONTAINER.search(fields[3])

@@ -45,7 +45,7 @@ def environment() -> dict[str, str]:
 
 
 def module_environment() -> dict[str, str]:
-    """The same for `python -m owui_vault.…`, also where the package is not installed but lies in a checkout."""
+    """The same for `python -m owui_vault.…`, also where the package is not installed but is in a checkout."""
     return {**environment(), "PYTHONPATH": os.fspath(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
 
 

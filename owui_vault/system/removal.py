@@ -1,4 +1,4 @@
-"""Removing what is ours: by descriptors, so that no link leads it astray; large files bit by bit; as much as can be.
+"""Removes what is ours: by descriptors, so that no link redirects it; large files bit by bit; as much as possible.
 
 Standard library only: the capture's child process imports this module too.
 """
@@ -86,7 +86,7 @@ class _Removal:
             raise LeftoverError(tuple(place for place, _ in causes), causes[0][1])
 
     def _emptied(self, top: int, folder: int, called: str, depth: int) -> bool:
-        """Empty an open folder. True: something that lies too deep was brought to the top, and is still there."""
+        """Empty an open folder. True: something that is too deep was brought to the top, and is still there."""
         again = False
         for name in os.listdir(folder):
             place = f"{called}/{name}"

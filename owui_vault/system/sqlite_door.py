@@ -1,9 +1,9 @@
-"""The door through which databases at rest are opened: copies in the stage, and what a restore brought back.
+"""The door through which databases at rest are opened: copies in the stage, and restored ones.
 
-Such a folder may lie inside the data directory, where the application may rename what is ours. SQLite would follow its
-own spelling of a path to whatever stands there then, and check point or roll back somebody else's database with our
-rights. Where anybody else may do that, a process of its own opens the database (`sqlite_main`), and the connection
-that is answered here talks to it; anywhere else it is an ordinary one.
+Such a folder may be inside the data directory, where the application may rename what is ours. SQLite would follow its
+own spelling of a path to whatever is there then, and checkpoint or roll back another database with our rights. Where
+any other user could do that, a separate process opens the database (`sqlite_main`), and the connection that is returned
+here talks to it; anywhere else it is an ordinary one.
 """
 
 from __future__ import annotations

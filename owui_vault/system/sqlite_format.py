@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100
-#: What may lie beside a database, by its name: log, shared memory, journal.
+#: What may be beside a database, by its name: log, shared memory, journal.
 SIDE_SUFFIXES = ("-wal", "-shm", "-journal")
 
 

@@ -1,11 +1,11 @@
-"""A database of ours, opened by a process that can reach nothing but the folder it lies in. Standard library only.
+"""A database of ours, opened by a process that can reach nothing but the database's folder. Standard library only.
 
     sqlite_main.py PARENT NAME OPTIONS        in the folder; started by path, with `python -I -S`
 
 SQLite opens a database, and the log and journal beside it, by a path that it spells out itself, every link resolved.
-Whoever may rename a folder above can lead that path elsewhere between two of those steps. Here the folder is the root
-of all paths, so that there is no elsewhere. A user without that right has the kernel refuse all that lies outside of
-the folder (Landlock); where that is unknown as well, it is looked whether the right file was opened.
+Whoever may rename a parent folder can redirect that path between two of those steps. Here the folder is the root of all
+paths, so there is nowhere else to go. For a user without that right the kernel refuses everything outside the folder
+(Landlock); where that is not available either, it is checked whether the right file was opened.
 
 Reads requests and writes answers, both by `marshal`: the same interpreter is at both ends.
 """
@@ -64,7 +64,7 @@ def confine() -> bool:
 
 
 def restrict() -> bool:
-    """Let this process open, make and remove nothing outside of the present folder; False where the kernel cannot."""
+    """Let this process open, make and remove nothing outside the present folder; False where the kernel cannot."""
     libc = ctypes.CDLL(None)
     attributes = ctypes.c_uint64(_ALL_OF_FILES)
     rules = libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(8), ctypes.c_uint32(0))
@@ -81,10 +81,10 @@ def restrict() -> bool:
 
 
 def connect(place: str, options: str, *, confined: bool) -> sqlite3.Connection:
-    """Open the database. Where we are not confined it must have been the one that lies in the present folder."""
+    """Open the database. Where we are not confined it must have been the one that is in the present folder."""
     connection = sqlite3.connect(f"file:{quote(os.fsencode(place))}?{options}", uri=True, isolation_level=None)
     connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
-    # Files for sorting would lie beside the database: there is no other folder.
+    # Files for sorting would be beside the database: there is no other folder.
     connection.execute("PRAGMA temp_store=MEMORY").close()
     if not confined:
         name = os.path.basename(place)

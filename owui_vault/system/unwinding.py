@@ -1,7 +1,7 @@
-"""What has to be done when a block does not end well, whatever ended it: Ctrl-C and a signal's exception as well.
+"""What has to be done if a block does not end well, whatever ended it, including Ctrl-C and a signal's exception.
 
-The one place for that, so that nobody has to catch what is not his, and hand it on: an exception passes through here
-unseen by anything but what was asked for.
+The one place for that, so that no other code has to catch and re-raise what is not its own: an exception passes through
+here without being handled by anything but the given clean-up.
 """
 
 from __future__ import annotations

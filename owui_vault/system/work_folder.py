@@ -1,8 +1,8 @@
-"""Directories that are held by a descriptor, so that nobody can put another one, or a link, in their place.
+"""Directories that are held by a descriptor, so that nothing else, and no link, can be put in their place.
 
-The stage and the data of an in-place restore may lie inside the data directory, where the application may rename what
-is ours and put something else there. A path would be followed to whatever stands there at that moment, with our
-rights. A name below a descriptor is not: each folder on the way is opened without following a link.
+The stage and the data of an in-place restore may be inside the data directory, where the application may rename what is
+ours and put something else there. A path would be followed to whatever is there at that moment, with our rights. A name
+below a descriptor is not: each folder on the way is opened without following a link.
 
 Standard library only: the capture's child process imports this module too.
 """
@@ -99,7 +99,7 @@ class Folder:
         return f"/proc/self/fd/{self._inner_descriptor}/{last or '.'}"
 
     def forget(self) -> None:
-        """Look anew the next time: a directory was removed or replaced."""
+        """Look again the next time: a directory was removed or replaced."""
         if self._inner_descriptor != self.descriptor:
             os.close(self._inner_descriptor)
         self._inner, self._inner_descriptor = "", self.descriptor
@@ -216,9 +216,9 @@ class Folder:
         target.forget()
 
     def walk(self, name: str = "") -> Iterator[tuple[str, os.stat_result]]:
-        """Everything below a folder, by name relative to it; what vanishes meanwhile is passed over.
+        """Everything below a folder, by name relative to it; what vanishes meanwhile is skipped.
 
-        No deeper than anything of ours lies: whoever made something deeper wants us to run out of descriptors.
+        No deeper than anything of ours is: whoever made something deeper wants us to run out of descriptors.
         """
         try:
             descriptor = self._open_folder(name)

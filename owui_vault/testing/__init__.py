@@ -1,4 +1,4 @@
-"""Conformance suites and fakes, for us and for whoever writes an engine or a quiescer.
+"""Conformance suites and fakes, for us and for authors of engines and quiescers.
 
 The names below are public. They are imported when they are first used: the suites need pytest, the fakes do not.
 """

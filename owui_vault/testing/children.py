@@ -1,4 +1,4 @@
-"""Looking at our children from outside, and mounting things for a test."""
+"""Observes our child processes from outside, and mounts things for a test."""
 
 from __future__ import annotations
 

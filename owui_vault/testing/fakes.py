@@ -1,4 +1,4 @@
-"""A clock that obeys and an instance made of one small file: for tests of what is built on the Protocols.
+"""A clock under the test's control and an instance made of one small file: for tests of code built on the Protocols.
 
 `FakeQuiescer` passes the same conformance suite as the real ones. Its instance lives in a directory, so that its rescue
 works from another process, as it must.
@@ -75,7 +75,7 @@ class FakeInstance:
             raise InstanceNotFoundError(f"there is no instance at {self.path}") from error
 
     def set(self, state: InstanceState) -> None:
-        """Pause, stop or start it. Starting it anew changes its identity; waking it does not."""
+        """Pause, stop or start it. Starting it again changes its identity; waking it does not."""
         now = self.read()
         before = InstanceState(now.state)
         started = before is InstanceState.STOPPED and state is not InstanceState.STOPPED

@@ -143,7 +143,7 @@ def test_a_quiet_that_cannot_be_had_is_not_a_proof(site: Any, make_quiet: Callab
         for asked in (None, make_quiet(refuse, lambda: None, frozenset())):
             captured = site.take(mode, quiet=asked)
             assert captured.proof.mode is Proof.UNPROVEN
-            assert any(f"cannot be made quiet by {mode.value}" in reason for reason in captured.proof.weaker)
+            assert any(f"{mode.value} is not available for this instance" in reason for reason in captured.proof.weaker)
 
 
 def test_auto_does_without_an_instance_that_cannot_be_found(restless: Any, make_quiet: Callable[..., Any]) -> None:
@@ -154,7 +154,7 @@ def test_auto_does_without_an_instance_that_cannot_be_found(restless: Any, make_
 
     captured = restless.take(Quiesce.AUTO, quiet=make_quiet(fail, lambda: None), limits=QUICK)
     assert captured.proof.mode is Proof.UNPROVEN
-    assert "cannot be made quiet by pause: nothing runs that it names" in captured.problems[0]
+    assert "pause is not available for this instance: nothing runs that it names" in captured.problems[0]
     with pytest.raises(InstanceNotFoundError):
         restless.take(Quiesce.PAUSE, quiet=make_quiet(fail, lambda: None), limits=QUICK)
 
@@ -232,9 +232,9 @@ def test_only_a_stop_is_believed_where_another_machine_may_write(
     look = Worker.prepare
 
     def prepare(worker: Worker, *, pin: bool = True) -> Outlook:
-        where = ("vector_db lies on nfs",)
+        where = ("vector_db is on nfs",)
         return replace(
-            look(worker, pin=pin), obstacles=("writes on their way cannot be waited for on nfs",), shared=where
+            look(worker, pin=pin), obstacles=("it is not possible to wait for pending writes on nfs",), shared=where
         )
 
     monkeypatch.setattr(Worker, "prepare", prepare)
@@ -243,7 +243,7 @@ def test_only_a_stop_is_believed_where_another_machine_may_write(
     stopped = mode is Quiesce.STOP
     assert captured.proof.mode is (Proof.STOP if stopped else Proof.UNPROVEN)
     assert len(quiet.held) == stopped
-    assert any("another machine" in each and "vector_db lies on nfs" in each for each in captured.proof.weaker)
+    assert any("another machine" in each and "vector_db is on nfs" in each for each in captured.proof.weaker)
 
 
 def test_what_was_broken_by_the_moment_is_tried_again(site: Any) -> None:
@@ -305,7 +305,7 @@ def test_a_log_that_grows_beyond_the_limit_ends_the_pin(site: Any) -> None:
     assert list(site.work.iterdir()) == []
     captured = site.take(limits=limits)
     assert captured.proof.mode is Proof.UNPROVEN
-    assert any("the log of webui.db grew beyond the limit" in reason for reason in captured.proof.weaker)
+    assert any("the WAL of webui.db grew beyond the limit" in reason for reason in captured.proof.weaker)
 
 
 def test_a_stage_on_another_file_system_allows_no_live_proof(site: Any, make_site: Callable[[Path], Any]) -> None:
@@ -314,7 +314,7 @@ def test_a_stage_on_another_file_system_allows_no_live_proof(site: Any, make_sit
     site.work = Path("/dev/shm") / f"owui-vault-test-{os.getpid()}"
     captured = site.take(Quiesce.AUTO, quiet=site.quiet())
     assert captured.proof.mode is Proof.PAUSE
-    assert any("another file system than the stage" in reason for reason in captured.proof.weaker)
+    assert any("a different file system from the stage" in reason for reason in captured.proof.weaker)
     assert captured.proof.linked_files == 0
     site.end()
     site.work.rmdir()
@@ -421,4 +421,4 @@ def test_a_clock_that_was_not_waited_for_is_told(
     monkeypatch.setattr(Worker, "_ask", ask)
     captured = site.take(Quiesce.PAUSE, quiet=make_quiet(lambda: None, lambda: None))
     assert captured.proof.mode is Proof.PAUSE
-    assert captured.proof.weaker == ("nobody was left to write, so the file system's clock was not waited for",)
+    assert captured.proof.weaker == ("no process was left to write, so there was no wait for the file system's clock",)

@@ -47,7 +47,7 @@ def test_a_companion_is_given_up_in_time(frozen: Path, monkeypatch: pytest.Monke
     stuck = Companion((sys.executable, "-c", WRITES, str(frozen)), {})
     assert stuck.receive(20) == "up"
     assert eventually(lambda: state(stuck.pid) == "D", 20)
-    with at_most(10), pytest.raises(DeadlineExceededError, match="waits for a disk or a server"):
+    with at_most(10), pytest.raises(DeadlineExceededError, match="is waiting for a disk or a server"):
         stuck.end()
 
 
@@ -55,5 +55,5 @@ def test_a_program_is_given_up_in_time(frozen: Path, monkeypatch: pytest.MonkeyP
     for name in ("_INTERRUPT_SECONDS", "_TERMINATE_SECONDS", "_KILLED_SECONDS"):
         monkeypatch.setattr(f"owui_vault.system.process.{name}", 0.2)
     command = Command(argv=(sys.executable, "-c", WRITES, str(frozen)), environment={}, timeout_seconds=1.0)
-    with at_most(20), pytest.raises(DeadlineExceededError, match="waits for a disk or a server"):
+    with at_most(20), pytest.raises(DeadlineExceededError, match="is waiting for a disk or a server"):
         run(command)

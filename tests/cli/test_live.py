@@ -46,11 +46,11 @@ def test_in_place_there_and_back_and_tidied_up(vault: Program) -> None:
     assert done["health"].startswith("not asked")
     assert Path(done["aside"]["path"]).is_dir()
 
-    assert "are back" in vault.run("undo").stdout
+    assert "restored" in vault.run("undo").stdout
     assert users(data) == 1
-    assert "dropped" in vault.run("discard").stdout
+    assert "deleted" in vault.run("discard").stdout
     assert not (data / ".owui-vault").exists()
-    assert "nothing was set aside" in vault.run("undo").stderr
+    assert "there are no previous data" in vault.run("undo").stderr
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_makes_no_sense_is_refused_with_a_hint(vault: Program, words: tuple
 def test_an_error_is_text_whatever_the_held_command_was_told(vault: Program) -> None:
     done = vault.run("hold", "--", "true", "--json")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "owui-vault: the instance cannot be held" in done.stderr
+    assert "owui-vault: pause is not available for this instance" in done.stderr
 
 
 def test_the_question_is_asked_on_a_terminal_and_no_means_no(vault: Program) -> None:
@@ -93,7 +93,7 @@ def test_the_question_is_asked_on_a_terminal_and_no_means_no(vault: Program) -> 
     os.close(ours)
     os.close(theirs)
     assert "[y/N]" in told
-    assert "nothing was touched" in told
+    assert "nothing was changed" in told
     assert child.returncode == 2
 
 

@@ -116,19 +116,23 @@ def test_global_options_stand_before_the_command() -> None:
 @pytest.mark.parametrize(
     ("words", "claim", "hint"),
     [
-        (["snapshots", "--json"], "no such option: --json", "--json is a global option: it stands before the command."),
+        (["snapshots", "--json"], "no such option: --json", "--json is a global option: it goes before the command."),
         (["inspect", "--repository=x"], "no such option", "--repository is a global option"),
         (["snapshot", "--quiesce", "never"], "'never' is not one of", "See owui-vault snapshot --help."),
-        (["restore", "x"], "either --target or --in-place", "touches nothing"),
-        (["restore", "x", "--target", "d", "--in-place"], "either --target or --in-place", "touches nothing"),
+        (["restore", "x"], "either --target or --in-place", "leaves the live data alone"),
+        (
+            ["restore", "x", "--target", "d", "--in-place"],
+            "either --target or --in-place",
+            "leaves the live data alone",
+        ),
         (["restore", "x", "--target", "d", "--component", "soul"], "'soul' is not one of", "restore --help"),
         (["restore", "x", "--target", "d", "--accept-unknown-version"], "goes with --in-place", "nothing is started"),
         (["seal"], "missing", "seal --help"),
         (["frobnicate"], "no such command 'frobnicate'", "See owui-vault --help."),
         (["--engine", "tar", "inspect"], "'tar' is not one of", "--help"),
         (["-v", "-q", "inspect"], "-v and -q", "one of them"),
-        (["verify", "--read-data=all"], "takes a percentage, not 'all'", "Say 5%"),
-        (["verify", "--read-data=101"], "takes a percentage", "Say 5%"),
+        (["verify", "--read-data=all"], "takes a percentage, not 'all'", "Give 5%"),
+        (["verify", "--read-data=101"], "takes a percentage", "Give 5%"),
     ],
 )
 def test_what_cannot_be_understood_is_a_usage_error(words: list[str], claim: str, hint: str) -> None:

@@ -59,7 +59,7 @@ def test_from_inspect_to_verify(vault: Program) -> None:
 
     pruned = vault.run("prune", "--dry-run")
     assert "2 kept, 0 would be removed" in pruned.stdout
-    assert vault.run("recover").stdout == "nothing was left behind\n"
+    assert vault.run("recover").stdout == "nothing to recover\n"
 
 
 def test_json_is_one_object_for_every_command(vault: Program) -> None:
@@ -144,7 +144,7 @@ def test_incomplete_is_3(vault: Program) -> None:
     done = vault.run("snapshot")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "INCOMPLETE" in done.stdout
-    assert "Why it is not complete" in done.stdout
+    assert "Why it is incomplete" in done.stdout
     assert vault.json("show", vault.json("snapshots")["snapshots"][0]["label"]["id"])["manifest"]["problems"]
 
 
@@ -285,7 +285,7 @@ def test_an_unforeseen_error_shows_where_and_never_what(vault: Program) -> None:
     done = vault.run("snapshots")
     assert done.returncode == 1
     assert "unexpected " in done.stderr
-    assert "hint: Say -v before the command" in done.stderr
+    assert "hint: Pass -v before the command" in done.stderr
     verbose = vault.run("-v", "snapshots")
     assert verbose.returncode == 1
     assert ".py:" in verbose.stderr
@@ -382,7 +382,7 @@ def test_sealed_secrets_open_the_repository(vault: Program) -> None:
 @pytest.mark.parametrize(
     ("words", "stdin", "claim"),
     [
-        (["seal", "a"], "x\n", "it is not clear which sealed file is meant; configured: none"),
+        (["seal", "a"], "x\n", "which sealed file is meant is not clear; configured: none"),
         (["seal", "a", "--file", "f"], "x\n", "the key of the sealed file is not known"),
         (["seal", "a", "b", "--file", "f", "--unlock-file", "pass"], "x\n", "stdin has 1 lines for 2 names"),
         (["seal", "a", "a", "--file", "f", "--unlock-file", "pass"], "x\ny\n", "a name was given twice"),

@@ -97,7 +97,7 @@ def test_what_failed_and_what_is_missing_is_said(
     assert "INCOMPLETE" in text
     assert "not proven (3 attempts)" in text
     assert "far: FAILED: no space left\n    hint: Free some." in text
-    assert "Why it is not complete\n  - uploads/x is missing" in text
+    assert "Why it is incomplete\n  - uploads/x is missing" in text
 
 
 def test_what_was_not_stored_is_not_called_taken(
@@ -168,8 +168,8 @@ def test_an_empty_list_says_what_to_do(screen: Screen, paper: io.StringIO, store
     snapshots.listed(screen, [], stored.time, everything=False)
     snapshots.listed(screen, [], stored.time, everything=True)
     assert paper.getvalue().splitlines() == [
-        "no snapshots of this series (--all lists every one) yet; take one with the command snapshot",
-        "no snapshots yet; take one with the command snapshot",
+        "no snapshots of this series (--all lists all series) yet; take one: owui-vault snapshot",
+        "no snapshots yet; take one: owui-vault snapshot",
     ]
 
 
@@ -185,7 +185,7 @@ def test_a_manifest_is_told_whole(screen: Screen, paper: io.StringIO, manifest: 
         "file-x",
         "cache: can be made again (1.1 kB)",
         "verify of 0badcafe in nas: right",
-        "Why it is not complete\n  - torn",
+        "Why it is incomplete\n  - torn",
     ):
         assert claim in text
 
@@ -197,7 +197,7 @@ def test_init_ends_with_what_must_be_kept_elsewhere(screen: Screen, paper: io.St
     reports.initialized(screen, InitializeReport(repositories=(result, again)))
     text = paper.getvalue()
     before, _, kept = text.partition("Keep this somewhere else")
-    assert "nas: created\nfar: was there already" in before
+    assert "nas: created\nfar: already exists" in before
     for claim in ("/mnt/nas", "restic 0.18.0", "3791e8c3", "file /etc/nas.pass"):
         assert claim in kept
 
@@ -256,7 +256,7 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
         "Notes\n  - SQLite 3.46.1 can have a fault\n",
         "Ollama: 1 model\n",
         "llama3.2:3b",
-        "none yet: there is no user",
+        "none yet: there are no users",
         "secret key     not found",
         "1 vector collection with 65 vectors",
         "Left out\n  - cache: can be made again (5 B)",
@@ -407,7 +407,7 @@ def test_verify_names_each_problem(screen: Screen, paper: io.StringIO, stored: S
 def test_recover_says_what_it_did(screen: Screen, paper: io.StringIO) -> None:
     reports.recovered(screen, RecoverReport(actions=()))
     reports.recovered(screen, RecoverReport(actions=("resumed the instance",)))
-    assert paper.getvalue() == "nothing was left behind\n  - resumed the instance\n"
+    assert paper.getvalue() == "nothing to recover\n  - resumed the instance\n"
 
 
 def test_json_is_one_object_with_the_fields_of_the_report(

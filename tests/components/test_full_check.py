@@ -120,7 +120,7 @@ def test_what_is_exchanged_between_our_look_and_sqlites_is_noticed(
     descriptor = os.open(place, os.O_RDONLY)
     monkeypatch.setattr(sqlite3, "connect", late)
     try:
-        with pytest.raises(full_check_main.UndoneError, match="exchanged"):
+        with pytest.raises(full_check_main.UndoneError, match="replaced"):
             full_check_main.complaints_about(descriptor)
     finally:
         os.close(descriptor)

@@ -140,7 +140,7 @@ def test_a_large_index_is_understood_like_a_small_one(tmp_path: Path, monkeypatc
     (flaw,) = read_index(folder).flaws
     assert flaw.endswith("is cut short or damaged")
     (folder / "link_lists.bin").write_bytes(bytes(3990))
-    assert "link_lists.bin of its index is cut short or of another moment" in read_index(folder).flaws
+    assert "link_lists.bin of its index is cut short or from another moment" in read_index(folder).flaws
 
 
 PEAK = """

@@ -106,7 +106,7 @@ def test_a_model_that_is_not_whole_is_named_and_the_others_are_kept(tmp_path: Pa
         blob.mkdir()
     kept = keep_models(folder, find_models(folder), tmp_path / "target", with_blobs=True)
     (problem,) = kept.problems
-    assert problem.startswith("Ollama's model a:1 is not whole")
+    assert problem.startswith("Ollama's model a:1 is incomplete")
     assert [(each.name, each.stored) for each in kept.models] == [("a:1", False), ("b:1", True)]
 
 

@@ -123,7 +123,7 @@ def test_a_store_elsewhere_is_not_said_to_be_no_store(newest: Path, tmp_path: Pa
     (newest / "vector_db").rmdir()
     (newest.parent / ".env").write_text("VECTOR_DB=qdrant\nQDRANT_URI=http://q:6333\n")
     text = "\n".join(inspect_instance(InspectRequest(path=newest, name="x", work_dir=tmp_path, modes=())).warnings)
-    assert "vectors lie in Qdrant (q:6333" in text
+    assert "vectors are in Qdrant (q:6333" in text
     assert "no vector store" not in text
 
 

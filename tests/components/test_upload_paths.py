@@ -75,7 +75,7 @@ def test_a_pip_install_behind_a_symlink_is_known_as_such(at_rest: Path, tmp_path
 
 @pytest.mark.parametrize("wanted", ["", "relative", "./x", "/a\0b"])
 def test_only_an_absolute_path_can_be_asked_for(at_rest: Path, wanted: str) -> None:
-    with pytest.raises(ConfigError, match="cannot be where the application sees its data"):
+    with pytest.raises(ConfigError, match="is not a path at which the application can see its data"):
         rewrite_paths(at_rest, CONTAINER, app_data_dir=wanted)
 
 

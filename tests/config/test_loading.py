@@ -275,7 +275,7 @@ limit: {}
         (borg("keep: "), "repositories.a.keep (line 1): has no value"),
         (borg("keep: {daily: -1}"), "between 0 and"),
         (borg("keep: {daily: true}"), "a whole number"),
-        (borg("keep: {within: 0d}"), "longer than nothing"),
+        (borg("keep: {within: 0d}"), "longer than zero"),
         (borg("keep: {tags: ['a b']}"), "must be a tag"),
         (borg("options: {a: b}"), "which only restic takes"),
         (borg(passphrase="{env: 9}"), "must be text, not a number"),
@@ -292,9 +292,9 @@ limit: {}
         ("limits: {idle: [1s]}", "must be a duration such as 30s, 5m, 2h or 1d, not a list"),
         ("limits: {store: never}", "must be a duration"),
         ("state_dir: [a]", "state_dir (line 1): must be text, not a list"),
-        ("a: {b: c}", "a (line 1): is not known; known here: instance, limits, repositories, state_dir"),
+        ("a: {b: c}", "a (line 1): is not known; allowed here: instance, limits, repositories, state_dir"),
         ("state_dir: ${A", "has a '${' that is not ${NAME} or ${NAME:-default}"),
-        ("instance: {name: a, name: b}", "instance.name (line 1): stands here a second time"),
+        ("instance: {name: a, name: b}", "instance.name (line 1): is given twice"),
         ("- a", "must hold keys and values, not a list"),
         ("just text", "must hold keys and values, not text"),
         ("", "is empty"),
@@ -316,9 +316,9 @@ def test_each_mistake_is_named(tmp_path: Path, text: str, claim: str) -> None:
 
 def test_aliases_that_multiply_are_refused_quickly(tmp_path: Path) -> None:
     levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 12))
-    assert "grows beyond" in refusal(tmp_path, f"l0: &l0 [x, x]\n{levels}")
+    assert "expands to more than" in refusal(tmp_path, f"l0: &l0 [x, x]\n{levels}")
     merges = "\n".join(f"m{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 9)}]}}" for n in range(1, 12))
-    assert "grows beyond" in refusal(tmp_path, f"m0: &m0 {{a: b}}\n{merges}")
+    assert "expands to more than" in refusal(tmp_path, f"m0: &m0 {{a: b}}\n{merges}")
 
 
 def test_an_honest_alias_is_welcome(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_who_can_write_to_the_data_is_held_and_who_only_reads_is_not() -> None:
     assert not writes_to_data_of(told("b", {**DATA, "Source": "/srv/owui/data2"}), one)
     assert not writes_to_data_of(told("b", DATA, labels={"owui-vault.role": "sidecar"}), one)
     assert not writes_to_data_of(told("b", {**DATA, "Source": ""}), one)
-    assert "b has a folder above the data" in warnings(one, told("b", {**DATA, "Source": "/srv"}))
+    assert "b has a parent folder of the data" in warnings(one, told("b", {**DATA, "Source": "/srv"}))
 
 
 def test_parts_that_are_mounts_of_their_own_are_known() -> None:

@@ -94,7 +94,7 @@ def test_what_would_be_lost_is_told(run: Callable[..., Instance], tmp_path: Path
     assert "anonymous volume" in warnings
     assert "removes this container when it stops" in warnings
     assert f"{together.name} can write to the same data" in warnings
-    assert "own layer only (/app/backend/.webui_secret_key)" in warnings
+    assert "layer (/app/backend/.webui_secret_key)" in warnings
     found = find_container(instance.name, ENGINE)
     assert len(found.held) == 2
     assert found.record.together == (together.name,)
@@ -147,7 +147,7 @@ def test_the_same_path_on_the_other_side_of_a_border_is_not_taken_for_the_data(
     instance.data.rename(away)
     instance.data.mkdir()
     (instance.data / "webui.db").write_bytes(b"another one")
-    with pytest.raises(InstanceError, match="nothing like it is seen here") as caught:
+    with pytest.raises(InstanceError, match="it does not exist here") as caught:
         find_container(instance.name, ENGINE)
     assert "as a container" in caught.value.hint
 
@@ -186,7 +186,7 @@ def test_inspect_and_a_first_configuration_from_the_command_line(run: Callable[.
     assert (tmp_path / "vault.yaml").stat().st_mode & 0o777 == 0o600
     again = program("--container", instance.name, "init", "--discover")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     told = program("--json", "inspect")
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["container"]["name"] == instance.name

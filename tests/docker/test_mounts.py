@@ -93,7 +93,7 @@ def test_a_part_that_is_a_volume_of_its_own_is_not_restored_in_place(
     instance = run("--no-healthcheck", *options)
     vault = vault_of(instance)
     vault.snapshot(quiesce=Quiesce.PAUSE)
-    with pytest.raises(RestoreError, match="uploads is a mount of its own") as caught:
+    with pytest.raises(RestoreError, match="uploads is a separate mount") as caught:
         vault.plan_replacement("latest")
     assert "--target" in caught.value.hint
     uploads = Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", "owui-vault-nested-swap"))
@@ -107,7 +107,7 @@ def test_a_part_that_cannot_be_reached_makes_a_snapshot_incomplete(
     run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path
 ) -> None:
     instance = run("--no-healthcheck", f"--tmpfs={DATA}/uploads", f"--tmpfs={DATA}/cache/embedding")
-    said = "uploads is missing: it lies in memory (tmpfs)"
+    said = "uploads is missing: it is in memory (tmpfs)"
     report = inspected(instance.name, tmp_path)
     assert said in " ".join(report.warnings)
     assert "cache/embedding is missing" not in " ".join(report.warnings), "it is left out anyway"
@@ -120,7 +120,7 @@ def test_a_database_that_is_mounted_by_itself_is_refused(run: Callable[..., Inst
     (tmp_path / "webui.db").touch()
     options = ("--no-healthcheck", f"--volume={tmp_path / 'webui.db'}:{DATA}/webui.db")
     instance = run(*options, command=("sleep", "600"))
-    with pytest.raises(UnsupportedInstanceError, match=r"webui\.db .* is mounted by itself"):
+    with pytest.raises(UnsupportedInstanceError, match=r"webui\.db .* is mounted separately"):
         find_container(instance.name, ENGINE)
 
 
@@ -147,7 +147,7 @@ def test_an_instance_on_the_same_data_by_a_folder_above_is_held_too(
     report = inspected(first.name, tmp_path)
     assert report.container
     assert report.container.together == (same.name,)
-    assert f"{other.name} has a folder above the data" in " ".join(report.warnings)
+    assert f"{other.name} has a parent folder of the data" in " ".join(report.warnings)
     with vault_of(first).hold(Quiesce.PAUSE):
         assert same.told()["Status"] == "paused"
         assert other.runs()

@@ -158,7 +158,7 @@ def test_a_capture_during_which_one_was_started_anew_is_thrown_away(
             restarts.append(docker("restart", "--time=1", other.name))
             assert instance.writes()
 
-    with pytest.raises(QuiesceError, match=f"container {other.name} was started anew"):
+    with pytest.raises(QuiesceError, match=f"container {other.name} was restarted"):
         vault.snapshot(quiesce=mode, progress=restart)
     assert restarts
     assert vault.snapshots() == ()

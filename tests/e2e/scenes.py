@@ -20,7 +20,8 @@ from tests.e2e.latency import Waits, waits
 from tests.e2e.server import ServiceQuiescer
 from tests.e2e.site import ProcessSite, Site, environment_of_engines
 
-RIGHT_WARNING = "own layer only"  # the key of a container that was given none: it would be lost, and that is said
+# The key of a container that was given none: it would be lost, and that is said.
+RIGHT_WARNING = "only in the container's own layer"
 BEFORE_SECONDS, AFTER_SECONDS = 15.0, 3.0
 AROUND_SECONDS = 1.5  # a capture takes about that long
 

@@ -106,7 +106,7 @@ class OpenWebUI:
 
     def pid(self) -> int:
         pid = service.running(self.folder)
-        assert pid is not None, "it does not run"
+        assert pid is not None, "it is not running"
         return pid
 
 

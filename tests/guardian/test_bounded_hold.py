@@ -85,7 +85,7 @@ def test_what_somebody_else_paused_is_refused_and_stays_paused(
     hold: Hold, quiescer: FakeQuiescer, journal: Journal
 ) -> None:
     quiescer.instance.set(InstanceState.PAUSED)
-    with pytest.raises(QuiesceError, match="already paused, not by us"), hold(Quiesce.PAUSE, 5.0):
+    with pytest.raises(QuiesceError, match="already paused, not by owui_vault"), hold(Quiesce.PAUSE, 5.0):
         pytest.fail("the block must not run")
     assert state(quiescer) is InstanceState.PAUSED
     assert journal.records() == ()
@@ -138,7 +138,7 @@ def test_what_cannot_be_written_down_is_not_done(
     (tmp_path / "file").write_text("no directory")
     monkeypatch.setattr(quiescer, "quiesce", lambda *_: pytest.fail("it must not be touched"))
     hold = Hold(quiescer, Journal(tmp_path / "file" / "journal"), None, SystemClock(), LIMITS)
-    with pytest.raises(QuiesceError, match="cannot be written down: Not a directory"), hold(mode, 5.0):
+    with pytest.raises(QuiesceError, match="in the journal: Not a directory"), hold(mode, 5.0):
         pytest.fail("the block must not run")
     assert state(quiescer) is InstanceState.RUNNING
 
@@ -178,7 +178,7 @@ def test_what_was_started_anew_since_the_rescue_was_written_down_is_not_touched(
 
     monkeypatch.setattr(quiescer, "rescue_command", then_started_anew)
     monkeypatch.setattr(quiescer, "quiesce", lambda *_: pytest.fail("it must not be touched"))
-    with pytest.raises(QuiesceError, match="was started anew"), hold(mode, 5.0):
+    with pytest.raises(QuiesceError, match="was restarted"), hold(mode, 5.0):
         pytest.fail("the block must not run")
     assert state(quiescer) is InstanceState.RUNNING
     assert journal.records() == ()
@@ -262,7 +262,7 @@ def test_whatever_keeps_it_from_coming_back_is_told_as_that(
         raise InstanceNotFoundError("the engine does not answer", hint="Start the engine.")
 
     monkeypatch.setattr(quiescer, "resume", vanish)
-    words = "could not be brought back: the engine does not answer"
+    words = "could not be resumed: the engine does not answer"
     with pytest.raises(ResumeError, match=words) as caught, hold(Quiesce.PAUSE, 5.0):
         pass
     assert caught.value.hint == "Start the engine."
@@ -282,7 +282,7 @@ def test_a_start_between_the_look_and_the_pause_is_noticed(
         pause(mode, deadline)
 
     monkeypatch.setattr(quiescer, "quiesce", restarted_and_paused)
-    with pytest.raises(QuiesceError, match="started anew while it was being paused"), hold(Quiesce.PAUSE, 5.0):
+    with pytest.raises(QuiesceError, match="restarted while it was being paused"), hold(Quiesce.PAUSE, 5.0):
         pytest.fail("the block must not run")
     assert state(quiescer) is InstanceState.RUNNING
 
@@ -457,7 +457,7 @@ def test_whoever_works_on_the_data_and_is_not_held_breaks_the_quiet(
             if asleep:
                 other.send_signal(signal.SIGSTOP)
                 os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)
-            told = pytest.raises(QuiesceError, match=rf"sleep \({other.pid}\) works on the data")
+            told = pytest.raises(QuiesceError, match=rf"sleep \({other.pid}\) is using the data")
             with nullcontext() if fits else told, hold_quiet(context, Quiesce.PAUSE, 5.0):
                 pass
         finally:

@@ -266,7 +266,7 @@ def test_a_guardian_that_cannot_get_ready_is_an_error_before_anything_happens(
     broken = tmp_path / "guardian_main.py"
     broken.write_text("raise SystemExit(1)")
     monkeypatch.setattr("owui_vault.guardian.guardian._PROGRAM", broken)
-    with pytest.raises(QuiesceError, match="nothing was touched"):
+    with pytest.raises(QuiesceError, match="nothing was changed"):
         Guardian(GuardianTask(rescue=("/bin/true",), limit_seconds=1, grace_seconds=0))
 
 

@@ -54,7 +54,7 @@ def test_what_never_rests_is_said_not_to_be_read(newest: Path, tmp_path: Path) -
         os.utime(database, (next(moment), next(moment)))
         return fingerprint(connection)
 
-    with pytest.raises(probe_main.UnreadableError, match="written without a pause"):
+    with pytest.raises(probe_main.UnreadableError, match="written without pause"):
         probe_main._between_writes(database, lambda: probe_main._read_at_rest(database, read_while_somebody_writes))
 
 

@@ -339,7 +339,7 @@ def test_inspect_tells_of_damage_and_buckets(newest: Path, tmp_path: Path) -> No
         connection.execute("INSERT INTO file (id, path) VALUES ('s', 's3://bucket/x')")
         connection.commit()
     request = InspectRequest(path=newest, name="x", work_dir=tmp_path, modes=())
-    assert "1 uploads lie in a bucket" in inspect_instance(request).warnings[-1]
+    assert "1 uploads are in a bucket" in inspect_instance(request).warnings[-1]
     content = bytearray((newest / "webui.db").read_bytes())
     content[100:4096] = b"\xff" * 3996
     (newest / "webui.db").write_bytes(content)
@@ -363,7 +363,7 @@ def test_inspect_warns_of_what_would_be_lost(left: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.root
-@pytest.mark.parametrize(("where", "words"), [("data", "the data lie"), ("vector_db", "the vectors lie"), ("", "")])
+@pytest.mark.parametrize(("where", "words"), [("data", "the data are"), ("vector_db", "the vectors are"), ("", "")])
 def test_a_network_file_system_below_a_database_is_told_once(
     left: Path, monkeypatch: pytest.MonkeyPatch, where: str, words: str
 ) -> None:

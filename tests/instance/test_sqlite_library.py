@@ -121,4 +121,4 @@ def test_versions_with_the_fault_are_told_from_others(version: str, is_bad: bool
     assert has_wal_reset_bug(version) is is_bad
     notes = notes_on([SqliteLibrary(path="/usr/lib/libsqlite3.so.0", version=version)])
     assert bool(notes) is is_bad
-    assert all(version in note and "by its number" in note for note in notes)
+    assert all(version in note and "by its version" in note for note in notes)

@@ -110,11 +110,11 @@ def test_a_lost_access_list_or_attribute_is_one_warning(data_dir: Path, manifest
 def test_another_value_and_one_too_many_are_noticed_too(data_dir: Path, manifest: Manifest) -> None:
     os.setxattr(data_dir / "uploads/a", "user.comment", b"another")
     assert warnings(data_dir, manifest) == [
-        "access lists or extended attributes did not come back as they were: user.comment of uploads"
+        "access lists or extended attributes were not restored as they were: user.comment of uploads"
     ]
     os.setxattr(data_dir / "webui.db", "user.more", b"")
     assert warnings(data_dir, manifest, Component.DATABASE) == [
-        "access lists or extended attributes did not come back as they were: user.more of database"
+        "access lists or extended attributes were not restored as they were: user.more of database"
     ]
 
 
@@ -171,7 +171,7 @@ def test_a_manifest_that_does_not_say_whose_its_files_were_is_told_to_whoever_as
     for user in (0, 1000):
         monkeypatch.setattr(os, "geteuid", lambda user=user: user)
         (told,) = attribute_warnings(data_dir, old, list(Component))
-        assert told.startswith("the snapshot does not say whose its files were")
+        assert told.startswith("the snapshot does not record its files' owners")
 
 
 def test_filled_holes_are_told_from_a_size_on_that_matters(data_dir: Path, manifest: Manifest) -> None:
@@ -185,4 +185,4 @@ def test_filled_holes_are_told_from_a_size_on_that_matters(data_dir: Path, manif
         file.write(bytes(40 * MIB))
         os.fsync(file.fileno())
     (told,) = warnings(data_dir, before)
-    assert told.startswith("holes of files were filled with 40 MiB of zeros")
+    assert told.startswith("holes in files were filled with 40 MiB of zeros")

@@ -67,7 +67,7 @@ def test_a_database_cut_short_or_missing(at_rest: Path, manifest_of: Describe, n
 def test_a_stray_file_beside_a_database(at_rest: Path, manifest_of: Describe, suffix: str) -> None:
     manifest = manifest_of(at_rest)
     (at_rest / f"webui.db{suffix}").write_bytes(b"x")
-    assert f"webui.db{suffix} lies beside webui.db" in problems(at_rest, manifest)
+    assert f"webui.db{suffix} is beside webui.db" in problems(at_rest, manifest)
 
 
 def test_a_truncated_index_file(newest: Path, mixed: Callable[[str, str], Path], manifest_of: Describe) -> None:
@@ -97,7 +97,7 @@ def test_a_missing_upload(at_rest: Path, manifest_of: Describe, entries_of: List
     for listing in (None, entries_of(at_rest)):
         text = "\n".join(compare_with_manifest(at_rest, manifest, listing=listing).problems)
         assert "uploads: 7 files with " in text
-        assert f"1 uploads the database knows are missing: {path.name}" in text
+        assert f"1 uploads in the database are missing: {path.name}" in text
 
 
 def test_an_upload_that_was_missing_at_the_source_is_no_problem(at_rest: Path, manifest_of: Describe) -> None:
@@ -109,7 +109,7 @@ def test_an_upload_of_another_size(at_rest: Path, manifest_of: Describe) -> None
     manifest = manifest_of(at_rest)
     (path,) = at_rest.glob("uploads/*document-s-3*")
     path.write_bytes(path.read_bytes() + b"x")
-    assert f"1 uploads have another size than the database says: {path.name}" in problems(at_rest, manifest)
+    assert f"1 uploads differ in size from what the database says: {path.name}" in problems(at_rest, manifest)
 
 
 def test_an_upload_of_another_name(at_rest: Path, manifest_of: Describe) -> None:
@@ -199,7 +199,7 @@ def test_a_manifest_cannot_lead_outside(at_rest: Path, manifest_of: Describe) ->
     for path in ("/etc/passwd", "../../../../etc/passwd"):
         record = replace(manifest.vector_files[0], path=f"vector_db/{path}" if path.startswith(".") else path)
         text = "\n".join(compare_with_manifest(at_rest, replace(manifest, vector_files=(record,))).problems)
-        assert "does not lie in the data directory" in text
+        assert "is not in the data directory" in text
 
 
 @pytest.mark.parametrize("listed", [False, True])

@@ -137,7 +137,7 @@ def test_buckets_and_older_places_are_told(newest: Path) -> None:
         ("INSERT INTO file (id, path) VALUES ('o', ?)", ("/old/place/uploads/x",)),
     )
     warnings = examine(newest).warnings
-    assert any("1 uploads lie in a bucket" in each for each in warnings)
+    assert any("1 uploads are in a bucket" in each for each in warnings)
     assert any("some below /old/place" in each for each in warnings)
     assert read_facts(newest).app_data_dir == "/app/backend/data"
 

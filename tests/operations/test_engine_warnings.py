@@ -15,7 +15,7 @@ from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.operations import house as house_of_tests
 from tests.operations.house import House
 
-REMARK = "could not give the time of change: data/uploads/a"
+REMARK = "the time of change could not be restored: data/uploads/a"
 
 
 class Remarking(DirectoryEngine):

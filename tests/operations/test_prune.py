@@ -217,7 +217,7 @@ def test_another_run_on_the_same_repository_is_waited_for_and_then_told(place: P
     folder = StateDirectory(place.folder / "state").repository_folder("nas", place.engine.location)
     with (
         directory_lock(folder, wait_seconds=0, clock=SystemClock(), what="nas"),
-        pytest.raises(LockHeldError, match="another run works on nas"),
+        pytest.raises(LockHeldError, match="another run is using nas"),
     ):
         vault.prune(plan)
     assert len(place.ids()) == 2

@@ -97,7 +97,7 @@ def test_a_repository_that_was_there_and_is_not(house: House) -> None:
     error = refused(RepositoryMissingError, "no repository", house.vault.snapshot)
     assert error.exit_code == 10
     assert "mounted" in error.hint
-    assert "mounted" in refused(RepositoryMissingError, "is not there now", house.vault.initialize).hint
+    assert "mounted" in refused(RepositoryMissingError, "is no longer there", house.vault.initialize).hint
     assert not house.repository.exists()
     assert house.vault.initialize(again=True).repositories[0].created
 
@@ -112,7 +112,7 @@ def test_a_repository_among_the_live_data(house: House, place: str) -> None:
     house.repository = house.repository.rename(house.folder / place)
     vault = house.a_vault(state="other")
     for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
-        error = refused(ConfigError, "'nas'.* lies inside the data directory", call)
+        error = refused(ConfigError, "'nas'.* is inside the data directory", call)
         assert error.exit_code == 2
     assert vault.restore("latest", house.folder / "copy").data_dir.is_dir()
 
@@ -130,7 +130,7 @@ def test_a_repository_of_the_other_engine(house: House, kind: str) -> None:
     }
     vault = Vault(DataDirectory(house.data_dir), [Repository("x", engines[kind])], state_dir=house.folder / "state")
     for call in (vault.snapshots, vault.snapshot, vault.initialize):
-        error = refused(ConfigError, f"is one of {kind}, and was to be used as", call)
+        error = refused(ConfigError, f"is a {kind} repository, but is used as", call)
         assert f"--engine {kind}" in error.hint
 
 
@@ -263,10 +263,10 @@ def test_a_beginning_that_fits_two(house: House) -> None:
     other = replace(first.label, id=f"{first.id[:4]}{'0000' if first.id[4:] != '0000' else '1111'}", sequence=2)
     tree = house.vault.restore("latest", house.folder / "tree").target
     DirectoryEngine(house.repository, Secret("x")).store(tree, other, Call(folder=house.folder))
-    error = refused(SnapshotAmbiguousError, "fits 2 snapshots", lambda: house.vault.manifest(first.id[:4]))
+    error = refused(SnapshotAmbiguousError, "matches 2 snapshots", lambda: house.vault.manifest(first.id[:4]))
     assert first.id in error.hint
     assert other.id in error.hint
-    refused(SnapshotMissingError, "is too short for the beginning", lambda: house.vault.manifest(first.id[:3]))
+    refused(SnapshotMissingError, "is too short for the start", lambda: house.vault.manifest(first.id[:3]))
     assert house.vault.manifest(first.id).id == first.id
 
 
@@ -279,10 +279,12 @@ def test_what_is_not_configured(house: House) -> None:
     engine = DirectoryEngine(house.repository, Secret("x"))
     idle = Vault(None, [Repository("nas", engine)], state_dir=house.folder / "bare")
     refused(ConfigError, "no retention policy", idle.plan_prune)
-    refused(ConfigError, "cannot be held", lambda: house.vault.hold().__enter__())
+    refused(ConfigError, "pause is not available for this instance", lambda: house.vault.hold().__enter__())
     for mode in (Quiesce.PAUSE, Quiesce.STOP):
-        refused(ConfigError, f"cannot be held by {mode.value}", partial(house.vault.snapshot, quiesce=mode))
-    refused(RestoreError, "nothing was set aside", house.vault.undo)
+        refused(
+            ConfigError, f"{mode.value} is not available for this instance", partial(house.vault.snapshot, quiesce=mode)
+        )
+    refused(RestoreError, "there are no previous data", house.vault.undo)
 
 
 def test_a_data_directory_that_went_away(house: House) -> None:
@@ -348,7 +350,7 @@ def test_two_repositories_of_one_name(tmp_path: Path) -> None:
 def test_two_repositories_in_one_place(tmp_path: Path) -> None:
     """Whoever copied a part of the configuration and forgot to change it would believe to have two copies."""
     repositories = [Repository(each, DirectoryEngine(tmp_path / "one", Secret("x"))) for each in ("nas", "far")]
-    refused(ConfigError, "'nas' and 'far' lie at the same place", lambda: Vault(None, repositories))
+    refused(ConfigError, "'nas' and 'far' are at the same place", lambda: Vault(None, repositories))
 
 
 def test_adopting_a_series_for_an_instance_that_has_no_user(house: House) -> None:
@@ -356,7 +358,7 @@ def test_adopting_a_series_for_an_instance_that_has_no_user(house: House) -> Non
     with closing(sqlite3.connect(house.data_dir / "webui.db")) as connection:
         connection.execute("DELETE FROM user")
         connection.commit()
-    error = refused(ConfigError, "nothing to adopt", lambda: house.vault.initialize(adopt=True))
+    error = refused(ConfigError, "cannot adopt the series", lambda: house.vault.initialize(adopt=True))
     assert "first user" in error.hint
 
 
@@ -403,7 +405,7 @@ def test_an_operation_on_the_data_needs_the_container_found_first(tmp_path: Path
     context = OperationContext(
         instance=Container("open-webui"), repositories=(), state=StateDirectory(tmp_path / "state")
     )
-    with pytest.raises(TypeError, match="located first"):
+    with pytest.raises(TypeError, match="locate the container first"):
         context.the_instance()
 
 
@@ -419,11 +421,11 @@ def test_what_a_mount_shows_among_the_live_data(house: House, what: str) -> None
     if what == "repository":
         house.repository = house.repository.rename(outside / "nas")
     vault = house.a_vault(state="other" if what == "repository" else "disk/state")
-    assert not any("lies inside" in warning for warning in vault.inspect().warnings)
+    assert not any("is inside" in warning for warning in vault.inspect().warnings)
     subprocess.run(["mount", "--bind", outside, shown], check=True)
     try:
         for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
-            error = refused(ConfigError, "lies inside the data directory of the instance, where a mount", call)
+            error = refused(ConfigError, "is inside the data directory of the instance, where a mount", call)
             assert error.exit_code == 2
         assert any("where a mount shows it: a snapshot is refused" in each for each in vault.inspect().warnings)
     finally:

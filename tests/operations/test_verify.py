@@ -145,7 +145,7 @@ def _as_data(moments: Path, moment: str) -> Path:
 
 
 SPOILT: dict[str, tuple[Spoil, str]] = {
-    "a missing upload": (lambda data, _: first(data / "uploads").unlink(), "uploads the database knows are missing"),
+    "a missing upload": (lambda data, _: first(data / "uploads").unlink(), "uploads in the database are missing"),
     "a flipped byte in the database": (lambda data, _: flip(data / "webui.db"), "webui.db is not what was stored"),
     "a chat less": (lambda data, _: drop_a_chat(data), "webui.db"),
     "a flipped byte in the index": (

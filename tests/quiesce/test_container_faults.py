@@ -286,9 +286,9 @@ def test_pids_of_another_machine_are_not_minded(engine: StandIn, quiescer: Conta
 def test_an_engine_that_fails_or_talks_nonsense_is_an_error(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     for answer in (b"", b"[]", b'{"message": "out of order"}'):
         engine.answer = answer
-        with pytest.raises(QuiesceError, match="does not tell"):
+        with pytest.raises(QuiesceError, match="cannot inspect"):
             quiescer.observe()
-    with pytest.raises(QuiesceError, match="could not be understood"):
+    with pytest.raises(QuiesceError, match="unexpected answer from the engine"):
         parse({"Id": "box"})
 
 
@@ -349,7 +349,7 @@ def test_a_proxy_that_forbids_the_way_back_is_named(engine: StandIn, quiescer: C
 
 def test_a_proxy_that_forbids_looking_is_named(engine: StandIn, quiescer: ContainerQuiescer) -> None:
     engine.forbidden = {"/box/json"}
-    with pytest.raises(QuiesceError, match="does not tell") as caught:
+    with pytest.raises(QuiesceError, match="cannot inspect") as caught:
         quiescer.observe()
     assert "docs/docker.md" in caught.value.hint
 
@@ -357,7 +357,7 @@ def test_a_proxy_that_forbids_looking_is_named(engine: StandIn, quiescer: Contai
 def test_an_engine_far_away_that_may_have_ended_a_paused_container_is_told(engine: StandIn) -> None:
     """Whether it was the engine or a person cannot be known there, and silence would leave the instance down."""
     engine.status = "exited"
-    with pytest.raises(ResumeError, match="cannot be told") as caught:
+    with pytest.raises(ResumeError, match="it is not known") as caught:
         rescue(engine).run(soon())
     assert "docker start box" in caught.value.hint
     assert engine.calls == []
@@ -370,7 +370,7 @@ def test_a_container_that_ends_just_before_its_pause_is_told_and_not_started(
     engine.ends["box", "pause"] = ending
     with pytest.raises(ResumeError, match=f"container box is {ending}") as caught:
         quiescer.quiesce(Quiesce.PAUSE, soon())
-    assert f"was {told} while it was to be made quiet" in str(caught.value.__context__)
+    assert f"was {told} while it was being made quiet" in str(caught.value.__context__)
     assert engine.calls == ["pause"]
 
 
@@ -416,7 +416,7 @@ def test_one_that_was_started_anew_and_paused_again_is_not_the_one_we_paused(
     since = quiescer.observe()
     quiescer.confirm(Quiesce.PAUSE, since)
     engine.starts += 1
-    with pytest.raises(QuiesceError, match="container box was started anew"):
+    with pytest.raises(QuiesceError, match="container box was restarted"):
         quiescer.confirm(Quiesce.PAUSE, since)
 
 
@@ -510,7 +510,7 @@ def test_what_does_not_talk_like_an_engine_is_asked_nothing_more(engine: StandIn
 
 def test_a_socket_of_somebody_else_asks_for_the_right_to_it() -> None:
     assert "group that owns the socket" in no_answer("unix:///x", PermissionError("denied")).hint
-    assert "Does the engine run?" in no_answer("unix:///x", FileNotFoundError("nothing there")).hint
+    assert "Is the engine running?" in no_answer("unix:///x", FileNotFoundError("nothing there")).hint
 
 
 def down(engine: StandIn, target: str) -> int:
@@ -560,7 +560,7 @@ def test_what_a_cleaner_removed_while_it_was_stopped_is_told_with_the_way_out(
     engine.labels = labels
     quiescer.quiesce(Quiesce.STOP, soon())
     engine.status = "removed"
-    with pytest.raises(ResumeError, match="container box was removed by somebody while it was stopped by us") as told:
+    with pytest.raises(ResumeError, match="container box was removed while it was stopped by owui_vault") as told:
         quiescer.resume(Quiesce.STOP, soon())
     assert way_out in told.value.hint
     assert told.value.exit_code == 4
@@ -573,13 +573,13 @@ def test_it_is_neither_tried_for_ever_nor_said_to_run(
     engine.labels = COMPOSE
     journal = Journal(tmp_path / "journal")
     hold = Hold(quiescer, journal, None, SystemClock(), HoldLimits(resume_seconds=5, stop_grace_seconds=0.1))
-    with pytest.raises(ResumeError, match="was removed by somebody"), hold(Quiesce.STOP, 30):
+    with pytest.raises(ResumeError, match="was removed while it was stopped"), hold(Quiesce.STOP, 30):
         engine.status = "removed"
     (record,) = journal.records()
     guardians = [each for each in procfs.processes() if each.parent == os.getpid()]
     assert eventually(lambda: not any(procfs.alive(each.identity) for each in guardians), 10), "it gave up"
     assert journal.records() == (record,), "and does not say that all is well"
-    with pytest.raises(ResumeError, match=r"cannot be brought back any more: .* up -d open-webui"):
+    with pytest.raises(ResumeError, match=r"can no longer be resumed: .* up -d open-webui"):
         recover(journal)
     assert recover(journal) == ()
 
@@ -588,7 +588,7 @@ def test_a_rescue_has_a_status_of_its_own_for_it(engine: StandIn, capsys: pytest
     command = rescue(engine, Quiesce.STOP).command()
     engine.status = "removed"
     assert main(command[3:]) == GONE
-    assert "Open WebUI does not run" in capsys.readouterr().err
+    assert "Open WebUI is not running" in capsys.readouterr().err
 
 
 def test_others_are_brought_back_before_it_is_told(engine: StandIn) -> None:

@@ -121,7 +121,7 @@ def test_what_stays_stopped_is_named_with_the_remedy(sleeper: Sleeper, monkeypat
 @pytest.mark.root
 def test_one_that_may_not_be_stopped_leaves_nobody_stopped(sleeper: Sleeper) -> None:
     ours, theirs = sleeper(user=NOBODY), sleeper()
-    with without_rights(), pytest.raises(QuiesceError, match=f"no right to stop process {theirs.pid}") as caught:
+    with without_rights(), pytest.raises(QuiesceError, match=f"no permission to stop process {theirs.pid}") as caught:
         freezer.freeze(lambda: frozenset({ours, theirs}), soon())
     assert "as root" in caught.value.hint
     assert not freezer.stopped_among({ours, theirs})
@@ -131,7 +131,7 @@ def test_one_that_may_not_be_stopped_leaves_nobody_stopped(sleeper: Sleeper) -> 
 def test_one_that_may_not_be_woken_is_told_once_the_others_are(sleeper: Sleeper) -> None:
     theirs, ours = sleeper(), sleeper(user=NOBODY)
     stop_by_hand(theirs, ours)
-    with without_rights(), pytest.raises(ResumeError, match=f"no right to wake process {theirs.pid}") as caught:
+    with without_rights(), pytest.raises(ResumeError, match=f"no permission to resume process {theirs.pid}") as caught:
         freezer.wake({theirs, ours})
     assert "as root" in caught.value.hint
     assert freezer.stopped_among({theirs, ours}) == {theirs}

@@ -138,7 +138,7 @@ def test_settings_that_cannot_be_known_are_said(site: Site) -> None:
     for argv in (f"{script}", f"/bin/sh {script}"):
         site.tells(ExecStart=COMMAND.format(argv.split()[0], argv))
         (told,) = [each for each in site.unit_vault.snapshot().warnings if "DATABASE_URL" in each]
-        assert f"starts a script, {script}: settings that are made there are unknown" in told
+        assert f"starts a script, {script}: the settings it makes are unknown" in told
 
 
 @pytest.mark.root

@@ -118,7 +118,7 @@ def test_a_list_that_is_not_whole_is_refused_and_names_whom_to_ask(house: House)
     (house.folder / "repository-usb").rename(house.folder / "unplugged")
     with pytest.raises(RepositoryMissingError) as caught:
         house.home.snapshots()
-    assert "nas answered: name one with --from." in caught.value.hint
+    assert "nas answered: choose one with --from." in caught.value.hint
     with pytest.raises(RepositoryMissingError) as caught:
         house.home.snapshots("usb")
     assert "--from" not in caught.value.hint
@@ -149,7 +149,7 @@ def test_a_named_series_is_the_only_one_looked_into(house: House, tmp_path: Path
 def test_a_series_that_is_empty_names_those_that_are_not(house: House) -> None:
     with pytest.raises(SnapshotMissingError) as caught:
         house.bare().manifest("latest", instance="elsewhere")
-    assert "The series 'elsewhere' is empty here; there are: home, work" in caught.value.hint
+    assert "The series 'elsewhere' is empty here; others are: home, work" in caught.value.hint
 
 
 def test_a_beginning_that_fits_two_is_not_looked_for_elsewhere(house: House) -> None:
@@ -181,15 +181,15 @@ def test_latest_from_a_later_repository_is_told(house: House, tmp_path: Path) ->
     for report in (bare.restore("latest", tmp_path / "copy"), bare.verify("latest")):
         assert report.snapshot
         assert report.snapshot.id == "bbbb0001"
-        (told,) = [each for each in report.warnings if "passed over" in each]
-        assert told.startswith("repository 'nas' was passed over (the passphrase does not open ")
+        (told,) = [each for each in report.warnings if "was skipped" in each]
+        assert told.startswith("repository 'nas' was skipped (the passphrase does not open ")
         assert told.endswith("this snapshot is from 'usb'")
     empty = Repository("empty", house.engine("empty"))
     house.bare(empty).initialize()
     report = house.bare(empty, Repository("usb", house.usb)).restore("latest", tmp_path / "another")
-    assert "repository 'empty' was passed over (there is no complete snapshot)" in report.warnings[0]
+    assert "repository 'empty' was skipped (there is no complete snapshot)" in report.warnings[0]
     by_id = house.bare(empty, Repository("usb", house.usb)).restore("bbbb0001", tmp_path / "third")
-    assert not [each for each in by_id.warnings if "passed over" in each]
+    assert not [each for each in by_id.warnings if "was skipped" in each]
 
 
 def test_a_snapshot_of_one_repository_is_found_in_another(house: House) -> None:

@@ -50,10 +50,10 @@ def test_latest_of_an_empty_series_is_an_error_with_what_is_known() -> None:
     with pytest.raises(SnapshotMissingError) as caught:
         choose((HALF,), "latest")
     assert "bbbb0003" in caught.value.hint
-    assert "INCOMPLETE one is taken when its id is given" in caught.value.hint
+    assert "To use an INCOMPLETE one, give its id" in caught.value.hint
     with pytest.raises(SnapshotMissingError) as caught:
         choose((), "latest")
-    assert caught.value.hint == "The series is empty here."
+    assert caught.value.hint == "The series is empty: take a snapshot first."
 
 
 @pytest.mark.parametrize("wanted", ["bbbb0003", "bbbb", HALF.engine_id, HALF.name, HALF.engine_id[:6]])

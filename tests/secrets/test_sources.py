@@ -150,8 +150,8 @@ def test_a_failing_command_does_not_show_what_it_printed() -> None:
     ("argv", "claim"),
     [
         (("true",), "output of command true is empty"),
-        (("/no/such/program",), "gave no secret: cannot run /no/such/program"),
-        (("sleep", "60"), "gave no secret: sleep did not end within"),
+        (("/no/such/program",), "returned no secret: cannot run /no/such/program"),
+        (("sleep", "60"), "returned no secret: sleep did not finish within"),
         (("printf", "\\377"), "not UTF-8"),
     ],
 )

@@ -18,7 +18,7 @@ def lock(path: Path, wait: float = 0.0):  # type: ignore[no-untyped-def]
 
 
 def test_a_second_holder_is_refused_and_told_why(tmp_path: Path) -> None:
-    with lock(tmp_path), pytest.raises(LockHeldError, match="another run works on it"), lock(tmp_path):
+    with lock(tmp_path), pytest.raises(LockHeldError, match="another run is using it"), lock(tmp_path):
         pass
     with lock(tmp_path):
         pass

@@ -1,4 +1,4 @@
-"""One attempt: marks, settle, fence, pin, take, marks again. Equal marks prove that all of it is of one moment."""
+"""One attempt: marks, settle, fence, pin, take, marks again. Equal marks prove that everything is from one moment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_GRANULE_SECONDS = 3.0  # two on FAT, and as long may an attribute be re
 
 @dataclass(slots=True)
 class Look:
-    """All marks of one look."""
+    """All marks of one pass."""
 
     tree: dict[str, Mark]
     raw: dict[str, RawMark]
@@ -62,9 +62,9 @@ class Instant:
 class Attempt:
     """The circumstances of one attempt.
 
-    `pin`: what can be pinned was pinned and copied ahead; otherwise databases are nothing but files.
-    `frozen`: nobody is believed to run who could write; who does all the same is named, and the attempt fails. `held`:
-    that is so because we froze or stopped them.
+    `pin`: what can be pinned was pinned and copied ahead; otherwise databases are treated as plain files.
+    `frozen`: no possible writer should be running; one that does is named, and the attempt fails. `held`: this is so
+    because we froze or stopped them.
     """
 
     writer: StageWriter
@@ -101,7 +101,7 @@ class Attempt:
             if self.alone:
                 self._look_for_writers(look)
             if abs(clock_offset() - offset) * 1e9 > CLOCK_STEP_NS:
-                raise AttemptFailedError("the clock of this machine was set meanwhile")
+                raise AttemptFailedError("the system clock was set during the capture")
             self.raw.examine(unpinned)
         return Instant(at_ns, databases, commits, look, unsettled)
 
@@ -110,7 +110,7 @@ class Attempt:
         began = time.monotonic()
         number = 0
         while True:
-            reason = "nothing came to rest"
+            reason = "the data kept changing"
             try:
                 look = self.look(unpinned)
                 self._refuse_writers(look)  # first: whoever writes while nobody is held is not waited for
@@ -143,8 +143,8 @@ class Attempt:
         name, mark = min(unsettled, key=lambda each: (-now.seconds_to_wait(each[1]), each[0]))
         what, seconds = name or "the data directory", now.seconds_to_wait(mark)
         if seconds <= 0:
-            return f"{what} was changed only just now"
-        reason = f"{what} is dated {seconds:.1f} s ahead of the clock of its file system"
+            return f"{what} was changed only a moment ago"
+        reason = f"{what} has a change time {seconds:.1f} s ahead of its file system's clock"
         if time.monotonic() + seconds > self.until and not (self.held and self._all_seen):
             raise AttemptFailedError(reason)
         return reason
@@ -154,7 +154,7 @@ class Attempt:
         now = self.writer.read_clock()
         for name, when in self._ahead.items():
             if now.reached(when):
-                raise SourceChangedError(name, "is dated ahead, and that time has come meanwhile")
+                raise SourceChangedError(name, "had a change time in the future, which has now passed")
 
     def look(self, unpinned: Sequence[Database]) -> Look:
         """Read all marks once."""
@@ -164,27 +164,27 @@ class Attempt:
         return Look(tree, {each.name: raw_mark(self.writer, each) for each in unpinned}, walk.unreadable, walk.strays)
 
     def _refuse_writers(self, look: Look) -> None:
-        """Look once who else has the data open for writing. Where somebody may be unseen, only settled marks count."""
+        """Check once what else has the data open for writing. If a process may be hidden, only settled marks count."""
         if self.frozen and self._all_seen is None:
             self._all_seen = self._look_for_writers(look)
 
     def _look_for_writers(self, look: Look) -> bool:
-        """Whether everybody there is could be looked at. Raises AttemptFailedError for whoever could write."""
+        """Whether every process could be examined. Raises AttemptFailedError for one that could write."""
         files, pinner = look.files(), self.pinned.process()
         watched = find_writers(self.writer.job, files, self.databases, self.writer.mappers, pinner=pinner)
         if watched.writers:
             raise AttemptFailedError("; ".join(watched.writers))
         if self.alone and not watched.complete:
             raise AttemptFailedError(
-                "that nobody runs cannot be proven: not every process can be looked at from here (as root of this"
-                " machine they can; or name its unit, container or pid file)"
+                "it cannot be proven that nothing is running: not every process is visible from here (run as root on"
+                " this machine, or configure its unit, container or pid file)"
             )
         return watched.complete
 
     def _refuse_journals(self, unpinned: Sequence[Database], look: Look) -> None:
         """Pages are written only while a journal lives; where we hold the writer, and after a crash, it is taken along.
 
-        A transaction of somebody whom we do not hold would go on.
+        A transaction of a process that we do not hold would continue.
         """
         holding = self.frozen and self.held
         for database in unpinned:
@@ -203,7 +203,7 @@ class Attempt:
             self.raw.fence(database, look.raw[database.name])
 
     def _take(self, unpinned: Sequence[Database], look: Look, unsettled: set[str]) -> None:
-        """Link and copy whatever the stage does not hold yet, remove from it what is not in the look."""
+        """Link and copy whatever the stage does not hold yet, and remove from it what is not in the look."""
         self.writer.drop_all_but(look.tree)
         names = {database.name for database in unpinned}
         for name in [each for each in self.raw.taken if each not in names]:

@@ -1,6 +1,6 @@
-"""Looking at databases with raw descriptors, in a forked process that ends before anything is pinned.
+"""Classifies databases through raw descriptors, in a forked process that ends before anything is pinned.
 
-A process that closes any descriptor of a database drops all locks it holds on it, so the process with the pins must
+A process that closes any descriptor of a database drops all the locks it holds on it, so the process with the pins must
 never do this itself.
 """
 
@@ -52,7 +52,7 @@ class Database:
 
 
 def classify(job: Job, *, but: frozenset[str] = frozenset()) -> tuple[Database, ...]:
-    """Look at all databases of the plan, `but` for these, from a short process of its own."""
+    """Classify all databases of the plan, `but` for these, in a short process of its own."""
     names = [name for name in job.databases if name not in but]
     if not names:
         return ()
@@ -61,9 +61,9 @@ def classify(job: Job, *, but: frozenset[str] = frozenset()) -> tuple[Database, 
 
 
 def mappings(files: Mapping[tuple[int, int], str]) -> dict[str, int]:
-    """Which of these files, by device and inode, somebody has mapped shared and writable, with that process.
+    """Which of these files, by device and inode, are mapped shared and writable, and by which process.
 
-    Stores into a mapping move no time. What we may not look at is not seen.
+    Writes to a mapping change no timestamp. Processes that we may not examine are not seen.
     """
     found: dict[str, int] = {}
     nameless = {inode: name for (device, inode), name in files.items() if not os.major(device)}
@@ -87,7 +87,7 @@ def mappings(files: Mapping[tuple[int, int], str]) -> dict[str, int]:
 
 
 def lock_holders(real: str, us: frozenset[int]) -> list[int]:
-    """Processes but `us` that hold a lock of SQLite's on a database, as far as the kernel names them.
+    """Processes other than `us` that hold an SQLite lock on a database, as far as the kernel names them.
 
     It names one for each file; where that one is ours, those in its list of all locks.
     """
@@ -123,7 +123,7 @@ def in_short_process(work: Callable[[], list[_Plain]]) -> list[_Plain]:
         text = stream.read()
     _, status = os.waitpid(child, 0)
     if status != 0:
-        raise RuntimeError("the databases could not be looked at")
+        raise RuntimeError("the databases could not be examined")
     answer: list[_Plain] = json.loads(text)
     return answer
 
@@ -151,16 +151,16 @@ def _look(name: str, real: str, processes: tuple[int, ...]) -> dict[str, Any]:
 def _pinning(real: str, status: os.stat_result, processes: tuple[int, ...]) -> dict[str, str]:
     """Whether a pin on this WAL database would hold: its locks must be shared with the process that writes it."""
     if status.st_nlink > 1:
-        return {"obstacle": "has a second name"}
+        return {"obstacle": "has a second hard link"}
     wal, shm = mark_of(f"{real}-wal"), mark_of(f"{real}-shm")
     if wal is None or shm is None or not wal.is_file or not shm.is_file:
-        return {"obstacle": "nobody has it open"}
+        return {"obstacle": "no process has it open"}
     try:
         descriptor = open_to_read(f"{real}-shm")
     except OSError as error:
         return {"obstacle": f"its -shm cannot be opened: {error.strerror}"}
     if not os.access(f"{real}-shm", os.W_OK):
-        return {"obstacle": "its -shm cannot be written by us"}
+        return {"obstacle": "its -shm is not writable here"}
     return judged(_lock_holder(descriptor, _SHM_DMS_BYTE), shm.inode, _SHM_DMS_BYTE, processes)
 
 

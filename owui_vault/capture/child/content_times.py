@@ -1,4 +1,4 @@
-"""Modification times of copies. Engines pass over a file whose size and time they know, so they must say which bytes.
+"""Modification times of copies. Engines skip a file whose size and time they know, so the time encodes the content.
 
 An upload that is linked shares its time with the live file, and keeps it: see `uploads`.
 """
@@ -25,7 +25,7 @@ class ContentTimes:
         self._coarse = writer.probe.is_coarse()
 
     def give(self, name: str, mark: Mark, *, hashed: bool) -> str:
-        """Give the copy of this mark its time; answers the SHA-256 of its bytes where it must be `hashed`.
+        """Give the copy of this mark its time; returns the SHA-256 of its bytes where it must be `hashed`.
 
         Bytes of a large file are not read again only for this: its live inode and the time of its last change stand for
         them. The stamp of an unsettled mark does not, and such a copy has a time that no other one has.

@@ -57,7 +57,7 @@ def copy_file(  # noqa: PLR0913  what is copied, whereto, and two ways in which 
     except OSError as error:
         os.unlink(target)
         if is_full(error):
-            raise NoRoomError(f"no room for a copy of {name}") from error
+            raise NoRoomError(f"not enough space for a copy of {name}") from error
         if cannot_be_read(error):
             raise UnreadableError(name) from error
         raise
@@ -70,7 +70,7 @@ def copy_file(  # noqa: PLR0913  what is copied, whereto, and two ways in which 
 
 
 def keep_attributes(out: int, mark: Mark, extended: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Give a copy its time, mode, owner and extended attributes; answers what could not be given."""
+    """Give a copy its time, mode, owner and extended attributes; returns what could not be given."""
     os.utime(out, ns=(mark.mtime_ns, mark.mtime_ns))
     return give(out, Attributes(mark.mode, mark.user, mark.group, extended))
 
@@ -90,7 +90,7 @@ def link_file(source: str, target: str, mark: Mark, name: str) -> Mark | None:
         if error.errno in _CANNOT_LINK:
             return None
         if is_full(error):
-            raise NoRoomError(f"no room for a link to {name}") from error
+            raise NoRoomError(f"not enough space for a link to {name}") from error
         raise
     linked = mark_of(target)
     if linked is None or not linked.but_for_ctime(mark):

@@ -60,7 +60,7 @@ def _peek(writer: StageWriter, path: str, mark: Mark, count: int) -> bytes:
 
 @dataclass(slots=True)
 class RawCopies:
-    """Which databases lie raw in the stage, and of which mark."""
+    """Which databases are raw in the stage, and of which mark."""
 
     writer: StageWriter
     taken: dict[str, RawMark] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class RawCopies:
                 raise AttemptFailedError(f"{database.name} changed its journal mode")
             if self._names_super_journal(f"{database.name}-journal"):
                 raise AttemptFailedError(
-                    f"the journal of {database.name} belongs to a transaction over several databases"
+                    f"the journal of {database.name} belongs to a transaction that spans several databases"
                 )
 
     def changed_since(self, database: Database, before: RawMark) -> None:

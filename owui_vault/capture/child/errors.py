@@ -1,4 +1,4 @@
-"""How the steps of an attempt say that it cannot be used. None of these leaves the capture."""
+"""Errors by which the steps of an attempt say that it cannot be used. None of them leaves the capture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class AttemptFailedError(Exception):
 
 
 class SourceChangedError(AttemptFailedError):
-    """Something moved while it was looked at."""
+    """Something changed while it was being examined."""
 
     def __init__(self, name: str, what: str = "changed") -> None:
         super().__init__(f"{name or 'the data directory'} {what}")
@@ -28,5 +28,5 @@ class UnreadableError(Exception):
 
 
 def cannot_be_read(error: OSError) -> bool:
-    """Whether this says that something there is out of reach, whoever asks how often."""
+    """Whether this error means that the file stays unreadable, however often it is tried."""
     return error.errno in _UNREADABLE

@@ -21,7 +21,7 @@ _READINGS = 20
 
 
 class Probe:
-    """A file of ours on the data's file system: writing to it asks that file system what time it is."""
+    """A file of ours on the data's file system: writing to it shows that file system's time."""
 
     def __init__(self, path: str) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -103,7 +103,7 @@ def wall_ns() -> int:
 
 
 def steady_ns() -> int:
-    """The kernel's clock that nobody can set."""
+    """The kernel's clock that cannot be set."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 

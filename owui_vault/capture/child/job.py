@@ -1,4 +1,4 @@
-"""What the child is asked to capture: the plan in plain values, and where a name of the plan really lies."""
+"""What the child is asked to capture: the plan as plain values, and the real location of each name in it."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ class Job:
         return any(name.startswith(f"{each}/") for each in self.write_once)
 
     def is_vector_file(self, name: str) -> bool:
-        """Whether a file lies beside or below a database that has a directory of its own, as HNSW files do."""
+        """Whether a file is beside or below a database that has a directory of its own, as HNSW files do."""
         return any(name.startswith(f"{os.path.dirname(each)}/") for each in self.databases if os.path.dirname(each))
 
     def contains(self, path: str) -> bool:
-        """Whether a real path lies in the data, what is ours left out."""
+        """Whether a real path is in the data, what is ours left out."""
         homes = [self.data_dir, *(real for _, real in self.links)]
         inside = any(path == home or path.startswith(f"{home}/") for home in homes)
         return inside and not f"{path}/".startswith(f"{self.home}/")

@@ -1,11 +1,11 @@
-"""What is known of linked uploads from run to run: whether one was rewritten though its size and time are as before.
+"""Remembers linked uploads from run to run, to notice one that was rewritten with the same size and time.
 
-Engines go by size and modification time, and a link to a live file cannot be given another one. But its inode and the
-time of its last change move with every write, whatever is put back afterwards. Our own links move them as well: what is
-remembered is how they are once these are gone.
+Engines go by size and modification time, and a link to a live file cannot be given a different one. But its inode and
+the time of its last change move with every write, whatever is reset afterwards. Our own links move them as well, so the
+values are recorded after the links are gone.
 
 One file for each repository says what its newest snapshot holds. It may be lost: then nothing is known until the next
-snapshot is stored there, and only the reading in full (`engines.common.full_read`) finds what was rewritten meanwhile.
+snapshot is stored there, and only the full read (`engines.common.full_read`) finds what was rewritten meanwhile.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The child process of a capture: the only one that touches the live data, and only to read.
 
-Standard library only. It obeys one line of JSON after the other and answers each with one; it ends when its parent
-ends, when its input ends, or when its own alarm rings. Its locks end with it, and nothing live has to be undone.
+Standard library only. It reads one JSON request per line and answers each with one line; it ends when its parent ends,
+when its input ends, or when its own alarm fires. Its locks end with it, and nothing live has to be undone.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ def main(parent: int) -> int:
 
 
 def refuse_foreign_descriptors() -> None:
-    """What is inherited might keep somebody else's file open for as long as we run."""
+    """An inherited descriptor might keep another program's file open for as long as we run."""
     listing = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
     names = os.listdir(listing)
     os.close(listing)
     foreign = {int(name) for name in names} - {0, 1, 2, listing}
     foreign = {each for each in foreign if _is_open(each)}
     if foreign:
-        raise SystemExit(f"started with descriptors that are not ours: {sorted(foreign)}")
+        raise SystemExit(f"started with unexpected file descriptors: {sorted(foreign)}")
 
 
 def _is_open(descriptor: int) -> bool:
@@ -111,7 +111,7 @@ def job_from(message: Answer) -> Job:
 
 @dataclass(slots=True)
 class _Progress:
-    """Tells the parent now and then how far a long step is."""
+    """Tells the parent from time to time how far a long step is."""
 
     last: float = 0.0
 
@@ -148,7 +148,7 @@ class Helper:
         return deeds[str(message["do"])](message)
 
     def prepare(self, message: Answer) -> Answer:
-        """Look around and copy ahead; what can be pinned is held from here to `finish`, unless nothing may be."""
+        """Survey and copy ahead; what can be pinned is held from here to `finish`, unless pinning is not allowed."""
         until = time.monotonic() + number(message, "copy_seconds") if message["pin"] else None
         found: CaptureEnvironment = prepare(self.writer, self.raw, self.pinned, until=until, progress=self.progress)
         return asdict(found)
@@ -179,14 +179,14 @@ class Helper:
         }
 
     def gather(self, message: Answer) -> Answer:
-        """Take what can be had without any proof."""
+        """Copy as much as possible, without any proof."""
         self.instant = None
         until = time.monotonic() + number(message, "patience_seconds")
         self.instant, torn = gather(self.writer, self.raw, self.pinned, until)
         return {"at_ns": self.instant.at_ns, "torn": torn}
 
     def finish(self, message: Answer) -> Answer:
-        """Bring the pinned databases to the instant, let them go, hash what is hashed whole, tell what there is."""
+        """Bring the pinned databases to the instant, release them, hash whole files, report the result."""
         instant = self._taken()
         until = time.monotonic() + number(message, "seconds")
         changed = {}
@@ -211,7 +211,7 @@ class Helper:
         }
 
     def seal(self, _message: Answer) -> Answer:
-        """Write down what is in the stage, and finish the directories, which may then be out of our reach."""
+        """Write the inventory of the stage, and finish the directories, which we may then be unable to enter."""
         write_inventory(self.job.tree, f"{self.job.desk}/inventory.jsonl", self.writer.links, self._about)
         self.writer.seal()
         return {"lost": [{"name": name, "what": list(lost)} for name, lost in sorted(self.writer.lost.items())]}
@@ -276,5 +276,5 @@ class Helper:
 
     def _taken(self) -> Instant:
         if self.instant is None:
-            raise AttemptFailedError("nothing was taken")
+            raise AttemptFailedError("nothing was captured")
         return self.instant

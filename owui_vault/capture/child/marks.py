@@ -1,4 +1,4 @@
-"""Marks: what is read of a path before and after, to know that nothing happened in between."""
+"""Marks: what is read of a path before and after, to prove that nothing happened in between."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST = 3000  # bytes of a name: what lies deeper could not be copied, stored
 
 
 class Mark(NamedTuple):
-    """A path at one look. Directories have no size; the top level has no times (the stage may lie in it)."""
+    """A path at one look. Directories have no size; the top level has no times (the stage may be in it)."""
 
     device: int
     inode: int
@@ -86,7 +86,7 @@ def mark_of(path: str) -> Mark | None:
 class Walk:
     """Everything that belongs to the snapshot but the databases, first listed, then looked at.
 
-    What cannot be listed or looked at, or lies too deep, is gathered in `unreadable`. An entry that vanishes meanwhile
+    What cannot be listed or looked at, or is too deep, is gathered in `unreadable`. An entry that vanishes meanwhile
     raises SourceChangedError, or is left out when the walk is `tolerant`.
     """
 
@@ -115,7 +115,7 @@ class Walk:
             if self._is_apart(name, real) or not (wanted or self._job.selection.may_have_below(name)):
                 continue
             if entry.endswith(_SHARED_MEMORY) and is_database(real.removesuffix(_SHARED_MEMORY)):
-                continue  # mapped by whoever has the database open, and made anew from its log
+                continue  # mapped by whoever has the database open, and created again from its log
             if _is_too_deep(name):
                 self.unreadable.add(name)
                 continue
@@ -126,7 +126,7 @@ class Walk:
                 continue
             if mark is None:
                 if not self._tolerant:
-                    raise SourceChangedError(name, "vanished while it was looked at")
+                    raise SourceChangedError(name, "disappeared while it was being examined")
             elif mark.is_directory:
                 yield from self._directory(name, mark, wanted)
             elif wanted:
@@ -159,7 +159,7 @@ class Walk:
         except (FileNotFoundError, NotADirectoryError) as error:
             if self._tolerant:
                 return []
-            raise SourceChangedError(name, "vanished while it was listed") from error
+            raise SourceChangedError(name, "disappeared while it was being listed") from error
         except OSError as error:
             self._leave_out(name, error)
             return []
@@ -196,13 +196,13 @@ def require_layout(job: Job, tree: Mapping[str, Mark]) -> None:
     """
     for link, real in job.links:
         if os.path.realpath(real if link in job.mounted else f"{job.data_dir}/{link}") != real:
-            raise AttemptFailedError(f"{link} leads elsewhere than when this run began; start it again")
+            raise AttemptFailedError(f"{link} now points somewhere else than when this run began; run it again")
     for database in job.databases:
         folder = os.path.dirname(database)
         while folder:
             mark = tree.get(folder) or mark_of(job.locate(folder))
             if mark is not None and not mark.is_directory:
-                raise AttemptFailedError(f"{folder} is not a directory any more; start this run again")
+                raise AttemptFailedError(f"{folder} is no longer a directory; run it again")
             folder = os.path.dirname(folder)
 
 

@@ -1,4 +1,4 @@
-"""Reading the lines between a capture and its child: what has another shape than expected is a mistake of ours."""
+"""Parses the lines between a capture and its child: an unexpected shape is a bug in this package."""
 
 from __future__ import annotations
 

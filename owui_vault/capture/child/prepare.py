@@ -1,4 +1,4 @@
-"""What can be done before the first attempt, as slowly as it likes: look around, link, copy ahead."""
+"""The work before the first attempt, which is not urgent: survey the data, link, copy ahead."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def can_link(writer: StageWriter, name: str, mark: Mark) -> bool:
 
 
 _READ_ONLY = (
-    " (it may not be written to here: mount it writable, put the state directory on that file system, or allow a pause)"
+    " (it is not writable here: mount it writable, put the state directory on that file system, or allow a pause)"
 )
 
 
@@ -179,19 +179,22 @@ def _obstacles(writer: StageWriter, tree: dict[str, Mark], databases: tuple[Data
     found = []
     kind = filesystem_type(writer.job.data_dir)
     if kind not in LIVE_FILESYSTEMS:
-        found.append(f"writes on their way cannot be waited for on {kind}")
+        found.append(f"it is not possible to wait for pending writes on {kind}")
     elsewhere = next((name for name, mark in tree.items() if mark.device != writer.probe.device), None)
     if elsewhere is not None:
         way_out = "" if os.access(writer.job.data_dir, os.W_OK) else _READ_ONLY
-        found.append(f"{elsewhere or 'the data directory'} lies on another file system than the stage{way_out}")
+        found.append(f"{elsewhere or 'the data directory'} is on a different file system from the stage{way_out}")
     for database in databases:
         mark = mark_of(database.real)
         if mark and mark.device != writer.probe.device:
-            found.append(f"{database.name} lies on another file system than the stage")
+            found.append(f"{database.name} is on a different file system from the stage")
     files = {(mark.device, mark.inode): name for name, mark in tree.items() if mark.is_file}
     mapped = sorted(in_short_process(lambda: list(mappings(files).items())))
     writer.mappers = {process: name for name, process in mapped}
-    return (*found, *(f"{name} is mapped by a process that can write to it without a trace" for name, _ in mapped))
+    return (
+        *found,
+        *(f"{name} is memory-mapped by a process that can write to it without leaving a trace" for name, _ in mapped),
+    )
 
 
 def _shared(writer: StageWriter, tree: dict[str, Mark], databases: tuple[Database, ...]) -> Iterator[str]:
@@ -204,7 +207,7 @@ def _shared(writer: StageWriter, tree: dict[str, Mark], databases: tuple[Databas
             if kind in SHARED_FILESYSTEMS:
                 device = os.stat(writer.job.locate(name)).st_dev
                 writer.foreign |= {device} - {writer.probe.device}  # the probe's clock is that server's
-                yield f"{name or 'the data directory'} lies on {kind}"
+                yield f"{name or 'the data directory'} is on {kind}"
 
 
 def _ahead(writer: StageWriter, tree: dict[str, Mark], progress: Callable[[int, int], None]) -> None:
@@ -232,7 +235,7 @@ def _pin_and_copy(
     until: float,
     progress: Callable[[int, int], None],
 ) -> list[str]:
-    """Last of the copies, since the log grows from here on. Answers why what could not be had."""
+    """The last of the copies, since the WAL grows from here on. Returns why some could not be made."""
     held_up = []
     for database in databases:
         if database.pinnable:

@@ -1,6 +1,6 @@
-"""Who shares the locks of a database with us: only the application's own process proves that a pin would hold.
+"""Which process shares the locks of a database with us: only the application's own proves that a pin would hold.
 
-Another program on this machine that has the database open, a shell for one, says nothing about an application in a
+Another program on this machine that has the database open, for example a shell, says nothing about an application in a
 virtual machine, whose locks the kernel here never sees.
 """
 
@@ -23,7 +23,7 @@ def judged(holder: int | None, inode: int, byte: int, processes: Collection[int]
     instance's; where none is known, whoever holds the lock is believed.
     """
     if holder is None:
-        return {"obstacle": "nobody is seen to share its locks"}
+        return {"obstacle": "no process is seen sharing its locks"}
     if not processes or holder in processes:
         return {"holder": describe(holder)}
     own = next((each for each in other_holders(inode, byte) if each in processes), None)

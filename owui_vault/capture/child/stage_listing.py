@@ -1,4 +1,4 @@
-"""The list of what is in the stage, and the look whether it is still so after the engine ran."""
+"""Lists what is in the stage, and checks that it is unchanged after the engine ran."""
 
 from __future__ import annotations
 

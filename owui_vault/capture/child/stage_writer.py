@@ -1,4 +1,4 @@
-"""The child's view of the stage: which copies and links are in it, and of which mark each is."""
+"""The child's view of the stage: its copies and links, and the mark that each was made from."""
 
 from __future__ import annotations
 
@@ -219,13 +219,13 @@ class StageWriter:
         try:
             self.inside.make_folder(name)
         except OSError as error:
-            raise SourceChangedError(name, "is no directory any more") from error
+            raise SourceChangedError(name, "is no longer a directory") from error
 
     def _new_place(self, name: str) -> str:
         try:
             return self.inside.place(name)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise SourceChangedError(name, "is not in a directory any more") from error
+            raise SourceChangedError(name, "is no longer in a directory") from error
 
     def _make_directory(self, name: str, mark: Mark) -> None:
         known = self.others.get(name)

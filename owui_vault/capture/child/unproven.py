@@ -1,4 +1,4 @@
-"""What is stored when no instant can be proven: each database whole in itself, every file as it was met."""
+"""What is stored if no instant can be proven: each database consistent in itself, every file as it was found."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_LOCK_SECONDS = 2.0  # well below the time after which the application g
 def gather(writer: StageWriter, raw: RawCopies, pinned: PinnedCopies, until: float) -> tuple[Instant, list[str]]:
     """Databases first, then vectors, then the rest: a file without a row is harmless, a row without a file is not.
 
-    Answers names that could not be copied whole besides.
+    Returns the names that could not be copied consistently.
     """
     databases = pinned.classify()
     torn: list[str] = []
@@ -42,7 +42,7 @@ def gather(writer: StageWriter, raw: RawCopies, pinned: PinnedCopies, until: flo
 
 
 def _pin(database: Database, pinned: PinnedCopies, commits: dict[str, Commit], until: float) -> bool:
-    """Each for itself: nobody asks here whether all are of one moment."""
+    """Each by itself: they need not be from one moment here."""
     try:
         pinned.begin(database, until, ignore)
         commits |= pinned.at_one_moment([database])[1]
@@ -54,7 +54,7 @@ def _pin(database: Database, pinned: PinnedCopies, commits: dict[str, Commit], u
 
 
 def ignore(_done: int, _total: int) -> None:
-    """Nobody asks how far this is."""
+    """Progress is not reported here."""
 
 
 def _whole(writer: StageWriter, raw: RawCopies, database: Database, until: float) -> bool:
@@ -146,7 +146,7 @@ def _put(writer: StageWriter, name: str, mark: Mark) -> bool:
 
 
 def _put_as_met(writer: StageWriter, name: str) -> None:
-    """Copy a file that somebody writes to all the time: half of it is better than nothing."""
+    """Copy a file that is written to constantly: half of it is better than nothing."""
     for _ in range(_TRIES_PER_FILE):
         mark = mark_of(writer.job.locate(name))
         if mark is None or not mark.is_file:

@@ -1,4 +1,4 @@
-"""The child's view of uploads from run to run: which may have been rewritten unseen, and what our own links moved."""
+"""The child's view of uploads from run to run: which may have been rewritten unnoticed, and what our links changed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who else could write while the instance is believed to be quiet: asked of the kernel, not of whoever froze it.
+"""Finds other writers while the instance should be quiet, by asking the kernel, not whoever froze it.
 
-Only /proc and the control groups are read, in a short process: nothing of the instance is opened here but for asking
-after locks.
+Only /proc and the control groups are read, in a short process: nothing of the instance is opened here except to query
+its locks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _STOPPED = frozenset("TtZXx")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritersFound:
-    """Who is not frozen and could write. `complete`: everybody there is could be looked at."""
+    """Processes that are not frozen and could write. `complete`: every process could be examined."""
 
     writers: tuple[str, ...]
     complete: bool
@@ -55,7 +55,7 @@ def _look(
     mappers: Mapping[int, str],
     us: frozenset[int],
 ) -> Iterator[str]:
-    """A line per writer; an empty one for each that could not be looked at."""
+    """One line per writer; an empty one for each process that could not be examined."""
     if os.geteuid() != 0 or os.stat("/proc/self/ns/pid").st_ino != _ALL_PROCESSES:
         yield ""
     suspects = {pid: f"has {name} mapped" for pid, name in mappers.items()}
@@ -80,7 +80,7 @@ def _look(
 
 
 def _written_by(job: Job, pid: int, files: Mapping[tuple[int, int], str], names: frozenset[str]) -> str | None:
-    """What of the instance a process has open for writing. Raises OSError where the kernel does not tell."""
+    """Which file of the instance a process has open for writing. Raises OSError if the kernel does not say."""
     folder = f"/proc/{pid}/fd"
     try:
         descriptors = os.listdir(folder)

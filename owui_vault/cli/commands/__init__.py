@@ -1,1 +1,1 @@
-"""One command each: its request to the vault, and the answer to the screen."""
+"""One module per group of commands: each sends a request to the vault and prints the result."""

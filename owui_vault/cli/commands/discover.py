@@ -37,7 +37,7 @@ def discover(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -
         )
     file = expand(str(options.config or _NAME), folder, environ)
     if os.path.lexists(file):
-        raise ConfigError(f"{file} is there already", hint="Name another one with --config FILE.")
+        raise ConfigError(f"{file} already exists", hint="Pass another one with --config FILE.")
     _check_hides_none(file, options, environ, folder)
     record = assembly.discover(options.container or "", environ)
     text = first_text(
@@ -59,8 +59,8 @@ def _check_hides_none(file: Path, options: GlobalOptions, environ: Mapping[str, 
     places = [expand(str(each), folder, environ) for each in config_candidates(environ, folder)]
     if options.config is None and in_use is not None and file in places:
         raise ConfigError(
-            f"{file} would hide {in_use}, which is read now",
-            hint="Name another file with --config FILE, or move that one away first.",
+            f"{file} would hide {in_use}, which is in use now",
+            hint="Pass another file with --config FILE, or move that one first.",
         )
 
 
@@ -72,16 +72,16 @@ def _write_new(file: Path, text: str) -> None:
     except OSError as error:
         raise ConfigError(
             f"cannot write {file}: {error.strerror}",
-            hint="Does its folder exist, and may this user write there? Name another one with --config FILE.",
+            hint="Does its folder exist, and may this user write there? Or pass another one with --config FILE.",
         ) from error
 
 
 def show_discovered(screen: Screen, report: DiscoverReport) -> None:
-    """What was found, where it was written, what is next."""
+    """Report what was found, where it was written, and what to do next."""
     record = report.container
     screen.line(f"found container {record.name} ({record.image})", style="bold")
     screen.pairs([
         ("data", f"{record.mount.volume or record.mount.source} at {record.data_dir}"),
         ("written", str(report.file)),
     ])  # fmt: skip
-    screen.line("Read that file, say where the repository is to be, then run `init` without --discover.")
+    screen.line("Edit that file: set where the repository should be, then run `init` without --discover.")

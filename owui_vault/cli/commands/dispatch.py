@@ -1,4 +1,4 @@
-"""One small function per command: request to Vault to answer."""
+"""One small function per command: from the request through `Vault` to the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from owui_vault.system.clock import SystemClock
 
 
 def perform(invocation: Invocation, environ: Mapping[str, str], interruption: Interruption) -> Answer:
-    """Do what was asked for. Raises VaultError."""
+    """Carry out the request. Raises VaultError."""
     folder = Path.cwd()
     request, options = invocation.request, invocation.options
     if isinstance(request, requests.Seal):

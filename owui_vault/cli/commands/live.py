@@ -53,13 +53,13 @@ def _require_consent(plan: ReplacementPlan) -> None:
     live.planned(Screen(sys.stderr), plan)
     if not at_a_terminal():
         raise ConfigError(
-            "nobody is here to be asked, and --yes was not given; nothing was touched",
-            hint="Look at the plan above, then run the same command with --yes.",
+            "confirmation is needed, but there is no terminal and --yes was not given; nothing was changed",
+            hint="Review the plan above, then run the same command with --yes.",
         )
-    sys.stderr.write("Exchange the live data as said? [y/N] ")
+    sys.stderr.write("Replace the live data as described above? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ConfigError("not confirmed; nothing was touched")
+        raise ConfigError("not confirmed; nothing was changed")
 
 
 def _hold(session: Session, request: requests.Hold) -> Answer:

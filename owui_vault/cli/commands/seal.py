@@ -28,7 +28,7 @@ class SealReport:
 def seal(request: Seal, options: GlobalOptions, environ: Mapping[str, str], folder: Path) -> SealReport:
     """Ask for each secret and put it in. Raises ConfigError or SecretError, and then the file is as it was."""
     if len(set(request.names)) < len(request.names):
-        raise ConfigError("a name was given twice", hint="Name each secret once.")
+        raise ConfigError("a name was given twice", hint="Give each name once.")
     known = _sealed_files(options, request, environ, folder)
     path = _choose_file(request, known, environ, folder)
     entries = dict(zip(request.names, _answers(request.names), strict=True))
@@ -65,7 +65,7 @@ def _choose_file(
     if len(known) == 1:
         return next(iter(known))
     named = ", ".join(str(path) for path in sorted(known)) or "none"
-    raise ConfigError(f"it is not clear which sealed file is meant; configured: {named}", hint="Say --file FILE.")
+    raise ConfigError(f"which sealed file is meant is not clear; configured: {named}", hint="Pass --file FILE.")
 
 
 def _answers(names: tuple[str, ...]) -> list[Secret]:
@@ -91,5 +91,5 @@ def _unlock(
     if reference is not None:
         return Secret(secret_source(reference, environ).reveal())
     if not at_a_terminal():
-        raise SecretError("the key of the sealed file is not known", hint="Say --unlock-file FILE.")
+        raise SecretError("the key of the sealed file is not known", hint="Pass --unlock-file FILE.")
     return ask(f"Key of {path}", twice=not path.exists())

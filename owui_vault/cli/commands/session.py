@@ -1,4 +1,4 @@
-"""What a command works with, and what it answers."""
+"""What a command works with, and what it returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line's grammar. Commands only say what was asked for, so that `--help` imports nothing but typer."""
+"""The command line's grammar. Commands only return their request, so that `--help` imports nothing but typer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)%?")
 
 
 def parse(arguments: Sequence[str]) -> Invocation | int:
-    """What was asked for, or the exit code where help was printed. Raises ConfigError for what cannot be understood."""
+    """The request, or the exit code if help was printed. Raises ConfigError for an invalid command line."""
     words = _with_percent(arguments)
     try:
         answer = app(args=words or ["--help"], prog_name="owui-vault", standalone_mode=False)
@@ -39,9 +39,9 @@ def parse(arguments: Sequence[str]) -> Invocation | int:
     return int(answer or 0) if words else 2
 
 
-@app.command(short_help="Say what the instance holds and what would be lost.")
+@app.command(short_help="Report what the instance holds and what would be lost.")
 def inspect(context: typer.Context) -> Invocation:
-    """Say what the instance holds and what would be lost; nothing is touched."""
+    """Report what the instance holds and what would be lost; nothing is touched."""
     return invocation(context, requests.Inspect())
 
 
@@ -49,18 +49,20 @@ def inspect(context: typer.Context) -> Invocation:
 def init(
     context: typer.Context,
     repositories: Repositories = None,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Go on with a series that another instance began.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Continue a series that another instance started.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="A known repository is gone or changed: make it anew, or take it.")
+        bool, typer.Option("--again", help="A known repository is gone or has changed: create it again, or accept it.")
     ] = False,
     discover: Annotated[
         bool, typer.Option("--discover", help="Find the container and write a first vault.yaml; nothing else.")
     ] = False,
 ) -> Invocation:
-    """Create the repositories that do not exist, and say what must be kept elsewhere."""
+    """Create the repositories that do not exist, and print what you must keep somewhere else."""
     names = tuple(repositories or ())
     if discover and (names or adopt or again):
-        raise ConfigError("--discover writes a configuration and nothing else", hint="Say the rest in a second call.")
+        raise ConfigError(
+            "--discover writes a configuration and nothing else", hint="Run the rest as a second command."
+        )
     return invocation(context, requests.Initialize(names=names, adopt=adopt, again=again, discover=discover))
 
 
@@ -70,8 +72,8 @@ def snapshot(
     to: Annotated[
         list[str] | None, typer.Option("--to", metavar="REPO", help="Store it here only; repeatable.")
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Mark it; repeatable.")] = None,
-    quiesce: Annotated[Quiesce | None, typer.Option(help="How quiet the instance is made.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag it; repeatable.")] = None,
+    quiesce: Annotated[Quiesce | None, typer.Option(help="How the instance is made quiet.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Capture and check, store nothing.")] = False,
 ) -> Invocation:
     """Take one instant and store it in each repository."""
@@ -84,18 +86,18 @@ def snapshots(
     context: typer.Context,
     repository: From = None,
     instance: Series = None,
-    everything: Annotated[bool, typer.Option("--all", help="All series, and what other tools stored.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All series, and snapshots of other tools.")] = False,
 ) -> Invocation:
     """List the snapshots, newest first."""
     request = requests.ListSnapshots(repository=repository, instance=instance, everything=everything)
     return invocation(context, request)
 
 
-@app.command(short_help="Show what a snapshot says about itself.")
+@app.command(short_help="Show what a snapshot holds.")
 def show(
     context: typer.Context, snapshot: SnapshotText, repository: From = None, instance: Series = None
 ) -> Invocation:
-    """Show what a snapshot says about itself, without restoring it."""
+    """Show what a snapshot holds, without restoring it."""
     return invocation(context, requests.Show(snapshot=snapshot, repository=repository, instance=instance))
 
 
@@ -106,7 +108,7 @@ def restore(  # noqa: PLR0913  each is an option
     *,
     target: Annotated[Path | None, typer.Option(metavar="DIR", help="A new or empty directory.")] = None,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Exchange the live data; today's are kept until `discard`.")
+        bool, typer.Option("--in-place", help="Replace the live data; the previous data are kept until `discard`.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --in-place: do not ask.")] = False,
     repository: From = None,
@@ -118,19 +120,19 @@ def restore(  # noqa: PLR0913  each is an option
         str | None, typer.Option(metavar="PATH", help="The data directory as the application will see it.")
     ] = None,
     quiet_start: Annotated[
-        bool, typer.Option("--quiet-start", help="Switch off automations, timers and webhooks in what is restored.")
+        bool, typer.Option("--quiet-start", help="Switch off automations, timers and webhooks in the restored data.")
     ] = False,
     accept_unknown_version: Annotated[
         bool,
         typer.Option(
             "--accept-unknown-version",
-            help="With --in-place --yes: restore another schema though Open WebUI cannot be asked about it.",
+            help="With --in-place --yes: restore a different schema even if Open WebUI cannot say whether it knows it.",
         ),
     ] = False,
 ) -> Invocation:
-    """Write a snapshot into a new directory and check it (DIR/data is ready to run), or exchange the live data."""
+    """Write a snapshot into a new directory and check it (DIR/data is ready to run), or replace the live data."""
     if (target is None) is not in_place:
-        raise ConfigError("give either --target or --in-place", hint="--target DIR is the one that touches nothing.")
+        raise ConfigError("give either --target or --in-place", hint="--target DIR leaves the live data alone.")
     parts = tuple(component or ())
     if target is None:
         if app_data_dir is not None:
@@ -147,7 +149,7 @@ def restore(  # noqa: PLR0913  each is an option
         )
         return invocation(context, replacement)
     if accept_unknown_version:
-        raise ConfigError("--accept-unknown-version goes with --in-place", hint="Elsewhere nothing is started.")
+        raise ConfigError("--accept-unknown-version goes with --in-place", hint="With --target nothing is started.")
     request = requests.Restore(
         snapshot=snapshot,
         target=target,
@@ -164,16 +166,16 @@ def restore(  # noqa: PLR0913  each is an option
 def prune(
     context: typer.Context,
     repositories: Repositories = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")] = False,
 ) -> Invocation:
-    """Remove what `keep` does not keep; says why the rest stays, and never asks."""
+    """Remove what `keep` does not keep, and say why the rest stays; never asks."""
     return invocation(context, requests.Prune(names=tuple(repositories or ()), dry_run=dry_run))
 
 
-@app.command(short_help="Check the repository and what it gives back.")
+@app.command(short_help="Check the repository and what can be restored from it.")
 def verify(
     context: typer.Context,
-    snapshot: Annotated[str, typer.Argument(metavar="[SNAPSHOT]", help="`latest`, when none is named.")] = "latest",
+    snapshot: Annotated[str, typer.Argument(metavar="[SNAPSHOT]", help="`latest`, if none is given.")] = "latest",
     *,
     repository: From = None,
     instance: Series = None,
@@ -184,7 +186,7 @@ def verify(
         ),
     ] = None,
 ) -> Invocation:
-    """Check the repository, and what it gives back against the manifest."""
+    """Check the repository, and compare what it returns with the manifest."""
     share = _share(read_data) if read_data is not None else 0.0
     request = requests.Verify(snapshot=snapshot, repository=repository, instance=instance, read_data=share)
     return invocation(context, request)
@@ -195,19 +197,19 @@ def seal(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The secrets' names.")],
     file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The sealed file; else the one in the configuration.")
+        Path | None, typer.Option(metavar="FILE", help="The sealed file; otherwise the one in the configuration.")
     ] = None,
     unlock_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its key; else as configured, else asked for.")
+        Path | None, typer.Option(metavar="FILE", help="Its key; otherwise as configured, or prompted for.")
     ] = None,
 ) -> Invocation:
-    """Put secrets into a sealed file, from a prompt or one line each from stdin."""
+    """Put secrets into a sealed file, from a prompt or one per line from stdin."""
     return invocation(context, requests.Seal(names=tuple(names), file=file, unlock_file=unlock_file))
 
 
 @app.command()
 def recover(context: typer.Context) -> Invocation:
-    """Finish or undo what a killed run left behind."""
+    """Finish or roll back what a killed run left behind."""
     return invocation(context, requests.Recover())
 
 
@@ -227,7 +229,7 @@ def _with_percent(words: Sequence[str]) -> list[str]:
 def _share(text: str) -> float:
     found = _PERCENT.fullmatch(text)
     if not found or not 0 <= float(found[1]) <= 100:
-        raise ConfigError(f"--read-data takes a percentage, not {text!r}", hint="Say 5%, or nothing for all.")
+        raise ConfigError(f"--read-data takes a percentage, not {text!r}", hint="Give 5%, or no value for all.")
     return float(found[1]) / 100
 
 
@@ -241,7 +243,7 @@ def _hint(words: Sequence[str]) -> str:
     begun = False
     for word in words:
         if begun and word.partition("=")[0] in _GLOBAL_OPTIONS:
-            return f"{word.partition('=')[0]} is a global option: it stands before the command."
+            return f"{word.partition('=')[0]} is a global option: it goes before the command."
         begun = begun or word in commands
     command = next((word for word in words if word in commands), None)
     return f"See owui-vault {command} --help." if command else "See owui-vault --help."

@@ -21,29 +21,29 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(short_help="Keep the instance quiet while a command runs.")(hold)
-    app.command(short_help="Put back the data from before a restore in place.")(undo)
-    app.command(short_help="Drop the data from before a restore in place.")(discard)
+    app.command(short_help="Restore the previous data after an in-place restore.")(undo)
+    app.command(short_help="Delete the previous data kept by an in-place restore.")(discard)
 
 
 def hold(
     context: typer.Context,
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run meanwhile.")],
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="The command to run.")],
     quiesce: Annotated[Quiesce, typer.Option(help="`pause` or `stop`.")] = Quiesce.PAUSE,
-    limit: Annotated[str, typer.Option(metavar="DURATION", help="Past it the instance is woken.")] = "60s",
+    limit: Annotated[str, typer.Option(metavar="DURATION", help="After this the instance is resumed.")] = "60s",
 ) -> Invocation:
-    """Keep the instance quiet while COMMAND runs, and answer its status: for snapshots of volumes and machines."""
+    """Keep the instance quiet while COMMAND runs, and return its status: for snapshots of volumes and machines."""
     if quiesce not in (Quiesce.PAUSE, Quiesce.STOP):
-        raise ConfigError(f"hold cannot use {quiesce.value}", hint="Say --quiesce pause or --quiesce stop.")
+        raise ConfigError(f"hold cannot use {quiesce.value}", hint="Pass --quiesce pause or --quiesce stop.")
     return invocation(context, requests.Hold(command=tuple(command), quiesce=quiesce, limit=_duration(limit)))
 
 
 def undo(context: typer.Context) -> Invocation:
-    """Put back the data that the last restore in place took out of the way."""
+    """Restore the previous data that the last restore in place kept."""
     return invocation(context, requests.Undo())
 
 
 def discard(context: typer.Context) -> Invocation:
-    """Drop the data that restores in place took out of the way, for good."""
+    """Delete all previous data that restores in place kept, for good."""
     return invocation(context, requests.Discard())
 
 

@@ -1,4 +1,4 @@
-"""Which words of a command line are options of ours."""
+"""Tells which words of a command line are our own options."""
 
 from __future__ import annotations
 

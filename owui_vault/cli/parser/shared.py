@@ -19,7 +19,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="owui-vault",
     help="Backups of Open WebUI: one provable instant of a running instance, into restic or borg, and back.",
-    epilog="Global options stand before the command. COMMAND --help says more.",
+    epilog="Global options go before the command. See COMMAND --help for more.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -45,9 +45,9 @@ def _global(  # noqa: PLR0913  each is an option
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="The configuration file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")] = False,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; twice: everything.")
+        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Print more; twice: everything.")
     ] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only results and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only results and errors.")] = False,
     data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Without a file: the data directory.")] = None,
     container: Annotated[str | None, typer.Option(metavar="NAME", help="Without a file: the container.")] = None,
     repository: Annotated[str | None, typer.Option(metavar="LOCATION", help="Without a file: the repository.")] = None,
@@ -55,7 +55,7 @@ def _global(  # noqa: PLR0913  each is an option
     passphrase_file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Without a file: its passphrase; else $OWUI_VAULT_PASSPHRASE, else asked for."
+            metavar="FILE", help="Without a file: its passphrase; otherwise $OWUI_VAULT_PASSPHRASE, or prompted for."
         ),
     ] = None,
     version: Annotated[  # noqa: ARG001  its callback has done all
@@ -63,7 +63,7 @@ def _global(  # noqa: PLR0913  each is an option
     ] = False,
 ) -> None:
     if verbose and quiet:
-        raise ConfigError("-v and -q were both given", hint="Say one of them.")
+        raise ConfigError("-v and -q were both given", hint="Pass only one of them.")
     context.obj = GlobalOptions(
         config=config,
         json=json,
@@ -82,9 +82,9 @@ Series = Annotated[
 ]
 From = Annotated[str | None, typer.Option("--from", metavar="REPO", help="Only this repository.")]
 SnapshotText = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="`latest`, an id, a prefix of one, or a date.")]
-Repositories = Annotated[list[str] | None, typer.Argument(metavar="[REPO]...", help="All, when none is named.")]
+Repositories = Annotated[list[str] | None, typer.Argument(metavar="[REPO]...", help="All, if none is given.")]
 
 
 def invocation(context: typer.Context, request: Request) -> Invocation:
-    """What a command answers."""
+    """What a command returns."""
     return Invocation(options=context.obj, request=request)

@@ -10,14 +10,14 @@ from owui_vault.model import ContainerRecord, OllamaModel
 
 
 def container(screen: Screen, record: ContainerRecord) -> None:
-    """What the engine tells about it, as far as a person wants to know it."""
+    """What the engine says about it, as far as a person needs it."""
     screen.heading(f"Container {record.name}")
     mount, compose = record.mount, record.compose
     volume = f"volume {mount.volume} ({mount.driver or 'local'}), {mount.source}" if mount.volume else str(mount.source)
     screen.pairs([
         ("state", f"{record.status}{f', {record.health}' if record.health else ''}, since {record.started}"),
         ("image", record.image),
-        ("digest", record.digest or f"none, made on this machine ({record.image_id})"),
+        ("digest", record.digest or f"none, built on this machine ({record.image_id})"),
         ("data", f"{mount.kind}: {volume}" if not mount.volume else volume),
         ("seen inside at", record.data_dir),
         ("restart policy", "removed when it stops (--rm)" if record.auto_remove else record.restart_policy),
@@ -29,7 +29,7 @@ def container(screen: Screen, record: ContainerRecord) -> None:
 
 
 def ollama(screen: Screen, models: Sequence[OllamaModel]) -> None:
-    """Ollama's models, where they are asked for."""
+    """Ollama's models, if they are configured."""
     if not models:
         return
     screen.heading(f"Ollama: {count(len(models), 'model')}")

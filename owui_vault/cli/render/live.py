@@ -15,8 +15,8 @@ def planned(screen: Screen, plan: ReplacementPlan) -> None:
         ("data directory", str(plan.data_dir)),
         ("exchanged", ", ".join(plan.parts)),
         ("stays", ", ".join(plan.stays)),
-        ("stopped meanwhile", plan.stops or "nothing: it does not run"),
-        ("needs", f"{size(plan.needed_bytes)} of {size(plan.free_bytes)} free; today's data are kept until `discard`"),
+        ("stopped meanwhile", plan.stops or "nothing: it is not running"),
+        ("needs", f"{size(plan.needed_bytes)} of {size(plan.free_bytes)} free; previous data are kept until `discard`"),
     ])  # fmt: skip
     if plan.unknown_version:
         screen.line(f"  not known: {plan.unknown_version}", style="yellow")
@@ -36,21 +36,21 @@ def replaced(screen: Screen, report: ReplacementReport) -> None:
         ("switched off", f"what runs by itself ({report.held} holds what it was)" if report.held else ""),
         ("took", duration(report.took)),
     ])  # fmt: skip
-    screen.line("  `undo` puts today's data back, `discard` drops them for good.")
+    screen.line("  `undo` restores the previous data, `discard` deletes them for good.")
     warnings(screen, report.warnings)
 
 
 def undone(screen: Screen, report: UndoReport) -> None:
     """What `undo` did."""
-    screen.line(f"the data from before {local(report.restored.since)} are back", style="green")
+    screen.line(f"data from before {local(report.restored.since)} restored", style="green")
     screen.pairs([("application", report.health), ("outage", duration(report.outage) if report.outage else "")])
-    screen.line("  What had replaced them is set aside now; `discard` drops it for good.")
+    screen.line("  The data they replaced are kept; `discard` deletes them for good.")
     warnings(screen, report.warnings)
 
 
 def discarded(screen: Screen, report: DiscardReport) -> None:
     """What `discard` did."""
     if not report.discarded:
-        screen.line("nothing was set aside")
+        screen.line("there are no previous data")
     for each in report.discarded:
-        screen.line(f"dropped the data set aside on {local(each.since)} ({size(each.size_bytes)})")
+        screen.line(f"deleted the previous data of {local(each.since)} ({size(each.size_bytes)})")

@@ -1,4 +1,4 @@
-"""Small things in words: sizes, ages, durations, names that hold anything."""
+"""Formats small things: sizes, ages, durations, names with any characters."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _PERCENT = re.compile(r"\s*\d+(?:\.\d+)?\s?%$")
 _WORDS = {
-    Step.INSPECT: "looking at the instance",
+    Step.INSPECT: "inspecting the instance",
     Step.QUIESCE: "making the instance quiet",
     Step.CAPTURE: "capturing one instant",
-    Step.CHECK: "checking what came back",
+    Step.CHECK: "checking the restored files",
     Step.STORE: "storing",
     Step.FETCH: "fetching",
     Step.REMOVE: "removing",
@@ -44,7 +44,7 @@ def shown(stream: TextIO, verbosity: int) -> Iterator[ProgressSink]:
 
 
 def words(event: Progress) -> str:
-    """What is going on, for a person: `storing → nas`."""
+    """The current step, for a person: `storing → nas`."""
     return _WORDS[event.step] + (f" → {event.repository}" if event.repository else "")
 
 

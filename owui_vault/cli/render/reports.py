@@ -30,8 +30,8 @@ from owui_vault.model import (
 _PROOFS = {
     Proof.LIVE: "live: the instance was not touched",
     Proof.PAUSE: "pause: frozen for {freeze}",
-    Proof.STOP: "stop: away for {outage}",
-    Proof.IDLE: "idle: nobody ran",
+    Proof.STOP: "stop: down for {outage}",
+    Proof.IDLE: "idle: it was not running",
     Proof.UNPROVEN: "not proven",
 }
 
@@ -42,8 +42,8 @@ def instance(screen: Screen, report: InstanceReport) -> None:
     running = f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
     screen.pairs([
         ("series", report.name),
-        ("running", running if report.running else "no: nobody has its databases open"),
-        ("fingerprint", report.fingerprint or "none yet: there is no user"),
+        ("running", running if report.running else "no: no process has its databases open"),
+        ("fingerprint", report.fingerprint or "none yet: there are no users"),
         ("schema", report.alembic_head),
         ("database", report.providers.database),
         ("vectors", report.providers.vectors),
@@ -93,11 +93,13 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
         if result.error:
             _failed(screen, f"{result.repository}: FAILED", result.error)
         else:
-            done = "created" if result.created else "was there already"
+            done = "created" if result.created else "already exists"
             screen.line(f"{result.repository}: {done}", style="green")
     there = [(result, result.info) for result in report.repositories if result.info]
     if there:
-        screen.heading("Keep this somewhere else, on paper or in a password manager: without it nothing comes back.")
+        screen.heading(
+            "Keep this somewhere else, on paper or in a password manager: without it nothing can be restored."
+        )
     for result, info in there:
         screen.line()
         screen.pairs([
@@ -136,7 +138,7 @@ def taken(screen: Screen, report: SnapshotReport) -> None:
     for result in report.repositories:
         _stored(screen, result)
     if report.problems:
-        screen.heading("Why it is not complete")
+        screen.heading("Why it is incomplete")
         screen.items(report.problems)
     warnings(screen, report.warnings)
 
@@ -224,18 +226,18 @@ def _freed(screen: Screen, result: PruneResult) -> None:
 def recovered(screen: Screen, report: RecoverReport) -> None:
     """What `recover` did."""
     if not report.actions:
-        screen.line("nothing was left behind")
+        screen.line("nothing to recover")
     screen.items(report.actions)
 
 
 def sealed(screen: Screen, path: Path, names: tuple[str, ...]) -> None:
     """What `seal` did."""
     screen.line(f"{path} now holds {', '.join(names)}")
-    screen.line("Its key opens all of them: keep it somewhere else as well.")
+    screen.line("Its key opens all of them: keep a copy of it somewhere else.")
 
 
 def warnings(screen: Screen, texts: tuple[str, ...]) -> None:
-    """What was done, but should be looked at."""
+    """What was done, but needs attention."""
     if texts:
         screen.heading("Warnings")
         screen.items(texts, style="yellow")

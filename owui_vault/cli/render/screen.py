@@ -1,4 +1,4 @@
-"""Writing to stdout and stderr: text for a person, one JSON object for a program, errors for both."""
+"""Writes to stdout and stderr: text for a person, one JSON object for a program, errors for both."""
 
 from __future__ import annotations
 

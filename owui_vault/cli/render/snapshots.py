@@ -13,7 +13,7 @@ from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcom
 
 
 def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
-    """A table, newest first, and what whoever trusts it must know."""
+    """A table, newest first, with what the reader must know before relying on it."""
     _table(screen, snapshots, now, everything=everything)
     if isinstance(snapshots, SnapshotList):
         warnings(screen, snapshots.warnings)
@@ -21,8 +21,8 @@ def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, ever
 
 def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
     if not snapshots:
-        where = "" if everything else " of this series (--all lists every one)"
-        screen.line(f"no snapshots{where} yet; take one with the command snapshot")
+        where = "" if everything else " of this series (--all lists all series)"
+        screen.line(f"no snapshots{where} yet; take one: owui-vault snapshot")
         return
     several = len({each.repository for each in snapshots}) > 1
     series = everything or len({each.instance for each in snapshots}) > 1
@@ -107,7 +107,7 @@ def _rest(screen: Screen, told: Manifest) -> None:
         screen.heading("Earlier checks")
         screen.items(f"{local(each.at)}: {_subject(each)}: {each.detail or _right(each.ok)}" for each in told.ledger)
     if told.problems:
-        screen.heading("Why it is not complete")
+        screen.heading("Why it is incomplete")
         screen.items(told.problems)
     warnings(screen, told.warnings)
 

@@ -1,4 +1,4 @@
-"""What `verify` looked at, and what SQLite's full check said: nothing is called right that was not read."""
+"""What `verify` checked, and the result of SQLite's full check: nothing is called sound that was not read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ONE = {Component.UPLOADS: "upload", Component.GENERATED_IMAGES: "generated imag
 
 
 def verified(screen: Screen, report: VerifyReport) -> None:
-    """What `verify` found, and what it looked at."""
+    """What `verify` found, and what it checked."""
     snapshot = report.snapshot
     what = f"repository {report.repository}"
     if snapshot:

@@ -1,4 +1,4 @@
-"""What `webui.db` says about an instance: who it is, which schema it has, what is sealed, where its uploads are."""
+"""What `webui.db` says about an instance: its identity, its schema, what is encrypted, where its uploads are."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class DatabaseFacts:
     sealed_values: tuple[SealedValues, ...] = ()  # what cannot be opened without the secret key
     app_data_dir: str = ""  # as the application saw it; empty: no upload tells
     other_data_dirs: tuple[str, ...] = ()  # where further rows point: left over from an earlier move
-    remote_files: int = 0  # rows whose bytes lie in a bucket
+    remote_files: int = 0  # rows whose bytes are in a bucket
     neighbours: tuple[Neighbour, ...] = ()  # other programs that hold something of it, as its settings say
-    has_local_uploads: bool = False  # whether the bytes of any row lie on a disk
+    has_local_uploads: bool = False  # whether the bytes of any row are on a disk
 
     @property
     def sealed(self) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class FileRow:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the bytes lie in a bucket."""
+        """Whether the bytes are in a bucket."""
         return "://" in self.path
 
     @property
@@ -94,7 +94,7 @@ def facts_of(connection: sqlite3.Connection) -> DatabaseFacts:
 
 
 def has_local_uploads(connection: sqlite3.Connection) -> bool:
-    """Whether the bytes of any row of `file` lie on a disk: those are nowhere else, even if new ones go to a bucket."""
+    """Whether the bytes of any row of `file` are on a disk: those are nowhere else, even if new ones go to a bucket."""
     if "path" not in column_names(connection, "file"):
         return False
     query = "SELECT 1 FROM file WHERE path IS NOT NULL AND path <> '' AND NOT instr(path, '://') LIMIT 1"

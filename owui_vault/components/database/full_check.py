@@ -1,7 +1,7 @@
-"""SQLite's full check of copies that nobody writes to: the parent's end.
+"""SQLite's full check of copies that no process writes to: the parent's end.
 
-`quick_check`, which a capture can afford, does not hold the indexes against their tables. This does, and reads several
-times as much; hence it runs beside what comes after the capture, and may be given up.
+`quick_check`, which a capture can afford, does not compare indexes with their tables. This does, and reads several
+times as much; so it runs beside what comes after the capture, and may be abandoned.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def check_in_full(
     """Fill in these checks of databases below `tree`, in this order.
 
     `folder` is private, for a scratch copy of a damaged one. Never raises for what it finds or cannot do. When `cancel`
-    is set it ends, and answers what it knows by then.
+    is set it ends, and returns what it knows by then.
     """
     said = {each.path: _Said(each) for each in wanted}
 
@@ -60,7 +60,7 @@ def check_in_full(
     with _opened(tree, wanted) as descriptors:
         for each in wanted:
             if each.path not in descriptors:
-                said[each.path] = _undone(said[each.path], "its copy is not there, or is no plain file")
+                said[each.path] = _undone(said[each.path], "its copy is missing, or is not a regular file")
         problem = _run(descriptors, folder, take, cancel)
     return tuple(each.check if each.ended else _unfinished(each, problem).check for each in said.values())
 

@@ -89,9 +89,9 @@ def _damage_in(error: sqlite3.Error) -> str:
 
 
 def open_exactly(descriptor: int) -> sqlite3.Connection:
-    """A connection that reads this very file. SQLite goes by names: what it has opened is held against the descriptor.
+    """A connection that reads this very file. SQLite goes by names: what it has opened is compared with the descriptor.
 
-    Raises UndoneError when it is another file: somebody has exchanged what lies there.
+    Raises UndoneError when it is another file: somebody has exchanged what is there.
     """
     before = _open_now()
     uri = f"file:/proc/self/fd/{descriptor}?mode=ro&immutable=1"
@@ -102,7 +102,7 @@ def open_exactly(descriptor: int) -> sqlite3.Connection:
         expected = os.fstat(descriptor)
         opened = [status for number, status in _open_now().items() if number not in before]
         if not opened or any((each.st_dev, each.st_ino) != (expected.st_dev, expected.st_ino) for each in opened):
-            raise UndoneError("somebody exchanged the copy while it was opened")
+            raise UndoneError("the copy was replaced while it was being opened")
         unless_right.pop_all()
     return connection
 

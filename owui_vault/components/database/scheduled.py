@@ -1,8 +1,8 @@
-"""What a restored instance does by itself at its first start, and how it is kept from that.
+"""What a restored instance does by itself at its first start, and how to prevent it.
 
-Within seconds of a start Open WebUI 0.12 runs every automation and timer whose time has come, and calls its webhooks;
-a snapshot of last week has all of them due. The rows win over the environment (`open_webui/models/config.py`), so that
-`ENABLE_AUTOMATIONS=false` keeps nothing from running, and timers have no switch at all.
+Within seconds of a start Open WebUI 0.12 runs every automation and timer that is due, and calls its webhooks; in a
+snapshot from last week all of them are due. The rows take precedence over the environment
+(`open_webui/models/config.py`), so `ENABLE_AUTOMATIONS=false` prevents nothing, and timers have no switch at all.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def hold_back(data_dir: Path, snapshot: str, keep: Callable[[bytes], None]) -> S
     `keep` gets the text of `held.json` before anything is changed. Raises RestoreError.
     """
     hint = "The fetched files are left as they are. Restore another snapshot, or leave out --quiet-start."
-    with changing(data_dir, "what runs by itself could not be switched off in", hint) as connection:
+    with changing(data_dir, "automations and timers could not be switched off in", hint) as connection:
         count = _count(connection, None)
         connection.execute("BEGIN IMMEDIATE")
         held = tuple(_switch_off(connection))

@@ -1,4 +1,4 @@
-"""What of `webui.db` is sealed with the secret key, or one of its own: counted, and a few samples to try a key on."""
+"""What in `webui.db` is encrypted with the secret key or a separate one: counted, with samples to try a key on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from owui_vault.system.sqlite_format import quoted
 
 _FERNET = "gAAAA"  # how everything begins that is sealed (Fernet, version byte 0x80, 20th to 23rd century)
 _TOKEN = re.compile(r"gAAAA[A-Za-z0-9_-]+={0,2}")
-_SAMPLES = 1  # of one kind the newest tells: older ones may be of a key that was given up long ago
+_SAMPLES = 1  # of one kind the newest tells: older ones may be of a key that was abandoned long ago
 _MFA_SAMPLES = 50  # of these a single one that does not open keeps the application from starting
 
 
@@ -90,7 +90,7 @@ def _tokens_in(raw: object, paths: tuple[tuple[str, ...], ...]) -> Iterator[str]
 
 
 def _at(value: object, path: tuple[str, ...]) -> Iterator[object]:
-    """What lies at a path; `*` is every key of an object, `**` everything at any depth."""
+    """What is at a path; `*` is every key of an object, `**` everything at any depth."""
     if not path:
         yield value
     elif path == ("**",):

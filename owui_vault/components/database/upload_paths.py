@@ -1,7 +1,7 @@
-"""The paths of uploads in a restored database: kept or rewritten, so that downloads work where the data lie now.
+"""The paths of uploads in a restored database: kept or rewritten, so that downloads work where the data are now.
 
-`file.path` holds the absolute path of each upload as the application saw it. Where that is not where the application
-will see the data, every download fails, or comes from the old directory if that still exists.
+`file.path` holds the absolute path of each upload as the application saw it. If the application will see the data
+elsewhere, every download fails, or comes from the old directory if that still exists.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def called_here(data_dir: Path, app_data_dir: str) -> str:
 def _absolute(path: str) -> str:
     if not path.startswith("/") or "\0" in path:
         raise ConfigError(
-            f"{path!r} cannot be where the application sees its data",
+            f"{path!r} is not a path at which the application can see its data",
             hint="--app-data-dir takes an absolute path, for example /app/backend/data.",
         )
     return posixpath.normpath(path)
@@ -100,7 +100,7 @@ def rewrite_paths(
 ) -> tuple[int, str]:
     """Make downloads work from a restored directory.
 
-    Answers how many rows were changed, and where the application must see the data. Changed are rows that named the
+    Returns how many rows were changed, and where the application must see the data. Changed are rows that named the
     recorded data directory, and rows whose upload is there; all others (buckets, paths to elsewhere) stay as they are.
     Nothing but `webui.db` is written, and no `-wal`, `-shm` or `-journal` is left.
     """
@@ -115,7 +115,7 @@ def rewrite_paths(
 
 @contextmanager
 def changing(data_dir: Path, failure: str, hint: str) -> Iterator[sqlite3.Connection]:
-    """A restored `webui.db`, to be changed before anybody opens it; no file is left beside it.
+    """A restored `webui.db`, changed before anything else opens it; no file is left beside it.
 
     Raises RestoreError, which begins with `failure`.
     """
@@ -136,7 +136,9 @@ def _require_real(data_dir: Path) -> None:
     """SQLite follows links: one called webui.db would have the rows of whatever it leads to rewritten."""
     problem = tree_problem(data_dir)
     if problem:
-        raise RestoreError(problem, hint="Somebody forged this snapshot. Restore another one.")
+        raise RestoreError(
+            problem, hint="It was not written by owui_vault, or was tampered with. Restore another snapshot."
+        )
 
 
 def _rewrite(connection: sqlite3.Connection, uploads: Path, old: str, new: str) -> int:

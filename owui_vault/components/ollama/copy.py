@@ -1,4 +1,4 @@
-"""Putting Ollama's models into the tree of a snapshot: the manifests always, the blobs where they are asked for."""
+"""Puts Ollama's models into a snapshot's tree: the manifests always, the blobs if they are configured."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def keep_models(folder: Path, models: tuple[FoundModel, ...], target: Path, *, w
     broken = {model.name: _why(model, missing) for model in models}
     return KeptModels(
         models=tuple(model.record(stored=with_blobs and not broken[model.name]) for model in models),
-        problems=tuple(f"Ollama's model {name} is not whole: {why}" for name, why in broken.items() if why),
+        problems=tuple(f"Ollama's model {name} is incomplete: {why}" for name, why in broken.items() if why),
     )
 
 

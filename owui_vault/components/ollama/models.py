@@ -1,6 +1,6 @@
 """Ollama's models: a list in its `manifests` folder, and bytes in `blobs`, where each file is named by its SHA-256.
 
-Blobs never change, and a manifest is put in its place at once, so that nobody has to be quiet for a copy of them.
+Blobs never change, and a manifest is written in one step, so nothing has to be quiet while they are copied.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def models_folder(place: Path) -> Path | None:
 
 
 def find_models(folder: Path) -> tuple[FoundModel, ...]:
-    """All models of a models folder, by name. What is no manifest, or is going away just now, is passed over."""
+    """All models of a models folder, by name. What is no manifest, or is going away just now, is skipped."""
     return tuple(sorted(_models(folder), key=lambda each: each.name))
 
 

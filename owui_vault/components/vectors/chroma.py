@@ -1,8 +1,8 @@
-"""Chroma's store: its collections, and which vectors exist nowhere any more.
+"""Chroma's store: its collections, and which vectors are lost.
 
-A new vector lies in `embeddings_queue` of the SQLite file. After each 1000 of a collection they move to the
-collection's HNSW directory, and their queue rows are deleted. A vector that is in `embeddings` but in neither place is
-lost: searches answer wrongly, and nothing says so.
+A new vector is in `embeddings_queue` of the SQLite file. After each 1000 of a collection they move to the collection's
+HNSW directory, and their queue rows are deleted. A vector that is in `embeddings` but in neither place is lost:
+searches give wrong results without any error.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _examine(
     elif unqueued:
         flaws.append(f"its index directory {vector or 'is unknown'} is missing")
     if lost:
-        flaws.append(f"{lost:,} of {count:,} vectors are lost: chroma.sqlite3 knows them, its older index does not")
+        flaws.append(f"{lost:,} of {count:,} vectors are lost: they are in chroma.sqlite3, but not in its older index")
     return CollectionRecord(id=row.id, name=row.name, vectors=count, lost=lost, dimension=row.dimension), flaws
 
 

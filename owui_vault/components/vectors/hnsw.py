@@ -1,6 +1,6 @@
-"""The HNSW index of one Chroma collection as it lies on disk: whether its files belong together, and what it holds.
+"""The HNSW index of one Chroma collection on disk: whether its files belong together, and what it holds.
 
-Formats were read off files written by chromadb 1.3.7 and 1.5.9:
+The formats were learned from files written by chromadb 1.3.7 and 1.5.9:
 
 - `header.bin`, 100 bytes: version, sizes, element count, dimension by way of offsets, graph parameters;
 - `data_level0.bin`: `count` records of `record_bytes`; a fresh index is allocated at its first capacity, empty;
@@ -100,11 +100,11 @@ def _size_flaws(folder: Path, header: _Header) -> Iterator[str]:
     if records < header.elements:
         yield f"data_level0.bin of its index is cut short: {records:,} of {header.elements:,} vectors are there"
     elif rest or records > max(header.elements, _FIRST_CAPACITY):
-        yield "data_level0.bin and header.bin of its index are of different moments"
+        yield "data_level0.bin and header.bin of its index are from different moments"
     if (folder / "length.bin").stat().st_size < header.elements * 4:
         yield "length.bin of its index is cut short"
     if not _links_complete(folder / "link_lists.bin", header):
-        yield "link_lists.bin of its index is cut short or of another moment"
+        yield "link_lists.bin of its index is cut short or from another moment"
 
 
 def _links_complete(path: Path, header: _Header) -> bool:
@@ -131,6 +131,6 @@ def _read_pickle(path: Path, elements: int) -> tuple[Container[str], tuple[str, 
         return (), (f"{PICKLE} of its index {error}",)
     if total != elements:
         return labels, (
-            f"{PICKLE} and header.bin of its index are of different moments ({total} and {elements} vectors)",
+            f"{PICKLE} and header.bin of its index are from different moments ({total} and {elements} vectors)",
         )
     return labels, ()

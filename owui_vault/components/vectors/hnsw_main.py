@@ -24,7 +24,7 @@ _SECONDS = 600.0
 
 
 class StoredLabels:
-    """Ids that lie on disk, in a file without a name."""
+    """Ids that are on disk, in a file without a name."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)

@@ -1,4 +1,4 @@
-"""The pickle of an index: plain values, read so that nothing in it can do anything."""
+"""The pickle of an index: plain values, read so that nothing in it can execute."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class BorgEngine:
         check_extra(environment)
         if encryption not in _ENCRYPTIONS:
             raise ConfigError(
-                f"{encryption!r} is no encryption of borg", hint=f"Choose one of {', '.join(_ENCRYPTIONS)}."
+                f"{encryption!r} is not an encryption mode of borg", hint=f"Choose one of {', '.join(_ENCRYPTIONS)}."
             )
         self._location = _absolute(location)
         self._passphrase = passphrase
@@ -62,7 +62,7 @@ class BorgEngine:
 
     @property
     def location(self) -> str:
-        """Where the repository lies, without a password."""
+        """Where the repository is, without a password."""
         return without_credentials(self._location)
 
     def initialize(self, call: Call) -> RepositoryInfo:
@@ -72,7 +72,7 @@ class BorgEngine:
             borg.run(Request(arguments=("init", "--encryption", self._encryption)))
             for invisible in invisible_ends(call.secrets.of(self._passphrase)):
                 call.warn(
-                    f"the passphrase {invisible}, which borg takes as a part of it: written on paper it will not open"
+                    f"the passphrase {invisible}, which borg treats as part of it: copied from paper it will not open"
                     " the repository"
                 )
             return self._info(borg)
@@ -157,7 +157,7 @@ class BorgEngine:
         if problems and is_locked(repository):
             return (
                 *problems,
-                "somebody holds a lock there: if a borg runs on another machine, look again when it is done",
+                "there is a lock there: if borg is running on another machine, check again when it is done",
             )
         return problems
 

@@ -56,40 +56,40 @@ class Meaning:
     hint: str
 
 
-_SOURCE = "Look where the configuration takes the passphrase from."
-_MOUNTED = "Is its disk or share mounted? A new repository is made by `init`."
-_ROOM = "Free or add space there; pruning needs some, too."
-_REACH = "Does `ssh` as this user reach it, without a question, and is borg installed there?"
+_SOURCE = "Check where the configuration takes the passphrase from."
+_MOUNTED = "Is its disk or share mounted? `init` creates a new repository."
+_ROOM = "Free or add space there; pruning needs some as well."
+_REACH = "Does `ssh` as this user connect without a prompt, and is borg installed there?"
 _RIGHTS = "Run as the user who owns the repository, or give this one read and write access."
 
 _DAMAGED = Meaning(
     RepositoryDamagedError,
     "the repository at {location} is damaged",
-    "Run `borg check` on it; `borg check --repair` saves what can be saved. Do not remove snapshots before.",
+    "Run `borg check` on it; `borg check --repair` saves what can be saved. Do not remove snapshots before that.",
 )
-_IS_FULL = Meaning(RepositoryFullError, "no space is left where {location} lies", _ROOM)
-_FORBIDDEN = Meaning(RepositoryUnreachableError, "this user may not use {location}", _RIGHTS)
+_IS_FULL = Meaning(RepositoryFullError, "no space left at {location}", _ROOM)
+_FORBIDDEN = Meaning(RepositoryUnreachableError, "this user has no access to {location}", _RIGHTS)
 _SILENT = Meaning(RepositoryUnreachableError, "the host of {location} does not answer", _REACH)
 
 #: By message id, which both versions have on every error of their own.
 BY_MSGID = {
     "Repository.DoesNotExist": Meaning(RepositoryMissingError, "there is no repository at {location}", _MOUNTED),
     "Repository.InvalidRepository": Meaning(
-        RepositoryMissingError, "{location} is there, but is no repository of borg", _MOUNTED
+        RepositoryMissingError, "{location} exists, but is not a borg repository", _MOUNTED
     ),
     "Repository.ParentPathDoesNotExist": Meaning(
         RepositoryMissingError,
-        "the folder in which {location} would lie does not exist",
-        "Is the disk or share mounted? If so, make the folder first.",
+        "the parent folder of {location} does not exist",
+        "Is the disk or share mounted? If so, create the folder first.",
     ),
     "Repository.AlreadyExists": Meaning(
         RepositoryExistsError,
-        "there is a repository at {location} already",
+        "a repository already exists at {location}",
         "Use it as it is, or choose another location.",
     ),
     "Repository.PathAlreadyExists": Meaning(
         RepositoryExistsError,
-        "there is something else at {location} already",
+        "something else already exists at {location}",
         "Choose a location that does not exist, or an empty directory.",
     ),
     "PassphraseWrong": Meaning(WrongPassphraseError, "the passphrase does not open {location}", _SOURCE),
@@ -97,7 +97,7 @@ BY_MSGID = {
     "KeyfileNotFoundError": Meaning(
         WrongPassphraseError,
         "the key file of {location} is not on this machine",
-        "Put the exported key back with `borg key import`, or set BORG_KEYS_DIR to where it lies.",
+        "Put the exported key back with `borg key import`, or set BORG_KEYS_DIR to the folder that holds it.",
     ),
     "RepoKeyNotFoundError": Meaning(
         RepositoryDamagedError,
@@ -107,7 +107,7 @@ BY_MSGID = {
     "LockTimeout": Meaning(
         RepositoryLockedError,
         "{location} is locked by another run of borg",
-        "Wait for it. If no borg runs on any machine that uses this repository, run `borg break-lock`.",
+        "Wait for it. If borg is not running on any machine that uses this repository, run `borg break-lock`.",
     ),
     "LockFailed": Meaning(
         EngineError, "{location} " + CANNOT_BE_LOCKED, "Is it writable for this user, and not mounted read-only?"
@@ -117,13 +117,13 @@ BY_MSGID = {
     ),
     "Archive.AlreadyExists": Meaning(
         EngineError,
-        "{location} holds a snapshot of that name already",
+        "{location} already holds a snapshot of that name",
         "Each snapshot is stored once; take a new one.",
     ),
     "Cache.RepositoryReplay": Meaning(
         RepositoryRolledBackError,
         "{location} is older than when it was last used from this machine",
-        "Its disk lost what was written last (a power cut), or somebody put an older copy back, or attacks it. "
+        "Its disk lost the last writes (a power cut), an older copy was put back, or it was tampered with. "
         "Once you know which, `init --again` accepts it as it is.",
     ),
     "Cache.CacheInitAbortedError": Meaning(
@@ -133,8 +133,8 @@ BY_MSGID = {
     ),
     "Cache.EncryptionMethodMismatch": Meaning(
         RepositoryDamagedError,
-        "{location} is encrypted in another way than when it was last used from this machine",
-        "Somebody replaced the repository, or attacks it. If you did, remove the folder {folder} and try again.",
+        "{location} is encrypted differently than when it was last used from this machine",
+        "The repository was replaced or tampered with. If you replaced it, remove the folder {folder} and try again.",
     ),
     "PathNotAllowed": Meaning(
         RepositoryUnreachableError,
@@ -213,7 +213,7 @@ BY_TEXT_OF_SSH = {
     r"Remote: .*borg.*(?:not found|No such file)": Meaning(
         RepositoryUnreachableError,
         "there is no borg on the host of {location}",
-        "Install borg there, or set the remote path to where it lies.",
+        "Install borg there, or set the remote path to its location.",
     ),
 }
 
@@ -230,7 +230,7 @@ BY_TEXT = {
     r"storage quota .* has been exceeded": BY_MSGID["Repository.StorageQuotaExceeded"],
     r"Errno 28|No space left on device|Errno 122|Disk quota exceeded": _IS_FULL,
     r"(?s)borg/(?:repository|locking)\.py.*PermissionError": _FORBIDDEN,
-    r"Errno 30\]": Meaning(EngineError, "{location} lies on a file system that is read-only", "Mount it writable."),
+    r"Errno 30\]": Meaning(EngineError, "{location} is on a read-only file system", "Mount it writable."),
     r"(?s)ObjectNotFound|Data integrity error|configparser|Errno 5\]"
     r"|borg/(?:repository|remote)\.py.*"
     r"(?:FileNotFoundError|KeyError|EOFError|struct\.error|UnicodeDecodeError|UnpackException)"
@@ -302,4 +302,4 @@ def _unknown(status: int, said: str) -> Meaning:
     said = said.rstrip(".").replace("{", "{{").replace("}", "}}")
     how = f"ended by signal {-status}" if status < 0 else f"failed with status {status}"
     what = f"borg {how} on {{location}}" + (f": {said}" if said else "")
-    return Meaning(EngineError, what, "Run the same borg command by hand to see all it says.")
+    return Meaning(EngineError, what, "Run the same borg command by hand to see its full output.")

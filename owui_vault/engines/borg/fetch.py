@@ -1,7 +1,7 @@
-"""Fetching from an archive that is believed in nothing.
+"""Fetches from an archive that is not trusted in anything.
 
-Borg follows links that lie where it extracts to: an archive with a link and then a file below it would be written
-through that link, and `a/../../b` leads out of the target. So all paths are looked at before anything is extracted.
+Borg follows links in the place it extracts to: an archive with a link and then a file below it would be written through
+that link, and `a/../../b` leads out of the target. So all paths are checked before anything is extracted.
 Bytes of names that are not UTF-8 reach us as `?`, which can only make two names look alike, never hide one.
 """
 
@@ -47,7 +47,7 @@ def fetch(borg: Borg, archive: Archive, target: Path, paths: Sequence[str]) -> N
         listener.portion_done()
     if shape.odd_times:
         borg.call.warn(
-            "these bear the first or last time that borg keeps (1970, January 2038), and may have had another:"
+            "these have the first or last time that borg can store (1970, January 2038), and may have had another:"
             f" {named(sorted(shape.odd_times))}"
         )
 
@@ -98,21 +98,21 @@ class _Shape:
             raise _hostile(path, "is a link and a folder")
         for source in self.sources:
             if any(folder in self.links for folder in _above(source)):
-                raise _hostile(source, "lies behind a link")
+                raise _hostile(source, "is behind a link")
         if len(self.special) > _MOST_SPECIAL or any("?" in path for path in self.special):
-            raise _hostile(self.special[0], "is a device or the like that cannot be left out by name")
+            raise _hostile(self.special[0], "is a device or similar that cannot be left out by name")
 
     @staticmethod
     def _require_inside(path: str) -> None:
         if not path or path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
-            raise _hostile(path, "leads out of the snapshot's tree")
+            raise _hostile(path, "leads outside the snapshot's tree")
 
 
 def _hostile(path: str, why: str) -> RepositoryDamagedError:
     return RepositoryDamagedError(
         f"the snapshot holds {path!r}, which {why}",
         engine=ENGINE,
-        hint="Nothing was written. This snapshot was not made by owui_vault, or somebody forged it.",
+        hint="Nothing was written. This snapshot was not made by owui_vault, or was tampered with.",
     )
 
 
@@ -174,7 +174,7 @@ def _extract(
 
 @dataclass(slots=True)
 class _Listener:
-    """Tells how much has come: borg counts anew for each portion, and may say nothing at all of a quick one."""
+    """Tells how much has come: borg counts again for each portion, and may say nothing at all of a quick one."""
 
     borg: Borg
     before: int = 0  # bytes of portions that are done
@@ -203,7 +203,7 @@ def _judge(borg: Borg, complaints: Sequence[Message], target: Path) -> None:
     for text in serious:
         kind = RepositoryDamagedError if _DAMAGED.search(text) else EngineError
         raise kind(
-            f"not everything came back: {borg.clean(text)}",
+            f"not everything was restored: {borg.clean(text)}",
             engine=ENGINE,
             stderr_tail=borg.clean("\n".join(serious))[-2000:],
             hint="Run `verify --read-data` on the repository." if kind is RepositoryDamagedError else "",
@@ -211,4 +211,4 @@ def _judge(borg: Borg, complaints: Sequence[Message], target: Path) -> None:
 
 
 def _no_space(target: Path) -> NoSpaceError:
-    return NoSpaceError(f"no space is left at {target}", hint="Choose a target with more room.")
+    return NoSpaceError(f"no space left at {target}", hint="Choose a target with more free space.")

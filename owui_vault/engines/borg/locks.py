@@ -1,8 +1,8 @@
-"""Locks of borg that runs of ours left when they were killed. Nobody else's are ever touched.
+"""Borg locks that our own runs left when they were killed. Locks of other programs are never touched.
 
-borg itself removes the lock of a dead process of the same host. Where the host's name changes (each `docker run`
-without `--hostname` has another), such a lock stands for ever, and even listing waits for it in vain. We believe the
-kernel (runs.py): a run that holds no lock on its record any more is dead, whatever it was called.
+borg itself removes the lock of a dead process on the same host. If the host's name changes (each `docker run` without
+`--hostname` has a new one), such a lock stays for ever, and even listing waits for it in vain. We trust the kernel
+(run_records.py): a run that no longer holds a lock on its record is dead, whatever its name was.
 
 Only locks on this machine's file systems can be ours: over ssh the process on the host holds that of the repository.
 """
@@ -117,7 +117,7 @@ def _read(roster: Path) -> dict[str, list[list[object]]]:
     except FileNotFoundError:
         return {}
     if not isinstance(document, dict) or not all(isinstance(listed, list) for listed in document.values()):
-        raise ValueError(f"{roster.name} is no list of readers and writers")
+        raise ValueError(f"{roster.name} is not a list of readers and writers")
     return document
 
 

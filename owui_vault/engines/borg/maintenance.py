@@ -25,7 +25,7 @@ _NOT_TELLING = re.compile(
     r"|^(?:committed|rebuilt) index: \d+ objects|^ID: [0-9a-f]+ +(?:rebuilt|committed) index"
 )
 _DAMAGED = (
-    "the repository is damaged: bytes on its storage changed or are gone. Look at its disk and keep your other"
+    "the repository is damaged: data on its storage changed or are missing. Check its disk and keep your other"
     " repositories; `borg check --repair` saves what can be saved, on a copy and before any snapshot is removed"
 )
 
@@ -48,7 +48,7 @@ def _checked(borg: Borg, *options: str) -> tuple[str, ...]:
         done = borg.run(Request(arguments=("check", "--progress", *options), long=True, on_message=_listener(borg)))
     except RepositoryDamagedError as error:
         return (_DAMAGED, _said(error))
-    if done.status == 0:  # warnings then are about an index that was made anew and the like
+    if done.status == 0:  # warnings then are about an index that was created again and the like
         return ()
     return (_DAMAGED, *_problems(borg, done.complaints))
 
@@ -145,9 +145,9 @@ def compact(borg: Borg, local: Path | None) -> int:
     said_freed = _freed(said)
     if said_freed is None:  # the only kind of repository on which it ends with 0 and has nothing to tell
         raise RepositoryAppendOnlyError(
-            f"{borg.shown_location} is append-only: what was removed from its list stays on its disk",
+            f"{borg.shown_location} is append-only: removed snapshots still take up space on its disk",
             engine=ENGINE,
-            hint="Compact where it may delete: on its host, with a key that is not limited to append-only.",
+            hint="Compact it where deleting is allowed: on its host, with a key that is not limited to append-only.",
         )
     return max(0, before - _size(local)) if local else max(0, said_freed)
 

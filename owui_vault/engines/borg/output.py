@@ -1,4 +1,4 @@
-"""What borg prints, read into values: JSON documents on stdout, "JSON or text" lines on stderr."""
+"""Parses borg's output: JSON documents on stdout, "JSON or text" lines on stderr."""
 
 from __future__ import annotations
 
@@ -251,8 +251,8 @@ def _count(document: Mapping[str, object], *names: str) -> int | None:
 def _not_understood(text: str, cause: Exception | None) -> EngineOutputError:
     what = f": {cause}" if cause else ""
     return EngineOutputError(
-        f"the answer of borg could not be understood{what}",
+        f"unexpected output from borg{what}",
         engine=ENGINE,
         stderr_tail=text,
-        hint="Is this a version of borg before 1.2 or after 1.4? Look at `borg --version`.",
+        hint="Is this a version of borg before 1.2 or after 1.4? Check `borg --version`.",
     )

@@ -1,4 +1,4 @@
-"""Running borg: which program, in which environment, and what its end means.
+"""Runs borg: which program, in which environment, and what its exit means.
 
 Borg has no Python interface; its command line and its JSON are what it documents for other programs.
 """
@@ -71,7 +71,7 @@ def _installed_version() -> str:
 
 
 def local_folder(location: str) -> Path | None:
-    """Where a repository of this machine lies; None for one elsewhere: `ssh://…` or `user@host:…`."""
+    """Where a repository of this machine is; None for one elsewhere: `ssh://…` or `user@host:…`."""
     path = location.removeprefix("file://")
     return None if _ELSEWHERE.match(path) else Path(path)
 
@@ -250,7 +250,7 @@ class Borg:
 
     @property
     def _place(self) -> str:
-        """The location so that no password in it comes to lie on a disk."""
+        """The location so that no password in it comes to be on a disk."""
         return hashlib.sha256(self._setting.location.encode(errors="surrogateescape")).hexdigest()
 
     def version(self) -> str:
@@ -298,7 +298,7 @@ class Borg:
             "BORG_EXIT_CODES": "modern",
             "BORG_CACHE_DIR": str(self.folder / "cache"),
             "BORG_SECURITY_DIR": str(self._seen if reads else self._written),
-            # Says yes to a repository that was moved; one put back to an older state is refused all the same.
+            # Says yes to a repository that was moved; one put back to an older state is refused nevertheless.
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
             **(more or {}),
         }
@@ -328,10 +328,10 @@ def _read_memory(path: Path, key: str) -> str:
 def _checked_version(text: str, program: str) -> str:
     found = _VERSION.search(text)
     if not found:
-        raise ProgramMissingError(f"{program} does not answer as borg would", hint=_INSTALL)
+        raise ProgramMissingError(f"{program} does not behave like borg", hint=_INSTALL)
     if not _OLDEST <= (int(found["major"]), int(found["minor"])) < _TOO_NEW:
         raise ProgramMissingError(
-            f"{program} is {ENGINE} {found['text']}, and 1.2 to 1.4 are what this can use",
+            f"{program} is {ENGINE} {found['text']}, but 1.2 to 1.4 are required",
             hint=_INSTALL,
         )
     return found["text"]

@@ -1,8 +1,7 @@
-"""Checking a borg repository that can only be read: the disk of a dead machine, mounted read-only.
+"""Checks a read-only borg repository: the disk of a dead machine, mounted read-only.
 
-`borg check` writes into what it checks, with every version and whatever it is told: a lock, its settings anew, a nonce.
-So it is shown a folder of ours that has its own copies of the two small files, and links to all the rest, which it only
-reads.
+`borg check` writes into what it checks, with every version and all options: a lock, its settings, a nonce. So it is
+given a folder of ours with copies of the two small files, and links to all the rest, which it only reads.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def _alone(place: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RepositoryLockedError(
-                "another run of ours checks the same repository", engine=ENGINE, hint="Wait for it."
+                "another run of owui_vault is checking the same repository", engine=ENGINE, hint="Wait for it."
             ) from error
         for left in place.iterdir():
             shutil.rmtree(left, ignore_errors=True)
@@ -65,7 +64,7 @@ def is_locked(repository: Path) -> bool:
 def cannot_be_checked(location: str) -> EngineError:
     """For a repository on another host, where nothing can stand in for it."""
     return EngineError(
-        f"{location} can only be read, and `borg check` writes a lock and its settings into what it checks",
+        f"{location} is read-only, and `borg check` writes a lock and its settings into the repository",
         engine=ENGINE,
         hint="Listing and restoring work. Make it writable for a verification, or verify a copy of it on this machine.",
     )

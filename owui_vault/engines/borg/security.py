@@ -1,10 +1,10 @@
 """What borg remembers of a repository on this machine, and where.
 
-Two things, in a folder called as the repository's id: when its manifest was last written (an older one is refused: it
-was put back, or somebody attacks) and how far its counter for the encryption has come, below which nothing may ever be
-encrypted again with its key. A copy of a repository has the same id and the same key. So what writes goes by *one*
-memory for all names and locations: whichever copy is behind is refused by borg itself, and the counter never goes back.
-What only reads has a memory for each location: a copy that is behind may be restored from.
+Two things, in a folder named after the repository's id: when its manifest was last written (an older one is refused: it
+was put back, or is an attack), and the value of its encryption counter, below which nothing may ever be encrypted again
+with its key. A copy of a repository has the same id and the same key. So writers use *one* memory for all names and
+locations: whichever copy is behind is refused by borg itself, and the counter never goes back. Readers have a memory
+for each location: a copy that is behind may be restored from.
 """
 
 from __future__ import annotations

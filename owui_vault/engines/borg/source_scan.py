@@ -1,7 +1,7 @@
-"""What we see of a tree before borg does: the list that borg is given, and what each file was like.
+"""Scans a tree before borg does: the list that borg is given, and the facts of each file.
 
-The facts lie in a file of their own, one record per path in the order of the list: nobody holds a hundred thousand of
-them in memory for the sake of the one file that borg may find changed.
+The facts are in a file of their own, one record per path in the order of the list: a hundred thousand of them need not
+be in memory for the sake of the one file that borg may find changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST_TIME_NS, LAST_TIME_NS = 0, 2_147_310_847 * 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """A tree as it was. `list` names its paths, parents first, each ended by NUL; `facts` lies beside it."""
+    """A tree as it was. `list` names its paths, parents first, each ended by NUL; `facts` is beside it."""
 
     paths: int
     size_bytes: int

@@ -1,9 +1,9 @@
-"""Storing a tree with borg so that nothing is ever listed COMPLETE that is not.
+"""Stores a tree with borg so that nothing is ever listed as COMPLETE that is not.
 
-The label stands in the archive's comment, which is given before the first file is read. `commit_gate_main` holds the
-finished archive back until borg has named every path without a complaint, and a last look has shown that what it read
-stayed as it was. If it complained about one, or one changed, the archive is given up and made again with a label that
-says INCOMPLETE: what was read is read again, which costs time, never the truth.
+The label is in the archive's comment, which is given before the first file is read. `commit_gate_main` holds the
+finished archive back until borg has named every path without a complaint, and a final check has shown that what it read
+did not change. If borg complained about one, or one changed, the archive is abandoned and made again with a label that
+says INCOMPLETE: everything is read again, which costs time, never the truth.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
         survey = take_survey(tree, workplace / "paths")
         if survey.odd_times:
             borg.call.warn(
-                f"borg keeps no times before 1970 or after January 2038; others come back for {named(survey.odd_times)}"
+                f"borg stores no times before 1970 or after January 2038; these will differ: {named(survey.odd_times)}"
             )
         if survey.unreadable:
             label = replace(label, outcome=Outcome.INCOMPLETE)
@@ -63,7 +63,7 @@ def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
             # what was unreadable once explains the label, read since or not
             skipped = _merged(skipped, attempt.skipped)
     if attempt.created is None:
-        raise EngineError("borg gave up an archive that it was told to write", engine=ENGINE)
+        raise EngineError("borg abandoned an archive that it was asked to write", engine=ENGINE)
     if everything:
         record_full_read(borg.call.folder, label.instance)
     read = attempt.created.original_bytes  # borg itself says nothing of the last fifth of a second
@@ -101,8 +101,8 @@ class _Bound:
         """Raise DeadlineExceededError when it is over."""
         if self._until is not None and time.monotonic() > self._until:
             raise DeadlineExceededError(
-                f"borg did not end within {self._call.store_seconds:g} s",
-                hint="Look whether its disk or host answers, or raise limits.store.",
+                f"borg did not finish within {self._call.store_seconds:g} s",
+                hint="Check whether its disk or host responds, or raise limits.store.",
             )
 
 
@@ -110,9 +110,9 @@ def _chunking(label: Label) -> str:
     chunking = label.chunking or CHUNKING
     if not _CHUNKING.fullmatch(chunking):
         raise EngineError(
-            f"the series is cut by {chunking!r}, which borg does not know",
+            f"the series uses the chunker parameters {chunking!r}, which borg does not accept",
             engine=ENGINE,
-            hint="A series keeps to one way of cutting: give this repository another instance name.",
+            hint="A series keeps its chunker parameters: give this repository another instance name.",
         )
     return chunking
 
@@ -132,7 +132,7 @@ def _receipt(created: Created, label: Label, skipped: tuple[SkippedFile, ...]) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """`created` is None when the archive was given up because of what was skipped."""
+    """`created` is None when the archive was abandoned because of what was skipped."""
 
     created: Created | None
     skipped: tuple[SkippedFile, ...]

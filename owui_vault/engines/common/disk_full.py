@@ -1,4 +1,4 @@
-"""A file system that is full, and is not the repository's: that of our own folder, or of temporary files."""
+"""Recognises a full file system that is not the repository's: that of our own folder, or of temporary files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def tells_full_disk(text: str) -> bool:
 def no_room(folder: Path) -> NoSpaceError:
     """The error for a full file system under our folder for a repository."""
     return NoSpaceError(
-        f"no space is left at {folder}, where caches and notes for the repository lie",
-        hint="Make room there, or name another state_dir. Its caches may be removed, at the price of time only.",
+        f"no space left at {folder}, which holds caches and notes for the repository",
+        hint="Free some space there, or set another state_dir. Its caches can be removed; that only costs time.",
     )
 
 
@@ -49,8 +49,8 @@ def local_disk_full(text: str, folder: Path, clean: Callable[[str], str]) -> NoS
             return no_room(folder)
         if "/restic-temp-" in line:
             return NoSpaceError(
-                f"no space is left for restic's temporary files: {clean(line.strip())[-300:]}",
-                hint="Make room there, or let TMPDIR name another place.",
+                f"no space left for restic's temporary files: {clean(line.strip())[-300:]}",
+                hint="Free some space there, or set TMPDIR to another place.",
             )
     frames = set(_FRAME.findall(text))  # of the traceback that borg leaves
     if tells_full_disk(text) and "cache" in frames and not frames & _OF_THE_REPOSITORY:

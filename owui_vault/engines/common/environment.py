@@ -1,4 +1,4 @@
-"""The environment that engine programs get, and what of it nobody may read afterwards."""
+"""The environment that engine programs get, and which parts of it must never be shown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_extra(extra: Iterable[str]) -> None:
         if _OURS.fullmatch(name):
             raise ConfigError(
                 f"{name} cannot be set in the environment of a repository",
-                hint="It follows from location and passphrase.",
+                hint="It is derived from the location and the passphrase.",
             )
 
 
@@ -73,7 +73,7 @@ def engine_environment(
     environment = {"PATH": _PATH, **kept, **extra, **ours, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
     if (place := environment.get("TMPDIR")) and not Path(place).is_dir():
         # restic 0.14 to 0.19 fail there in words of their own, borg passes over it
-        _log.warning("TMPDIR names %s, which is no directory: engines use /tmp", place)
+        _log.warning("TMPDIR is %s, which is not a directory: engines use /tmp", place)
         del environment["TMPDIR"]
     return environment
 

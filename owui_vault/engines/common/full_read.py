@@ -1,7 +1,7 @@
 """When a series is read in full again, whatever size and mtime say.
 
-Engines pass over a file whose size and mtime are as they were. An upload that somebody replaced by one of equal size
-and mtime would never be noticed; so now and then nothing is passed over.
+Engines skip a file whose size and mtime are unchanged. An upload that was replaced by one of the same size and mtime
+would never be noticed; so from time to time nothing is skipped.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def is_due(folder: Path, instance: str) -> bool:
 
 
 def record_full_read(folder: Path, instance: str) -> None:
-    """Everything was read, and is stored. Where that cannot be noted it is read again the next time."""
+    """Everything was read, and is stored. Where that cannot be recorded it is read again the next time."""
     with suppress(OSError):
         (private_folder(folder, "full-readings") / instance).touch(mode=0o600)

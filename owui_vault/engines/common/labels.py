@@ -1,7 +1,7 @@
 """A label as flat text, the same fields on every engine (documented in docs/manifest.md).
 
 restic carries them as tags (`owui-vault`, `format=1`, `id=…`, …), borg as base64 of `label_to_json` in the comment.
-Whoever can write to a repository can write anything into these places, so that reading believes nothing: what is not
+Anyone who can write to a repository can write anything into these places, so reading trusts nothing: what is not
 exactly a label of ours is none.
 """
 
@@ -58,7 +58,7 @@ def label_to_fields(label: Label) -> tuple[Field, ...]:
 def label_from_fields(fields: Mapping[str, str] | Iterable[Field]) -> Label | None:
     """The label that these pairs spell, or None for another tool's, a later format's and a forged one.
 
-    Unknown names are passed over: a later version may add some without changing the format.
+    Unknown names are skipped: a later version may add some without changing the format.
     """
     pairs = list(fields.items() if isinstance(fields, Mapping) else fields)
     values = dict(pairs)
@@ -116,7 +116,7 @@ def label_to_tags(label: Label) -> tuple[str, ...]:
 
 
 def label_from_tags(tags: Iterable[str]) -> Label | None:
-    """The label that tags of restic spell, or None. Tags that are not `name=value` are passed over."""
+    """The label that tags of restic spell, or None. Tags that are not `name=value` are skipped."""
     every = list(tags)
     if MARK not in every:
         return None

@@ -54,7 +54,7 @@ def become(parent: int, record: str, argv: list[str]) -> NoReturn:
     try:
         write_record(record)
     except OSError as error:
-        sys.stderr.write(f"cannot note this run in {record}: {error.strerror}\n")
+        sys.stderr.write(f"cannot record this run in {record}: {error.strerror}\n")
         os._exit(NO_RECORD)
     try:
         os.execvp(argv[0], argv)  # noqa: S606  # no shell is what we want

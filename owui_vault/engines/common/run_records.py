@@ -1,7 +1,7 @@
-"""Our own dead: runs of engine programs whose record is no longer locked (see launcher.py).
+"""Our own dead runs of engine programs: those whose record is no longer locked (see launcher.py).
 
-Where process numbers lie (containers with one host name, reboots), the kernel does not: nothing but its death releases
-the lock that a run holds on its record.
+Where process ids mislead (containers with one host name, reboots), the kernel does not: only its death releases the
+lock that a run holds on its record.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows of a listing, in an unnamed file until they are asked for.
 
-Nobody has to hold all of them in memory, and no program waits, with its lock on the repository, for somebody who never
-asks for the rest. Whatever is wrong shows before the first row is handed out.
+They need not all be in memory, and no program waits, with its lock on the repository, for a caller that never asks for
+the rest. Any error shows before the first row is returned.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Looking for files that an engine will not be able to read, before it is asked to."""
+"""Finds files that an engine will not be able to read, before it tries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def times_outside(tree: Path, first_ns: int, last_ns: int) -> Iterator[tuple[str
 def require_content(tree: Path, engine: str) -> None:
     """Raise EngineError where there is nothing to store: what engines make of that is never a restore point."""
     if not tree.is_dir():
-        raise EngineError(f"there is nothing to store: {tree} is no directory", engine=engine)
+        raise EngineError(f"there is nothing to store: {tree} is not a directory", engine=engine)
     with suppress(PermissionError), os.scandir(tree) as entries:
         if next(entries, None) is None:
             raise EngineError(f"there is nothing to store: {tree} is empty", engine=engine)

@@ -48,7 +48,7 @@ class ResticEngine:
 
     @property
     def location(self) -> str:
-        """Where the repository lies, credentials removed."""
+        """Where the repository is, credentials removed."""
         return self._access.location.shown
 
     @contextmanager
@@ -86,7 +86,9 @@ class ResticEngine:
             restic.version()
             restic.ask(questions.init)
             for invisible in invisible_ends(call.secrets.of(self._access.passphrase)):
-                call.warn(f"the passphrase {invisible}: restic takes blanks and byte order marks away, others do not")
+                call.warn(
+                    f"the passphrase {invisible}: restic strips blanks and byte order marks, other programs do not"
+                )
         return self.inspect(call)
 
     def inspect(self, call: Call) -> RepositoryInfo:
@@ -118,7 +120,7 @@ class ResticEngine:
             restic_fetching.fetch(restic, engine_id, target, paths)
 
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
-        """Set all tags anew; restic writes another snapshot with another id and drops the first."""
+        """Set all tags again; restic writes another snapshot with another id and drops the first."""
         with self._changing(call, named=True) as restic:
             return maintenance.relabel(restic, engine_id, label)
 

@@ -73,16 +73,19 @@ _WORDS: Mapping[type[EngineError], tuple[str, str]] = {
     ),
     RepositoryLockedError: (
         "the repository {location} is locked by another run",
-        "Wait for the other run. If it is dead for certain, remove its lock with `restic unlock`.",
+        "Wait for the other run. If it is certainly dead, remove its lock with `restic unlock`.",
     ),
-    RepositoryExistsError: ("there is a repository at {location} already", "Use it as it is, or name another place."),
+    RepositoryExistsError: (
+        "a repository already exists at {location}",
+        "Use it as it is, or choose another location.",
+    ),
     RepositoryFullError: (
-        "no space is left where the repository {location} lies",
-        "Make room there, or prune; what was stored before is unharmed.",
+        "no space left for the repository {location}",
+        "Free some space there, or prune; what was stored before is intact.",
     ),
     RepositoryUnreachableError: (
         "the repository {location} cannot be reached",
-        "Look whether its host answers and whether the credentials are right.",
+        "Check whether its host answers and whether the credentials are right.",
     ),
     RepositoryMissingError: (
         "there is no repository at {location}",
@@ -91,15 +94,15 @@ _WORDS: Mapping[type[EngineError], tuple[str, str]] = {
     SnapshotMissingError: ("the repository {location} holds no such snapshot", "List what it holds with `snapshots`."),
     RepositoryDamagedError: (
         "the repository {location} is damaged",
-        "Look at its disk and keep your other repositories; restic's own `repair` commands save what can be saved, on a"
+        "Check its disk and keep your other repositories; restic's own `repair` commands save what can be saved, on a"
         " copy.",
     ),
-    EngineError: ("restic failed on {location}", "What it said is the last line of this message."),
+    EngineError: ("restic failed on {location}", "Its own error is the last line of this message."),
 }
 
 _NO_RIGHT = (
     "this user may not read or write the repository {location}",
-    "Run as the user it belongs to, or give this one the right; a read-only mount is the other reason.",
+    "Run as its owner, or give this user access; a read-only mount is the other possible cause.",
 )
 
 
@@ -133,7 +136,7 @@ def error_for(
     kind = kind_of(status, stderr)
     text, hint = _WORDS[kind]
     if kind is RepositoryUnreachableError and location.startswith("/"):
-        text, hint = _NO_RIGHT  # what lies here does not have to be reached
+        text, hint = _NO_RIGHT  # what is here does not have to be reached
     said = _last_words(stderr)
     if "empty password" in said:
         return SecretError(f"the passphrase of {location} is empty", hint="Give the one it was created with.")

@@ -111,7 +111,7 @@ def fetch(restic: Restic, engine_id: str, target: Path, paths: Sequence[str]) ->
         if result.status != 0 and not complaints.only_owners:
             raise _restore_error(restic, result, complaints, target)
     if lost := [path for path, time_ns in odd_times if not _given_time(target / path, time_ns)]:
-        restic.call.warn(f"could not give the time of change: {named(lost)}")
+        restic.call.warn(f"the time of change could not be restored: {named(lost)}")
 
 
 class Complaints:
@@ -150,7 +150,7 @@ class Complaints:
 
 
 def _given_time(path: Path, time_ns: int) -> bool:
-    """Give a time that restic cannot; answers whether it is there now. What was not asked for is not there."""
+    """Give a time that restic cannot; returns whether it is there now. What was not asked for is not there."""
     try:
         os.utime(path, ns=(time_ns, time_ns), follow_symlinks=False)
         return path.lstat().st_mtime_ns == time_ns
@@ -196,7 +196,7 @@ def _restore_error(restic: Restic, result: RunResult, complaints: Complaints, ta
         return error
     kind = kind_of(result.status, "\n".join(lines))
     if kind is RepositoryFullError:
-        return NoSpaceError(f"no space is left at {target}", hint="Make room there, or name another target.")
+        return NoSpaceError(f"no space left at {target}", hint="Free some space there, or choose another target.")
     if kind is RepositoryUnreachableError and (ours := [line for line in lines if str(target) in line]):
         return EngineError(
             f"not everything could be written to {target}: {restic.clean(message_of(ours[0]))[:300]}",
@@ -204,7 +204,7 @@ def _restore_error(restic: Restic, result: RunResult, complaints: Complaints, ta
             argv=error.argv,
             status=result.status,
             stderr_tail=error.stderr_tail,
-            hint="Restore to a place where this user may write, or run as another one.",
+            hint="Restore to a place where this user can write, or run as another user.",
         )
     if isinstance(error, RepositoryDamagedError):
         error.paths = tuple(path for line in result.stderr if (path := _passed_over(line)))

@@ -1,4 +1,4 @@
-"""Where a restic repository lies: on this machine or elsewhere, with credentials or without."""
+"""The location of a restic repository: on this machine or elsewhere, with credentials or without."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parse_location(location: str) -> Location:
     if location != location.strip():
         raise ConfigError(  # restic cuts them off, and a backup would lie where nobody looks for it
             f"the location {without_credentials(location)!r} begins or ends with a blank",
-            hint="restic takes no such path: rename the folder.",
+            hint="restic does not accept such a path: rename the folder.",
         )
     if _ELSEWHERE.match(location):
         _require_quoted(location)
@@ -49,8 +49,8 @@ def parse_location(location: str) -> Location:
     if path == location and (scheme := _ANY_SCHEME.match(location)):
         # restic would make a folder of this name, and a backup would lie where nobody looks for it.
         raise ConfigError(
-            f"restic knows no location that begins with {scheme[1]!r} and a colon",
-            hint=f"It knows local, {', '.join(_SCHEMES)}. A folder of this machine is written ./NAME or local:NAME.",
+            f"restic has no backend called {scheme[1]!r}",
+            hint=f"It knows local, {', '.join(_SCHEMES)}. Write a folder on this machine as ./NAME or local:NAME.",
         )
     try:
         folder = Path(path).expanduser().absolute()
@@ -69,7 +69,7 @@ def _require_quoted(location: str) -> None:
     cut_by_slash = not at and "@" in found["rest"] and colon and not re.fullmatch(r"\d*|.*\]", port)
     if "@" in user or re.search(r"\s", found["authority"]) or cut_by_slash:
         raise ConfigError(
-            "in the address of a repository stands a user or password with an unquoted '/', '@' or blank",
+            "the address of a repository has a user or password with an unescaped '/', '@' or blank",
             hint=f"Set {_USER} and {_PASSWORD} in its `environment`, or write these characters as %2F, %40 and %20.",
         )
 
@@ -118,5 +118,5 @@ def probe(location: Location, environment: Mapping[str, str], *, seconds: float)
         raise RepositoryUnreachableError(
             f"the repository {location.shown} cannot be reached: {error}",
             engine="restic",
-            hint="Look whether its host answers.",
+            hint="Check whether its host responds.",
         ) from error

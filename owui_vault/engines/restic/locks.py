@@ -1,8 +1,8 @@
-"""What killed runs of ours leave behind: locks and half-written files. Nobody else's are ever touched.
+"""What our own killed runs leave behind: locks and half-written files. Those of other programs are never touched.
 
-restic's own `unlock` believes process numbers, and so removes the lock of a living run in another container with the
-same host name. We believe the kernel: each run holds a file lock on a record of ours (see launcher.py), which nothing
-but its death releases.
+restic's own `unlock` trusts process ids, and so removes the lock of a living run in another container with the same
+host name. We trust the kernel: each run holds a file lock on a record of ours (see launcher.py), which only its death
+releases.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from owui_vault.system.clock import SystemClock
 logger = logging.getLogger(__name__)
 
 _BEFORE_LOCKING_SECONDS = 60.0  # from the start of restic to the lock it writes
-_REFRESH_SECONDS = 6 * 60.0  # a living restic writes its lock anew every five minutes
+_REFRESH_SECONDS = 6 * 60.0  # a living restic rewrites its lock every five minutes
 _STALE_TO_RESTIC_SECONDS = 30 * 60.0
 _HALF_WRITTEN = re.compile(r"([0-9a-f]{64}|config)-tmp-\d+")
 _BOUNDS_SECONDS = 20.0
@@ -68,7 +68,7 @@ def may_belong_to(lock: Lock, run: Run) -> bool:
 
 
 def clear_remains(restic: Restic) -> bool:
-    """Remove what dead runs of ours left in the repository. Answers whether a lock was removed.
+    """Remove what dead runs of ours left in the repository. Returns whether a lock was removed.
 
     A run is remembered for as long as a lock is there that may turn out to be its own.
     """
@@ -102,7 +102,7 @@ def _lock_named(restic: Restic, name: str, bounds: Call) -> Lock:
     try:
         return _lock_of(name, restic.ask(partial(lock_details, lock=name), "--no-lock", bounds=bounds))
     except (VaultError, KeyError, ValueError, TypeError):
-        # Gone meanwhile, perhaps for another one: restic writes its lock anew. Or not restic's. Certainly not ours.
+        # Gone meanwhile, perhaps for another one: restic rewrites its lock. Or not restic's. Certainly not ours.
         return Lock(id=name, pid=0, host="", user=0, time=math.inf)
 
 

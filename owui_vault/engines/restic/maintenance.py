@@ -31,7 +31,7 @@ _MOST_IDS = 1000  # of 65 bytes each: well below what one command takes
 # Of a store that this user may only read from, an S3 key for one. The same words begin "already locked".
 _NO_LOCK_WRITTEN = re.compile(r"unable to create lock in backend|Save\(<lock/")
 _IS_LOCKED = re.compile(r"already locked")
-_APPEND_ONLY = "If the server is append-only, do this where it is not."
+_APPEND_ONLY = "If the server is append-only, do this from where it is not."
 _KEEPS_FROM_LOOKING = (
     RepositoryFullError,
     RepositoryLockedError,
@@ -120,7 +120,7 @@ def remove(restic: Restic, engine_ids: Sequence[str]) -> None:
     there = listed(restic)
     if engine_ids and restic.passed_over:
         raise RepositoryDamagedError(
-            f"snapshots in {restic.shown} cannot be read, and nobody knows what would be left: {restic.passed_over[0]}",
+            f"snapshots in {restic.shown} cannot be read, so what would be left is unknown: {restic.passed_over[0]}",
             engine=ENGINE,
             hint="Nothing was removed. Run `verify`, and restic's own `repair` commands on a copy.",
         )
@@ -156,7 +156,7 @@ def _forget(restic: Restic, engine_ids: Sequence[str]) -> None:
 
 
 def compact(restic: Restic) -> int | None:
-    """Prune. Answers how much that freed, as far as restic's own rounded number tells."""
+    """Prune. Returns how much that freed, as far as restic's own rounded number tells."""
     restic.call.progress(Progress(step=Step.COMPACT))
     text = TextMonitor(restic.call, Step.COMPACT)
     restic.run_checked("prune", sinks=Sinks(stdout=text.stdout), monitor=text.monitor)
@@ -174,7 +174,7 @@ def verify(restic: Restic, read_data: float, *, locked: bool = True) -> tuple[st
         return ()
     told = "\n".join(result.stderr)
     if locked and _NO_LOCK_WRITTEN.search(told) and not _IS_LOCKED.search(told):
-        logger.info("%s takes no lock: it is checked without one", restic.shown)
+        logger.info("%s cannot be locked: it is checked without a lock", restic.shown)
         return verify(restic, read_data, locked=False)
     if issubclass(kind_of(result.status, told), _KEEPS_FROM_LOOKING):
         raise restic.error(result.status, result.stderr, result.argv)

@@ -1,4 +1,4 @@
-"""Noticing that restic only seems to be alive, and what it does where it does not say."""
+"""Notices when restic only seems to be alive, and infers what it does when it does not say."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Monitor:
         elif now - self._moved > self._call.idle_seconds:
             raise DeadlineExceededError(
                 f"restic made no progress for {self._call.idle_seconds:g} s",
-                hint="Look whether its disk or host answers, or raise limits.idle.",
+                hint="Check whether its disk or host responds, or raise limits.idle.",
             )
 
     def hear(self, line: str) -> None:
@@ -68,7 +68,7 @@ class Monitor:
             raise local_disk_full(line, self._call.folder, self.clean) or RepositoryUnreachableError(
                 f"the repository does not answer: {self.clean(message_of(line))[:300]}",
                 engine="restic",
-                hint="Look whether its host answers.",
+                hint="Check whether its host responds.",
             )
 
     def heard(self, line: str) -> None:

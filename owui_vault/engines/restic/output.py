@@ -1,4 +1,4 @@
-"""Reading what restic says: JSON or text, line by line, unknown messages passed over."""
+"""Parses restic's output: JSON or text, line by line, ignoring unknown messages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def snapshot_of(document: Document) -> Snapshot:
             size_bytes=size if isinstance(size, int) else None,
         )
     except (KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
-        raise EngineOutputError(f"restic lists a snapshot that makes no sense: {error}", engine="restic") from error
+        raise EngineOutputError(f"unexpected snapshot in restic's list: {error}", engine="restic") from error
 
 
 def snapshots_of(documents: Sequence[Document] | None) -> tuple[Snapshot, ...]:
@@ -77,7 +77,7 @@ def entry_of(document: Document) -> Entry | None:
         size = document.get("size") or 0
         return Entry(path=path, kind=kind if kind in KINDS else "other", size_bytes=size if kind == "file" else 0)
     except (KeyError, TypeError, AttributeError) as error:
-        raise EngineOutputError(f"restic lists a path that makes no sense: {error}", engine="restic") from error
+        raise EngineOutputError(f"unexpected path in restic's list: {error}", engine="restic") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ _NOT_TELLING = re.compile(
     r"|returned error, retrying|^error for tree [0-9a-f]+:$|operation successful after \d+ retries"
 )
 DAMAGED = (
-    "the repository is damaged: bytes on its storage changed or are gone. Look at its disk and keep your other"
+    "the repository is damaged: data on its storage changed or are missing. Check its disk and keep your other"
     " repositories; restic's own `repair` commands save what can be saved, on a copy"
 )
 

@@ -1,4 +1,4 @@
-"""Running restic: the two ways to call it, with passphrase and location by descriptor and the launcher in front."""
+"""Runs restic: the two ways to call it, with passphrase and location by descriptor and the launcher in front."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class Restic:
             raise self.error(result.status, result.stderr, result.argv)
 
     def uncancellable(self) -> Restic:
-        """The same, but `cancel` is not heard: for what must not be left half done."""
+        """The same, but `cancel` is not heard: for what must not be left half finished."""
         calm = copy(self)
         calm.call = replace(self.call, cancel=NEVER)
         return calm

@@ -1,4 +1,4 @@
-"""The functions of resticpy that are used, each with a contract test; its inner ones, which take the command so far.
+"""The functions of resticpy that are used, each with a contract test: its internal ones, which take a command prefix.
 
 They are private to resticpy, which is why its version is pinned; and untyped, which is why they get their types here.
 """

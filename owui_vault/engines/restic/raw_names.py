@@ -66,7 +66,7 @@ class ExactNames:
             try:
                 self._trees[tree] = json.loads(result.stdout)["nodes"] or []
             except (ValueError, KeyError, TypeError) as error:
-                raise EngineOutputError(f"restic's tree {tree[:8]} makes no sense", engine="restic") from error
+                raise EngineOutputError(f"unexpected content of restic's tree {tree[:8]}", engine="restic") from error
         return self._trees[tree]
 
 

@@ -1,7 +1,7 @@
 """Asking resticpy: its functions that take the command, with the launcher as the beginning of that command.
 
-resticpy runs a command, waits for it and parses what it wrote. It cannot set an environment, pass descriptors, bound
-the time or tell the exit status but as English text in an exception; the launcher does that for it.
+resticpy runs a command, waits for it and parses its output. It cannot set an environment, pass descriptors, limit the
+time, or report the exit status except as English text in an exception; the launcher does that for it.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class Answer(Generic[Result]):
         if self.why == "timeout":
             raise DeadlineExceededError(
                 f"restic did not answer within {self.question.timeout_seconds:g} s",
-                hint="Look whether the disk or host of the repository answers.",
+                hint="Check whether the disk or host of the repository responds.",
             ) from failure(self.status, self.stderr)
         if self.status != 0:
             raise failure(self.status, self.stderr) from None
         if self.error is not None:
             # not `from` it: resticpy quotes what restic said, whatever stands in that
-            raise EngineOutputError(f"restic's answer makes no sense: {clean(str(self.error))}", engine="restic")
+            raise EngineOutputError(f"unexpected answer from restic: {clean(str(self.error))}", engine="restic")
         return self.result  # type: ignore[return-value]  # no error, so there is one
 
 
@@ -135,7 +135,7 @@ class _Channel:
                 raise ConfigError("the environment of the repository is too large")
 
     def receive(self, seconds: float) -> bool:
-        """Take what has come; answers whether something has."""
+        """Take what has come; returns whether something has."""
         if not self._arrival.poll(seconds * 1000):
             return False
         self._received += os.read(self._answer, 1 << 16)

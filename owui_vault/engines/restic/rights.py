@@ -1,4 +1,4 @@
-"""Whether this user may work with a repository in a folder of this machine. restic tries again for most of a minute."""
+"""Whether this user can use a repository in a folder of this machine. restic itself retries for most of a minute."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def require_rights(location: Location, *, write: bool = False) -> None:
             hint="Mount it for writing.",
         )
     raise RepositoryUnreachableError(
-        f"this user may not {'write to' if write else 'read'} the repository {location.shown}: {place}",
+        f"this user cannot {'write to' if write else 'read'} the repository {location.shown}: {place}",
         engine="restic",
-        hint=f"Run as the user it belongs to, or give user {os.geteuid()} the right.",
+        hint=f"Run as its owner, or give user {os.geteuid()} access.",
     )
 
 

@@ -57,7 +57,7 @@ def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[Skipp
     lacking = bool(skipped) or result.status == _NOT_EVERYTHING
     odd_times = list(times_outside(tree, FIRST_TIME_NS, LAST_TIME_NS))
     if lost := [path for path, time_ns in odd_times if time_ns > _LAST_KEPT_NS]:
-        restic.call.warn(f"restic keeps no times beyond the year 9999; others come back elsewhere for {named(lost)}")
+        restic.call.warn(f"restic stores no times beyond the year 9999; these will differ: {named(lost)}")
     snapshot = _finished(restic, reader.summary, label, odd_times, lacking=lacking)
     if everything:
         record_full_read(restic.call.folder, label.instance)
@@ -135,7 +135,7 @@ def _demoted(restic: Restic, snapshot: Snapshot, label: Label, cancel: threading
         raise EngineError(
             f"snapshot {label.id} in {restic.shown} lacks files and could not be marked INCOMPLETE: it is locked",
             engine=ENGINE,
-            hint="Here it is listed as INCOMPLETE, and the next run marks it. Until then other machines believe it.",
+            hint="This machine lists it as INCOMPLETE, and the next run marks it. Other machines trust it until then.",
         ) from error
     except EngineError as error:
         with suppress(EngineError):

@@ -1,4 +1,4 @@
-"""Looking at a snapshot before it is restored: whoever has the passphrase can write trees that restic never would.
+"""Checks a snapshot before it is restored: anyone with the passphrase can write trees that restic never would.
 
 Seen with restic 0.18.0 and 0.19.1, with status 0: a tree with a symlink and a file of the same name changes the mode of
 what the link points to, wherever that is. Names with `..` or `/` are refused by restic itself; devices are made.
@@ -78,7 +78,7 @@ class TreeCheck:
         return self._folders[-1]
 
     def _make_way(self, path: str, kind: str) -> None:
-        """Remove a link that lies in the target where a directory or file will be: restic 0.14 writes through it."""
+        """Remove a link that is in the target where a directory or file will be: restic 0.14 writes through it."""
         place = f"{self._target}{path}"
         if kind != "symlink" and os.path.islink(place):  # noqa: PTH114  # a hundred thousand times
             Path(place).unlink()
@@ -86,14 +86,14 @@ class TreeCheck:
 
 def _refuse(what: str) -> None:
     raise RepositoryDamagedError(
-        f"the snapshot holds {what}, which no backup of ours does",
+        f"the snapshot holds {what}, which owui_vault never stores",
         engine=ENGINE,
-        hint="Somebody else wrote it. Restore another snapshot.",
+        hint="It was written by something else. Restore another snapshot.",
     )
 
 
 def check_tree(restic: Restic, engine_id: str, target: Path) -> OddTimes:
-    """Refuse a snapshot that could make restic touch anything outside `target`; answers what times it cannot give back.
+    """Refuse a snapshot that could make restic touch anything outside `target`; returns what times it cannot give back.
 
     A snapshot's id is the hash of all it holds: what was looked at once, or was stored from here, need not be again.
     """

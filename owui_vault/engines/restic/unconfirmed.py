@@ -1,10 +1,10 @@
-"""Snapshots that say COMPLETE in the repository and are not, remembered until the repository says so itself.
+"""Snapshots that say COMPLETE in the repository but are not, remembered until the repository says so itself.
 
-restic writes the label together with the snapshot, after the last file; that one of them could not be read is known
-before, but the label can be changed only afterwards, and only when nobody else holds a lock. Whoever is killed, ended
-or kept out in between leaves a snapshot that must not be believed. So the doubt is on disk before restic begins, goes
-when all it said was heard and nothing was wrong, every listing from here honours it, and the next run that may write
-settles it, unless whoever raised it is still at work and may believe it in the end.
+restic writes the label together with the snapshot, after the last file. An unreadable file is known before that, but
+the label can be changed only afterwards, and only while no other program holds a lock. A run that is killed, stopped or
+locked out in between leaves a snapshot that must not be trusted. So the doubt is on disk before restic starts, and is
+removed once all of its output has been read and nothing was wrong. Every listing on this machine honours it, and the
+next run that may write settles it, unless the run that raised it is still at work and may yet confirm the snapshot.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""An instance that runs in a container: found, and looked at."""
+"""An instance that runs in a container: found and examined."""

@@ -38,7 +38,7 @@ class ContainerApplication:
     def wait_until_healthy(self, deadline: Deadline) -> str:
         """Ask it, where it can be reached, and its health check, where it has one, until both are content.
 
-        Answers nothing for one that has neither an address nor a health check, as soon as it runs.
+        Returns nothing for one that has neither an address nor a health check, as soon as it runs.
         """
         first = self._look()
         while True:
@@ -49,12 +49,12 @@ class ContainerApplication:
             if told.status == "running" and not told.health and not told.addresses:
                 return ""
             if not told.running or told.restarts >= first.restarts + _MOST_RESTARTS:
-                raise ResumeError(f"container {told.name} went down again", hint=f"Look at: docker logs {told.name}")
+                raise ResumeError(f"container {told.name} went down again", hint=f"See: docker logs {told.name}")
             if deadline.passed():
                 raise ResumeError(
-                    f"container {told.name} runs, but does not become healthy"
+                    f"container {told.name} is running, but does not become healthy"
                     f" ({told.health or 'it has no health check'}; /health or /api/version does not answer)",
-                    hint=f"Look at: docker logs {told.name}",
+                    hint=f"See: docker logs {told.name}",
                 )
             self._clock.sleep(_POLL_SECONDS)
 
@@ -72,5 +72,5 @@ class ContainerApplication:
                 return f"answers on {host}:{port}, version {version}" if version else ""
         # Some networks cannot be reached from here (macvlan, a remote engine); its health check looks from inside.
         if inspect.health == "healthy":
-            return "healthy, says its own health check"
+            return "healthy, according to its own health check"
         return ""

@@ -1,4 +1,4 @@
-"""One container, and what a vault wants to know about it: where its data are, its key, its version, its dangers."""
+"""One container, and what a vault needs to know about it: its data, its key, its version, its risks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FoundContainer:
 
     @property
     def mounted(self) -> tuple[tuple[str, Path], ...]:
-        """Parts of the data, and where each really lies here."""
+        """Parts of the data, and where each really is here."""
         return tuple((each.name, each.here) for each in self.nested if each.here)
 
 
@@ -196,8 +196,8 @@ def _key_file(inspect: ContainerInspect) -> str:
 def _key_warnings(inspect: ContainerInspect, keys: tuple[FoundKey, ...]) -> Iterator[str]:
     if keys and keys[0].source.endswith("layer"):
         yield (
-            f"the secret key lies in the container's own layer only ({_key_file(inspect)}): a recreated container,"
-            " after an update for one, has another key, and everybody must sign in again. Give it as WEBUI_SECRET_KEY"
+            f"the secret key is only in the container's own layer ({_key_file(inspect)}): a recreated container, as"
+            " after an update, has another key, and everybody must sign in again. Set it as WEBUI_SECRET_KEY"
         )
 
 

@@ -1,6 +1,6 @@
-"""Finding the container that Open WebUI runs in: by its data, then by labels and names. Nothing is guessed.
+"""Finds the container that Open WebUI runs in: by its data, then by labels and names. Nothing is guessed.
 
-Forks keep the data directory and lose the name, so that a name alone never decides.
+Forks keep the data directory and change the name, so a name alone never decides.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def candidates(addresses: Sequence[str]) -> tuple[Candidate, ...]:
     if not addresses:
         raise InstanceNotFoundError(
             "no container engine was found here",
-            hint="Say --data-dir DIR, or name the engine's socket in DOCKER_HOST. Where the engine is on another"
-            " machine or in a virtual one (Docker Desktop), run owui_vault as a container beside Open WebUI:"
+            hint="Pass --data-dir DIR, or set DOCKER_HOST to the engine's socket. If the engine is on another"
+            "machine or in a virtual machine (Docker Desktop), run owui_vault as a container beside Open WebUI:"
             " docs/docker.md.",
         )
     return tuple(_one_of_each(sorted(found, key=_rank)))
@@ -69,13 +69,13 @@ def the_candidate(name: str, addresses: Sequence[str]) -> Candidate:
     found = candidates(addresses)
     if not found:
         raise InstanceNotFoundError(
-            f"no container of Open WebUI was found (asked {', '.join(addresses)})",
-            hint="Name it with --container NAME, or say --data-dir DIR.",
+            f"no Open WebUI container was found (asked {', '.join(addresses)})",
+            hint="Pass --container NAME or --data-dir DIR.",
         )
     if len(found) > 1:
         raise InstanceNotFoundError(
-            f"there are {len(found)} containers of Open WebUI: {'; '.join(map(str, found))}",
-            hint=f"Say which one is meant: --container {found[0].told.name}, or instance.container in a configuration.",
+            f"there are {len(found)} Open WebUI containers: {'; '.join(map(str, found))}",
+            hint=f"Choose one: --container {found[0].told.name}, or instance.container in a configuration.",
         )
     return found[0]
 
@@ -99,7 +99,7 @@ def _named(name: str, addresses: Sequence[str]) -> Candidate:
         or missing
         or InstanceNotFoundError(
             f"no container engine was found here, so container {name} was not either",
-            hint="Name the engine's socket in DOCKER_HOST, or say --data-dir DIR.",
+            hint="Set DOCKER_HOST to the engine's socket, or pass --data-dir DIR.",
         )
     )
 

@@ -1,4 +1,4 @@
-"""Where a container's data directory lies on this machine, proven by the file itself and not by its path."""
+"""Where a container's data directory is on this machine, proven by the file itself and not by its path."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def data_dir_here(engine: Engine, inspect: ContainerInspect) -> Path:
     if source is None or inspect.data_mount is None:
         raise UnsupportedInstanceError(
             f"container {inspect.name} has its data in its own layer: nothing is mounted at {inspect.data_dir}",
-            hint="They are lost when it is recreated, by an update for one. Copy them into a volume (`docker cp`) that"
-            f" is mounted at {inspect.data_dir}, and take snapshots then; docs/docker.md shows how.",
+            hint="An update recreates it, and they are lost. Copy them into a volume (`docker cp`) that"
+            f" is mounted at {inspect.data_dir}, then take snapshots; docs/docker.md shows how.",
         )
     for place in (*_ours(engine, inspect, inspect.data_dir), source):
         if _is_reachable(place) and _is_the_same(engine, inspect, f"{inspect.data_dir}/{DATABASE}", place / DATABASE):
@@ -38,7 +38,7 @@ def data_dir_here(engine: Engine, inspect: ContainerInspect) -> Path:
 
 
 def place_here(engine: Engine, inspect: ContainerInspect, path: PurePosixPath, near: Iterable[Path]) -> Path | None:
-    """Where a mount of the container lies here: among our own mounts or at one of the places `near`; None: nowhere."""
+    """Where a mount of the container is here: among our own mounts or at one of the places `near`; None: nowhere."""
     for place in (*_ours(engine, inspect, str(path)), *near):
         if os.path.lexists(place) and _is_the_same(engine, inspect, str(path), place):
             return place
@@ -62,8 +62,8 @@ def _is_reachable(place: Path) -> bool:
         os.listdir(place)
     except PermissionError:
         raise InstanceError(
-            f"user {os.geteuid()} has no right to read {place}, where the container's data lie",
-            hint="Run as root: the engine keeps its volumes where nobody else may look.",
+            f"user {os.geteuid()} cannot read {place}, where the container's data are",
+            hint="Run as root: nobody else can read the engine's volumes.",
         ) from None
     except OSError:
         return False
@@ -113,7 +113,7 @@ def _out_of_reach(engine: Engine, inspect: ContainerInspect, source: Path) -> In
     mount = inspect.data_mount
     what = f"volume {mount.volume}" if mount and mount.volume else str(source)
     inside = procfs.own_container()
-    where = "this program runs in a container that has it not mounted" if inside else "nothing like it is seen here"
+    where = "this program runs in a container that does not have it mounted" if inside else "it does not exist here"
     return InstanceError(
         f"the data of container {inspect.name} lie in {what} on the host of {engine.address}, and {where}",
         hint="Run owui_vault on that host, or as a container that has the data and the engine's socket mounted (`-v"

@@ -1,7 +1,7 @@
-"""Mounts below a container's data directory: parts of the data that lie somewhere else on the engine's host.
+"""Mounts below a container's data directory: parts of the data that are somewhere else on the engine's host.
 
-There, the directory that is mounted at the data directory holds only the empty mount point. A component is followed to
-where it really lies; a database that is a mount by itself is refused, since SQLite's own files would lie elsewhere.
+There, the directory that is mounted as the data directory holds only the empty mount point. A component is followed to
+its real location; a database that is a separate mount is refused, since SQLite's own files would be elsewhere.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def refuse_mounted_databases(inspect: ContainerInspect) -> None:
         name = _name(inspect, mount)
         if name in (DATABASE, VECTOR_DATABASE):
             raise UnsupportedInstanceError(
-                f"{name} of container {inspect.name} is mounted by itself, from {mount.where}",
-                hint="SQLite keeps a journal beside each database, which then lies elsewhere: mount the directory"
+                f"{name} of container {inspect.name} is mounted separately, from {mount.where}",
+                hint="SQLite keeps a journal beside each database, which would then be elsewhere: mount the directory"
                 " instead.",
             )
 
 
 def nested_mounts(engine: Engine, inspect: ContainerInspect, data_dir: Path) -> tuple[Nested, ...]:
-    """Each mount below the data directory, which lies at `data_dir` here, followed to where it lies."""
+    """Each mount below the data directory, which is at `data_dir` here, followed to where it is."""
     return tuple(
         Nested(name=_name(inspect, mount), where=mount.where, here=_here(engine, inspect, data_dir, mount))
         for mount in inspect.nested
@@ -69,7 +69,7 @@ def _near(inspect: ContainerInspect, data_dir: Path, mount: Mount) -> Iterator[P
 def missed_mounts(plan: CapturePlan, nested: Iterable[Nested]) -> tuple[str, ...]:
     """What the plan would take and cannot reach, one clause each. What is left out anyway is not missed."""
     return tuple(
-        f"{each.name} is missing: it lies in {each.where}, which cannot be reached from here"
+        f"{each.name} is missing: it is in {each.where}, which cannot be reached from here"
         for each in nested
         if each.here is None and takes(plan, each.name)
     )

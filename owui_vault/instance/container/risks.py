@@ -1,4 +1,4 @@
-"""What about a container would make its data, its key or its backup get lost: pure, from what its engine tells."""
+"""What about a container would lose its data, its key or its backup: a pure function of what its engine says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def container_warnings(
     mount = inspect.data_mount
     if mount and mount.anonymous:
         yield (
-            f"the data lie in an anonymous volume ({mount.volume[:12]}): recreating the container begins with an empty"
+            f"the data are in an anonymous volume ({mount.volume[:12]}): recreating the container starts with an empty"
             " one, and `docker rm -v` or a prune deletes it. Give the volume a name"
         )
     kind = _network_kind(volume)
@@ -35,14 +35,14 @@ def container_warnings(
     around = [each.name for each in others if each.name not in together and _sees_from_above(each, inspect)]
     if around:
         yield (
-            f"{', '.join(around)} has a folder above the data mounted for writing: it is not held, and when it changes"
-            " something there a snapshot is not proven"
+            f"{', '.join(around)} has a parent folder of the data mounted for writing: it is not held, and if it"
+            " changes something there, a snapshot is not proven"
         )
     healers = [each.name for each in others if each.running and _AUTOHEAL in each.image.lower()]
     if healers or _AUTOHEAL in inspect.labels:
         yield (
-            f"{', '.join(healers) or 'an autoheal watcher'} restarts containers that look unhealthy, and a paused one"
-            " looks so at once: a snapshot that it breaks is thrown away, an in-place restore may be disturbed"
+            f"{', '.join(healers) or 'an autoheal watcher'} restarts containers that look unhealthy, as a paused one"
+            " does at once: a snapshot that it interrupts is discarded, an in-place restore may be disturbed"
         )
 
 

@@ -1,4 +1,4 @@
-"""The file of the secret key, exchanged along with the data; by copies, since it lies outside of them."""
+"""Replaces the secret key's file along with the data; by copies, since it is outside the data."""
 
 from __future__ import annotations
 

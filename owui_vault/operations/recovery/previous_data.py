@@ -1,4 +1,4 @@
-"""Data that a replacement took out of the way: found, put back, dropped. All of it lies in `DATA_DIR/.owui-vault/`.
+"""The previous data that a replacement kept: found, restored, deleted. All of it is in `DATA_DIR/.owui-vault/`.
 
 incoming/                 the tree of a snapshot, on its way in
 swap.json                 an exchange that is going on
@@ -53,7 +53,7 @@ def previous_data_folder(work: Folder, snapshot_id: str, now: datetime) -> str:
 
 
 def running_swap(data_dir: Path) -> Path:
-    """Where the description of an exchange that is going on lies: to look whether there is one."""
+    """Where the description of an exchange that is going on is: to look whether there is one."""
     return data_dir / WORK_DIR / RECORD
 
 
@@ -65,7 +65,7 @@ def require_no_link(data_dir: Path) -> None:
 
 
 def list_previous_data(work: Folder) -> tuple[SetAside, ...]:
-    """What lies aside, newest first. A link of such a name holds nothing."""
+    """All previous data, newest first. A link of such a name does not count."""
     names = (name for name in reversed(work.names()) if _NAME.fullmatch(name))
     return tuple(_described(work, name) for name in names if work.has_folder(name))
 
@@ -81,15 +81,15 @@ def _require_name(work: Folder, name: str) -> re.Match[str]:
     match = _NAME.fullmatch(name)
     if match is None:
         raise RollbackError(
-            f"{work.called(name)} is said to hold what was there before, and is no folder of this program's",
-            hint="Nothing was touched. Look who wrote the description beside it, then put the data together by hand"
+            f"{work.called(name)} is recorded as the previous data, but is not a folder of this program",
+            hint="Nothing was changed. Find out who wrote the description beside it, then put the data together by hand"
             " while Open WebUI is stopped.",
         )
     return match
 
 
 def newest_previous_data(work: Folder) -> SetAside:
-    """What the last replacement set aside. Raises RestoreError when there is nothing."""
+    """What the last replacement kept. Raises RestoreError if there is nothing."""
     kept = list_previous_data(work)
     if not kept:
         raise no_previous_data(work.shown.parent)
@@ -98,7 +98,9 @@ def newest_previous_data(work: Folder) -> SetAside:
 
 def no_previous_data(data_dir: Path) -> RestoreError:
     """There is nothing to put back."""
-    return RestoreError(f"nothing was set aside in {data_dir}", hint="There was no in-place restore, or `discard` ran.")
+    return RestoreError(
+        f"there are no previous data in {data_dir}", hint="There was no in-place restore, or `discard` has already run."
+    )
 
 
 def finish(work: WorkFolder, swap: Swap) -> SetAside:
@@ -158,9 +160,9 @@ def remove_empty_folder(data: Folder) -> None:
 
 
 def recover_swap(place: InPlace) -> tuple[str, ...]:
-    """Finish or undo an exchange of a run that died; for a caller that holds the lock of the data directory.
+    """Finish or roll back the swap of a run that died; for a caller that holds the lock of the data directory.
 
-    Nobody may have the data open. Raises RollbackError when its description cannot be understood.
+    No process may have the data open. Raises RollbackError if the swap's record cannot be read.
     """
     work = place.work
     work.remove_unfinished(RECORD)  # killed while the description was written
@@ -169,15 +171,15 @@ def recover_swap(place: InPlace) -> tuple[str, ...]:
         swap = read_back(work)
         if is_complete(swap, place):
             kept = finish(work, swap)
-            return (f"finished the in-place restore of {kept.snapshot}; the data from before are in {kept.path}",)
+            return (f"finished the in-place restore of {kept.snapshot}; the previous data are in {kept.path}",)
         written = roll_back(place)
         with suppress(LeftoverError):  # the next run raises it
             work.remove(INCOMING)
         also = f"; what was written to the other data meanwhile is kept in {written}" if written else ""
-        return (f"undid an in-place restore that was not complete{also}",)
+        return (f"rolled back an in-place restore that was not complete{also}",)
     if work.has(INCOMING):
         clear_incoming(work)
-        return ("removed the staged data of an in-place restore that did not come about",)
+        return ("removed the staged data of an in-place restore that was never carried out",)
     return ()
 
 
@@ -192,8 +194,8 @@ def clear_incoming(work: Folder) -> None:
 def _not_removed(error: LeftoverError, what: str, then: str) -> RestoreError:
     more = f" and {len(error.left) - 1} more" if len(error.left) > 1 else ""
     return RestoreError(
-        f"{what} could not be removed altogether: {error.left[0]}{more}: {error.strerror}",
-        hint=f"All else of it is gone. Look at that place: if `lsattr` shows an `i` or an `a`, take it away with"
+        f"{what} could not be removed completely: {error.left[0]}{more}: {error.strerror}",
+        hint=f"Everything else in it is gone. Check that path: if `lsattr` shows an `i` or an `a`, clear it with"
         f" `chattr -i -a {shlex.quote(error.left[0])}`; then {then}.",
     )
 
@@ -208,15 +210,15 @@ def swap_of(work: WorkFolder, aside: SetAside) -> Swap:
         swap = read_back(work, f"{name}/{RECORD}")
     except (FileNotFoundError, RollbackError) as error:
         raise RestoreError(
-            f"{aside.path} does not say how it came there",
-            hint="Its folder `parts` holds the data as they were, unless a `discard` was cut short. Look at them, and"
+            f"{aside.path} has no description",
+            hint="Its folder `parts` holds the data as they were, unless a `discard` was interrupted. Check them, and"
             " move them back by hand while Open WebUI is stopped.",
         ) from error
     swap = replace(swap, aside=f"{name}/parts")
     missing = sorted(part for part in swap.old if not work.has(f"{swap.aside}/{part}"))
     if missing or not swap.old:
         raise RestoreError(
-            f"{aside.path} does not hold {', '.join(missing) or 'anything that could be put back'}",
-            hint="Nothing was touched. Look at what lies in its folder `parts`.",
+            f"{aside.path} does not hold {', '.join(missing) or 'anything that could be restored'}",
+            hint="Nothing was changed. Check what is in its folder `parts`.",
         )
     return swap

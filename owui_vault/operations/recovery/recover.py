@@ -1,4 +1,4 @@
-"""Finishing or undoing what a killed run left behind."""
+"""Finishes or rolls back what a killed run left behind."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def recover_held(context: OperationContext, data_dir: Path, lock: int) -> tuple[
 
 
 def _recover_swap(context: OperationContext, data_dir: Path, lock: int) -> tuple[str, ...]:
-    """Never under an instance that runs: it may have been started at boot, on data that are half exchanged."""
+    """Never under a running instance: it may have been started at boot, on data that are half replaced."""
     try:
         with in_place(data_dir, lock) as place:
             return _recover_in_place(context, place, lock)
@@ -123,7 +123,7 @@ def _undone(swap: Swap, place: InPlace) -> tuple[str, ...]:
         require_databases_closed(place, swap)
     except QuiesceError as error:
         raise RollbackError(
-            f"an in-place restore was cut short, and cannot be undone: {error.message}",
+            f"an in-place restore was interrupted, and cannot be rolled back: {error.message}",
             hint="Stop Open WebUI and keep it stopped, then run `recover`.",
         ) from error
     return recover_swap(place)
@@ -133,7 +133,7 @@ def _undone(swap: Swap, place: InPlace) -> tuple[str, ...]:
 def opened_work(context: OperationContext, data_dir: Path, lock: int, *, make: bool = True) -> Iterator[WorkFolder]:
     """The folder of the stage, held open for a caller with the lock of the data directory, and cleared afterwards.
 
-    Inside the data directory it is found by the descriptor of the lock: whoever may rename what lies there cannot put
+    Inside the data directory it is found by the descriptor of the lock: whoever may rename what is there cannot put
     another in its place. A link that stands there is taken away, since it holds nobody's data. Raises CaptureError, and
     FileNotFoundError where there is none and none is to be made.
     """
@@ -166,5 +166,5 @@ def _remove_link(data: Folder, name: str) -> None:
 
 
 def work_folder(context: OperationContext, data_dir: Path) -> Path:
-    """Where the stage of this data directory lies: the same path at every run, and nobody else's."""
+    """Where the stage of this data directory is: the same path at every run, and nobody else's."""
     return work_dir_for(data_dir, context.state.root, f"{context.the_instance().name}-{short_name(data_dir)}")

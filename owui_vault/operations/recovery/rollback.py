@@ -1,8 +1,8 @@
-"""Leading a half done exchange back before the instance is started, without the run that began it.
+"""Rolls back a half-finished swap before the instance is started, without the run that began it.
 
-`python -m owui_vault.rescue rollback FILE [COMMAND…]` undoes the exchange that FILE describes unless it was
-complete, then becomes COMMAND. The guardian and `recover` run it. Where the exchange was complete once and is on its
-way back, the instance may still run on what shall go: it is stopped first.
+`python -m owui_vault.rescue rollback FILE [COMMAND…]` rolls back the swap that FILE describes unless it was complete,
+then becomes COMMAND. The guardian and `recover` run it. If the swap was complete once and is being rolled back, the
+instance may still be running on the data that are to go: it is stopped first.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def require_databases_closed(place: InPlace, swap: Swap | None = None) -> None:
     if left:
         raise QuiesceError(
             f"{', '.join(f'{each.name} ({each.pid})' for each in left)} still has the data open in {place.data.shown}",
-            hint="Another instance works on the same directory, or somebody started this one; stop it first.",
+            hint="Another instance is using the same directory, or this one was started again; stop it first.",
         )
 
 
 def main(argv: Sequence[str]) -> int:
-    """Undo what is half done, then become COMMAND. What hinders goes to stderr, and nothing is started."""
+    """Undo what is half finished, then become COMMAND. What hinders goes to stderr, and nothing is started."""
     path, command = Path(argv[0]), tuple(argv[1:])
     try:
         with in_place(path.absolute().parents[1]) as place:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
                 require_databases_closed(place, swap)
                 roll_back(place)
     except FileNotFoundError:
-        pass  # nothing is half done
+        pass  # nothing is half finished
     except (OSError, VaultError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -66,4 +66,4 @@ def _stop(command: Sequence[str]) -> None:
         return
     done = run(Command(argv=down, environment=rescue_environment(), timeout_seconds=_STOP_SECONDS))
     if done.status:
-        raise RollbackError(f"what runs on the restored data could not be stopped: {done.stderr_tail.strip()}")
+        raise RollbackError(f"the application on the restored data could not be stopped: {done.stderr_tail.strip()}")

@@ -1,4 +1,4 @@
-"""A stop during which data are exchanged: whoever starts the instance again leads back first what is half done."""
+"""Stops the instance for a swap. Every way of starting it again first rolls back a swap that was not finished."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def hold_limits(context: OperationContext) -> HoldLimits:
 
 
 class RollbackQuiescer:
-    """A quiescer that leads an exchange back that was not complete before it resumes, as its rescue does."""
+    """A quiescer that rolls back an incomplete swap before it resumes, as its rescue does."""
 
     def __init__(self, quiescer: Quiescer, place: InPlace) -> None:
         self._quiescer = quiescer
@@ -57,7 +57,7 @@ class RollbackQuiescer:
         self._quiescer.confirm(mode, since)
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
-        """Lead back what is half done, then start. Raises ResumeError, with nothing started, when that cannot be."""
+        """Roll back what is half finished, then start. Raises ResumeError, with nothing started, if that fails."""
         try:
             swap = pending_swap(self._place)
             if swap:
@@ -66,7 +66,7 @@ class RollbackQuiescer:
         except (OSError, VaultError) as error:
             reason = error.message if isinstance(error, VaultError) else error
             raise ResumeError(
-                f"the data in {self._place.data.shown} are half exchanged and could not be led back: {reason}",
+                f"the data in {self._place.data.shown} are half replaced and could not be rolled back: {reason}",
                 hint="Nothing was started on them. Remove what is in the way, then run `recover`.",
             ) from error
         self._quiescer.resume(mode, deadline)

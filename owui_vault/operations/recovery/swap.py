@@ -1,13 +1,13 @@
-"""Exchanging parts of a data directory by renames, forwards and back again, from whatever point a crash left it at.
+"""Swaps parts of a data directory by renames, forwards and back again, from any point at which a crash left them.
 
-Where a part is tells how far the exchange has come, so nothing has to be noted between the steps:
+The location of each part shows how far the swap has come, so nothing has to be recorded between the steps:
 
     before        data/part (old)                     new/part
     set aside                       aside/part (old)  new/part
     exchanged     data/part (new)   aside/part (old)
 
-What is written down about it names places inside `DATA_DIR/.owui-vault` only, relative to it: the directory may have
-another path by the time it is read, in another mount or after a move. `rollback` is the program that reads it.
+Its record names only places inside `DATA_DIR/.owui-vault`, relative to it: the directory may have a different path by
+the time it is read, in another mount or after a move. `rollback` is the program that reads it.
 
 The application owns the data directory and may have directories open that were moved: every name is looked up below an
 open directory, and no link is followed.
@@ -82,8 +82,8 @@ def cannot_write(data_dir: Path, error: OSError) -> RestoreError:
 def not_ours(error: NotOursError) -> RestoreError:
     """The same as one of ours."""
     return RestoreError(
-        f"{error.place} {error.what}, and not this program's",
-        hint="Look who made it, and remove it; nothing was touched.",
+        f"{error.place} {error.what}, and was not made by this program",
+        hint="Find out what made it, and remove it; nothing was changed.",
     )
 
 
@@ -91,7 +91,7 @@ def not_ours(error: NotOursError) -> RestoreError:
 class Swap:
     """Which parts of a data directory are exchanged.
 
-    `new` and `aside` are names in our folder, `parts` names in the data directory; none lies below another. `old` are
+    `new` and `aside` are names in our folder, `parts` names in the data directory; none is below another. `old` are
     those that are there now. `key` is the file of the secret key that is exchanged along with them, from beside `new`,
     to beside `aside`; empty: none is.
     """
@@ -121,7 +121,7 @@ def with_side_files(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def exchange(swap: Swap, place: InPlace) -> None:
-    """Set each old part aside and put the new one in its place. Calling it again goes on where it was."""
+    """Set each old part aside and put the new one in its place. Calling it again continues where it stopped."""
     swap_key(swap.key, place.work, swap.came_from, swap.goes_to)
     for part in swap.parts:
         aside, new = f"{swap.aside}/{part}", f"{swap.new}/{part}"
@@ -140,7 +140,7 @@ def is_complete(swap: Swap, place: InPlace) -> bool:
 
 
 def undo(swap: Swap, place: InPlace) -> None:
-    """Put everything back as it was, in reverse. Calling it again goes on where it was.
+    """Put everything back as it was, in reverse. Calling it again continues where it stopped.
 
     What stands in a part's place and is not the old one goes back to `new`, side files of SQLite that appeared
     meanwhile included. Never after something was started on what is back: call `delete_record` first.
@@ -158,7 +158,7 @@ def roll_back(place: InPlace) -> Path | None:
     """Undo the exchange that was written down there, and strike it, unless it was complete.
 
     Something may have been started on the half of it, at boot for one, and have written to the new parts: these are
-    kept, as if they had been set aside. Answers where.
+    kept, as if they had been set aside. Returns where.
     """
     swap = pending_swap(place)
     if swap is None:
@@ -193,14 +193,14 @@ def pending_swap(place: InPlace) -> Swap | None:
 
 
 def delete_record(swap: Swap, work: Folder) -> None:
-    """The exchange is undone: forget it, before anything is started on the data that are back."""
+    """Forget a swap that was rolled back, before anything is started on the restored data."""
     work.remove_emptied(swap.goes_to)
     work.remove(RECORD)
     work.sync()
 
 
 def write_down(swap: Swap, work: Folder, name: str = RECORD) -> None:
-    """Make the exchange known to a later process, durably."""
+    """Record the swap durably for a later process."""
     known = {
         "format": _FORMAT,
         "new": swap.new,
@@ -227,9 +227,9 @@ def read_back(work: WorkFolder, name: str = RECORD) -> Swap:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RollbackError(
-            f"{work.called(name)}, which says what was exchanged in this data directory, cannot be understood",
-            hint="Nothing was touched. What was there before lies in `parts` of the newest folder `aside-…` beside it,"
-            " what was to come in `incoming`; put the data together by hand while Open WebUI is stopped.",
+            f"{work.called(name)}, the record of what was replaced in this data directory, cannot be read",
+            hint="Nothing was changed. The previous data are in `parts` of the newest folder `aside-…` beside it,"
+            " the new data in `incoming`; put the data together by hand while Open WebUI is stopped.",
         ) from error
 
 
@@ -260,13 +260,13 @@ def _inside(name: object) -> str:
 
 
 def places(swap: Swap, place: InPlace, names: Sequence[str]) -> Iterator[Path]:
-    """Wherever these parts may lie at this moment."""
+    """Wherever these parts may be at this moment."""
     for folder in (place.data.path, place.work.path / swap.aside, place.work.path / swap.new):
         yield from (folder / name for name in names)
 
 
 def _is_there(folder: Folder, name: str) -> bool:
-    """Whether something lies there. Raises NotADirectoryError for a name that is reached by a link only.
+    """Whether something is there. Raises NotADirectoryError for a name that is reached by a link only.
 
     A folder of the cache may be a link by now: what it leads to is not ours to move.
     """

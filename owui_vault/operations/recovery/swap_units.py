@@ -1,4 +1,4 @@
-"""The parts a data directory is exchanged by."""
+"""The parts of a data directory that are swapped one by one."""
 
 from __future__ import annotations
 

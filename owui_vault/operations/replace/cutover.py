@@ -1,7 +1,7 @@
-"""The moment of truth of an in-place restore: stop, exchange, start, and back again if it does not come up.
+"""The cutover of an in-place restore: stop, swap, start, and roll back if the instance does not come up.
 
-Whatever ends it, the data are led back before the instance is started, unless the exchange was complete: by us, by the
-guardian that stands behind us, or by `recover`.
+However it ends, the data are rolled back before the instance is started, unless the swap was complete: by us, by the
+guardian behind us, or by `recover`.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ class Cutover:
     place: InPlace
 
     def run(self, swap_now: Callable[[], Swap], callbacks: Callbacks) -> CutoverResult:
-        """Exchange what `swap_now` says once nothing runs any more.
+        """Carry out the swap that `swap_now` returns once nothing is running any more.
 
         Raises RestoreError with everything as it was, QuiesceError likewise, or RollbackError.
         """
-        if callbacks.cancel.is_set():  # nothing was touched yet; from here on it is brought to an end, one or the other
-            raise CancelledError("stopped before anything was exchanged")
-        callbacks.progress(Progress(step=Step.REPLACE, text=f"exchanging the data in {self.place.data.shown}"))
+        if callbacks.cancel.is_set():  # nothing was changed yet; from here on it is brought to an end, one or the other
+            raise CancelledError("stopped before anything was replaced")
+        callbacks.progress(Progress(step=Step.REPLACE, text=f"replacing the data in {self.place.data.shown}"))
         quiescer = self.context.quiescer
         if quiescer is None or quiescer.observe().state is InstanceState.STOPPED:
             require_databases_closed(self.place)
             swap = self._exchanged(swap_now)
-            return CutoverResult(swap=swap, outage=timedelta(), health="not asked: nothing ran before")
+            return CutoverResult(swap=swap, outage=timedelta(), health="not asked: it was not running before")
         began = self.context.clock.monotonic()
         done = self._stopped_and_started(swap_now, quiescer)
         return replace(done, outage=timedelta(seconds=self.context.clock.monotonic() - began))
@@ -74,7 +74,7 @@ class Cutover:
                 self._roll_back(swap, quiescer, held, _text(error))
                 raise RestoreError(
                     f"Open WebUI did not come up on the restored data ({_text(error)}); everything is as it was before",
-                    hint="Look at its log. The snapshot can be restored into a directory of its own to look at it.",
+                    hint="Check its log. The snapshot can be restored into a separate directory to look at it.",
                 ) from error
 
     def _exchanged(self, swap_now: Callable[[], Swap]) -> Swap:
@@ -82,9 +82,9 @@ class Cutover:
         try:
             self._write(swap)
             exchange(swap, self.place)
-        except OSError as error:  # whoever is above leads back what was done of it
+        except OSError as error:  # whoever is above rolls back what was done of it
             raise RestoreError(
-                f"the data in {self.place.data.shown} could not be exchanged ({error}); everything is as it was before",
+                f"the data in {self.place.data.shown} could not be replaced ({error}); everything is as it was before",
                 hint="Remove what is in the way, then try again.",
             ) from error
         return swap
@@ -121,7 +121,7 @@ class Cutover:
                     raise
 
     def _watched(self, quiescer: Quiescer) -> str:
-        """For what cannot be asked: whether it stays up for a while, and was not started anew meanwhile."""
+        """For what cannot be asked: whether it stays up for a while, and was not restarted meanwhile."""
         first, until = _seen(quiescer), self._deadline(_WATCH_SECONDS)
         while not until.passed():
             self.context.clock.sleep(_LOOK_SECONDS)
@@ -129,15 +129,15 @@ class Cutover:
             if now is None:
                 continue
             if now.state is not InstanceState.RUNNING or (first is not None and now.identity != first.identity):
-                raise ResumeError(f"{quiescer.name} went down again", hint="Look at its log.")
+                raise ResumeError(f"{quiescer.name} went down again", hint="Check its log.")
             first = first or now
-        return f"not asked, it was not seen to listen anywhere; it still ran after {_WATCH_SECONDS:g} s"
+        return f"not asked, it was not seen listening anywhere; it was still running after {_WATCH_SECONDS:g} s"
 
     def _roll_back(self, swap: Swap, quiescer: Quiescer, held: Holding, reason: str) -> None:
         try:
             # A rescue knows what was started since, or it would take that for somebody else's.
             held.renew()
-            # From here on a crash must lead back, although the exchange was complete: the mark comes before the stop.
+            # From here on a crash must roll back, although the exchange was complete: the mark comes before the stop.
             self._write(replace(swap, back=True))
             quiescer.quiesce(Quiesce.STOP, self._deadline(hold_limits(self.context).stop_seconds))
             require_databases_closed(self.place, swap)
@@ -146,9 +146,8 @@ class Cutover:
         except (VaultError, OSError) as error:
             raise RollbackError(
                 f"Open WebUI did not come up on the restored data ({reason}),"
-                f" and not on those from before either ({_text(error)})",
-                hint=f"Look at its log, and at what lies in {self.place.data.shown}; `recover` rolls back what is half"
-                " done.",
+                f" nor on the previous data ({_text(error)})",
+                hint=f"Check its log, and what is in {self.place.data.shown}; `recover` rolls back what is half done.",
             ) from error
 
     def _deadline(self, seconds: float) -> Deadline:

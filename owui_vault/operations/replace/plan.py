@@ -1,4 +1,4 @@
-"""Planning an in-place restore: what would be exchanged, whether it fits, and whether the application can open it."""
+"""Plans an in-place restore: what would be replaced, whether it fits, and whether the application can open it."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def plan_replacement(
 ) -> ReplacementPlan:
     """Look, touch nothing. Raises RestoreError where it cannot be done, with the reason and what to do.
 
-    The database may be missing or ruined, the directory empty: that is what snapshots are for. What an earlier one left
-    half exchanged is led back first.
+    The database may be missing or damaged, the directory empty: that is what snapshots are for. What an earlier restore
+    left half replaced is rolled back first.
     """
     data_dir = _place(context)
     environment = context.inspect_environment()
@@ -110,7 +110,7 @@ def _refuse_doomed(data_dir: Path, environment: RuntimeEnvironment) -> None:
     if deleted_at_start(data_dir, environment.settings):
         raise RestoreError(
             f"{data_dir} is the folder that Open WebUI, installed by pip, deletes at its next start",
-            hint="It moves what lies there into its package, since DATA_DIR is not set. Restore into a directory"
+            hint="It moves what is there into its package, since DATA_DIR is not set. Restore into a directory"
             " elsewhere (`--target`), and start it with DATA_DIR set to the restored data.",
         )
 
@@ -135,9 +135,9 @@ def _require_same_instance(context: OperationContext, manifest: Manifest, probe:
     if now and manifest.fingerprint and now not in (manifest.fingerprint, adopted):
         raise WrongInstanceError(
             f"snapshot {manifest.id} is of another instance (its fingerprint is {manifest.fingerprint[:12]}, this one's"
-            f" {now[:12]}): it would take the place of data that it does not hold",
-            hint="If this instance replaces the old one for good (a new installation), run `init --adopt` first. Else"
-            " restore into a directory of its own (`--target`).",
+            f" {now[:12]}): it would replace data that it does not hold",
+            hint="If this instance replaces the old one for good (a new installation), run `init --adopt` first."
+            " Otherwise restore into a separate directory (`--target`).",
         )
 
 
@@ -145,9 +145,9 @@ def _require_room(data_dir: Path, needed_bytes: int) -> None:
     free = free_bytes(data_dir)
     if needed_bytes > free:
         raise TargetError(
-            f"{data_dir} needs {needed_bytes / 1e6:,.0f} MB beside the data it holds, and {free / 1e6:,.0f} MB are"
+            f"{data_dir} needs {needed_bytes / 1e6:,.0f} MB beside the data it holds, but only {free / 1e6:,.0f} MB are"
             " free",
-            hint="Free some space there: today's data are kept until `discard`.",
+            hint="Free some space there: the previous data are kept until `discard`.",
         )
 
 
@@ -159,7 +159,7 @@ def _components(manifest: Manifest, wanted: Sequence[Component] | None) -> tuple
     missing = [each.value for each in wanted if each not in held]
     if missing:
         raise TargetError(
-            f"snapshot {manifest.id} holds no {', '.join(missing)} that lies in the data directory",
+            f"snapshot {manifest.id} holds no {', '.join(missing)} that belongs in the data directory",
             hint=f"It holds {', '.join(each.value for each in held)}.",
         )
     return tuple(each for each in held if each in wanted)
@@ -195,7 +195,7 @@ def what_stops(context: OperationContext, environment: RuntimeEnvironment) -> st
     if environment.holders.hidden and os.geteuid() != 0 and not can_stop:  # root misses only those that end meanwhile
         raise RestoreError(
             f"{environment.holders.hidden} processes of other users may have this directory open",
-            hint="Run as root, so that it can be seen whether Open WebUI runs.",
+            hint="Run as root to see whether Open WebUI is running.",
         )
     return ""
 
@@ -210,7 +210,7 @@ def require_known_schema(manifest: Manifest, components: Sequence[Component], ap
         version = manifest.application.version or "a newer version"
         raise RestoreError(
             f"snapshot {manifest.id} has the schema {', '.join(unknown)}, which the installed Open WebUI does not know",
-            hint=f"Install the version the snapshot was taken of ({version}) or a newer one, then try again.",
+            hint=f"Install the version the snapshot was taken from ({version}) or a newer one, then try again.",
         )
 
 
@@ -228,13 +228,13 @@ def _warnings(
     if probe is None:
         yield f"there is no {DATABASE} now: is the disk or volume of the data directory mounted?"
     elif probe.damage:
-        yield f"today's data are damaged, and set aside as they are: {probe.damage}"
+        yield f"the present data are damaged, and are kept as they are: {probe.damage}"
 
 
 def _link_warnings(data_dir: Path, exchanged: Sequence[str]) -> Iterator[str]:
     for name in exchanged:
         if (data_dir / name).is_symlink():
-            yield f"{name} is a link to {(data_dir / name).readlink()}: the restored data will lie in {data_dir} itself"
+            yield f"{name} is a link to {(data_dir / name).readlink()}: the restored data will be in {data_dir} itself"
 
 
 def _schemas(manifest: Manifest, probe: ProbeResult | None) -> tuple[str, str]:
@@ -249,13 +249,13 @@ def _schema_warnings(manifest: Manifest, application: Application, probe: ProbeR
         return
     if application.revisions() is None:
         yield (
-            f"the snapshot's schema ({then}) is not the one of today's data ({now}), and which of the two is newer is"
+            f"the snapshot's schema ({then}) is not that of the present data ({now}), and which of the two is newer is"
             f" not known: start only the version that wrote the snapshot ({manifest.application.version or 'unknown'})"
             " or a newer one on it"
         )
     else:
         yield (
-            f"the snapshot's schema ({then}) is not the one of today's data ({now}); the installed Open WebUI knows it"
+            f"the snapshot's schema ({then}) is not that of the present data ({now}); the installed Open WebUI knows it"
             " and will migrate it at its start if it is older"
         )
 

@@ -1,4 +1,4 @@
-"""Whether parts of a data directory can be exchanged by renames at all: known before anything is stopped."""
+"""Whether parts of a data directory can be swapped by renames: known before anything is stopped."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from owui_vault.system.filesystem import mount_points
 
 
 def require_renamable(data_dir: Path, names: Iterable[str]) -> None:
-    """Raise RestoreError unless each part lies in the data directory's own mount, and none is a mount point."""
+    """Raise RestoreError unless each part is in the data directory's own mount, and none is a mount point."""
     mounts = frozenset(mount_points())
     for name in names:
         reason = _hindrance(data_dir, name, mounts)
         if reason:
             raise RestoreError(
-                f"{name} in {data_dir} cannot be exchanged by a rename: {reason}",
+                f"{name} in {data_dir} cannot be replaced by a rename: {reason}",
                 hint="Restore the other parts in place (`--component`), or everything into a new directory (`--target`)"
                 " and copy that part by hand while Open WebUI is stopped.",
             )
@@ -35,14 +35,14 @@ def _hindrance(data_dir: Path, name: str, mounts: Collection[Path]) -> str:
     if below:
         return f"{below[0]} is a mount point"
     if parent.stat().st_dev != data_dir.stat().st_dev or _mount_of(parent, mounts) != _mount_of(data_dir, mounts):
-        return f"{parent} lies on another file system"
+        return f"{parent} is on another file system"
     if not parent.is_relative_to(data_dir):
-        return f"{parent} lies outside of the data directory, and is reached by a link"
+        return f"{parent} is outside the data directory, and is reached by a link"
     return ""
 
 
 def _mount_of(path: Path, mounts: Collection[Path]) -> Path:
-    """The mount that a path lies in."""
+    """The mount that a path is in."""
     return max(
         (each for each in mounts if path.is_relative_to(each)), key=lambda each: len(each.parts), default=Path("/")
     )

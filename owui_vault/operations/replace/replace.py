@@ -3,13 +3,14 @@
     stage     the snapshot's tree, on the data's own file system, while the instance runs
     check     against the manifest, and whether its parts belong together
               ── up to here nothing has been touched ──
-    stop      the instance, if it runs; guardian and journal stand behind it
-    exchange  by renames; today's data go aside
+    stop      the instance, if it runs; backed by guardian and journal
+    swap      by renames; the previous data are kept
     start     and wait for the application's own answer
     back      by the same renames, if it does not come up
-    aside     today's data stay until `discard`; `undo` puts them back
+    keep      the previous data until `discard`; `undo` restores them
 
-A crash before the exchange is complete is undone, one after it is finished: by the guardian at once, or by `recover`.
+After a crash an incomplete swap is rolled back and a complete one is finished: by the guardian at once, or by
+`recover`.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def replace_data(
     """
     if plan.unknown_version and not accept_unknown_version:
         raise ConfigError(
-            f"{plan.unknown_version}; nothing was touched",
+            f"{plan.unknown_version}; nothing was changed",
             hint="An older Open WebUI must never be started on newer data. Make sure that the installed version is"
             f" {plan.manifest.application.version or 'the one of the snapshot'} or newer, then repeat it with"
             " --accept-unknown-version.",
@@ -134,7 +135,7 @@ def _replace(
 
 
 def undo_last(context: OperationContext, application: Application, callbacks: Callbacks) -> UndoReport:
-    """Put back what the last replacement set aside. What had replaced it stays where the other was, until `discard`."""
+    """Restore what the last replacement kept. What had replaced it is kept instead, until `discard`."""
     data_dir = folder_at(context.the_instance().path)
     with data_lock(context, data_dir, cancel=callbacks.cancel) as lock:
         recover_held(context, data_dir, lock)
@@ -157,7 +158,7 @@ def undo_last(context: OperationContext, application: Application, callbacks: Ca
 
 
 def discard_all(context: OperationContext) -> DiscardReport:
-    """Drop everything that was set aside, for good."""
+    """Delete all previous data, for good."""
     with recovered(context) as (data_dir, lock):
         try:
             with in_place(data_dir, lock) as place:
@@ -186,7 +187,7 @@ def _require_same_place(context: OperationContext, plan: ReplacementPlan) -> Non
     now = folder_at(context.the_instance().path)
     if now != plan.data_dir:
         raise StalePlanError(
-            f"the plan is for {plan.data_dir}, and the data lie in {now} now", hint="Make a new plan, and look at it."
+            f"the plan is for {plan.data_dir}, but the data are in {now} now", hint="Make a new plan, and review it."
         )
 
 
@@ -194,7 +195,7 @@ def _require_same_place(context: OperationContext, plan: ReplacementPlan) -> Non
 def _cleaned_up(place: InPlace) -> Iterator[None]:
     """After an error inside: undo what is not complete, remove what was staged.
 
-    What the guardian could not lead back either is left to `recover`; the error that says so comes first.
+    What the guardian could not roll back either is left to `recover`; the error that says so comes first.
     """
 
     def clean_up(error: BaseException) -> None:
@@ -209,7 +210,7 @@ def _cleaned_up(place: InPlace) -> Iterator[None]:
                 raise
             if place.work.has(RECORD):
                 raise RollbackError(
-                    f"the data in {place.data.shown} are half exchanged and could not be led back: {failure}",
+                    f"the data in {place.data.shown} are half replaced and could not be rolled back: {failure}",
                     hint="Do not start Open WebUI. Remove what is in the way, then run `recover`.",
                 ) from error
             _log.warning("what was staged in %s could not be removed: %s", place.data.shown, failure)
@@ -258,12 +259,12 @@ def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, cal
 def _stage_key(context: OperationContext, found: LocatedSnapshot, place: InPlace, callbacks: Callbacks) -> None:
     key = read_key(context, found, callbacks)
     if key is None:
-        raise ContentMismatchError("the snapshot's secret key does not come back", hint="Nothing was touched.")
+        raise ContentMismatchError("the snapshot's secret key was not restored", hint="Nothing was changed.")
     place.work.write(f"{INCOMING}/{KEY_NAME}", key.reveal().encode(errors="surrogateescape"))
 
 
 def _try_key(context: OperationContext, plan: ReplacementPlan, place: InPlace, callbacks: Callbacks) -> tuple[str, ...]:
-    """Say, before anything is exchanged, what the application's key will not open of what is about to be there."""
+    """Report, before anything is replaced, what the application's key will not open in the new data."""
     if Component.DATABASE not in plan.components:
         return ()
     environment = context.inspect_environment()
@@ -291,8 +292,8 @@ def _check(plan: ReplacementPlan, data: Path, callbacks: Callbacks) -> None:
         ).broken
     if differences:
         raise ContentMismatchError(
-            f"the snapshot does not come back as it was stored: {'; '.join(differences[:5])}",
-            hint="Nothing was touched. Run `verify`, and restore another snapshot.",
+            f"the restored data differ from what was stored: {'; '.join(differences[:5])}",
+            hint="Nothing was changed. Run `verify`, and restore another snapshot.",
         )
 
 
@@ -318,7 +319,7 @@ def _coming(place: InPlace) -> frozenset[str]:
 
 
 def _swap(context: OperationContext, plan: ReplacementPlan, place: InPlace) -> Swap:
-    """What is exchanged, from what lies there now: a stop takes side files of the databases away, or leaves some."""
+    """What is exchanged, from what is there now: a stop takes side files of the databases away, or leaves some."""
     going, _stays = divided(place.data.path, plan.manifest, plan.components)
     out = previous_data.previous_data_folder(place.work, plan.manifest.id, context.clock.now())
     names = with_side_files((*going, *_coming(place)))

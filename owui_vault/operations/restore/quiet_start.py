@@ -1,4 +1,4 @@
-"""A restored instance fires by itself: what both kinds of restore say about that, and `--quiet-start`."""
+"""What a restored instance runs by itself: what both kinds of restore say about it, and `--quiet-start`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Restoring into a new directory: find, read the manifest, look at the target, fetch, check."""
+"""Restores into a new directory: find, read the manifest, check the target, fetch, check."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport
     """Write a snapshot's tree into a new or empty directory; `target/data` is ready to run.
 
     While it runs, and after a failure, `target` holds a file RESTORE-INCOMPLETE with the reason. Raises TargetError
-    before anything is written, and ContentMismatchError when what came back differs from the manifest.
+    before anything is written, and ContentMismatchError when what was restored differs from the manifest.
     """
     started = context.clock.monotonic()
     remarks: list[str] = []
@@ -159,9 +159,9 @@ def _fetch(context: OperationContext, request: RestoreRequest, found: LocatedSna
 
 
 def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list[str]:
-    """The paths that belong to the components; one that lies below another is left to it."""
+    """The paths that belong to the components; one that is below another is left to it."""
     chosen: list[str] = []
-    for path in sorted(everything, key=lambda path: path.replace("/", "\0")):  # what lies below a folder follows it
+    for path in sorted(everything, key=lambda path: path.replace("/", "\0")):  # what is below a folder follows it
         if chosen and path.startswith(f"{chosen[-1]}/"):
             continue
         if component_of_tree(path) in components:
@@ -186,8 +186,8 @@ def _check(target: Path, manifest: Manifest, components: Sequence[Component], ca
     found = compare_with_manifest(target / "data", manifest, components=components, cancel=callbacks.cancel)
     if found.problems:
         raise ContentMismatchError(
-            f"what came back differs from the manifest: {'; '.join(found.problems[:5])}",
-            hint="The fetched files are left for you to look at. Run `verify`, or restore another snapshot.",
+            f"the restored files differ from the manifest: {'; '.join(found.problems[:5])}",
+            hint="The fetched files are left for inspection. Run `verify`, or restore another snapshot.",
         )
     incomplete = tuple(f"this snapshot is INCOMPLETE: {problem}" for problem in manifest.problems)
     return (*incomplete, *found.changed, *found.doubtful)

@@ -1,4 +1,4 @@
-"""What can be had of a snapshot whose repository is damaged: as much as there is, and the names of what is not."""
+"""Restores what is left of a snapshot whose repository is damaged, and names the files that are lost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
     error: RepositoryDamagedError,
     callbacks: Callbacks,
 ) -> RepositoryDamagedError:
-    """After a fetch that ended with `error`; answers the error to raise.
+    """After a fetch that ended with `error`; returns the error to raise.
 
     restic goes on after a file that is damaged, and names it; borg ends there, with a file that is too short.
     """
@@ -99,14 +99,14 @@ def _told(
     what = f"{len(left):,} of {len(wanted):,} files could not be read and are not as stored: {names(left)}"
     is_all = len(left) < _MOST_BELIEVED
     named = RepositoryDamagedError(
-        f"{what}.{' All other files came back' if keep else ' Nothing was touched'} ({error.message})"
+        f"{what}.{' All other files came back' if keep else ' Nothing was changed'} ({error.message})"
         if is_all
         else f"at least {what} ({error.message})",
         engine=error.engine,
         argv=error.argv,
         status=error.status,
         stderr_tail=error.stderr_tail,
-        hint="Restore another snapshot; or, from another one or another repository, what is named here.",
+        hint="Restore another snapshot, or restore what is named here from another snapshot or repository.",
     )
     named.paths = tuple(left)
     return named

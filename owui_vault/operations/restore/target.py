@@ -1,4 +1,4 @@
-"""The directory a snapshot is restored into: looked at before anything is fetched, and marked until it is whole."""
+"""The directory a snapshot is restored into: checked before anything is fetched, and marked until it is complete."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def usable_target(context: OperationContext, wanted: Path) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, a NUL in it, links in a circle
         reason = getattr(error, "strerror", None) or error
         raise TargetError(
-            f"{target} cannot be written to: {reason}", hint="Give a directory in which this user may make files."
+            f"{target} cannot be written to: {reason}", hint="Give a directory in which this user can create files."
         ) from error
     return target
 
@@ -46,22 +46,22 @@ def _require_elsewhere(context: OperationContext, target: Path) -> None:
     for folder in live_folders(context):
         if is_within(target, folder):
             raise TargetError(
-                f"{target} lies inside the data directory of the instance",
-                hint="Choose a directory elsewhere; the live data are never written by a restore like this one.",
+                f"{target} is inside the data directory of the instance",
+                hint="Choose a directory elsewhere; a restore into a directory never writes to the live data.",
             )
     doomed = doomed_folder(target.resolve())
     if doomed:
         raise TargetError(
-            f"{target} lies in {doomed}, which Open WebUI deletes at its next start",
-            hint="A pip install moves what lies there into its package. Choose a directory elsewhere, and start it with"
+            f"{target} is in {doomed}, which Open WebUI deletes at its next start",
+            hint="A pip install moves what is there into its package. Choose a directory elsewhere, and start it with"
             " DATA_DIR set to the restored data.",
         )
     for repository in context.repositories:
         place = place_of(repository)
         if place and is_within(target, place):
             raise TargetError(
-                f"{target} lies inside the repository {repository.name!r}",
-                hint="Choose a directory elsewhere; what lies in a repository is its engine's alone.",
+                f"{target} is inside the repository {repository.name!r}",
+                hint="Choose a directory elsewhere; a repository's files belong to its engine alone.",
             )
 
 
@@ -119,8 +119,8 @@ def claimed(target: Path) -> Iterator[None]:
         yield
         if _identity(marker) != ours:
             raise ContentMismatchError(
-                f"the snapshot holds a {MARKER}, which none of ours does",
-                hint="Somebody forged this snapshot. Restore another one.",
+                f"the snapshot holds a {MARKER}, which owui_vault never stores",
+                hint="It was not written by owui_vault, or was tampered with. Restore another snapshot.",
             )
     marker.unlink()
 
@@ -147,7 +147,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _write(marker: Path, text: str) -> None:
-    """Put the reason in the marker's place, by renaming: a link that lies there is replaced and not followed.
+    """Put the reason in the marker's place, by renaming: a link that is there is replaced and not followed.
 
     Where that is impossible (a full disk, say), what the marker said before stays, and the error that is told is the
     one that ended the restore.

@@ -1,6 +1,6 @@
-"""Describing a captured instant: the manifest, RESTORE.txt and what lies outside the data directory.
+"""Describes a captured instant: the manifest, RESTORE.txt and what is kept outside the data directory.
 
-Afterwards the stage is the whole tree of a snapshot, and what the snapshot is worth is decided.
+After this the stage is the whole tree of a snapshot, and its outcome is decided.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def stage_errors(work: Folder) -> Iterator[None]:
         told = f"the snapshot could not be described: {place}: {error.strerror}"
         if is_full(error):
             raise NoSpaceError(told, hint="Free some space there, then try again.") from error
-        raise CaptureError(told, hint="Nothing was stored. Look at that file and its disk.") from error
+        raise CaptureError(told, hint="Nothing was stored. Check that file and its disk.") from error
 
 
 def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:
@@ -235,7 +235,7 @@ def _unreadable_warnings(context: OperationContext, environment: RuntimeEnvironm
 
 
 def _keep_ollama(context: OperationContext, outside: Path) -> KeptModels:
-    """Put what is asked for below `outside`, which lies in the stage. What cannot be had is a problem, never an error.
+    """Put what is configured below `outside`, in the stage. What cannot be obtained is a problem, never an error.
 
     Ollama is another program: its models belong to no moment of the instance's, and do not change once they are there.
     """

@@ -1,12 +1,12 @@
-"""Taking a snapshot: one straight path, in reading order.
+"""Takes a snapshot: one straight path, in reading order.
 
 lock      the data directory itself                       another run: LockHeldError
 recover   what a killed run left behind
 survey    every repository, before anything is touched    none answers: its error
 capture   one instant, in the stage
-describe  manifest, RESTORE.txt, what lies outside        the outcome is decided here
+describe  manifest, RESTORE.txt, what is kept outside     the outcome is decided here
 store     the stage, into each repository                SQLite's full check of its databases runs beside
-look      at the stage again: did it stay as it was?
+check     the stage again: is it unchanged?
 clear     the stage
 """
 
@@ -125,7 +125,7 @@ def _mode(context: OperationContext, request: SnapshotRequest) -> Quiesce:
 def _look(
     context: OperationContext, data_dir: Path, repositories: Sequence[Repository], callbacks: Callbacks
 ) -> tuple[tuple[RepositoryListing, ...], ProbeResult, RuntimeEnvironment]:
-    """Find what is wrong before the instance is touched: with its data, around them, with the repositories."""
+    """Find problems before the instance is touched: with its data, its surroundings, the repositories."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
         looking = pool.submit(probe_instance, data_dir)
         surveyed = survey(context, repositories, callbacks)
@@ -179,9 +179,9 @@ def _plan(
 
 
 def _learn(context: OperationContext, results: Sequence[RepositoryResult]) -> tuple[str, ...]:
-    """Whoever changed an upload in place once may do so again: it is not linked any more.
+    """An upload that was changed in place once may be changed again: it is no longer linked.
 
-    What is stored is stored: where that cannot be noted, the report says so.
+    What is stored is stored: where that cannot be recorded, the report says so.
     """
     changed = sorted({name for each in results for name in each.changed})
     try:
@@ -190,7 +190,7 @@ def _learn(context: OperationContext, results: Sequence[RepositoryResult]) -> tu
     except CancelledError:
         raise
     except VaultError as error:
-        return (f"which uploads were changed in place could not be noted: {error.message}",)
+        return (f"which uploads were changed in place could not be recorded: {error.message}",)
     return ()
 
 
@@ -226,14 +226,14 @@ def _capture(
 
 
 def _require_same_container(context: OperationContext, captured: Captured) -> None:
-    """What was captured while somebody started it anew is thrown away, whatever it looks like. Our own stop is none."""
+    """Raise if the instance was restarted during the capture, unless we stopped it ourselves."""
     if context.container is None or captured.proof.mode is Proof.STOP:
         return
     name = started_anew(context.container)
     if name:
         raise QuiesceError(
-            f"container {name} was started anew or replaced while the data were captured",
-            hint="What was captured is thrown away. Try again.",
+            f"container {name} was restarted or replaced while the data were being captured",
+            hint="Nothing was stored. Run the snapshot again.",
         )
 
 
@@ -244,13 +244,13 @@ def _fingerprint(manifest: Manifest) -> str | None:
 
 
 def _quiet_warnings(context: OperationContext, mode: Quiesce) -> tuple[str, ...]:
-    """Whether a pause would find whom to pause: said while `live` still works. Other modes raise by themselves."""
+    """Warn while `live` still works if a pause would find nothing to pause. Other modes raise by themselves."""
     if mode is not Quiesce.AUTO or context.quiescer is None:
         return ()
     try:
         context.quiescer.observe()
     except VaultError as error:
-        return (f"the instance could not be made quiet if it had to be: {error.message}",)
+        return (f"the instance could not be made quiet if that were needed: {error.message}",)
     return ()
 
 

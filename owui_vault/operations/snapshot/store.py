@@ -1,4 +1,4 @@
-"""Storing a described stage in every repository; one that fails does not keep the others from it."""
+"""Stores a described stage in every repository; one that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _stored(  # noqa: PLR0913  # what one store needs
         receipt = retry_while_locked(context, store, callbacks)
         return receipt, seen[0] if seen else verify_stage(captured)
     except VaultError:
-        if not verify_stage(captured):  # should it have been stored all the same, then it is what it says
+        if not verify_stage(captured):  # should it have been stored nevertheless, then it is what it says
             context.state.forget_storing(call.folder, (label.id,))
         raise
 
@@ -137,9 +137,9 @@ def _demote(
 def demote_unconfirmed(
     context: OperationContext, repositories: Sequence[Repository], callbacks: Callbacks
 ) -> tuple[str, ...]:
-    """Make INCOMPLETE what a killed run of this series stored and could not look after; answers a warning for each.
+    """Make INCOMPLETE what a killed run of this series stored and could not look after; returns a warning for each.
 
-    A repository that does not answer is passed over: its note stays, and until then nobody here believes the snapshot.
+    A repository that does not answer is skipped: its note stays, and until then nobody here believes the snapshot.
     """
     warnings = []
     for repository in repositories:
@@ -164,7 +164,7 @@ def _demote_unconfirmed_in(context: OperationContext, repository: Repository, ca
                 _demote(context, repository, each, each.label, callbacks=callbacks)
             warnings.append(
                 f"snapshot {each.id} in {repository.name} is INCOMPLETE: the run that stored it was killed before it"
-                " could look whether its data had stayed as they were"
+                " could check that its data had not changed"
             )
     context.state.forget_storing(call.folder, ids)
     return warnings

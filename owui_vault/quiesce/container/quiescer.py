@@ -76,7 +76,7 @@ class ContainerQuiescer:
         return self._remarks
 
     def observe(self) -> Observation:
-        """Look. Running while one of them runs, then paused while one is paused. Raises InstanceNotFoundError."""
+        """Running while one of them runs, otherwise paused while one is paused. Raises InstanceNotFoundError."""
         return _together(self._look())
 
     def quiesce(self, mode: Quiesce, deadline: Deadline) -> None:
@@ -103,7 +103,7 @@ class ContainerQuiescer:
         self._remarks = _remarks([each for each in now if self._holds(each)], mode)
 
     def _made_quiet(self, targets: Sequence[Target], mode: Quiesce, deadline: Deadline) -> tuple[Target, ...]:
-        """Those that are quiet now by us; one held along that ended by itself is nobody to be brought back."""
+        """The containers we are holding. One that exited on its own while held is not started again."""
         quiet: list[Target] = []
         with open_engine(self._address) as engine:
             for target in targets:
@@ -112,19 +112,23 @@ class ContainerQuiescer:
                     quiet.append(target)
                 elif self._is_first(target):
                     now = state.value if state else _REMOVED
-                    raise QuiesceError(f"{self.name} was {now} while it was to be made quiet", hint="Try again.")
+                    raise QuiesceError(f"{self.name} was {now} while it was being made quiet", hint="Try again.")
         return tuple(quiet)
 
     def confirm(self, mode: Quiesce, since: Observation) -> None:
-        """Raise QuiesceError unless all are still quiet, none was started anew, and nothing in them has run."""
+        """Raise QuiesceError unless all are still quiet, none was restarted, and nothing in them has run."""
         now = self._look()
         for each in now:
             if each.state is InstanceState.RUNNING or (self._holds(each) and each.state is not _QUIET[mode]):
-                raise QuiesceError(f"container {each.name} is {each.status}", hint="Somebody else woke or stopped it.")
+                raise QuiesceError(
+                    f"container {each.name} is {each.status}", hint="Something else resumed or stopped it."
+                )
         if _together(now).identity != since.identity:
-            raise QuiesceError(f"{self.name} was started anew meanwhile")
+            raise QuiesceError(f"{self.name} was restarted meanwhile")
         if mode is Quiesce.PAUSE and self._marks and marks_of(now) != self._marks:
-            raise QuiesceError(f"{self.name} ran while it was to be paused", hint="Somebody else woke it. Try again.")
+            raise QuiesceError(
+                f"{self.name} was running when it should have been paused", hint="Something else resumed it. Try again."
+            )
 
     def resume(self, mode: Quiesce, deadline: Deadline) -> None:
         """Unpause or start those that ran, and after a start wait for the health they had. Raises ResumeError."""
@@ -201,7 +205,7 @@ class ContainerQuiescer:
             if woken and mode is Quiesce.PAUSE and not self._is_first(target):
                 return  # a short-lived helper: it went on, and came to its end
             name, state = (now.name, now.status) if now else (target.id[:12], _REMOVED)
-            raise ResumeError(f"container {name} is {state}", hint=f"Look at: docker logs {name}")
+            raise ResumeError(f"container {name} is {state}", hint=f"See: docker logs {name}")
         if mode is Quiesce.STOP and now.id in self._healthy:
             self._wait_for_health(target, deadline)
 
@@ -209,18 +213,18 @@ class ContainerQuiescer:
         """At most as long as its health check may take to know."""
         clock = SystemClock()
         until = None
-        starts: set[str] = set()  # what ends right after its start is started anew by the engine, too fast to be seen
+        starts: set[str] = set()  # what ends right after its start is restarted by the engine, too fast to be seen
         while True:
             now = look(self._http, target, deadline)
             starts.add(now.started if now else "")
             if now is None or now.state is not InstanceState.RUNNING or len(starts) > _MOST_STARTS:
                 name = now.name if now else target.id[:12]
-                raise ResumeError(f"container {name} went down again", hint=f"Look at: docker logs {name}")
+                raise ResumeError(f"container {name} went down again", hint=f"See: docker logs {name}")
             if now.health in ("healthy", ""):
                 return
             until = until or clock.monotonic() + now.patience_seconds
             if deadline.passed() or clock.monotonic() > until:
-                raise ResumeError(f"container {now.name} runs but is {now.health}", hint=f"docker logs {now.name}")
+                raise ResumeError(f"container {now.name} is running but {now.health}", hint=f"docker logs {now.name}")
             clock.sleep(_NAP_SECONDS)
 
 
@@ -237,16 +241,16 @@ def _refuse_unfit(running: Sequence[ContainerState], mode: Quiesce) -> None:
     for each in running:
         if each.id == ourselves:
             raise QuiesceError(
-                f"this program runs inside container {each.name}, and could not bring it back",
+                f"this program runs inside container {each.name}, and could not resume it",
                 hint="Run it on the host, or as a container beside it (docs/sidecar.md). `live` works from inside too.",
             )
         if each.status == "restarting":
-            raise QuiesceError(f"container {each.name} is just being restarted", hint="Wait until it is up.")
+            raise QuiesceError(f"container {each.name} is being restarted", hint="Wait until it is up.")
         if mode is Quiesce.STOP and each.auto_remove:
             raise QuiesceError(f"container {each.name} is removed by the engine when it stops", hint="Use `pause`.")
         if mode is Quiesce.STOP and each.health == "starting":
             raise QuiesceError(
-                f"container {each.name} is still starting", hint="It would not hear the stop. Wait until it is healthy."
+                f"container {each.name} is still starting", hint="It would ignore the stop. Wait until it is healthy."
             )
 
 

@@ -1,4 +1,4 @@
-"""Bringing containers back, with or without the run that made them quiet."""
+"""Resumes containers, with or without the run that made them quiet."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ContainerRescue:
         return rescue("container", self.mode.value, *known, *(f"--target={each}" for each in self.targets))
 
     def run(self, deadline: Deadline) -> None:
-        """Bring back what a killed run left quiet. Raises ResumeError; run it again."""
+        """Resume what a killed run left quiet. Raises ResumeError; run it again."""
         engine = HttpEngine(self.engine)
         way_back = WayBack(engine, self.mode, self.mark, self.again)
         way_back.take(self.targets, deadline)
@@ -83,7 +83,7 @@ class ContainerRescue:
 class WayBack:
     """From quiet to lively, for containers of one engine. `mark` is the engine's from before.
 
-    `again` is how a person makes them anew.
+    `again` is how a person recreates them.
     """
 
     engine: HttpEngine
@@ -101,9 +101,9 @@ class WayBack:
         gone = [each for each in targets if self.mode is Quiesce.STOP and look(self.engine, each, deadline) is None]
         if gone:
             raise RemovedError(
-                f"container {' and '.join(each.id[:12] for each in gone)} was removed by somebody while it was stopped"
-                " by us: Open WebUI does not run",
-                hint=self.again or "Make it anew, as it was made before.",
+                f"container {' and '.join(each.id[:12] for each in gone)} was removed while it was stopped"
+                " by owui_vault: Open WebUI is not running",
+                hint=self.again or "Recreate it the way it was created.",
             )
 
     def _take(self, target: Target, deadline: Deadline) -> None:
@@ -137,9 +137,9 @@ class WayBack:
         """Whether it took what we had paused along; otherwise a person stopped it, and that is not ours to undo."""
         if not self.mark:
             raise ResumeError(
-                f"container {now.name} ended while it was paused by us, and from here it cannot be told whether its"
-                " engine took it along or somebody stopped it",
-                hint=f"Start it (docker start {now.name}), if only for a moment: then this is not said any more.",
+                f"container {now.name} exited while it was paused by owui_vault, and it is not known whether its"
+                " engine's end or someone's stop was the cause",
+                hint=f"Start it (docker start {now.name}), if only for a moment: that clears this message.",
             )
         while True:
             try:

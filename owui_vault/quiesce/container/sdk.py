@@ -1,4 +1,4 @@
-"""The engine through its SDK: what makes containers quiet. Bringing them back needs less (`containers.client`)."""
+"""The engine through its SDK: what makes containers quiet. Resuming them needs less (`containers.client`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the conformance suite of engines stands on: a repository, a tree, labels, another user."""
+"""The base of the conformance suite of engines: a repository, a tree, labels, another user."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Bench:
 
     @property
     def repository(self) -> Path:
-        """Where the repository lies, for those on this machine."""
+        """Where the repository is, for those on this machine."""
         return self.folder / "repository"
 
     @property

@@ -51,14 +51,14 @@ class DirectoryEngine:
 
     @property
     def location(self) -> str:
-        """Where the repository lies."""
+        """Where the repository is."""
         return str(self._folder)
 
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository."""
         _stop_if(call)
         if (self._folder / "config").exists():
-            raise RepositoryExistsError(f"there is a repository at {self.location} already", engine=self.name)
+            raise RepositoryExistsError(f"a repository already exists at {self.location}", engine=self.name)
         for name in ("objects", "snapshots"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         config = {"id": os.urandom(16).hex(), "lock": self._lock(call)}
@@ -202,7 +202,7 @@ class DirectoryEngine:
         return replace(node, object=digest.hexdigest(), size=size), grown
 
     def _write_snapshot(self, nodes: Sequence[Node], label: Label) -> Snapshot:
-        # As with real engines, whose ids hang on the repository's key, no two repositories give out the same id.
+        # As with real engines, whose ids depend on the repository's key, no two repositories give out the same id.
         of = json.loads((self._folder / "config").read_bytes())["id"]
         document = {"of": of, "label": label_to_json(label), "nodes": [node.to_json() for node in nodes]}
         text = json.dumps(document)

@@ -1,4 +1,4 @@
-"""Conformance of engines: what cannot be read is never passed over in silence, whatever comes in between."""
+"""Conformance of engines: what cannot be read is never skipped silently, whatever happens in between."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class StoringTests(EngineBench):
         assert listed.outcome is Outcome.COMPLETE
 
     def test_an_incomplete_label_stays_incomplete(self, bench: Bench) -> None:
-        """A snapshot without a proof is stored all the same."""
+        """A snapshot without a proof is stored nevertheless."""
         assert bench.store(outcome=Outcome.INCOMPLETE).snapshot.outcome is Outcome.INCOMPLETE
         assert bench.listed()["00000001"].outcome is Outcome.INCOMPLETE
 
@@ -218,7 +218,7 @@ class StoringTests(EngineBench):
         assert_same(bench.tree, target)
 
     def test_links_in_a_snapshot_lead_nobody_out_of_the_target(self, bench: Bench) -> None:
-        """What lies behind them is not written, not even its times."""
+        """What is behind them is not written, not even its times."""
         outside = bench.folder / "outside"
         outside.mkdir()
         (outside / "kept").write_bytes(b"kept")
@@ -280,7 +280,7 @@ class StoringTests(EngineBench):
         assert size_of(bench.repository) - before < MANY_BYTES // 10
 
     def test_a_file_of_same_size_and_mtime_is_not_read_again(self, bench: Bench) -> None:
-        """Its inode and ctime change at every run, since it is linked into the stage anew."""
+        """Its inode and ctime change at every run, since it is linked into the stage again."""
         bench.build()
         path = bench.tree / "data/webui.db"
         facts = path.stat()

@@ -1,4 +1,4 @@
-"""Damage as it is met in the field, for tests."""
+"""Damage as it occurs in the field, for tests."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _CHATS_PER_BATCH = 100
 
 
 def unpack_instance(version: str, target: Path) -> Path:
-    """Unpack a small real instance (a key of `VERSIONS`) into `target`; answers its data directory.
+    """Unpack a small real instance (a key of `VERSIONS`) into `target`; returns its data directory.
 
     Beside it lies `.webui_secret_key`. The 0.12.4 one was stopped with a WAL that matters. Raises FileNotFoundError
     outside a checkout of the repository.
@@ -46,7 +46,7 @@ def unpack_instance(version: str, target: Path) -> Path:
 
 
 def grow_instance(target: Path, *, size_bytes: int, seed: int, version: str = "0.12.4") -> Path:
-    """Unpack an instance into `target` and let it grow to about `size_bytes`; answers its data directory.
+    """Unpack an instance into `target` and let it grow to about `size_bytes`; returns its data directory.
 
     A fifth of it is `webui.db`, a fifth `vector_db/`, the rest uploads, most of them incompressible. The same seed
     gives the same instance, but for times of files.

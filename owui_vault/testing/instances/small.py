@@ -1,4 +1,4 @@
-"""The least that is an Open WebUI data directory: for tests that need many of them, quickly."""
+"""The smallest Open WebUI data directory: for tests that need many of them, quickly."""
 
 from __future__ import annotations
 

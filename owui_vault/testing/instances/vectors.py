@@ -15,7 +15,7 @@ from pathlib import Path
 from owui_vault.testing.instances.words import new_id
 
 DIMENSION = 384
-_SYNC_THRESHOLD = 1000  # of the vectors of a collection, full thousands lie in its index, the rest in the queue
+_SYNC_THRESHOLD = 1000  # of the vectors of a collection, full thousands are in its index, the rest in the queue
 _LINKS = 32
 _RECORD = struct.Struct(f"<I{_LINKS}I")
 _RECORD_BYTES = _RECORD.size + 4 * DIMENSION + 8

@@ -203,7 +203,7 @@ def test_a_component_that_is_led_elsewhere_meanwhile_fails_the_attempt(
 
     with monkeypatch.context() as patch:
         after(patch, "_take", lead_elsewhere)
-        with pytest.raises(AttemptFailedError, match="vector_db leads elsewhere"):
+        with pytest.raises(AttemptFailedError, match="vector_db now points somewhere else"):
             helper.obey(ATTEMPT)
 
 
@@ -323,7 +323,7 @@ def test_a_pinned_database_that_was_replaced_by_another_file_is_noticed(
         patched.setattr(Pinner, "at_one_moment", then_replace)
         with pytest.raises(SourceChangedError, match=r"webui\.db was replaced"):
             helper.obey(ATTEMPT)
-    with pytest.raises(AttemptFailedError, match=r"was written to|is not what was copied ahead"):
+    with pytest.raises(AttemptFailedError, match=r"was written to|no longer matches the copy"):
         helper.obey({**ATTEMPT, "seconds": 0.2})
     assert helper.pinned.ahead == {}
 
@@ -412,7 +412,7 @@ def test_a_raw_copy_goes_when_its_database_can_be_pinned_after_all(
     helper = make_helper()
     assert "webui.db" in helper.raw.taken
     site.run(rest_seconds=-1)
-    with pytest.raises(AttemptFailedError, match=r"webui\.db is not what was copied ahead any more"):
+    with pytest.raises(AttemptFailedError, match=r"webui\.db no longer matches the copy taken beforehand"):
         helper.obey(ATTEMPT)
     helper.obey(PREPARE)
     assert "webui.db" not in helper.raw.taken

@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_linked_is_told_from_a_full_disk(
         assert link_file(str(source), target, mark(source), "name") is None
     for number in (errno.ENOSPC, errno.EDQUOT):
         monkeypatch.setattr(os, "link", failing(number))
-        with pytest.raises(NoRoomError, match="no room for a link to name"):
+        with pytest.raises(NoRoomError, match="not enough space for a link to name"):
             link_file(str(source), target, mark(source), "name")
     monkeypatch.setattr(os, "link", failing(errno.EIO))
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):

@@ -164,7 +164,7 @@ def test_nothing_waits_for_a_time_that_does_not_come_within_its_limit(
     when = time.time_ns() + 50 * SECOND
     os.utime(site.data / "uploads" / "0.txt", ns=(when, when))
     began = time.monotonic()
-    with pytest.raises(AttemptFailedError, match=r"0\.txt is dated .* s ahead of the clock of its file system"):
+    with pytest.raises(AttemptFailedError, match=r"0\.txt has a change time .* s ahead of its file system's clock"):
         helper.obey({**ATTEMPT, "seconds": 20.0})
     assert time.monotonic() - began < 10
 
@@ -184,7 +184,7 @@ def test_a_time_that_comes_while_it_is_trusted_fails_the_attempt(
         compare(*arguments)
 
     monkeypatch.setattr(attempts.Attempt, "_compare", after_that_time)
-    with pytest.raises(AttemptFailedError, match=r"0\.txt is dated ahead, and that time has come meanwhile"):
+    with pytest.raises(AttemptFailedError, match=r"0\.txt had a change time in the future, which has now passed"):
         helper.obey({**ATTEMPT, "seconds": 20.0})
 
 

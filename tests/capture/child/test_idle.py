@@ -52,7 +52,7 @@ def test_uploads_on_another_disk_are_of_the_instant_when_nobody_runs(
     helper: Helper, site: Any, elsewhere: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere(site.data / "uploads")
-    assert prepare(helper)["obstacles"] == ("uploads lies on another file system than the stage",)
+    assert prepare(helper)["obstacles"] == ("uploads is on a different file system from the stage",)
     seen(monkeypatch, NOBODY, NOBODY)
     assert helper.obey(ALONE)["unsettled"] == 0
 
@@ -70,7 +70,7 @@ def test_who_writes_before_or_after_spoils_it(
 def test_who_cannot_be_looked_at_spoils_it(helper: Helper, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(helper)
     seen(monkeypatch, WritersFound(writers=(), complete=False))
-    with pytest.raises(AttemptFailedError, match=r"not every process can be looked at .* or name its unit"):
+    with pytest.raises(AttemptFailedError, match=r"not every process is visible .* or configure its unit"):
         helper.obey(ALONE)
 
 
@@ -102,5 +102,5 @@ def test_a_capture_says_so_or_names_the_way_out(
     else:
         assert captured.proof.mode is Proof.UNPROVEN
         (problem,) = captured.problems
-        assert "uploads lies on another file system than the stage" in problem
-        assert "that nobody runs cannot be proven" in problem
+        assert "uploads is on a different file system from the stage" in problem
+        assert "it cannot be proven that nothing is running" in problem

@@ -35,7 +35,7 @@ def test_an_entry_that_vanishes_during_a_walk_is_a_change(walk: Callable[..., Wa
     entries = iter(walk())
     assert [next(entries)[0] for _ in range(2)] == ["", "a"]
     (tmp_path / "data" / "b").unlink()
-    with pytest.raises(SourceChangedError, match="b vanished while it was looked at"):
+    with pytest.raises(SourceChangedError, match="b disappeared while it was being examined"):
         next(entries)
 
 
@@ -63,7 +63,7 @@ def test_a_directory_that_vanishes_before_it_is_listed(
     if instead:
         folder.write_text("a file")
     assert [name for name, _ in tolerant] == ["last"]
-    with pytest.raises(SourceChangedError, match="folder vanished while it was listed"):
+    with pytest.raises(SourceChangedError, match="folder disappeared while it was being listed"):
         next(strict)
 
 

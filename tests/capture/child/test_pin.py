@@ -147,9 +147,9 @@ def test_a_log_that_was_begun_anew_all_the_same_is_noticed(
     pin._holding.rollback()
     application.execute("PRAGMA wal_checkpoint(RESTART)")
     commit(application, 1)
-    with pytest.raises(AttemptFailedError, match="was begun anew while it was held"):
+    with pytest.raises(AttemptFailedError, match="was restarted while it was pinned"):
         at_one_moment([pin])
-    with pytest.raises(AttemptFailedError, match="was begun anew while it was held"):
+    with pytest.raises(AttemptFailedError, match="was restarted while it was pinned"):
         pin.require_held()
 
 
@@ -163,7 +163,7 @@ def test_a_log_that_grows_beyond_the_limit_is_let_go(
     pin.require_held()
     commit(application, 400)
     pin.follow_if_due()
-    with pytest.raises(AttemptFailedError, match=r"the log of webui\.db grew beyond the limit"):
+    with pytest.raises(AttemptFailedError, match=r"the WAL of webui\.db grew beyond the limit"):
         pin.require_held()
     pin.follow_if_due()
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
@@ -177,9 +177,9 @@ def test_an_index_that_cannot_be_read_is_no_pin(
     commit(application, 300)
     seen = pin._seen
     monkeypatch.setattr(pins, "last_commit", lambda _: None)
-    with pytest.raises(AttemptFailedError, match="the index of its log cannot be read"):
+    with pytest.raises(AttemptFailedError, match="its WAL index cannot be read"):
         make_pin()
-    with pytest.raises(AttemptFailedError, match="the index of its log cannot be read"):
+    with pytest.raises(AttemptFailedError, match="its WAL index cannot be read"):
         at_one_moment([pin])
     pin.follow_if_due()
     assert pin._seen is seen

@@ -120,7 +120,7 @@ def test_a_process_that_was_killed_is_told_of(pinner: Pinner, application: sqlit
     pinner.pin("webui.db", str(tmp_path / "webui.db"))
     os.kill(pinner.pid, signal.SIGKILL)
     for _ in range(2):
-        with pytest.raises(PinnerGoneError, match="the process that pins the databases is gone: status -9"):
+        with pytest.raises(PinnerGoneError, match="the process pinning the databases is gone: status -9"):
             pinner.require_held("webui.db")
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
 
@@ -189,7 +189,7 @@ def test_a_disk_that_fails_while_turns_are_taken_costs_that_database_only(
     ask("pin", name="webui.db", real=str(tmp_path / "webui.db"))
     monkeypatch.setattr(pins, "last_commit", fail)
     assert ask("demand", name="webui.db")["failed"] == (
-        "webui.db cannot be held any longer: [Errno 5] Input/output error"
+        "webui.db can no longer be pinned: [Errno 5] Input/output error"
     )
     monkeypatch.undo()
     assert application.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0

@@ -53,7 +53,7 @@ def test_a_pinned_database_is_not_copied_beyond_the_time_given(pinned: Helper) -
     )
     assert not Path(pinned.writer.place("webui.db")).exists()
     assert pinned.pinned.ahead == {}
-    with pytest.raises(AttemptFailedError, match=r"webui\.db is not what was copied ahead any more"):
+    with pytest.raises(AttemptFailedError, match=r"webui\.db no longer matches the copy taken beforehand"):
         pinned.obey(ATTEMPT)
 
 
@@ -74,7 +74,7 @@ def test_what_the_disk_says_while_a_database_is_copied_ahead(
     with monkeypatch.context() as patched:
         patched.setattr(pinning, "copy_beside_others", failing(number))
         if error is NoRoomError:
-            with pytest.raises(NoRoomError, match=r"no room for a copy of webui\.db"):
+            with pytest.raises(NoRoomError, match=r"not enough space for a copy of webui\.db"):
                 pinned.obey(PREPARE)
         else:
             obstacles = pinned.obey(PREPARE)["obstacles"]
@@ -134,9 +134,9 @@ def test_a_process_with_the_pins_that_is_gone_costs_one_attempt(pinned: Helper) 
     pinner = pinned.pinned.process()
     assert pinner is not None
     os.kill(pinner, signal.SIGKILL)
-    with pytest.raises(AttemptFailedError, match="the process that pins the databases is gone"):
+    with pytest.raises(AttemptFailedError, match="the process pinning the databases is gone"):
         pinned.obey(ATTEMPT)
-    with pytest.raises(AttemptFailedError, match="not what was copied ahead any more"):
+    with pytest.raises(AttemptFailedError, match="no longer matches the copy taken beforehand"):
         pinned.obey(ATTEMPT)
     assert not Path(pinned.job.tree, "webui.db").exists()
     assert pinned.obey(PREPARE)["obstacles"] == ()
@@ -203,7 +203,7 @@ def test_a_short_process_that_dies_is_a_copy_that_failed(
     live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies, "_copy_under_lock", lambda *_: os._exit(9))
-    assert "could not be looked at" in copies.copy_under_lock(str(live), str(tmp_path / "copy.db"), 1.0)
+    assert "could not be examined" in copies.copy_under_lock(str(live), str(tmp_path / "copy.db"), 1.0)
 
 
 def attributes(mode: int, user: int, group: int) -> list[dict[str, object]]:

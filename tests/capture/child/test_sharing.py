@@ -98,7 +98,7 @@ def test_among_several_the_applications_own_is_found(database: Path, opener: Cal
 def test_where_the_applications_processes_are_not_known_whoever_holds_it_is_believed(
     database: Path, opener: Callable[[], int]
 ) -> None:
-    assert looked_at(database).obstacle == "nobody has it open"
+    assert looked_at(database).obstacle == "no process has it open"
     holder = opener()
     assert f"process {holder}" in looked_at(database).holder
 
@@ -155,7 +155,7 @@ def test_a_log_index_that_cannot_be_written_forbids_the_pin(
     """SQLite marks its place in it; on a mount that is read-only here a reader is not seen by the application."""
     opener()
     monkeypatch.setattr(os, "access", lambda path, mode: not (path.endswith("-shm") and mode == os.W_OK))
-    assert looked_at(database).obstacle == "its -shm cannot be written by us"
+    assert looked_at(database).obstacle == "its -shm is not writable here"
 
 
 def test_a_directory_or_a_pipe_in_place_of_a_database_is_told_and_not_waited_for(tmp_path: Path) -> None:
@@ -171,5 +171,5 @@ def test_a_short_process_that_fails_is_no_empty_answer() -> None:
         raise ValueError
 
     assert in_short_process(lambda: [1, 2]) == [1, 2]
-    with pytest.raises(RuntimeError, match="could not be looked at"):
+    with pytest.raises(RuntimeError, match="could not be examined"):
         in_short_process(fail)

@@ -102,14 +102,14 @@ def test_what_lies_where_others_may_write_is_named_once_for_each_file_system(
     subprocess.run(["mount", "--bind", elsewhere, site.data / "uploads"], check=True)
     try:
         found = prepare(helper)
-        assert found["shared"] == ("uploads lies on nfs",)
-        assert found["obstacles"] == ("uploads lies on another file system than the stage",)
+        assert found["shared"] == ("uploads is on nfs",)
+        assert found["obstacles"] == ("uploads is on a different file system from the stage",)
     finally:
         subprocess.run(["umount", site.data / "uploads"], check=True)
     monkeypatch.setattr(preparing, "filesystem_type", lambda _: "fuse")
     found = prepare(helper)
     assert found["shared"] == ("the data directory lies on fuse",)
-    assert found["obstacles"] == ("writes on their way cannot be waited for on fuse",)
+    assert found["obstacles"] == ("it is not possible to wait for pending writes on fuse",)
 
 
 def test_a_database_on_another_file_system_than_the_stage_is_no_live_one(
@@ -122,7 +122,7 @@ def test_a_database_on_another_file_system_than_the_stage_is_no_live_one(
     (site.data / "webui.db").symlink_to(elsewhere)
     links = [{"name": "webui.db", "real": str(elsewhere)}]
     helper = Helper(job_from({"job": description(site, links=links)}))
-    assert prepare(helper)["obstacles"] == ("webui.db lies on another file system than the stage",)
+    assert prepare(helper)["obstacles"] == ("webui.db is on a different file system from the stage",)
 
 
 def test_who_maps_a_file_while_copies_are_made_ahead_is_seen(
@@ -139,7 +139,7 @@ def test_who_maps_a_file_while_copies_are_made_ahead_is_seen(
 
     monkeypatch.setattr(preparing, "_ahead", then_map)
     (obstacle,) = prepare(helper)["obstacles"]
-    assert obstacle.startswith("vector_db/segment/header.bin is mapped by a process")
+    assert obstacle.startswith("vector_db/segment/header.bin is memory-mapped by a process")
     views[0].close()
 
 
@@ -158,7 +158,7 @@ def test_a_database_whose_application_went_meanwhile_is_not_opened(site: Any, mo
 
     monkeypatch.setattr(preparing, "_ahead", then_end)
     found = prepare(helper)
-    assert found["databases"][0]["obstacle"] in ("nobody has it open", "nobody is seen to share its locks")
+    assert found["databases"][0]["obstacle"] in ("no process has it open", "no process is seen sharing its locks")
     assert helper.pinned.process() is None
     assert {path.name for path in site.data.iterdir()} == left
     helper.obey(ATTEMPT)
@@ -322,7 +322,7 @@ def test_a_directory_that_became_a_link_never_leads_us_to_live_data(helper: Help
     live = move_behind_a_link(site)
     before = (live.read_bytes(), sorted(path.name for path in live.parent.rglob("*")))
     for deed in (ATTEMPT, ATTEMPT, {"do": "gather", "seconds": 10, "patience_seconds": 0.5}):
-        with pytest.raises(AttemptFailedError, match="vector_db is not a directory any more"):
+        with pytest.raises(AttemptFailedError, match="vector_db is no longer a directory"):
             helper.obey(deed)
     assert (live.read_bytes(), sorted(path.name for path in live.parent.rglob("*"))) == before
     assert not Path(helper.job.tree, "vector_db").is_symlink()
@@ -356,7 +356,7 @@ def test_a_link_that_leads_elsewhere_by_now_fails_the_attempt(site: Any) -> None
     helper.obey(ATTEMPT)
     (site.data / "vector_db").unlink()
     shutil.copytree(live.parent, site.data / "vector_db")
-    with pytest.raises(AttemptFailedError, match="vector_db leads elsewhere"):
+    with pytest.raises(AttemptFailedError, match="vector_db now points somewhere else"):
         helper.obey(ATTEMPT)
 
 

@@ -142,7 +142,7 @@ def test_time_passes_while_a_log_is_brought_in(make_log: Callable[..., Log]) -> 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda commit: replace(commit, salt="00" * 8), "was begun anew while it was copied"),
+        (lambda commit: replace(commit, salt="00" * 8), "was restarted while it was being copied"),
         (lambda commit: replace(commit, frames=commit.frames + 1), "is shorter than its index says"),
         (lambda commit: replace(commit, frames=commit.frames - 1), "does not end where its index says"),
         (lambda commit: replace(commit, checksum=(1, 2)), "does not end where its index says"),

@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_host_is_told_apart(server: Server, tmp_path: Path)
         # borg does not always wait for what ssh says before it ends; then the hint names all of it.
         with pytest.raises(RepositoryUnreachableError, match=f"{word}|does not answer") as caught:
             engine.snapshots(bench.call())
-        assert word in caught.value.message or "without a question" in caught.value.hint
+        assert word in caught.value.message or "without a prompt" in caught.value.hint
     no_borg = BorgEngine(
         f"ssh://root@127.0.0.1:{server.port}{path}",
         Secret(PASSPHRASE),

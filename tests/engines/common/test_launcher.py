@@ -59,7 +59,7 @@ def test_run_that_cannot_be_noted_does_not_begin(tmp_path: Path) -> None:
     """And ends with a status that no program has: 1, Python's own, is a mere warning of borg's."""
     done = run("echo", "begun", record=str(tmp_path / "no/record"))
     assert (done.returncode, done.stdout) == (launcher.NO_RECORD, "")
-    assert f"cannot note this run in {tmp_path}/no/record: No such file" in done.stderr
+    assert f"cannot record this run in {tmp_path}/no/record: No such file" in done.stderr
 
 
 def test_a_parent_that_dies_before_the_program_begins_is_noticed_by_those_who_ignore_interrupts(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_a_scheme_that_restic_does_not_know_makes_no_local_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="restic knows no location that begins with") as caught:
+    with pytest.raises(ConfigError, match="restic has no backend called") as caught:
         ResticEngine(location, Secret("x"))
     assert "sftp, rest, s3" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
@@ -40,7 +40,7 @@ def test_a_folder_may_have_a_colon_in_its_name(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_a_password_that_ends_too_early_is_refused_and_not_shown(location: str) -> None:
-    with pytest.raises(ConfigError, match="unquoted") as caught:
+    with pytest.raises(ConfigError, match="unescaped") as caught:
         parse_location(location)
     assert "RESTIC_REST_PASSWORD" in caught.value.hint
     assert "hunter" not in f"{caught.value.message} {caught.value.hint}"

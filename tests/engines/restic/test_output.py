@@ -129,7 +129,7 @@ CHECKS = [
 @pytest.mark.parametrize(("stderr", "telling"), CHECKS)
 def test_a_check_answers_what_is_damaged_and_no_advice(stderr: str, telling: str) -> None:
     problems = problems_in(stderr.splitlines())
-    assert problems[0].startswith("the repository is damaged: bytes on its storage changed or are gone.")
+    assert problems[0].startswith("the repository is damaged: data on its storage changed or are missing.")
     assert any(part in problem for problem in problems[1:] for part in telling.split("|"))
     assert not any("retrying" in problem or problem.endswith(":") for problem in problems)
     assert not any("restic repair" in problem or "troubleshooting" in problem for problem in problems)

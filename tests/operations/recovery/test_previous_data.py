@@ -43,13 +43,13 @@ def test_an_immutable_file_is_named_and_a_second_discard_finishes(house: House, 
     file = next((report.aside.path / "parts/uploads").iterdir())
     fixed.append(file)
     attribute("+i", file)
-    with pytest.raises(RestoreError, match="could not be removed altogether") as caught:
+    with pytest.raises(RestoreError, match="could not be removed completely") as caught:
         house.vault.discard()
     assert str(file) in caught.value.message
     assert "chattr -i" in caught.value.hint
     assert [path.name for path in report.aside.path.rglob("*") if path.is_file()] == [file.name]
     assert house.vault.snapshot().manifest  # nothing else is kept from working
-    with pytest.raises(RestoreError, match="does not say how it came there"):
+    with pytest.raises(RestoreError, match="has no description"):
         house.vault.undo()
     attribute("-i", file)
     assert [each.path for each in house.vault.discard().discarded] == [report.aside.path]

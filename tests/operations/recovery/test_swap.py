@@ -210,12 +210,12 @@ def test_a_directory_that_has_another_path_by_then_is_led_back_all_the_same(
 def test_what_makes_no_sense_is_left_alone(swap: Scene, record: Path, text: str) -> None:
     record.write_text(text)
     before = tree(swap.data_dir)
-    with pytest.raises(RollbackError, match="cannot be understood"):
+    with pytest.raises(RollbackError, match="cannot be read"):
         roll_back(record)
     program = [*rescue("rollback", str(record)), "/bin/echo", "started"]
     done = subprocess.run(program, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot be understood" in done.stderr
+    assert "cannot be read" in done.stderr
     assert tree(swap.data_dir) == before
 
 

@@ -105,7 +105,7 @@ def test_a_death_is_recovered_from_where_the_directory_has_another_path(house: H
     moved = house.data_dir.rename(tmp_path / "moved")
     shutil.copytree(moved, house.data_dir, ignore=shutil.ignore_patterns(".owui-vault"))
     other = sorted(path.name for path in house.data_dir.iterdir())
-    assert house.vault_at(moved).recover().actions == ("undid an in-place restore that was not complete",)
+    assert house.vault_at(moved).recover().actions == ("rolled back an in-place restore that was not complete",)
     assert state_of_small_instance(moved) == house.later
     assert sorted(path.name for path in house.data_dir.iterdir()) == other
 
@@ -198,7 +198,7 @@ def test_what_a_discard_began_to_drop_is_never_put_back(house: House, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         house.vault.discard()
     monkeypatch.undo()
-    with pytest.raises(RestoreError, match="does not say how it came there") as caught:
+    with pytest.raises(RestoreError, match="has no description") as caught:
         house.vault.undo()
     assert "`discard`" in caught.value.hint
     assert house.state() == house.earlier
@@ -309,7 +309,7 @@ def test_a_way_back_that_fails_is_told_as_what_it_is(house: House, monkeypatch: 
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(swap, "undo", fails)
-    with pytest.raises(ResumeError, match="half exchanged") as caught:
+    with pytest.raises(ResumeError, match="half replaced") as caught:
         house.vault.replace(plan)
     assert caught.value.exit_code == 4
     assert isinstance(caught.value.__context__, OSError)
@@ -354,7 +354,7 @@ def test_an_exchange_that_can_neither_go_on_nor_back_says_so(house: House, monke
         move(*arguments)
 
     monkeypatch.setattr(swap, "_move", fails)
-    with pytest.raises(RollbackError, match="half exchanged") as caught:
+    with pytest.raises(RollbackError, match="half replaced") as caught:
         vault.replace(plan)
     assert caught.value.exit_code == 4
     monkeypatch.undo()

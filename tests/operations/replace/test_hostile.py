@@ -76,14 +76,14 @@ def test_a_record_that_is_a_link_is_not_read(house: House, victim: Path) -> None
     work = forged(house)
     (work / "swap.json").rename(victim / "swap.json")
     (work / "swap.json").symlink_to(victim / "swap.json")
-    with pytest.raises(RollbackError, match="cannot be understood"):
+    with pytest.raises(RollbackError, match="cannot be read"):
         house.vault.recover()
 
 
 def test_a_folder_that_became_a_link_is_not_emptied(house: House, victim: Path) -> None:
     (house.data_dir / "cache").symlink_to(victim)
     before = tree(victim)
-    with pytest.raises(RestoreError, match="outside of the data directory"):
+    with pytest.raises(RestoreError, match="outside the data directory"):
         house.vault.plan_replacement("latest")
     forged(house, parts=["cache/functions"], old=[], back=True)
     with pytest.raises(ResumeError, match="link"):

@@ -177,7 +177,7 @@ def test_of_several_keys_the_one_that_opens_is_taken_and_told(house: House) -> N
     assert (tree / "outside/webui_secret_key").read_text() == KEY
     for warnings in (report.warnings, house.vault.inspect().warnings):
         (told,) = [each for each in warnings if "another one does" in each]
-        assert "the secret key that counts (WEBUI_SECRET_KEY in a .env file) does not open what is sealed" in told
+        assert "the secret key in use (WEBUI_SECRET_KEY in a .env file) does not open what is sealed" in told
         assert str(house.folder / ".webui_secret_key") in told
     replaced = house.vault.replace(house.vault.plan_replacement("latest"))
     assert [each for each in replaced.warnings if "another one does" in each]
@@ -194,7 +194,7 @@ def test_a_configured_key_that_opens_nothing_does_not_hide_one_that_does(house: 
     )
     report = vault.snapshot()
     assert report.outcome is Outcome.COMPLETE
-    assert any("the secret key that counts (instance.secret_key)" in each for each in report.warnings)
+    assert any("the secret key in use (instance.secret_key)" in each for each in report.warnings)
 
 
 def test_where_none_of_several_keys_opens_all_are_named(house: House) -> None:

@@ -147,7 +147,7 @@ class TestWhatIsThere:
         assert any("mounted" in warning for warning in plan.warnings)
         house.vault.replace(plan)
         assert house.state() == house.earlier
-        with pytest.raises(RestoreError, match="anything that could be put back"):
+        with pytest.raises(RestoreError, match="anything that could be restored"):
             house.vault.undo()
         assert house.state() == house.earlier
 
@@ -310,7 +310,7 @@ class TestRenames:
         (house.data_dir / "cache/functions").mkdir(parents=True)
         mounts = (Path("/"), house.data_dir / "cache")
         monkeypatch.setattr(rename_check, "mount_points", lambda: mounts)
-        with pytest.raises(RestoreError, match="lies on another file system"):
+        with pytest.raises(RestoreError, match="is on another file system"):
             house.vault.plan_replacement("latest")
 
 
@@ -477,8 +477,8 @@ def test_a_plan_says_that_its_snapshot_is_not_from_the_first_repository(house: H
         state_dir=house.folder / "state",
     )
     vault.initialize("empty")
-    assert "repository 'empty' was passed over" in vault.plan_replacement("latest").warnings[0]
-    assert not [each for each in vault.plan_replacement(house.snapshot).warnings if "passed over" in each]
+    assert "repository 'empty' was skipped" in vault.plan_replacement("latest").warnings[0]
+    assert not [each for each in vault.plan_replacement(house.snapshot).warnings if "was skipped" in each]
 
 
 @dataclass
@@ -584,7 +584,7 @@ class TestSecretKey:
         engine.remove([plan.snapshot.engine_id], call)
         engine.store(tree, plan.snapshot.label, call)
         starts = house.quiescer.instance.read().starts
-        with pytest.raises(ContentMismatchError, match="secret key does not come back"):
+        with pytest.raises(ContentMismatchError, match="secret key was not restored"):
             house.vault.replace(plan)
         assert key_file.read_text() == "now"
         assert house.state() == house.later
@@ -626,7 +626,7 @@ class TestOwners:
 def test_what_was_staged_and_cannot_be_removed_hides_no_error(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing was touched; the next run removes it."""
+    """Nothing was changed; the next run removes it."""
 
     remove = WorkFolder.remove
 
@@ -644,7 +644,9 @@ def test_what_was_staged_and_cannot_be_removed_hides_no_error(
             house.vault.replace(plan)
     assert "could not be removed" in caplog.text
     assert house.state() == house.later
-    assert house.vault.recover().actions == ("removed the staged data of an in-place restore that did not come about",)
+    assert house.vault.recover().actions == (
+        "removed the staged data of an in-place restore that was never carried out",
+    )
 
 
 def deeds(house: House) -> tuple[Callable[[], object], ...]:
@@ -656,7 +658,7 @@ def test_a_description_that_makes_no_sense_stops_everything_with_words(house: Ho
     work.mkdir()
     (work / "swap.json").write_text("{")
     for deed in deeds(house):
-        with pytest.raises(RollbackError, match="cannot be understood") as caught:
+        with pytest.raises(RollbackError, match="cannot be read") as caught:
             deed()
         assert "by hand" in caught.value.hint
     assert house.state() == house.later
@@ -665,7 +667,7 @@ def test_a_description_that_makes_no_sense_stops_everything_with_words(house: Ho
 def test_what_lies_aside_without_a_description_is_not_put_back(house: House) -> None:
     report = house.vault.replace(house.vault.plan_replacement("latest"))
     (report.aside.path / "swap.json").write_text("{")
-    with pytest.raises(RestoreError, match="does not say how it came there"):
+    with pytest.raises(RestoreError, match="has no description"):
         house.vault.undo()
     assert house.state() == house.earlier
 

@@ -65,7 +65,7 @@ def test_undo_brings_todays_data_back_and_discard_drops_the_rest(house: House) -
     assert len(discarded.discarded) == 1
     assert discarded.freed_bytes > 0
     assert not (house.data_dir / ".owui-vault").exists()
-    with pytest.raises(RestoreError, match="nothing was set aside"):
+    with pytest.raises(RestoreError, match="there are no previous data"):
         house.vault.undo()
 
 
@@ -126,7 +126,7 @@ def test_which_of_two_schemas_is_newer_is_not_guessed(house: House) -> None:
     assert "could not be asked whether it knows the schema aaaaaaaaaaaa" in plan.unknown_version
     assert any("which of the two is newer is not known" in warning for warning in plan.warnings)
     assert not any("older" in warning and "it is older" in warning for warning in plan.warnings)
-    with pytest.raises(ConfigError, match="nothing was touched") as caught:
+    with pytest.raises(ConfigError, match="nothing was changed") as caught:
         house.vault.replace(plan)
     assert "--accept-unknown-version" in caught.value.hint
     assert house.state() == house.later

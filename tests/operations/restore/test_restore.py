@@ -134,7 +134,7 @@ def fail(error: BaseException) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (NoSpaceError("no space is left at /x"), "no space is left at /x"),
+        (NoSpaceError("no space left at /x"), "no space left at /x"),
         (OSError(5, "Input/output error"), "Input/output error"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
     ],
@@ -223,7 +223,7 @@ def test_a_container_keeps_the_path_it_sees(house: House) -> None:
 @pytest.mark.parametrize("wanted", ["relative", "./data", "", "/a\0b"])
 def test_a_path_for_the_application_is_looked_at_before_anything_is_fetched(house: House, wanted: str) -> None:
     house.engine.during = fail(AssertionError("fetched"))
-    with pytest.raises(ConfigError, match="cannot be where the application sees its data"):
+    with pytest.raises(ConfigError, match="is not a path at which the application can see its data"):
         house.restore(app_data_dir=wanted)
     with pytest.raises(ConfigError, match="is not among the components") as caught:
         house.restore(app_data_dir="/data", components=[Component.UPLOADS])
@@ -297,7 +297,10 @@ def test_a_snapshot_that_does_not_say_whose_its_files_were_says_that(
     monkeypatch.setattr(describing, "attribute_records", lambda _: ())
     house.vault.snapshot()
     (told,) = [each for each in house.restore().warnings if "whose" in each]
-    assert told == "the snapshot does not say whose its files were: look whether the application can use what came back"
+    assert (
+        told
+        == "the snapshot does not record its files' owners: check whether the application can use the restored files"
+    )
 
 
 @pytest.mark.root
@@ -342,7 +345,7 @@ def test_targets_among_the_live_data_and_in_a_repository(house: House) -> None:
     (house.folder / "way").symlink_to(house.folder / "repository")
     targets.append(house.folder / "way" / "below" / "deep")
     for target in targets:
-        with pytest.raises(TargetError, match="lies inside") as caught:
+        with pytest.raises(TargetError, match="is inside") as caught:
             house.vault.restore("latest", target)
         assert caught.value.hint
         assert not target.exists()

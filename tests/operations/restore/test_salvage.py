@@ -101,7 +101,7 @@ def test_in_place_every_damaged_file_is_named_and_nothing_is_exchanged(engine: E
     with pytest.raises(RepositoryDamagedError) as caught:
         vault.replace(vault.plan_replacement("latest"))
     assert sorted(caught.value.paths) == ["data/uploads/one.bin", "data/uploads/two.bin"]
-    assert "Nothing was touched" in caught.value.message
+    assert "Nothing was changed" in caught.value.message
     after = {path: path.lstat().st_ino for path in (tmp_path / "data").rglob("*") if ".owui-vault" not in path.parts}
     assert after == before
     assert not list((tmp_path / "data").glob(".owui-vault/incoming"))

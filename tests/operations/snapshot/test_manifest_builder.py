@@ -219,7 +219,7 @@ def test_who_cannot_be_told_is_on_the_report_and_the_others_are_told(house: Hous
     listener = Listener()
     report = house.vault(notifiers=(Mute(), listener)).snapshot()
     assert report.outcome is Outcome.COMPLETE
-    assert "Mute could not be told: no way to say success" in report.warnings
+    assert "Mute failed: no way to say success" in report.warnings
     assert listener.heard == ["success"]
 
 

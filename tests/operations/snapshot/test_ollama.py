@@ -156,6 +156,6 @@ def test_a_model_that_is_not_whole_makes_a_snapshot_incomplete_and_is_named(
     (folder / "blobs" / layer["digest"].replace(":", "-")).unlink()
     report = make_vault(OllamaModels.BLOBS, tmp_path / "ollama").snapshot()
     assert report.outcome is Outcome.INCOMPLETE
-    assert any(problem.startswith("Ollama's model a:1 is not whole") for problem in report.problems)
+    assert any(problem.startswith("Ollama's model a:1 is incomplete") for problem in report.problems)
     assert report.manifest
     assert [(each.name, each.stored) for each in report.manifest.ollama] == [("a:1", False), ("b:1", True)]

@@ -27,9 +27,9 @@ def test_auto_takes_its_snapshot_live_and_warns(vault: Vault) -> None:
     report = vault.snapshot()
     assert report.outcome is Outcome.COMPLETE
     (warning,) = [each for each in report.warnings if "could not be made quiet" in each]
-    assert "holds no process number" in warning
+    assert "holds no process id" in warning
 
 
 def test_who_demands_a_pause_gets_the_error(vault: Vault) -> None:
-    with pytest.raises(InstanceNotFoundError, match="holds no process number"):
+    with pytest.raises(InstanceNotFoundError, match="holds no process id"):
         vault.snapshot(quiesce=Quiesce.PAUSE)

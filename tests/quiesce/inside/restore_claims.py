@@ -204,7 +204,7 @@ def test_a_power_cut_in_the_middle_is_recovered_from(site: Site, renames: int, *
     assert site.runs()
     # What it wrote on half of the data breaks its own rules; what it put into the new half is kept aside.
     assert site.state(rules=not started_at_boot) == "today's"
-    assert any("undid an in-place restore" in each for each in actions)
+    assert any("rolled back an in-place restore" in each for each in actions)
 
 
 def test_killed_at_any_moment_the_unit_runs_on_the_one_state_or_the_other(site: Site) -> None:

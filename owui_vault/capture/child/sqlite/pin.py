@@ -1,8 +1,8 @@
 """Read transactions on WAL databases, in a process that opens nothing but these (`pin_process`).
 
-As long as one of them is open SQLite never begins the log anew, so whatever was changed since the first of them is in
-it. One that stays open for long would also keep the application from bringing its log into the database, and make it do
-all of that in one commit afterwards; so each is followed by a later one before it ends.
+As long as one of them is open, SQLite never restarts the WAL, so every change since the first of them is in it. One
+that stays open for long would also keep the application from checkpointing, and make it do all of that in one commit
+afterwards; so each is followed by a later one before it ends.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Pin:
         until = time.monotonic() + _BUSY_SECONDS
         while (found := last_commit(self._index)) is None:
             if time.monotonic() > until:
-                raise AttemptFailedError(f"{self.name} cannot be pinned: the index of its log cannot be read")
+                raise AttemptFailedError(f"{self.name} cannot be pinned: its WAL index cannot be read")
             time.sleep(0.0005)
         return found
 
@@ -62,14 +62,14 @@ class Pin:
             now = last_commit(self._index)
             if now is not None:
                 self._look_after(now)
-        except (OSError, sqlite3.Error) as error:  # the disk, for one: what is held is not known any more
-            self._lose(f"{self.name} cannot be held any longer: {error}")
+        except (OSError, sqlite3.Error) as error:  # the disk, for example: what is held is not known any more
+            self._lose(f"{self.name} can no longer be pinned: {error}")
 
     def _look_after(self, now: Commit) -> None:
         same = now.salt == self._seen.salt
         before = self._first.log_bytes if now.salt == self._first.salt else 0
         if now.log_bytes - before > self._growth_bytes:
-            self._lose(f"the log of {self.name} grew beyond the limit while it was copied")
+            self._lose(f"the WAL of {self.name} grew beyond the limit while it was being copied")
         elif now.frames - (self._seen.frames if same else 0) >= _FRAMES_PER_TURN:
             with suppress(AttemptFailedError):  # somebody is in the way: at the next look
                 self._follow()
@@ -87,11 +87,11 @@ class Pin:
         self._salt, self._seen = now.salt, now
 
     def refuse_another_log(self, now: Commit) -> None:
-        """Let it go if the log was begun anew since the first turn."""
-        # Before the first turn it may be begun anew once, when all of it was in the database as the pin was made:
+        """Let it go if the log was restarted since the first turn."""
+        # Before the first turn it may be restarted once, when all of it was in the database as the pin was made:
         # nothing can be brought in from the new one then until that turn.
         if self._salt not in ("", now.salt):
-            self._lose(f"the log of {self.name} was begun anew while it was held")
+            self._lose(f"the WAL of {self.name} was restarted while it was pinned")
 
     def require_held(self) -> None:
         """Raise AttemptFailedError if it is not held any more."""

@@ -98,7 +98,7 @@ class Pinner:
         if "died" in answer:
             status = self._reap(patience_seconds=0.0 if silent else _END_SECONDS)
             why = str(answer["died"]) or f"status {status}"
-            self.gone = f"the process that pins the databases is gone: {why}"
+            self.gone = f"the process pinning the databases is gone: {why}"
             raise PinnerGoneError(self.gone)
         if "failed" in answer:
             raise AttemptFailedError(str(answer["failed"]))

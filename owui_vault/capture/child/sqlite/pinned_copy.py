@@ -1,8 +1,8 @@
-"""Copies of databases that are pinned: made ahead, and brought to one moment by what their logs hold.
+"""Copies of pinned databases: made ahead, and brought to one moment by the pages in their WAL.
 
-What is copied ahead is of no one moment: the application goes on bringing its log into the database meanwhile. But
-whatever it brings in is in the log, which is not begun anew while the database is pinned; so at the moment the pages in
-the log, up to the last commit then, make the copy exact.
+What is copied ahead belongs to no single moment: the application keeps checkpointing meanwhile. But every page it
+checkpoints is in the WAL, which is not restarted while the database is pinned; so the pages in the WAL, up to the last
+commit at that moment, make the copy exact.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class PinnedCopies:
         """Raise AttemptFailedError unless all of these were copied ahead."""
         for database in databases:
             if database.name not in self.ahead:
-                raise AttemptFailedError(f"{database.name} is not what was copied ahead any more")
+                raise AttemptFailedError(f"{database.name} no longer matches the copy taken beforehand")
 
     def at_one_moment(self, databases: Sequence[Database]) -> tuple[int, dict[str, Commit]]:
         """The moment and the last commit of each then. Raises AttemptFailedError."""
@@ -167,7 +167,7 @@ class PinnedCopies:
                 yield
             except OSError as error:
                 if is_full(error):
-                    raise NoRoomError(f"no room for a copy of {name}") from error
+                    raise NoRoomError(f"not enough space for a copy of {name}") from error
                 raise
 
     def _bring_in(self, name: str, commit: Commit, until: float) -> None:

@@ -1,4 +1,4 @@
-"""Copies of databases in a read transaction of their own, and what is done to copies in the stage."""
+"""Copies databases in a read transaction, and recovers and checks copies in the stage."""
 
 from __future__ import annotations
 
@@ -118,5 +118,5 @@ def _head(place: str) -> bytes:
 
 
 def open_copy(place: str, *, immutable: bool = False) -> sqlite3.Connection:
-    """A copy in the stage; `immutable`: to read, and what may lie beside it does not count."""
+    """A copy in the stage; `immutable`: to read, and what may be beside it does not count."""
     return open_database(place, "mode=ro&immutable=1" if immutable else "mode=rw")

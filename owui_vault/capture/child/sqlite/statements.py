@@ -1,4 +1,4 @@
-"""What a database is asked to tell it from another."""
+"""The queries that tell one database from another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log and the index beside it, read as bytes: what is committed, and which pages that brings.
+"""SQLite's write-ahead log and its index, read as bytes: what is committed, and which pages it contains.
 
 The format is SQLite's, documented and stable since 3.7.0: sqlite.org/walformat.html for the index, section 4 of
 sqlite.org/fileformat2.html for the log.
@@ -26,7 +26,7 @@ _LOOK_UP_EVERY = 512
 class Commit:
     """The last commit that readers see: the log's first `frames` frames, over whatever was brought in before.
 
-    `salt` is drawn anew, and the frames are counted from the start, whenever the log is begun anew.
+    `salt` is drawn again, and the frames are counted from the start, whenever the log is restarted.
     """
 
     change: int
@@ -75,7 +75,7 @@ def _checksum(data: bytes) -> tuple[int, int]:
 def bring_in(log: int, copy: int, commit: Commit, between: Callable[[], None]) -> None:
     """Write the last version of every page that the log holds up to a commit into a copy of the database.
 
-    The log must not have been begun anew since that copy was begun: then whatever the copy has of another moment is in
+    The log must not have been restarted since that copy was begun: then whatever the copy has of another moment is in
     the log, and is written over. `between` is called now and then. Raises AttemptFailedError when the log is another
     one than the commit's.
     """
@@ -87,14 +87,14 @@ def bring_in(log: int, copy: int, commit: Commit, between: Callable[[], None]) -
     for offset in range(_LOG_HEADER_BYTES, commit.log_bytes, frame_bytes):
         header = os.pread(log, _FRAME.size, offset)
         if len(header) < _FRAME.size:
-            raise AttemptFailedError("its log is shorter than its index says")
+            raise AttemptFailedError("its WAL is shorter than its index says")
         page, pages, salt, *checksum = _FRAME.unpack(header)
         if salt.hex() != commit.salt:
-            raise AttemptFailedError("its log was begun anew while it was copied")
+            raise AttemptFailedError("its WAL was restarted while it was being copied")
         latest[page] = offset + _FRAME.size
         end = (pages, *checksum)
     if end != (commit.pages, *commit.checksum):
-        raise AttemptFailedError("its log does not end where its index says")
+        raise AttemptFailedError("its WAL does not end where its index says")
     for number, page in enumerate(sorted(each for each in latest if each <= commit.pages)):
         data = os.pread(log, commit.page_bytes, latest[page])
         os.pwrite(copy, data, (page - 1) * commit.page_bytes)
