@@ -28,7 +28,7 @@ _SEAL_SECONDS = 3600.0
 LOOKS_PER_ATTEMPT = 4  # before, after, and twice as much for comparing them with the stage
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ANSWER_SLACK_SECONDS = 1.5
-# The package is found where this file lies, whatever sys.path, the working directory or PYTHONPATH say, and behind the
+# The package is found where this file is, whatever sys.path, the working directory or PYTHONPATH say, and behind the
 # standard library. Two __init__ that bring along what the child must not need are not run.
 _START = """
 import sys, types
@@ -234,7 +234,7 @@ class Session:
         return self._child.pid
 
     def ask(self, deed: str, *, seconds: float, **details: object) -> Answer:
-        """Have one thing done; the child is ended when it does not answer in time."""
+        """Send one request; the child is stopped if it does not answer in time."""
         message: dict[str, object] = {"do": deed, "seconds": seconds, **details}
         if self._job is not None:
             message["job"], self._job = self._job, None
@@ -243,7 +243,7 @@ class Session:
             self._child.send(json.dumps(message), seconds + _ANSWER_SLACK_SECONDS, self._cancel)
             answer = self._answer(seconds + _ANSWER_SLACK_SECONDS)
         except DeadlineExceededError as error:  # whoever called ends the child
-            raise AttemptFailedError(f"the capture did not get through {deed} in time") from error
+            raise AttemptFailedError(f"the capture did not finish `{deed}` in time") from error
         except CompanionEndedError as error:
             raise CaptureError(
                 f"the capture's process ended unexpectedly (status {error.status}): {_last_line(error.stderr_tail)}",
@@ -254,7 +254,7 @@ class Session:
             raise AttemptFailedError(str(answer["failed"]))
         if "no_room" in answer:
             raise NoSpaceError(
-                str(answer["no_room"]), hint="Free some space, or put the state directory where there is more."
+                str(answer["no_room"]), hint="Free some space, or move the state directory to where there is more."
             )
         return answer
 
@@ -263,7 +263,7 @@ class Session:
         try:
             self._child.end()
         except DeadlineExceededError as error:
-            raise CaptureError(f"the capture could not be ended: {error.message}", hint=error.hint) from error
+            raise CaptureError(f"the capture could not be stopped: {error.message}", hint=error.hint) from error
 
     def _answer(self, seconds: float) -> Answer:
         while True:

@@ -217,8 +217,8 @@ def require_valid_names(
         before = places.setdefault(repository.engine.location, repository.name)
         if before != repository.name:
             raise ConfigError(
-                f"the repositories {before!r} and {repository.name!r} lie at the same place",
-                hint="Give each a location of its own: what is stored there twice is stored once.",
+                f"the repositories {before!r} and {repository.name!r} are at the same place",
+                hint="Give each a location of its own: two copies in one place are one copy.",
             )
     for named in (instance.name if instance else None, series):
         if named is not None:

@@ -232,7 +232,7 @@ def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
 def doomed_folder(path: Path) -> Path | None:
     """The folder at or above a path that an installed Open WebUI deletes at its start; None where none does.
 
-    It is `data` beside its package, where `DATA_DIR` is not set: `open-webui serve` copies what lies there into
+    It is `data` beside its package, where `DATA_DIR` is not set: `open-webui serve` copies what is there into
     `open_webui/data`, packs it as `open_webui_data.zip`, and removes it (`env.py` of 0.6.43 and 0.12.4).
     """
     places = (path, *path.parents)

@@ -38,7 +38,7 @@ from owui_vault.ports import Launch, SecretSource
 from owui_vault.system import procfs
 from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type
 
-_OTHER_TOOLS = "Save that database with its own tools (pg_dump, for one): this program covers webui.db only."
+_OTHER_TOOLS = "Back up that database with its own tools (pg_dump, for example): this program covers only webui.db."
 _WHETHER = "whether the process that shares the locks of a database is Open WebUI's own"
 
 
@@ -317,7 +317,9 @@ def own_processes(environment: RuntimeEnvironment) -> OwnProcesses:
         roots = [procfs.identify(pid) for pid in environment.container.processes]
         pids = {member.pid for root in roots if root for member in procfs.descendants(root)}
         why = (
-            "the container's processes cannot be seen from here" if environment.container.running else "it does not run"
+            "the container's processes cannot be seen from here"
+            if environment.container.running
+            else "it is not running"
         )
     else:
         pids = {each.pid for each in environment.holders.found if application_version(each.pid)}

@@ -182,7 +182,7 @@ def _warnings(
     yield from environment.neighbour_warnings(facts)
     yield from _key_warnings(key)
     if facts.remote_files:
-        yield f"{facts.remote_files:,} uploads lie in a bucket: only their names are in the database"
+        yield f"{facts.remote_files:,} uploads are in a bucket: only their names are in the database"
     if any(component_of(each.path) in (Component.DATABASE, Component.VECTORS, Component.UPLOADS) for each in missing):
         yield "parts of uploads/ or vector_db/ are excluded by the configuration: a restore will miss them"
 
@@ -190,12 +190,12 @@ def _warnings(
 def _encrypted(probe: ProbeResult) -> str:
     return (
         f"{probe.data_dir / DATABASE} is encrypted (SQLCipher), which Open WebUI could use up to 0.8: it is stored as"
-        " it is, and nobody looks into it. Its key is DATABASE_PASSWORD"
+        " it is, and its content is not checked. Its key is DATABASE_PASSWORD"
     )
 
 
 def _by_the_user(plan: CapturePlan, missing: tuple[LeftOut, ...]) -> tuple[LeftOut, ...]:
-    """What is left out because somebody wants it, not because it can be had again."""
+    """What is left out because somebody wants it, not because it can be made again."""
     ours = {pattern for pattern, _reason in plan.reasons}
     return tuple(each for each in missing if each.path not in ours)
 

@@ -64,7 +64,7 @@ def require_apart(context: OperationContext, repositories: Sequence[Repository])
 
 
 def require_engine_kind(repository: Repository) -> None:
-    """Raise ConfigError where the other engine's repository lies. What cannot be seen is left to the engine.
+    """Raise ConfigError where the other engine's repository is. What cannot be seen is left to the engine.
 
     Each engine takes the other's for a broken one of its own: restic says that the passphrase is wrong, borg that the
     repository is damaged and may be repaired.
@@ -73,13 +73,13 @@ def require_engine_kind(repository: Repository) -> None:
     found = _kind_of(place) if place else ""
     if found and engine.name in ("restic", "borg") and found != engine.name:
         raise ConfigError(
-            f"the repository at {engine.location} is one of {found}, and was to be used as one of {engine.name}",
-            hint=f"Set `engine: {found}`, or say --engine {found}; for a new one choose another location.",
+            f"the repository at {engine.location} is a {found} repository, but is used as one of {engine.name}",
+            hint=f"Set `engine: {found}`, or pass --engine {found}; for a new one choose another location.",
         )
 
 
 def require_own_ground(context: OperationContext, repository: Repository) -> None:
-    """Raise ConfigError where a new repository would lie inside another one: pruned, compacted or removed with it."""
+    """Raise ConfigError where a new repository would be inside another one: pruned, compacted or removed with it."""
     place = place_of(repository)
     if place is None:
         return
@@ -92,8 +92,8 @@ def require_own_ground(context: OperationContext, repository: Repository) -> Non
         if inside and around:
             names = " and ".join(repr(each.name) for each in context.repositories if each in (other, repository))
             raise SameRepositoryError(
-                f"the repositories {names} lie at one and the same place ({place})",
-                hint="Give each a location of its own: what is stored there twice is stored once.",
+                f"the repositories {names} are at the same place ({place})",
+                hint="Give each a location of its own: two copies in one place are one copy.",
             )
         if inside or around:
             raise _inside(repository, f"the repository {other.name!r}" if inside else "", other.name)
@@ -105,8 +105,8 @@ def require_own_ground(context: OperationContext, repository: Repository) -> Non
 def _inside(repository: Repository, around: str, inside: str) -> ConfigError:
     what = f"inside {around}" if around else f"around the repository {inside!r}"
     return ConfigError(
-        f"the repository {repository.name!r} ({repository.engine.location}) would lie {what}",
-        hint="Choose a folder of its own for it: an engine takes what lies among its files for its own, or for damage.",
+        f"the repository {repository.name!r} ({repository.engine.location}) would be {what}",
+        hint="Choose a separate folder for it: an engine takes other files among its own as its own, or as damage.",
     )
 
 

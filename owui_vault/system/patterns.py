@@ -80,7 +80,7 @@ def nothing(_relative: str) -> bool:
 
 
 def left_out_by(plan: CapturePlan) -> IsLeftOut:
-    """What a capture leaves out because it was told to."""
+    """What a capture leaves out on request."""
     return lambda relative: not takes(plan, relative)
 
 

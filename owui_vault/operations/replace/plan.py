@@ -270,7 +270,9 @@ def _unknown_version(
     then, now = _schemas(manifest, probe)
     if Component.DATABASE not in components or not (then and now) or then == now or application.revisions() is not None:
         return ""
-    return f"the installed Open WebUI could not be asked whether it knows the schema {then} (today's data have {now})"
+    return (
+        f"the installed Open WebUI could not be asked whether it knows the schema {then} (the present data have {now})"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +288,7 @@ def planned_key(
 ) -> PlannedKey:
     """Into the file where today's key was found, if it is another one; else the operator is told what to do.
 
-    The key lies outside of the data that are exchanged.
+    The key is outside the data that are exchanged.
     """
     stored = read_key(context, found, Callbacks()) if manifest.secret_key.found else None
     lost = "; ".join(manifest.secret_key.needed_because)
@@ -297,16 +299,14 @@ def planned_key(
         return PlannedKey()
     file = _file(environment.key, context.the_instance().path) if environment.key and not environment.container else ""
     if file:
-        told = f"the secret key in {file} is another one than the snapshot's, and is exchanged along with the data"
+        told = f"the secret key in {file} differs from the snapshot's, and is replaced along with the data"
         return PlannedKey(file=file, warnings=(told,))
     has = f"has another one ({environment.key.source})" if environment.key else "has none that was found"
-    how = (
-        "start the container anew with WEBUI_SECRET_KEY set to it" if environment.container else "give it to Open WebUI"
-    )
+    how = "recreate the container with WEBUI_SECRET_KEY set to it" if environment.container else "give it to Open WebUI"
     return PlannedKey(
         warnings=(
             f"the secret key of the snapshot is not restored in place, and the instance {has}: everybody must sign in"
-            f" again{f', and these cannot be opened: {lost}' if lost else ''}. To have it back: `restore {manifest.id}"
+            f" again{f', and these cannot be opened: {lost}' if lost else ''}. To get it: `restore {manifest.id}"
             f" --component secret_key --target DIR`, then {how} (DIR/outside/webui_secret_key)",
         )
     )

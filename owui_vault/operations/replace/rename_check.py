@@ -56,7 +56,7 @@ def require_not_mounted(
     for each in container.nested if container else ():
         if component_of(each.name) in components or any(_overlap(each.name, name) for name in taken):
             raise RestoreError(
-                f"{each.name} is a mount of its own in the container ({each.where}): a rename in the data directory"
+                f"{each.name} is a separate mount in the container ({each.where}): a rename in the data directory"
                 " would not reach it",
                 hint="Restore the other parts in place (`--component`), or everything into a new directory (`--target`)"
                 " and copy that part by hand while Open WebUI is stopped.",

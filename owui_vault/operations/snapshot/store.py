@@ -224,14 +224,14 @@ class KnownUploads:
         try:
             released = release_uploads(work_dir / "stage", work_dir / "capture" / "inventory.jsonl")
         except (OSError, ValueError) as error:
-            _log.warning("could not note the uploads: %s", error)
+            _log.warning("could not record the uploads: %s", error)
             return
         for name, path in self._places.items() if released else ():
             change = _after_storing if name in self._stored else _after_links
             try:
                 write_durably(path, to_bytes(change(read_known(path), released, self._sequence)))
             except OSError as error:
-                _log.warning("could not note the uploads of %s: %s", name, error)
+                _log.warning("could not record the uploads of %s: %s", name, error)
 
 
 def _newest(surveyed: RepositoryListing, series: str) -> int:
