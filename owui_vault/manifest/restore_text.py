@@ -119,7 +119,7 @@ the first start; otherwise it silently makes a new key{_without(key)}.
 2. The secret key is NOT here
 -----------------------------
 It was not found when the snapshot was made. If you have it (it is called
-WEBUI_SECRET_KEY, or lies in a file .webui_secret_key), give it to Open WebUI
+WEBUI_SECRET_KEY, or is in a file .webui_secret_key), give it to Open WebUI
 before the first start. Without it everybody has to sign in again{_without(key)}.
 {_wrong(key)}{_separate(key)}"""
 

@@ -137,7 +137,7 @@ def test_a_repository_of_the_other_engine(house: House, kind: str) -> None:
 def test_a_state_directory_among_the_live_data(house: House) -> None:
     vault = house.a_vault(state="data/state")
     for call in (vault.snapshot, vault.initialize, vault.plan_replacement):
-        refused(ConfigError, "the state directory .* lies inside", call)
+        refused(ConfigError, "the state directory .* is inside", call)
 
 
 def test_another_repository_where_the_known_one_was(house: House) -> None:
@@ -440,9 +440,9 @@ def test_a_repository_inside_another_one(house: House, tmp_path: Path) -> None:
 
     inside = house.repository / "objects" / "deeper"
     nas, outer, inner = house.repository, tmp_path / "a", tmp_path / "a" / "b"
-    refused(ConfigError, "'new' .* would lie inside the repository 'nas'", initialize(new=inside, nas=nas))
-    refused(ConfigError, "'nas' .* would lie around the repository 'new'", initialize(nas=nas, new=inside))
-    refused(ConfigError, "'outer' .* would lie around the repository", initialize(outer=outer, inner=inner))
+    refused(ConfigError, "'new' .* would be inside the repository 'nas'", initialize(new=inside, nas=nas))
+    refused(ConfigError, "'nas' .* would be around the repository 'new'", initialize(nas=nas, new=inside))
+    refused(ConfigError, "'outer' .* would be around the repository", initialize(outer=outer, inner=inner))
     (tmp_path / "borg").mkdir()
     (tmp_path / "borg" / "config").write_bytes(b"[repository]\nversion = 1\n")
     refused(ConfigError, "inside a repository of borg", initialize(new=tmp_path / "borg" / "data" / "new"))

@@ -338,7 +338,7 @@ def test_somebody_elses_sleeper_that_was_woken_meanwhile_is_seen(family: Family)
     time.sleep(0.05)
     os.kill(left.pid, signal.SIGSTOP)
     assert eventually(lambda: procfs.stopped(left))
-    with pytest.raises(QuiesceError, match=f"process {left.pid} ran"):
+    with pytest.raises(QuiesceError, match=f"process {left.pid} was running"):
         freezer.check(frozen, family.members)
     freezer.thaw(frozen.ours | frozen.theirs, soon())
 

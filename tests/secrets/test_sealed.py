@@ -115,7 +115,7 @@ def test_the_check_does_not_open_as_an_entry(file: Path) -> None:
 
 def test_an_unknown_version_is_told(file: Path) -> None:
     change(file, "version", value=2)
-    with pytest.raises(SecretError, match="has version 2, and only 1 is known") as caught:
+    with pytest.raises(SecretError, match="has version 2, but only 1 is supported") as caught:
         unseal(file, "nas", KEY)
     assert "newer" in caught.value.hint
 

@@ -115,7 +115,7 @@ def _out_of_reach(engine: Engine, inspect: ContainerInspect, source: Path) -> In
     inside = procfs.own_container()
     where = "this program runs in a container that does not have it mounted" if inside else "it does not exist here"
     return InstanceError(
-        f"the data of container {inspect.name} lie in {what} on the host of {engine.address}, and {where}",
+        f"the data of container {inspect.name} are in {what} on the host of {engine.address}, but {where}",
         hint="Run owui_vault on that host, or as a container that has the data and the engine's socket mounted (`-v"
         f" {(mount and mount.volume) or source}:/data`, docs/docker.md): Docker Desktop and remote engines need that.",
     )

@@ -108,7 +108,7 @@ def test_what_lies_where_others_may_write_is_named_once_for_each_file_system(
         subprocess.run(["umount", site.data / "uploads"], check=True)
     monkeypatch.setattr(preparing, "filesystem_type", lambda _: "fuse")
     found = prepare(helper)
-    assert found["shared"] == ("the data directory lies on fuse",)
+    assert found["shared"] == ("the data directory is on fuse",)
     assert found["obstacles"] == ("it is not possible to wait for pending writes on fuse",)
 
 
@@ -227,7 +227,7 @@ def test_marks_must_settle_unless_we_froze_everybody(
     path.write_text("late")
     soon = helper.writer.probe.now_ns() + 3_000_000_000
     os.utime(path, ns=(soon, soon))
-    with pytest.raises(AttemptFailedError, match=r"late\.txt is dated .* s ahead"):
+    with pytest.raises(AttemptFailedError, match=r"late\.txt has a change time .* s ahead"):
         helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True, **change})
 
 
@@ -240,7 +240,7 @@ def test_marks_must_settle_where_somebody_may_be_unseen(
     path.write_text("late")
     soon = helper.writer.probe.now_ns() + 3_000_000_000
     os.utime(path, ns=(soon, soon))
-    with pytest.raises(AttemptFailedError, match=r"late\.txt is dated .* s ahead"):
+    with pytest.raises(AttemptFailedError, match=r"late\.txt has a change time .* s ahead"):
         helper.obey({**ATTEMPT, "seconds": 0.3, "frozen": True})
 
 

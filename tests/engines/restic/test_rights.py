@@ -61,14 +61,14 @@ def as_nobody(repository: Path, call: str) -> str:
 def test_a_repository_of_another_user_is_called_so(mine: Path) -> None:
     for call, verb in (("snapshots", "read"), ("inspect", "read"), ("remove", "read")):
         said = as_nobody(mine, call)
-        assert said.startswith(f"RepositoryUnreachableError this user may not {verb} the repository {mine}"), said
-        assert "Run as the user" in said
+        assert said.startswith(f"RepositoryUnreachableError this user cannot {verb} the repository {mine}"), said
+        assert "Run as its owner" in said
         assert said.endswith("True\n")
     for path in (mine, *mine.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     assert as_nobody(mine, "snapshots") == "True\n"
-    assert f"this user may not write to the repository {mine}" in as_nobody(mine, "remove")
-    assert "this user may not write to" in as_nobody(mine.parent / "new", "initialize")
+    assert f"this user cannot write to the repository {mine}" in as_nobody(mine, "remove")
+    assert "this user cannot write to" in as_nobody(mine.parent / "new", "initialize")
 
 
 def test_what_is_elsewhere_or_not_there_is_not_judged(tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ class TestRenames:
 
     def test_a_disk_without_room_for_both_is_known_before(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(replacement, "free_bytes", lambda _: 200_000_000)
-        with pytest.raises(TargetError, match="and 200 MB are free") as caught:
+        with pytest.raises(TargetError, match="but only 200 MB are free") as caught:
             house.vault.plan_replacement("latest")
         assert "until `discard`" in caught.value.hint
 

@@ -305,7 +305,7 @@ def test_a_unit_that_does_not_come_up_is_told(make: Callable[..., Service], tmp_
     quiescer = service.quiescer()
     quiescer.quiesce(Quiesce.STOP, soon())
     gate.unlink()
-    with pytest.raises(ResumeError, match="did not come up"):
+    with pytest.raises(ResumeError, match="did not come back up"):
         quiescer.resume(Quiesce.STOP, soon(2))
     quiescer.quiesce(Quiesce.STOP, soon())  # as an in-place restore does that leads back
     gate.touch()
