@@ -224,7 +224,7 @@ class KeyringLocked(KeyringError): pass
         ("ada", "hunter2"),
         ("nobody", "there is no keyring entry nas/nobody"),
         ("empty", "keyring entry nas/empty is empty"),
-        ("locked", "keyring entry nas/locked could not be asked: KeyringLocked"),
+        ("locked", "keyring entry nas/locked could not be queried: KeyringLocked"),
     ],
 )
 def test_a_keyring_is_asked_for_service_and_user(tmp_path: Path, username: str, claim: str) -> None:
