@@ -252,7 +252,7 @@ def test_the_tour_of_the_readme_works(tmp_path: Path, own_restic: Path, places: 
     assert shown >= {"inspect", "init", "snapshot", "snapshots", "show", "restore", "verify", "prune"}
     (configuration,) = [block.text for block in blocks(readme, "yaml") if "repositories" in block.text]
     said = typed_until_configured(lines, configuration, places, tmp_path)
-    assert "can be read by others" not in said
+    assert "is open to" not in said
     assert (tmp_path / "copy" / "data" / "webui.db").is_file()
     assert (tmp_path / "etc" / "owui-vault" / "nas.pass").stat().st_mode & 0o777 == 0o600
     (program,) = blocks(readme, "python")

@@ -293,10 +293,14 @@ def test_a_snapshot_that_does_not_say_whose_its_files_were_says_that(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the first versions; where the manifest says it, what came back is compared."""
-    assert not [each for each in house.vault.restore("latest", house.folder / "same").warnings if "whose" in each]
+    assert not [
+        each
+        for each in house.vault.restore("latest", house.folder / "same").warnings
+        if "record its files' owners" in each
+    ]
     monkeypatch.setattr(describing, "attribute_records", lambda _: ())
     house.vault.snapshot()
-    (told,) = [each for each in house.restore().warnings if "whose" in each]
+    (told,) = [each for each in house.restore().warnings if "record its files' owners" in each]
     assert (
         told
         == "the snapshot does not record its files' owners: check whether the application can use the restored files"
