@@ -31,7 +31,7 @@ def open_vault(config: Path | str, environ: Mapping[str, str] | None = None) -> 
 
 def discover(container: str, environ: Mapping[str, str]) -> ContainerRecord:
     """The container of this name, or the only one of Open WebUI. Raises InstanceError, with those there are."""
-    from owui_vault.containers.sdk_reader import engine_addresses
+    from owui_vault.containers.reader import engine_addresses
     from owui_vault.instance.container.container import find_container
 
     return find_container(container, engine_addresses(environ)).record

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from owui_vault.model import InstanceState
 from owui_vault.model.containers import ComposeService, DataMount
 
 DATA_DIR = "/app/backend/data"  # in the official image and every fork of it
@@ -15,6 +17,11 @@ _WORKING_DIR = "/app/backend"
 _DEFAULT_PORT = 8080
 _COMPOSE = "com.docker.compose."
 _PODMAN_COMPOSE = "io.podman.compose."
+_UP = frozenset({"running", "restarting"})
+_KILLED = 137  # 128 + SIGKILL: it did not end within its time
+_NANOSECONDS = 1e9
+_DEFAULT_INTERVAL_SECONDS = 30.0  # Docker's, for what a health check leaves out
+_DEFAULT_RETRIES = 3
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 
 
@@ -39,13 +46,19 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerInspect:
-    """One container. `addresses` are (host, port) pairs where its web interface may answer from here."""
+    """One container at one moment. `started` is the engine's own text: only its equality means something.
+
+    `health` is empty without a health check; `patience_seconds`: how long a healthy one may take to be called so after
+    a start. `addresses` are (host, port) pairs where its web interface may answer from here.
+    """
 
     id: str
     name: str
     status: str
     health: str
+    patience_seconds: float
     started: str
+    exit_code: int
     restarts: int
     pid: int
     image: str
@@ -57,6 +70,23 @@ class ContainerInspect:
     restart_policy: str
     auto_remove: bool
     addresses: tuple[tuple[str, int], ...]
+
+    @property
+    def state(self) -> InstanceState:
+        """In our words. Neither up nor paused is stopped."""
+        if self.status == "paused":
+            return InstanceState.PAUSED
+        return InstanceState.RUNNING if self.status in _UP else InstanceState.STOPPED
+
+    @property
+    def identity(self) -> str:
+        """Changes with every start by anybody."""
+        return f"{self.id}@{self.started}"
+
+    @property
+    def killed(self) -> bool:
+        """Whether its stop had to be enforced; the engine says that by the exit code alone."""
+        return self.exit_code == _KILLED
 
     @property
     def running(self) -> bool:
@@ -114,6 +144,21 @@ class ContainerInspect:
             files=tuple(folder / each for each in files.split(",") if each),
         )
 
+    @property
+    def again(self) -> str:
+        """How a person makes it anew, should it be removed: by Compose where its labels say so."""
+        service, project, files = (
+            self.labels.get(_COMPOSE + each, "") for each in ("service", "project", "project.config_files")
+        )
+        if not service:
+            return (
+                f"Recreate it from image {self.image or '(unknown)'}: its settings are in"
+                " outside/container.json of the last snapshot."
+            )
+        words = [word for each in files.split(",") if each for word in ("-f", each)]
+        words = ["docker", "compose", *(("-p", project) if project else ()), *words, "up", "-d", service]
+        return f"Recreate it: {shlex.join(words)}"
+
     def compose_label(self, name: str) -> str:
         """A label of Compose, by either of its implementations."""
         return self.labels.get(_COMPOSE + name) or self.labels.get(_PODMAN_COMPOSE + name, "")
@@ -139,9 +184,11 @@ def parse(told: Mapping[str, object]) -> ContainerInspect:
     return ContainerInspect(
         id=str(told.get("Id", "")),
         name=str(told.get("Name", "")).lstrip("/"),
-        status="paused" if state.get("Paused") is True else str(state.get("Status", "")),
+        status=_status(state),
         health="" if health == "none" else health,
+        patience_seconds=_patience(_part(configuration, "Healthcheck")),
         started=str(state.get("StartedAt", "")),
+        exit_code=_number(state.get("ExitCode")),
         restarts=_number(told.get("RestartCount")),
         pid=_number(state.get("Pid")),
         image=str(configuration.get("Image", "")),
@@ -154,6 +201,23 @@ def parse(told: Mapping[str, object]) -> ContainerInspect:
         auto_remove=host.get("AutoRemove") is True,
         addresses=tuple(_addresses(told, environment)),
     )
+
+
+def _status(state: Mapping[str, object]) -> str:
+    """Podman's older versions have other words than Docker's for the same states, but the same flags."""
+    if state.get("Paused") is True:
+        return "paused"
+    if state.get("Running") is True and state.get("Restarting") is not True:
+        return "running"
+    return str(state.get("Status", ""))
+
+
+def _patience(check: Mapping[str, object]) -> float:
+    """The start period, and then as many probes as may fail."""
+    interval = _seconds(check.get("Interval")) or _DEFAULT_INTERVAL_SECONDS
+    timeout = _seconds(check.get("Timeout")) or _DEFAULT_INTERVAL_SECONDS
+    retries = _number(check.get("Retries")) or _DEFAULT_RETRIES
+    return _seconds(check.get("StartPeriod")) + retries * (interval + timeout) + 5.0
 
 
 def _environment(listed: object) -> dict[str, str]:
@@ -209,3 +273,7 @@ def _list(value: object) -> list[object]:
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _seconds(nanoseconds: object) -> float:
+    return _number(nanoseconds) / _NANOSECONDS

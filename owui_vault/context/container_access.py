@@ -28,7 +28,7 @@ def with_container(context: OperationContext) -> OperationContext:
     wanted = context.instance
     if not isinstance(wanted, Container):
         return context
-    from owui_vault.containers.sdk_reader import engine_addresses
+    from owui_vault.containers.reader import engine_addresses
     from owui_vault.instance.container.application import ContainerApplication
     from owui_vault.instance.container.container import find_container
     from owui_vault.instance.runtime import require_database_here

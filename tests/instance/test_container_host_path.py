@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 from owui_vault.containers.container_inspect import ContainerInspect, parse
-from owui_vault.containers.sdk_reader import Engine
+from owui_vault.containers.reader import Engine
 from owui_vault.errors import InstanceError
 from owui_vault.instance.container.host_path import data_dir_here
 

@@ -5,23 +5,13 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from owui_vault.containers.status import ContainerState
+from owui_vault.containers.container_inspect import ContainerInspect, parse
 from owui_vault.quiesce.container.activity import marks_of, root_of
 from owui_vault.system import procfs
 
 
-def container(pid: int) -> ContainerState:
-    return ContainerState(
-        id="box",
-        name="box",
-        status="paused",
-        started="",
-        exit_code=0,
-        pid=pid,
-        health="",
-        patience_seconds=0,
-        auto_remove=False,
-    )
+def container(pid: int) -> ContainerInspect:
+    return parse({"Id": "box", "Name": "/box", "State": {"Paused": True, "Pid": pid}})
 
 
 def test_a_process_that_ends_while_it_is_looked_at_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

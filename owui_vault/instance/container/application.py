@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from owui_vault.containers.container_inspect import ContainerInspect, parse
-from owui_vault.containers.sdk_reader import open_engine
+from owui_vault.containers.reader import open_engine
 from owui_vault.errors import ResumeError
 from owui_vault.instance.application import answer_of, revisions_of, revisions_of_texts, version_at
 from owui_vault.model import ContainerRecord, Deadline
@@ -27,10 +27,10 @@ class ContainerApplication:
     def revisions(self) -> frozenset[str] | None:
         """What `migrations/versions/` of its image holds, read out of the container, running or not."""
         if self._revisions is None:
-            with open_engine(self._record.engine) as engine:
-                told = parse(engine.inspect(self._record.id))
-                folder = posixpath.join(told.working_dir, _MIGRATIONS)
-                files = engine.read_files(told.id, folder, suffix=".py")
+            engine = open_engine(self._record.engine)
+            told = parse(engine.inspect(self._record.id))
+            folder = posixpath.join(told.working_dir, _MIGRATIONS)
+            files = engine.read_files(told.id, folder, suffix=".py")
             texts = (body.decode(errors="replace") for body in files.values())
             self._revisions = revisions_of_texts(texts) or revisions_of((told.pid,) if told.pid > 0 else ())
         return self._revisions
@@ -59,8 +59,7 @@ class ContainerApplication:
             self._clock.sleep(_POLL_SECONDS)
 
     def _look(self) -> ContainerInspect:
-        with open_engine(self._record.engine) as engine:
-            return parse(engine.inspect(self._record.id))
+        return parse(open_engine(self._record.engine).inspect(self._record.id))
 
     def _answer(self, inspect: ContainerInspect) -> str:
         """What is said once all that can be asked is content; empty until then."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from owui_vault.containers.container_inspect import ContainerInspect, Mount, as_record, parse
-from owui_vault.containers.sdk_reader import Engine, open_engine
+from owui_vault.containers.reader import Engine, open_engine
 from owui_vault.errors import InstanceNotFoundError
 from owui_vault.instance.application_settings import settings_in
 from owui_vault.instance.container.discovery import the_candidate
@@ -63,32 +63,32 @@ def find_container(name: str, addresses: Sequence[str]) -> FoundContainer:
     data in the container's own layer, data out of reach from here.
     """
     candidate = the_candidate(name, addresses)
-    with open_engine(candidate.engine) as engine:
-        inspected = engine.inspect(candidate.told.id)
-        told, from_file = _with_settings_file(engine, parse(inspected))
-        refuse_mounted_databases(told)
-        place = data_dir_here(engine, told)
-        others = tuple(parse(each) for each in engine.containers())
-        ourselves = procfs.own_container()
-        together = [each for each in others if each.id not in (told.id, ourselves) and writes_to_data_of(each, told)]
-        keys = tuple(container_keys(engine, told, from_file))
-        mount = told.data_mount
-        volume = engine.volume(mount.volume) if mount and mount.volume else {}
-        return FoundContainer(
-            record=_record(engine, told, together, others),
-            data_dir=place,
-            nested=nested_mounts(engine, told, place),
-            ollama=tuple(_ollama_here(engine, others)),
-            processes=tuple(each.pid for each in (told, *together) if root_of(each)),
-            environment=told.environment,
-            working_dir=told.working_dir,
-            keys=keys,
-            version=_version(engine, told),
-            inspected=json.dumps(inspected, indent=1, sort_keys=True),
-            held={each.id: each.started for each in (told, *together)},
-            running=told.running,
-            warnings=(*container_warnings(told, others, volume), *_key_warnings(told, keys)),
-        )
+    engine = open_engine(candidate.engine)
+    inspected = engine.inspect(candidate.told.id)
+    told, from_file = _with_settings_file(engine, parse(inspected))
+    refuse_mounted_databases(told)
+    place = data_dir_here(engine, told)
+    others = tuple(parse(each) for each in engine.containers())
+    ourselves = procfs.own_container()
+    together = [each for each in others if each.id not in (told.id, ourselves) and writes_to_data_of(each, told)]
+    keys = tuple(container_keys(engine, told, from_file))
+    mount = told.data_mount
+    volume = engine.volume(mount.volume) if mount and mount.volume else {}
+    return FoundContainer(
+        record=_record(engine, told, together, others),
+        data_dir=place,
+        nested=nested_mounts(engine, told, place),
+        ollama=tuple(_ollama_here(engine, others)),
+        processes=tuple(each.pid for each in (told, *together) if root_of(each)),
+        environment=told.environment,
+        working_dir=told.working_dir,
+        keys=keys,
+        version=_version(engine, told),
+        inspected=json.dumps(inspected, indent=1, sort_keys=True),
+        held={each.id: each.started for each in (told, *together)},
+        running=told.running,
+        warnings=(*container_warnings(told, others, volume), *_key_warnings(told, keys)),
+    )
 
 
 def started_anew(found: FoundContainer) -> str:
@@ -96,16 +96,16 @@ def started_anew(found: FoundContainer) -> str:
 
     One held along may be gone: a helper that came to its end. This one may not.
     """
-    with open_engine(found.record.engine) as engine:
-        for id_, started in found.held.items():
-            try:
-                now = parse(engine.inspect(id_))
-            except InstanceNotFoundError:
-                if id_ == found.record.id:
-                    return found.record.name
-                continue
-            if now.started != started:
-                return now.name
+    engine = open_engine(found.record.engine)
+    for id_, started in found.held.items():
+        try:
+            now = parse(engine.inspect(id_))
+        except InstanceNotFoundError:
+            if id_ == found.record.id:
+                return found.record.name
+            continue
+        if now.started != started:
+            return now.name
     return ""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from owui_vault.components.names import DATABASE
 from owui_vault.containers.container_inspect import ContainerInspect, parse
-from owui_vault.containers.sdk_reader import Engine, open_engine
+from owui_vault.containers.reader import Engine, open_engine
 from owui_vault.errors import InstanceError, InstanceNotFoundError
 from owui_vault.instance.data_dir import probe_instance
 from owui_vault.system import procfs
@@ -46,8 +46,7 @@ def candidates(addresses: Sequence[str]) -> tuple[Candidate, ...]:
     failures: list[InstanceError] = []
     for address in addresses:
         try:
-            with open_engine(address) as engine:
-                found += _candidates_of(engine)
+            found += _candidates_of(open_engine(address))
         except InstanceError as error:
             failures.append(error)
     if failures and not found:
@@ -56,7 +55,7 @@ def candidates(addresses: Sequence[str]) -> tuple[Candidate, ...]:
         raise InstanceNotFoundError(
             "no container engine was found here",
             hint="Pass --data-dir DIR, or set DOCKER_HOST to the engine's socket. If the engine is on another"
-            "machine or in a virtual machine (Docker Desktop), run owui_vault as a container beside Open WebUI:"
+            " machine or in a virtual machine (Docker Desktop), run owui_vault as a container beside Open WebUI:"
             " docs/docker.md.",
         )
     return tuple(_one_of_each(sorted(found, key=_rank)))
@@ -85,12 +84,12 @@ def _named(name: str, addresses: Sequence[str]) -> Candidate:
     silent: InstanceError | None = None
     for address in addresses:
         try:
-            with open_engine(address) as engine:
-                try:
-                    told = parse(engine.inspect(name))
-                    return Candidate(engine=address, told=told, points=points_of(told))
-                except InstanceNotFoundError as error:
-                    missing = error
+            engine = open_engine(address)
+            try:
+                told = parse(engine.inspect(name))
+                return Candidate(engine=address, told=told, points=points_of(told))
+            except InstanceNotFoundError as error:
+                missing = error
         except InstanceError as error:
             silent = error
     # Where one engine cannot be asked, another's "not there" is not the whole truth.

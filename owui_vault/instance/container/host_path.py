@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from owui_vault.components.names import DATABASE
 from owui_vault.containers.container_inspect import ContainerInspect, parse
-from owui_vault.containers.sdk_reader import Engine
+from owui_vault.containers.reader import Engine
 from owui_vault.errors import InstanceError, InstanceNotFoundError, UnsupportedInstanceError
 from owui_vault.system import procfs
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from owui_vault.components.names import DATABASE, VECTOR_DATABASE
 from owui_vault.containers.container_inspect import ContainerInspect, Mount
-from owui_vault.containers.sdk_reader import Engine
+from owui_vault.containers.reader import Engine
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance.container.host_path import place_here
 from owui_vault.model import CapturePlan

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from owui_vault.containers.status import ContainerState
+from owui_vault.containers.container_inspect import ContainerInspect
 from owui_vault.system import procfs
 from owui_vault.system.procfs import ProcessIdentity, ThreadMark
 
 Marks = dict[ProcessIdentity, tuple[ThreadMark, ...]]
 
 
-def marks_of(states: Sequence[ContainerState]) -> Marks:
+def marks_of(states: Sequence[ContainerInspect]) -> Marks:
     """How often each thread inside has run; nothing of containers whose processes cannot be seen from here."""
     found: Marks = {}
     for each in states:
@@ -22,7 +22,7 @@ def marks_of(states: Sequence[ContainerState]) -> Marks:
     return found
 
 
-def root_of(state: ContainerState) -> ProcessIdentity | None:
+def root_of(state: ContainerInspect) -> ProcessIdentity | None:
     """Its first process; None where that is none of this machine's, or not to be seen from a container of our own."""
     root = procfs.identify(state.pid) if state.pid > 0 else None
     return root if root is not None and _is_inside(root.pid, state.id) else None

@@ -6,23 +6,24 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from owui_vault.containers.client import DEFAULT_ENGINE, HttpEngine
+from owui_vault.containers.client import DEFAULT_ENGINE, FORBIDDEN_HINT, HttpEngine, is_forbidden
+from owui_vault.containers.container_inspect import ContainerInspect
 from owui_vault.containers.daemon_identity import daemon_start_id
-from owui_vault.containers.status import ContainerState
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.ports import Observation, Remarks
 from owui_vault.quiesce.container.activity import Marks, marks_of, root_of
 from owui_vault.quiesce.container.rescue import ContainerRescue, Target, WayBack, look
-from owui_vault.quiesce.container.sdk import open_engine, pause, stop
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.unwinding import undoing
 
 _log = logging.getLogger(__name__)
+_TRIES = 3  # runc loses a race against a health check's exec now and then: "unable to freeze" (moby#48205)
 _NAP_SECONDS = 0.1
 _UNDO_SECONDS = 60.0
 _MOST_STARTS = 2  # one may have failed because something else was not up yet
+_ANSWER_SECONDS = 30.0  # how much later than its timeout the engine may answer a stop
 _LANDING_SECONDS = 10.0  # how much later than its timeout a stop may land
 _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPPED}
 _REMOVED = "removed"
@@ -50,7 +51,7 @@ class ContainerQuiescer:
         self._address = engine
         self._http = HttpEngine(engine)
         self._stop_seconds = stop_seconds
-        self._known: dict[str, ContainerState] = {}  # as each was seen last
+        self._known: dict[str, ContainerInspect] = {}  # as each was seen last
         self._targets: tuple[Target, ...] | None = None  # whom we hold; None: we were not asked to
         self._mark = ""  # the engine's, when it was asked to
         self._marks: Marks = {}
@@ -89,7 +90,7 @@ class ContainerQuiescer:
         if self._targets is None or running:
             self._hold(running, mode, deadline)
 
-    def _hold(self, running: Sequence[ContainerState], mode: Quiesce, deadline: Deadline) -> None:
+    def _hold(self, running: Sequence[ContainerInspect], mode: Quiesce, deadline: Deadline) -> None:
         if deadline.passed():
             raise QuiesceError(f"there is no time left to quiesce {self.name}")
         self._mark = self._daemon_start_id()
@@ -105,14 +106,13 @@ class ContainerQuiescer:
     def _made_quiet(self, targets: Sequence[Target], mode: Quiesce, deadline: Deadline) -> tuple[Target, ...]:
         """The containers we are holding. One that exited on its own while held is not started again."""
         quiet: list[Target] = []
-        with open_engine(self._address) as engine:
-            for target in targets:
-                state = (pause if mode is Quiesce.PAUSE else stop)(engine, target, deadline)
-                if state is _QUIET[mode]:
-                    quiet.append(target)
-                elif self._is_first(target):
-                    now = state.value if state else _REMOVED
-                    raise QuiesceError(f"{self.name} was {now} while it was being made quiet", hint="Try again.")
+        for target in targets:
+            state = (_pause if mode is Quiesce.PAUSE else _stop)(self._http, target, deadline)
+            if state is _QUIET[mode]:
+                quiet.append(target)
+            elif self._is_first(target):
+                now = state.value if state else _REMOVED
+                raise QuiesceError(f"{self.name} was {now} while it was being made quiet", hint="Try again.")
         return tuple(quiet)
 
     def confirm(self, mode: Quiesce, since: Observation) -> None:
@@ -155,10 +155,10 @@ class ContainerQuiescer:
             again=self._again(targets) if mode is Quiesce.STOP else "",
         ).command()
 
-    def _look(self) -> tuple[ContainerState, ...]:
+    def _look(self) -> tuple[ContainerInspect, ...]:
         return tuple(state for each in self._containers if (state := self._state(each)) is not None)
 
-    def _state(self, container: str) -> ContainerState | None:
+    def _state(self, container: str) -> ContainerInspect | None:
         """Its state now. One held along that was seen and is gone is stopped for good; never seen, it is nobody."""
         try:
             self._known[container] = self._http.inspect(container)
@@ -173,7 +173,7 @@ class ContainerQuiescer:
         known = (each for each in self._known.values() if any(each.id == target.id for target in targets))
         return " ".join(dict.fromkeys(each.again for each in known))
 
-    def _holds(self, state: ContainerState) -> bool:
+    def _holds(self, state: ContainerInspect) -> bool:
         return any(target.id == state.id for target in self._targets or ())
 
     def _is_first(self, target: Target) -> bool:
@@ -228,13 +228,49 @@ class ContainerQuiescer:
             clock.sleep(_NAP_SECONDS)
 
 
-def _together(states: Sequence[ContainerState]) -> Observation:
+def _pause(engine: HttpEngine, target: Target, deadline: Deadline) -> InstanceState | None:
+    """Pause it; the state it is in afterwards (None: removed). Raises QuiesceError when it still runs."""
+    complaint = engine.ask(target.id, "pause")
+    for _ in range(_TRIES - 1):
+        if _state_of(engine, target) is not InstanceState.RUNNING:
+            break
+        engine.ask(target.id, "unpause")  # it may be half frozen
+        SystemClock().sleep(min(_NAP_SECONDS, deadline.remaining()))
+        if deadline.passed():
+            break
+        complaint = engine.ask(target.id, "pause") or complaint
+    state = _state_of(engine, target)
+    if state is InstanceState.RUNNING:
+        hint = FORBIDDEN_HINT if is_forbidden(complaint) else "Try again."
+        raise QuiesceError(f"container {target.id[:12]} could not be paused: {complaint}", hint=hint)
+    return state
+
+
+def _stop(engine: HttpEngine, target: Target, deadline: Deadline) -> InstanceState | None:
+    """Stop it; the state it is in afterwards (None: removed). Raises QuiesceError when it did not stop."""
+    patience = max(1, int(deadline.remaining()))
+    complaint = engine.ask(target.id, f"stop?t={patience}", seconds=patience + _ANSWER_SECONDS)
+    state = _state_of(engine, target)
+    if state not in (InstanceState.STOPPED, None):
+        hint = FORBIDDEN_HINT if is_forbidden(complaint) else "Raise limits.stop."
+        raise QuiesceError(f"container {target.id[:12]} did not stop: {complaint}", hint=hint)
+    return state
+
+
+def _state_of(engine: HttpEngine, target: Target) -> InstanceState | None:
+    try:
+        return engine.inspect(target.id).state
+    except InstanceNotFoundError:
+        return None
+
+
+def _together(states: Sequence[ContainerInspect]) -> Observation:
     found = {each.state for each in states}
     order = (InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.STOPPED)
     return Observation(next(state for state in order if state in found), " ".join(each.identity for each in states))
 
 
-def _refuse_unfit(running: Sequence[ContainerState], mode: Quiesce) -> None:
+def _refuse_unfit(running: Sequence[ContainerInspect], mode: Quiesce) -> None:
     if mode not in _QUIET:
         raise QuiesceError(f"a container can be paused or stopped, not quiesced by {mode.value}")
     ourselves = procfs.own_container()
@@ -254,7 +290,7 @@ def _refuse_unfit(running: Sequence[ContainerState], mode: Quiesce) -> None:
             )
 
 
-def _remarks(held: Sequence[ContainerState], mode: Quiesce) -> Remarks:
+def _remarks(held: Sequence[ContainerInspect], mode: Quiesce) -> Remarks:
     if mode is Quiesce.STOP:
         killed = [each.name for each in held if each.killed]
         for name in killed:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from owui_vault.containers.client import HttpEngine, no_answer
+from owui_vault.containers.client import FORBIDDEN_HINT, HttpEngine, is_forbidden, no_answer
+from owui_vault.containers.container_inspect import ContainerInspect
 from owui_vault.containers.daemon_identity import daemon_start_id
-from owui_vault.containers.status import ContainerState
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.guardian.rescue_command import RemovedError, rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
@@ -118,10 +118,13 @@ class WayBack:
                 return
             if deadline.passed():
                 name = now.name if now else target.id
-                raise ResumeError(f"container {name} did not come back: {complaint}", hint=f"Try: docker {verb} {name}")
+                hint = f"{FORBIDDEN_HINT} Until then: " if is_forbidden(complaint) else "Try: "
+                raise ResumeError(
+                    f"container {name} did not come back: {complaint}", hint=f"{hint}docker {verb} {name}"
+                )
             SystemClock().sleep(_NAP_SECONDS)
 
-    def _remedy(self, now: ContainerState | None, target: Target, deadline: Deadline) -> str:
+    def _remedy(self, now: ContainerInspect | None, target: Target, deadline: Deadline) -> str:
         """The engine's word for what is to be done; none when it runs, is gone, or is not as we left it."""
         if now is None or now.started != target.started:
             return ""
@@ -133,7 +136,7 @@ class WayBack:
             case _:
                 return ""
 
-    def _engine_died(self, now: ContainerState, deadline: Deadline) -> bool:
+    def _engine_died(self, now: ContainerInspect, deadline: Deadline) -> bool:
         """Whether it took what we had paused along; otherwise a person stopped it, and that is not ours to undo."""
         if not self.mark:
             raise ResumeError(
@@ -148,7 +151,7 @@ class WayBack:
                 _wait_or_give_up(no_answer(self.engine.address, error), deadline)
 
 
-def look(engine: HttpEngine, target: Target, deadline: Deadline) -> ContainerState | None:
+def look(engine: HttpEngine, target: Target, deadline: Deadline) -> ContainerInspect | None:
     """Its state, asked for until the engine answers; None once it is removed. Raises ResumeError."""
     while True:
         try:

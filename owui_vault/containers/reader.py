@@ -1,6 +1,6 @@
 """The engine of Docker or Podman: where its sockets are, and what it says about containers. Nothing is changed.
 
-Only here (and in `quiesce`) is the SDK imported, and only when a container is concerned.
+Making a container quiet and bringing it back is `quiesce`'s.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import os
 import pwd
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from owui_vault.containers.client import Answer, call, path_of
 from owui_vault.errors import InstanceError, InstanceNotFoundError
-
-if TYPE_CHECKING:
-    from docker import APIClient
 
 _SECONDS = 60
 _SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
@@ -60,47 +59,41 @@ def _places(environ: Mapping[str, str]) -> Iterator[Path]:
     yield from (Path(folder) / each for folder in homes if folder for each in _HOME_SOCKETS)
 
 
+@dataclass(frozen=True, slots=True)
 class Engine:
-    """One engine, open. All methods raise InstanceError, none changes anything."""
+    """One engine that answered. All methods raise InstanceError, none changes anything."""
 
-    def __init__(self, address: str, client: APIClient) -> None:
-        self.address = address
-        self._client = client
+    address: str
 
     def containers(self) -> tuple[Mapping[str, object], ...]:
         """What `inspect` tells of all containers, stopped ones included."""
+        listed = _parsed(self._get("/containers/json?all=1", "no containers"))
         found = []
-        with _translated("no containers"):
-            listed = self._client.containers(all=True)
-        for each in listed:
+        for each in listed if isinstance(listed, list) else ():
             with suppress(InstanceNotFoundError):  # removed since the listing
                 found.append(self.inspect(str(each["Id"])))
         return tuple(found)
 
     def inspect(self, container: str) -> Mapping[str, object]:
         """What `inspect` tells. Raises InstanceNotFoundError."""
-        with _translated(f"there is no container {container}"):
-            told: Mapping[str, object] = self._client.inspect_container(container)
-            return told
+        return self._inspect("containers", container, f"there is no container {container}")
 
     def image(self, image_id: str) -> Mapping[str, object]:
         """What the engine knows about an image; empty when it is gone."""
-        with suppress(InstanceNotFoundError), _translated("no image"):
-            told: Mapping[str, object] = self._client.inspect_image(image_id)  # type: ignore[no-untyped-call]  # so in its stubs
-            return told
+        with suppress(InstanceNotFoundError):
+            return self._inspect("images", image_id, "no image")
         return {}
 
     def volume(self, name: str) -> Mapping[str, object]:
         """What the engine knows about a volume; empty when it is gone."""
-        with suppress(InstanceNotFoundError), _translated("no volume"):
-            told: Mapping[str, object] = self._client.inspect_volume(name)
-            return told
+        with suppress(InstanceNotFoundError):
+            return self._inspect("volumes", name, "no volume")
         return {}
 
     def size_of(self, container: str, path: str) -> int | None:
         """The size of a regular file in a container, running or not; None when there is none."""
-        told = self._stat(container, path)
-        mode, size = told.get("mode"), told.get("size")
+        known = self._stat(container, path)
+        mode, size = known.get("mode"), known.get("size")
         if not isinstance(mode, int) or not isinstance(size, int) or mode & _MODE_TYPE:
             return None
         return size
@@ -116,61 +109,88 @@ class Engine:
 
     def read_files(self, container: str, path: str, *, suffix: str = "") -> dict[str, bytes]:
         """The regular files at or below a path of a container, by name; empty when it holds too much or nothing."""
-        with suppress(InstanceNotFoundError), _translated("no such path"):
-            stream, told = self._client.get_archive(container, path)
-            if int(told.get("size", 0)) > _LARGEST_ARCHIVE:
-                return {}
-            archive = io.BytesIO()
-            for chunk in stream:
-                archive.write(chunk)
-                if archive.tell() > _LARGEST_ARCHIVE:
-                    return {}
-            return dict(_files_in(archive, suffix))
+        with suppress(InstanceNotFoundError):
+            archive = self._get(_archive(container, path), "no such path", most=_LARGEST_ARCHIVE).body
+            if len(archive) <= _LARGEST_ARCHIVE:
+                return dict(_files_in(archive, suffix))
         return {}
 
     def _stat(self, container: str, path: str) -> Mapping[str, object]:
-        client = self._client  # its `get_archive` would begin to send the file itself
-        address = f"{client.base_url}/v{client.api_version}/containers/{quote(container)}/archive"
-        with _translated("no such path"):
-            answer = client.head(address, params={"path": path}, timeout=_SECONDS)
-            if answer.status_code == 403 or answer.status_code >= 500:
-                answer.raise_for_status()
-        known = json.loads(base64.b64decode(answer.headers.get("X-Docker-Container-Path-Stat", "e30=")))
+        answer = _ask(self.address, "HEAD", _archive(container, path))
+        known = json.loads(base64.b64decode(answer.headers.get("x-docker-container-path-stat", "e30=")))
         return known if isinstance(known, dict) else {}
 
+    def _inspect(self, kind: str, name: str, missing: str) -> Mapping[str, object]:
+        known = _parsed(self._get(path_of(kind, name, "" if kind == "volumes" else "/json"), missing))
+        return known if isinstance(known, dict) else {}
 
-def _files_in(archive: io.BytesIO, suffix: str) -> Iterator[tuple[str, bytes]]:
-    archive.seek(0)
-    with tarfile.open(fileobj=archive) as tar:
+    def _get(self, path: str, missing: str, *, most: int | None = None) -> Answer:
+        answer = _ask(self.address, "GET", path, most=most)
+        if answer.status == 404:
+            raise InstanceNotFoundError(missing, hint="`inspect` without a configuration lists what there is.")
+        if answer.status >= 400:
+            raise _failure(answer.complaint)
+        return answer
+
+
+def _ask(address: str, method: str, path: str, *, most: int | None = None) -> Answer:
+    """One call, answered by the engine itself. Raises InstanceError."""
+    try:
+        answer = call(address, method, path, seconds=_SECONDS, most=most)
+    except (OSError, HTTPException) as error:
+        raise _failure(str(error)) from error
+    _require_allowed(answer)
+    if answer.status >= 500:
+        raise _failure(answer.complaint)
+    return answer
+
+
+def _require_allowed(answer: Answer) -> None:
+    if answer.status == 403:
+        raise InstanceError(
+            f"the container engine's socket forbids {answer.call}",
+            hint=f"A socket proxy is in front of it and has to allow this call; {_HELP}",
+        )
+
+
+def _parsed(answer: Answer) -> object:
+    try:
+        return json.loads(answer.body)
+    except ValueError as error:
+        raise _failure(f"its answer to {answer.call} is no JSON") from error
+
+
+def _archive(container: str, path: str) -> str:
+    return f"{path_of('containers', container, '/archive')}?path={quote(path, safe='')}"
+
+
+def _files_in(archive: bytes, suffix: str) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
             body = tar.extractfile(member) if member.isreg() and member.name.endswith(suffix) else None
             if body is not None:
                 yield member.name, body.read()
 
 
-@contextmanager
-def open_engine(address: str) -> Iterator[Engine]:
+def open_engine(address: str) -> Engine:
     """An engine that answers. Raises InstanceNotFoundError: none there, or the right to use it is missing."""
     _require_local_address(address)
     _require_access(address)
-    import docker  # noqa: PLC0415 - heavy, and most runs touch no container
-
     try:
-        client = docker.APIClient(base_url=address, version="auto", timeout=_SECONDS)
-    except (docker.errors.DockerException, OSError) as error:
-        reason = error.__context__ if getattr(error.__context__, "response", None) is not None else None
-        raise (_failure(reason) if isinstance(reason, Exception) else _no_answer(address, str(error))) from error
-    try:
-        yield Engine(address, client)
-    finally:
-        client.close()
+        version = call(address, "GET", "/version", seconds=_SECONDS)
+    except (OSError, HTTPException, ValueError) as error:
+        raise _no_answer(address, str(error)) from error
+    _require_allowed(version)
+    if version.status != 200 or b"ApiVersion" not in version.body:
+        raise _no_answer(address, "what listens there is no container engine")
+    return Engine(address)
 
 
 def _no_answer(address: str, why: str) -> InstanceNotFoundError:
     return InstanceNotFoundError(
         f"no container engine answers at {address}: {why}",
         hint="Start the engine, set DOCKER_HOST to its socket, or pass --data-dir DIR. If the engine is on another"
-        "machine or in a virtual machine, run owui_vault as a container beside Open WebUI (docs/docker.md).",
+        " machine or in a virtual machine, run owui_vault as a container beside Open WebUI (docs/docker.md).",
     )
 
 
@@ -202,25 +222,5 @@ def _require_access(address: str) -> None:
     )
 
 
-@contextmanager
-def _translated(missing: str) -> Iterator[None]:
-    from docker.errors import DockerException, NotFound  # noqa: PLC0415 - heavy, like the whole of it
-    from requests.exceptions import RequestException  # noqa: PLC0415 - comes with docker
-
-    try:
-        yield
-    except NotFound as error:
-        raise InstanceNotFoundError(missing, hint="`inspect` without a configuration lists what there is.") from error
-    except (DockerException, RequestException) as error:
-        raise _failure(error) from error
-
-
-def _failure(error: Exception) -> InstanceError:
-    answer = getattr(error, "response", None)
-    if answer is None or answer.status_code != 403:
-        return InstanceError(f"the container engine failed: {error}", hint="Check the engine's log.")
-    call = f"{answer.request.method} {urlsplit(answer.url).path}"
-    return InstanceError(
-        f"the container engine's socket forbids {call}",
-        hint=f"A socket proxy is in front of it and has to allow this call; {_HELP}",
-    )
+def _failure(why: str) -> InstanceError:
+    return InstanceError(f"the container engine failed: {why}", hint="Check the engine's log.")
