@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from owui_vault.assembly import open_vault as open_vault
     from owui_vault.context.context import Container as Container
     from owui_vault.context.context import DataDirectory as DataDirectory
+    from owui_vault.context.context import InstanceOptions as InstanceOptions
     from owui_vault.context.context import Limits as Limits
     from owui_vault.context.context import Repository as Repository
     from owui_vault.engines.borg.engine import BorgEngine as BorgEngine
@@ -134,7 +135,7 @@ if TYPE_CHECKING:
 #: Where each name lives; type checkers read the same above.
 _HOME = {
     "owui_vault.assembly": "open_vault",
-    "owui_vault.context.context": "Container DataDirectory Limits Repository",
+    "owui_vault.context.context": "Container DataDirectory InstanceOptions Limits Repository",
     "owui_vault.engines.borg.engine": "BorgEngine",
     "owui_vault.engines.restic.engine": "ResticEngine",
     "owui_vault.errors": (

@@ -7,11 +7,11 @@ application. Only the engine's description of the container is added.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from owui_vault.components.names import DATABASE
-from owui_vault.context.context import Container, DataDirectory, OperationContext
+from owui_vault.context.context import Container, DataDirectory, InstanceOptions, OperationContext
 
 if TYPE_CHECKING:
     from owui_vault.instance.container.container import FoundContainer
@@ -54,15 +54,6 @@ def with_container(context: OperationContext) -> OperationContext:
 
 
 def _directory(wanted: Container, found: FoundContainer) -> DataDirectory:
-    return DataDirectory(
-        found.data_dir,
-        name=wanted.name,
-        quiesce=wanted.quiesce,
-        include=wanted.include,
-        exclude=wanted.exclude,
-        store_unproven=wanted.store_unproven,
-        secret_key=wanted.secret_key,
-        database_url=wanted.database_url,
-        ollama=wanted.ollama,
-        ollama_dir=wanted.ollama_dir or next(iter(found.ollama), None),
-    )
+    options = {each.name: getattr(wanted, each.name) for each in fields(InstanceOptions)}
+    options["ollama_dir"] = wanted.ollama_dir or next(iter(found.ollama), None)
+    return DataDirectory(found.data_dir, **options)

@@ -45,16 +45,15 @@ if TYPE_CHECKING:  # half of a start's imports, and only an operation on an inst
 DEFAULT_INSTANCE_NAME = "open-webui"
 
 
-@dataclass(frozen=True, slots=True)
-class DataDirectory:
-    """An instance whose data are in a directory on this machine: bind mount, volume path or pip install.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceOptions:
+    """What may be said of an instance, wherever its data are.
 
     `name` is its series in the repositories. `exclude` and `include` are patterns relative to the data directory.
     `store_unproven`: whether a snapshot without proof is stored as INCOMPLETE, or refused. `ollama`: how much of
     Ollama's models, which are in `ollama_dir`, is stored.
     """
 
-    path: Path
     name: str = DEFAULT_INSTANCE_NAME
     quiesce: Quiesce = Quiesce.AUTO
     include: tuple[str, ...] = ()
@@ -63,28 +62,26 @@ class DataDirectory:
     secret_key: SecretSource | None = None
     database_url: SecretSource | None = None
     ollama: OllamaModels = OllamaModels.OFF
-    ollama_dir: Path | None = None
+    ollama_dir: Path | None = None  # None: none, or for a container the one found on the same engine
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class DataDirectory(InstanceOptions):
+    """An instance whose data are in a directory on this machine: bind mount, volume path or pip install."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Container(InstanceOptions):
     """An instance in a container of Docker or Podman, by name or id; empty: the only Open WebUI container there is.
 
     Its data are located at the start of each operation. `engine` is an address such as `unix:///run/podman/podman.sock`;
-    empty: `$DOCKER_HOST`, otherwise the usual sockets. The rest as for a DataDirectory.
+    empty: `$DOCKER_HOST`, otherwise the usual sockets.
     """
 
     container: str = ""
-    name: str = DEFAULT_INSTANCE_NAME
-    quiesce: Quiesce = Quiesce.AUTO
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    store_unproven: bool = True
-    secret_key: SecretSource | None = None
-    database_url: SecretSource | None = None
-    engine: str = ""
-    ollama: OllamaModels = OllamaModels.OFF
-    ollama_dir: Path | None = None  # None: found on the same engine
+    engine: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

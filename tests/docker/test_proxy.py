@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault import Container, InstanceError, InstanceNotFoundError, Vault
-from owui_vault.containers.sdk_reader import engine_addresses
+from owui_vault.containers.reader import engine_addresses
 from owui_vault.instance.container.container import find_container
 from owui_vault.instance.container.discovery import candidates
 from tests.docker.conftest import Instance

@@ -58,7 +58,8 @@ class VaultMachine(RuleBasedStateMachine):
         self.engines = {name: FaultyEngine(DirectoryEngine(self.folder / name, Secret("x"))) for name in ("one", "two")}
         self.quiescer = FakeQuiescer(self.folder)
         self.vault = self.a_vault()
-        self.other = Vault(DataDirectory(self.other_dir, "other"), self.repositories(), state_dir=self.folder / "state")
+        other = DataDirectory(self.other_dir, name="other")
+        self.other = Vault(other, self.repositories(), state_dir=self.folder / "state")
         self.vault.initialize()
         self.states: dict[str, State] = {}  # by our id, of everything that was ever reported or found
         self.removed: set[str] = set()
