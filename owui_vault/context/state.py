@@ -14,10 +14,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from owui_vault.errors import ConfigError, NoSpaceError
 from owui_vault.model import FullCheck, LedgerEntry
-from owui_vault.model.json_codec import dumps
+from owui_vault.model.json_codec import dumps, from_json
 from owui_vault.system.durable_files import private_directory, read_json, try_to_write, write_durably
 from owui_vault.system.filesystem import is_full
 from owui_vault.system.lock import USUAL_PATIENCE, Patience, file_lock
@@ -28,6 +29,8 @@ REWRITTEN_LENGTH = 1000  # a tool that touches all uploads once must not have al
 _MEMORY = "memory.json"
 _LEDGER = "ledger.json"
 _CHECKS = "checks.json"
+
+Value = TypeVar("Value")
 
 
 def short_name(data_dir: Path) -> str:
@@ -222,9 +225,7 @@ class StateDirectory:
     def ledger(self, instance: str) -> tuple[LedgerEntry, ...]:
         """Earlier verifications, oldest first."""
         with self._usable():
-            known = read_json(self.root / "instances" / instance / _LEDGER).get("entries")
-        entries = known if isinstance(known, list) else []
-        return tuple(entry for each in entries if (entry := _ledger_entry(each)) is not None)
+            return _known(LedgerEntry, read_json(self.root / "instances" / instance / _LEDGER).get("entries"))
 
     def has_learned_ledger(self, instance: str) -> bool:
         """Whether it was ever learned from the repositories, be it that there was nothing to learn.
@@ -265,9 +266,7 @@ class StateDirectory:
     def full_checks(self, instance: str) -> tuple[FullCheck, ...]:
         """What SQLite's full check said of databases of a series, oldest first; the last of a path is its newest."""
         with self._usable():
-            known = read_json(self.root / "instances" / instance / _CHECKS).get("checks")
-        entries = known if isinstance(known, list) else []
-        return tuple(check for each in entries if (check := _full_check(each)) is not None)
+            return _known(FullCheck, read_json(self.root / "instances" / instance / _CHECKS).get("checks"))
 
     def remember_full_checks(self, instance: str, checks: Sequence[FullCheck]) -> None:
         """Note verdicts; one that was not reached is none. The oldest are forgotten, and found out again."""
@@ -291,22 +290,6 @@ def _says_more(check: FullCheck, last: FullCheck | None) -> bool:
     )
 
 
-def _full_check(known: object) -> FullCheck | None:
-    if not isinstance(known, dict):
-        return None
-    complaints = known.get("complaints")
-    try:
-        return FullCheck(
-            path=str(known["path"]),
-            sha256=str(known["sha256"]),
-            at=datetime.fromisoformat(str(known["at"])),
-            complaints=tuple(map(str, complaints)) if isinstance(complaints, list) else (),
-            reindex=str(known.get("reindex", "")),
-        )
-    except (KeyError, ValueError):
-        return None
-
-
 def _shortened(entries: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
     """The newest entries, and of each repository and depth the last that was right and was not found wrong since."""
     last = {(each.repository, each.snapshot): each for each in entries}
@@ -317,42 +300,22 @@ def _shortened(entries: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
 
 def _stored(known: object) -> tuple[tuple[str, LastStored], ...]:
     found = known.items() if isinstance(known, dict) else ()
-    return tuple((str(series), last) for series, value in found if (last := _last_stored(value)) is not None)
-
-
-def _last_stored(known: object) -> LastStored | None:
-    if isinstance(known, str):  # of a version that noted no more
-        return LastStored(id=known)
-    if not isinstance(known, dict):
-        return None
-    try:
-        instant = known.get("instant")
-        return LastStored(
-            id=str(known["id"]),
-            engine_id=str(known.get("engine_id", "")),
-            sequence=int(known.get("sequence", 0)),
-            instant=datetime.fromisoformat(str(instant)) if instant else None,
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
+    # A version that noted no more than the id noted it as text.
+    noted = ((str(series), {"id": value} if isinstance(value, str) else value) for series, value in found)
+    return tuple((series, last) for series, value in noted for last in _one(LastStored, value))
 
 
 def _pairs(known: object) -> tuple[tuple[str, str], ...]:
     return tuple((str(key), str(value)) for key, value in known.items()) if isinstance(known, dict) else ()
 
 
-def _ledger_entry(known: object) -> LedgerEntry | None:
-    if not isinstance(known, dict):
-        return None
+def _known(kind: type[Value], listed: object) -> tuple[Value, ...]:
+    """Those of a list that can be understood."""
+    return tuple(found for each in (listed if isinstance(listed, list) else ()) for found in _one(kind, each))
+
+
+def _one(kind: type[Value], value: object) -> tuple[Value, ...]:
     try:
-        return LedgerEntry(
-            snapshot=str(known["snapshot"]),
-            repository=str(known["repository"]),
-            kind=str(known["kind"]),
-            at=datetime.fromisoformat(str(known["at"])),
-            ok=bool(known["ok"]),
-            detail=str(known.get("detail", "")),
-            depth=str(known.get("depth", "")),
-        )
-    except (KeyError, ValueError):
-        return None
+        return (from_json(kind, value),)
+    except ValueError:
+        return ()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 from owui_vault.components.database.facts import DatabaseFacts
-from owui_vault.components.external_state import Neighbour
 from owui_vault.components.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECTORS, not_the_data
 from owui_vault.components.sqlite_files import Header
 from owui_vault.components.uploads import printable
 from owui_vault.components.vectors.chroma import VectorStore
 from owui_vault.errors import InstanceError, InstanceNotFoundError
-from owui_vault.model import CollectionRecord, SealedValues, Sealing
+from owui_vault.model.json_codec import from_json
 from owui_vault.system import process
 from owui_vault.system.python import interpreter, module_environment
 
@@ -54,65 +52,24 @@ class ProbeResult:
         return self.facts is None or self.facts.has_local_uploads
 
 
-class _HeaderSeen(TypedDict):
-    is_sqlite: bool
-    journal_mode: str
-    page_size: int
-    pages: int
-    size_bytes: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    state: str  # "file", or why there is none
+    header: Header = field(default_factory=lambda: Header(is_sqlite=False))
+    wal_bytes: int = 0
+    journal_bytes: int = 0
 
 
-class _Look(TypedDict):
-    state: str
-    header: _HeaderSeen
-    wal_bytes: int
-    journal_bytes: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the probe answers; see `instance.probe_main`."""
 
-
-class _Sealed(TypedDict):
-    kind: str
-    words: str
-    samples: list[str]
-
-
-class _Neighbour(TypedDict):
-    kind: str
-    address: str
-    holds: str
-
-
-class _Facts(TypedDict):
-    fingerprint: str
-    alembic_head: str
-    tables: dict[str, int]
-    sealed_values: list[_Sealed]
-    app_data_dir: str
-    other_data_dirs: list[str]
-    remote_files: int
-    neighbours: list[_Neighbour]
-    has_local_uploads: bool
-
-
-class _Collection(TypedDict):
-    id: str
-    name: str
-    vectors: int
-    lost: int
-    dimension: int | None
-
-
-class _Vectors(TypedDict):
-    collections: list[_Collection]
-    migration: str
-
-
-class _Seen(TypedDict):
-    databases: dict[str, _Look]
-    facts: _Facts | None
+    databases: Mapping[str, _Look]
+    facts: DatabaseFacts | None
     ours: bool | None
     unread: str
     damage: str
-    vectors: _Vectors | None
+    vectors: VectorStore | None
     vectors_unread: str
 
 
@@ -131,19 +88,19 @@ def probe_instance(
     """
     root = directory_at(path)
     seen = _probe(root, depth, vectors or root / VECTORS)
-    ruin = _ruin(root, seen["databases"][DATABASE], may_be_all=ruins)
-    if seen["ours"] is False:
+    ruin = _ruin(root, seen.databases[DATABASE], may_be_all=ruins)
+    if seen.ours is False:
         raise InstanceNotFoundError(
             f"{root / DATABASE} is a SQLite database, but not Open WebUI's",
             hint="Its tables user, auth and chat are missing. Has Open WebUI ever been started on this directory?",
         )
     return ProbeResult(
         data_dir=root,
-        journal_modes=tuple(_journal_modes(seen["databases"])),
-        facts=_facts(seen["facts"]),
-        store=_store(seen["vectors"]),
-        no_store=_no_store(seen["databases"][VECTOR_DATABASE]),
-        damage=ruin or (f"{DATABASE} is damaged: {seen['damage']}" if seen["damage"] else ""),
+        journal_modes=tuple(_journal_modes(seen.databases)),
+        facts=seen.facts,
+        store=seen.vectors,
+        no_store=_no_store(seen.databases[VECTOR_DATABASE]),
+        damage=ruin or (f"{DATABASE} is damaged: {seen.damage}" if seen.damage else ""),
         warnings=tuple(_warnings(root, seen)),
     )
 
@@ -230,8 +187,7 @@ def _probe(root: Path, depth: str, vectors: Path) -> _Seen:
             f"inspecting {root} failed with status {done.status}: {done.stderr_tail.strip().rpartition(os.linesep)[2]}",
             hint="This is a bug in owui_vault; please report it with the message above.",
         )
-    seen: _Seen = json.loads(done.stdout)
-    return seen
+    return from_json(_Seen, json.loads(done.stdout))
 
 
 def _ruin(root: Path, look: _Look, *, may_be_all: bool) -> str:
@@ -240,22 +196,22 @@ def _ruin(root: Path, look: _Look, *, may_be_all: bool) -> str:
     Among uploads and vectors it is what is left of an instance, and stored as such; alone it is nothing.
     """
     path = root / DATABASE
-    if look["state"] == "dangling link":
+    if look.state == "dangling link":
         raise InstanceNotFoundError(
             f"{path} is a symlink to {path.readlink()}, which does not exist",
             hint="Is the disk it points to mounted?",
         )
-    if look["state"] != "file":
+    if look.state != "file":
         raise InstanceNotFoundError(
-            f"{path} cannot be read: {look['state']}", hint="Run as root, or as the user Open WebUI runs as."
+            f"{path} cannot be read: {look.state}", hint="Run as root, or as the user Open WebUI runs as."
         )
-    header = Header(**look["header"])
+    header = look.header
     ruin, hint = "", "Restore the last snapshot into a new directory."
     if not header.size_bytes:
         ruin, hint = f"{path} is empty", "Has this instance never been started?"
     elif not header.is_sqlite:
         ruin = f"{path} is not a SQLite database, unless it is encrypted (SQLCipher, DATABASE_TYPE=sqlite+sqlcipher)"
-    elif header.missing_bytes and not look["wal_bytes"] and not look["journal_bytes"]:
+    elif header.missing_bytes and not look.wal_bytes and not look.journal_bytes:
         ruin = f"{path} is cut short: {header.size_bytes:,} of {header.pages * header.page_size:,} bytes"
     if ruin and not may_be_all and not _has_content(root):
         raise InstanceNotFoundError(ruin, hint=hint)
@@ -268,53 +224,27 @@ def _has_content(root: Path) -> bool:
     return any(folder.is_dir() and any(folder.iterdir()) for folder in folders)
 
 
-def _journal_modes(databases: dict[str, _Look]) -> Iterator[tuple[str, str]]:
+def _journal_modes(databases: Mapping[str, _Look]) -> Iterator[tuple[str, str]]:
     for name, look in databases.items():
-        if look["state"] == "file" and look["header"]["is_sqlite"]:
-            yield name, look["header"]["journal_mode"]
-
-
-def _facts(value: _Facts | None) -> DatabaseFacts | None:
-    if value is None:
-        return None
-    return DatabaseFacts(
-        fingerprint=value["fingerprint"],
-        alembic_head=value["alembic_head"],
-        tables=value["tables"],
-        sealed_values=tuple(
-            SealedValues(kind=Sealing(each["kind"]), words=each["words"], samples=tuple(each["samples"]))
-            for each in value["sealed_values"]
-        ),
-        app_data_dir=value["app_data_dir"],
-        other_data_dirs=tuple(value["other_data_dirs"]),
-        remote_files=value["remote_files"],
-        neighbours=tuple(Neighbour(**each) for each in value["neighbours"]),
-        has_local_uploads=value["has_local_uploads"],
-    )
-
-
-def _store(value: _Vectors | None) -> VectorStore | None:
-    if value is None:
-        return None
-    records = tuple(CollectionRecord(**each) for each in value["collections"])
-    return VectorStore(collections=records, migration=value["migration"])
+        if look.state == "file" and look.header.is_sqlite:
+            yield name, look.header.journal_mode
 
 
 def _no_store(look: _Look) -> str:
-    if look["state"] != "missing":
+    if look.state != "missing":
         return ""
     return f"there is no vector store ({VECTOR_DATABASE}): documents of knowledge bases will not be searchable"
 
 
 def _warnings(root: Path, seen: _Seen) -> Iterator[str]:
-    if seen["unread"]:
-        yield f"{DATABASE} was not read: {seen['unread']}"
-    look = seen["databases"][VECTOR_DATABASE]
-    if look["state"] not in ("file", "missing"):
-        yield f"{VECTOR_DATABASE} cannot be read: {look['state']}"
-    elif look["state"] == "file" and not look["header"]["is_sqlite"]:
+    if seen.unread:
+        yield f"{DATABASE} was not read: {seen.unread}"
+    look = seen.databases[VECTOR_DATABASE]
+    if look.state not in ("file", "missing"):
+        yield f"{VECTOR_DATABASE} cannot be read: {look.state}"
+    elif look.state == "file" and not look.header.is_sqlite:
         yield f"{VECTOR_DATABASE} is not a SQLite database"
-    if seen["vectors_unread"]:
-        yield f"{VECTOR_DATABASE} was not read: {printable(seen['vectors_unread'])}"
+    if seen.vectors_unread:
+        yield f"{VECTOR_DATABASE} was not read: {printable(seen.vectors_unread)}"
     if not (root / UPLOADS).is_dir():
         yield f"there is no directory {UPLOADS}: files of chats and knowledge bases will be missing"

@@ -1,4 +1,4 @@
-r"""Values to JSON: one rule for manifests, reports and the journal.
+r"""Values to JSON, and back: one rule for manifests, reports and what we remember.
 
 Enums become their values, times ISO 8601 with `Z`, durations a `_seconds` suffix on the name of their field, paths
 and names text in which undecodable bytes stand as `\\udcXX`. An error becomes its type, message, hint and exit code.
@@ -13,7 +13,8 @@ from dataclasses import Field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import PurePath
-from typing import TypeAlias, Union
+from types import NoneType, UnionType
+from typing import TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from owui_vault.errors import VaultError
 
@@ -44,6 +45,43 @@ def to_json(value: object) -> Json:  # noqa: PLR0911  one line per kind of value
     if isinstance(value, Iterable):
         return [to_json(each) for each in value]
     raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+Value = TypeVar("Value")
+
+
+def from_json(kind: type[Value], value: object) -> Value:
+    """What `to_json` made of a value of this kind; unknown keys are ignored. Raises ValueError.
+
+    Of what has no duration, path or error in it: nobody needs those back.
+    """
+    return cast(Value, _parsed(kind, value))
+
+
+def _parsed(kind: object, value: object) -> object:  # noqa: PLR0911  one line per kind of value
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        (other,) = (each for each in inner if each is not NoneType)
+        return None if value is None else _parsed(other, value)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_parsed(inner[0], each) for each in value)
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        return {str(key): _parsed(inner[1], each) for key, each in value.items()}
+    if isinstance(kind, type):
+        if is_dataclass(kind) and isinstance(value, dict):
+            kinds = get_type_hints(kind)
+            names = [each.name for each in fields(kind) if each.name in value]
+            try:
+                return kind(**{name: _parsed(kinds[name], value[name]) for name in names})
+            except TypeError as error:
+                raise ValueError(str(error)) from error
+        if kind is datetime and isinstance(value, str):
+            return datetime.fromisoformat(value)
+        if issubclass(kind, Enum):
+            return kind(value)
+        if isinstance(value, kind):
+            return value
+    raise ValueError(f"{value!r} is no {kind}")
 
 
 def error_to_json(error: VaultError) -> Json:
