@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from owui_vault.components import providers as places
+from owui_vault.components import external_state as places
 from owui_vault.components.database.facts import DatabaseFacts
 from owui_vault.components.external_state import neighbour_sentences, neighbours, paths_elsewhere
 from owui_vault.components.names import DATABASE, VECTOR_DATABASE

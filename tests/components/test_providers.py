@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from owui_vault.components.providers import database_elsewhere, not_covered, providers
+from owui_vault.components.external_state import database_elsewhere, not_covered, providers
 from owui_vault.errors import UnsupportedInstanceError
 from owui_vault.instance.processes import _starts_open_webui
 from owui_vault.instance.runtime import inspect_environment

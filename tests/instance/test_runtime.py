@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from owui_vault.components.providers import database_elsewhere, not_covered, providers
+from owui_vault.components.external_state import database_elsewhere, not_covered, providers
 from owui_vault.errors import SecretError, UnsupportedInstanceError
 from owui_vault.instance import runtime
 from owui_vault.instance.application_settings import read_settings, settings_of_the_instance
