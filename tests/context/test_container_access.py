@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault import Container, InstanceNotFoundError, Vault, open_vault
-from owui_vault.context import container_access
+from owui_vault.instance.container import container
 
 
 def test_the_engine_of_containers_is_looked_for_where_it_was_said(
@@ -20,7 +20,7 @@ def test_the_engine_of_containers_is_looked_for_where_it_was_said(
         asked.append(addresses)
         raise InstanceNotFoundError("there is none")
 
-    monkeypatch.setattr(container_access, "find_container", find)
+    monkeypatch.setattr(container, "find_container", find)
     monkeypatch.setenv("DOCKER_HOST", "unix:///of/this/process.sock")
     file = tmp_path / "vault.yaml"
     file.write_text("state_dir: state\ninstance: {container: open-webui}\n")
