@@ -175,7 +175,7 @@ def test_what_nobody_foresaw_is_told_without_its_text(house: House, monkeypatch:
     def fails(*_: object) -> None:
         raise ValueError("correct horse")
 
-    monkeypatch.setattr("owui_vault.vault.snapshot", fails)
+    monkeypatch.setattr("owui_vault.operations.snapshot.snapshot.snapshot", fails)
     with pytest.raises(ValueError, match="horse"):
         house.vault.snapshot()
     ((operation, kind, detail),) = [(each.operation, each.kind, each.detail) for each in house.listener.events]

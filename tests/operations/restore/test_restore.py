@@ -30,7 +30,7 @@ from owui_vault import (
     TargetError,
     Vault,
 )
-from owui_vault.context import container_access
+from owui_vault.instance.container import container
 from owui_vault.operations.restore.restore import paths_of
 from owui_vault.operations.restore.target import MARKER, claimed
 from owui_vault.operations.snapshot import manifest_builder as describing
@@ -449,7 +449,7 @@ def test_a_container_that_is_gone_keeps_nobody_from_restoring_elsewhere(
     def gone(*_: object) -> None:
         raise InstanceNotFoundError("there is no container open-webui")
 
-    monkeypatch.setattr(container_access, "find_container", gone)
+    monkeypatch.setattr(container, "find_container", gone)
     repository = Repository("nas", house.engine)
     vault = Vault(Container("open-webui"), [repository], state_dir=house.folder / "elsewhere", environ={})
     report = vault.restore("latest", house.target)

@@ -29,7 +29,7 @@ from owui_vault import (
     VaultError,
 )
 from owui_vault.components.database.facts import DatabaseFacts
-from owui_vault.context import container_access
+from owui_vault.instance.container import container
 from owui_vault.instance.container.container import FoundContainer
 from owui_vault.instance.runtime import inspect_environment, require_database_here
 from owui_vault.model import ComposeService, ContainerRecord, DataMount
@@ -161,7 +161,7 @@ def test_a_compose_file_that_cannot_be_read_here_is_said_and_the_others_are_stor
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = found_container(house)
-    monkeypatch.setattr(container_access, "find_container", lambda *_: found)
+    monkeypatch.setattr(container, "find_container", lambda *_: found)
     monkeypatch.setattr(taking, "started_anew", lambda _: "")
     vault = house.vault(Container("open-webui"))
     report = vault.snapshot()
