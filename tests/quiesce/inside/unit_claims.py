@@ -276,7 +276,7 @@ def test_starts_are_not_counted_against_us(make: Callable[..., Service]) -> None
     quiescer = service.quiescer()
     for _ in range(4):
         quiescer.quiesce(Quiesce.STOP, soon())
-        quiescer.resume(Quiesce.STOP, soon(20))
+        quiescer.resume(Quiesce.STOP, soon(60))
     assert writes_on(service)
 
 
