@@ -84,7 +84,7 @@ def test_data_in_the_containers_layer_are_refused_with_an_explanation(
     instance = run("--env=WEBUI_NAME=x", mount="layer")
     with pytest.raises(UnsupportedInstanceError, match="in its own layer") as caught:
         find_container(instance.name, ENGINE)
-    assert "recreated" in caught.value.hint
+    assert "recreates" in caught.value.hint
 
 
 def test_what_would_be_lost_is_told(run: Callable[..., Instance], tmp_path: Path) -> None:
