@@ -7,8 +7,9 @@ package, need none of them, and must start fast.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from owui_vault.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from owui_vault.assembly import open_vault as open_vault
@@ -164,17 +165,4 @@ _HOME = {
     "owui_vault.version": "VERSION",
 }
 __all__ = [name for names in _HOME.values() for name in names.split()]
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for."""
-    for module, names in _HOME.items():
-        if name in names.split():
-            value: object = getattr(import_module(module), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import owui_vault
 import pytest
-from owui_vault import errors, testing
+from owui_vault import errors, model, testing
 
 PROMISED = [
     "BorgEngine",
@@ -63,7 +63,7 @@ def test_names_are_listed_once_and_in_order() -> None:
         owui_vault.nothing_of_this_name  # noqa: B018  looking is the test
 
 
-@pytest.mark.parametrize("package", [owui_vault, testing])
+@pytest.mark.parametrize("package", [owui_vault, testing, model])
 def test_type_checkers_see_the_names_that_are_there(package: ModuleType) -> None:
     assert package.__file__
     tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))

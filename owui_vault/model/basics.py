@@ -163,6 +163,15 @@ def ignore_progress(_event: Progress) -> None:
     """The sink of those who do not listen."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Providers:
+    """Where an instance keeps its state, according to its settings: only what is in the data directory is backed up."""
+
+    database: str = "sqlite"  # or the kind and the host of another one
+    vectors: str = "chroma"
+    storage: str = "local"  # of uploads
+
+
 class NeverCancelled(threading.Event):
     """The `cancel` of those who never set it."""
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from owui_vault.errors import VaultError
-from owui_vault.model.basics import Component, Outcome, VerifyDepth
+from owui_vault.model.basics import Component, Outcome, Providers, VerifyDepth
 from owui_vault.model.checks import FullCheck
 from owui_vault.model.containers import ContainerRecord
 from owui_vault.model.manifest import (
@@ -158,15 +158,6 @@ class ComponentSize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Providers:
-    """Where an instance keeps its state, according to its settings: only what is in the data directory is backed up."""
-
-    database: str = "sqlite"  # or the kind and the host of another one
-    vectors: str = "chroma"
-    storage: str = "local"  # of uploads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReport:
     """What an instance holds, read without touching it."""
 
@@ -187,7 +178,7 @@ class InstanceReport:
     modes: tuple[str, ...]  # which quiesce modes are possible
     warnings: tuple[str, ...]
     container: ContainerRecord | None = None  # where it runs in one
-    providers: Providers = Providers()
+    providers: Providers = field(default_factory=Providers)
     ollama: tuple[OllamaModel, ...] = ()  # Ollama's models, where they are asked for
     sqlite: tuple[SqliteLibrary, ...] = ()  # what the running application has loaded; empty: unknown
     notes: tuple[str, ...] = ()  # worth knowing, and no alarm
