@@ -2,8 +2,9 @@
 
 python own_engine.py DATA_DIR WORK_FOLDER
 
-Nothing has to be inherited: `Engine` and `Quiescer` are Protocols. To know that yours keep their promises, run the
-conformance suites on them: `class TestMine(EngineSuite)`, `class TestMyQuiescer(QuiescerSuite)`.
+One that is written from nothing derives from `Engine` or `Quiescer`: what is required cannot be forgotten then, and
+what is optional has a default. To know that yours keep their promises, run the conformance suites on them:
+`class TestMine(EngineSuite)`, `class TestMyQuiescer(QuiescerSuite)`.
 """
 
 from __future__ import annotations

@@ -125,9 +125,11 @@ if TYPE_CHECKING:
     from owui_vault.ports import Engine as Engine
     from owui_vault.ports import Event as Event
     from owui_vault.ports import Held as Held
+    from owui_vault.ports import Launch as Launch
     from owui_vault.ports import Notifier as Notifier
     from owui_vault.ports import Observation as Observation
     from owui_vault.ports import Quiescer as Quiescer
+    from owui_vault.ports import Remarks as Remarks
     from owui_vault.ports import Revealed as Revealed
     from owui_vault.ports import SecretSource as SecretSource
     from owui_vault.vault import Vault as Vault
@@ -159,7 +161,8 @@ _HOME = {
         "SqliteLibrary Step StoreReceipt UndoReport VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
-        "Application Call Clock DescribedSecret Engine Event Held Notifier Observation Quiescer Revealed SecretSource"
+        "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "
+        "Revealed SecretSource"
     ),
     "owui_vault.vault": "Vault",
     "owui_vault.version": "VERSION",

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -110,25 +111,32 @@ class Call:
 class Engine(Protocol):
     """An encrypted, deduplicating repository. Stateless: no call depends on an earlier one.
 
+    An engine derives from this: what is optional has its default here.
+
     Every call raises EngineError or one of its kinds, DeadlineExceededError, CancelledError, SecretError,
     ProgramMissingError, or NoSpaceError for a file system that is full and not the repository's. After an error no lock
     of ours is left, and nothing is listed as complete that is not.
     """
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """`restic`, `borg`, or a name of your own, as it appears in labels."""
 
     @property
+    @abstractmethod
     def location(self) -> str:
         """Where the repository is, credentials removed."""
 
+    @abstractmethod
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. Raises RepositoryExistsError before touching an existing one."""
 
+    @abstractmethod
     def inspect(self, call: Call) -> RepositoryInfo:
         """Prove that the repository is reachable, the passphrase fits and the program is new enough."""
 
+    @abstractmethod
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         """Write everything below `tree` as one snapshot carrying `label`.
 
@@ -139,12 +147,14 @@ class Engine(Protocol):
         does), otherwise afterwards, and until then only the caller's own machine knows.
         """
 
+    @abstractmethod
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
         """Everything in the repository, oldest first, including foreign snapshots (without a label of ours).
 
         Called before an instance is touched, so it raises ProgramMissingError for a program that is too old.
         """
 
+    @abstractmethod
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one snapshot, parents first or not, not all of them in memory.
 
@@ -152,6 +162,7 @@ class Engine(Protocol):
         do that only here. Raises SnapshotMissingError.
         """
 
+    @abstractmethod
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Write the snapshot, or only `paths` of it (and what is below them), into the existing directory `target`.
 
@@ -162,28 +173,31 @@ class Engine(Protocol):
         NoSpaceError.
         """
 
+    @abstractmethod
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
         """Replace the label; the data stay. The engine's id may change, ours does not."""
 
+    @abstractmethod
     def remove(self, engine_ids: Sequence[str], call: Call) -> None:
         """Remove exactly these snapshots. Raises SnapshotMissingError before touching any; checks afterwards."""
 
+    @abstractmethod
     def compact(self, call: Call) -> int | None:
         """Free what no snapshot uses. Returns bytes freed, or None if the program does not say.
 
         Raises RepositoryAppendOnlyError if the repository keeps everything.
         """
 
+    @abstractmethod
     def verify(self, call: Call, *, read_data: float = 0.0) -> tuple[str, ...]:
         """Check the repository, `read_data` from 0 (structure) to 1 (every byte). Damage is returned, not raised."""
 
-
-@runtime_checkable
-class Remembering(Protocol):
-    """An engine whose program remembers what it saw of a repository, and refuses an older state of it."""
-
     def forget(self, call: Call) -> None:
-        """Accept the repository as it is from now on. What keeps its encryption sound is not forgotten."""
+        """Accept the repository as it is from now on, where the program would refuse an older state of it.
+
+        What keeps its encryption sound is not forgotten.
+        """
+        del call  # most programs remember nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,33 +206,6 @@ class Observation:
 
     state: InstanceState
     identity: str
-
-
-class Quiescer(Protocol):
-    """Makes one instance quiet and resumes it. All calls are idempotent, and decide by the present state."""
-
-    @property
-    def name(self) -> str:
-        """For messages: `process 812`, `unit open-webui.service`, `container open-webui`."""
-
-    @property
-    def modes(self) -> frozenset[Quiesce]:
-        """Which of PAUSE and STOP it can do."""
-
-    def observe(self) -> Observation:
-        """Observe without touching. Raises InstanceNotFoundError."""
-
-    def quiesce(self, mode: Quiesce, deadline: Deadline) -> None:
-        """Return only when no process of the instance can write. Raises QuiesceError, with every step rolled back."""
-
-    def confirm(self, mode: Quiesce, since: Observation) -> None:
-        """Raise QuiesceError unless it has been quiet, and the same one, ever since `since` was observed."""
-
-    def resume(self, mode: Quiesce, deadline: Deadline) -> None:
-        """Return only when the instance is running again. Raises ResumeError."""
-
-    def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
-        """A program that does `resume` without us: idempotent, status 0 once the instance is up. Holds no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,20 +219,72 @@ class Launch:
     unknown: tuple[str, ...] = ()  # what cannot be known of it, in words
 
 
-@runtime_checkable
-class Launching(Protocol):
-    """A quiescer that knows the settings its instance is started with, even while it is not running."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remarks:
+    """Remarks about a period of quiet: `warnings` for the operator, `unchecked` for the record."""
 
-    def launch(self) -> Launch:
-        """Read them. What cannot be known is reported, not raised."""
+    warnings: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()  # what could not be confirmed, each a clause that begins with "whether"
+
+    def __add__(self, other: Remarks) -> Remarks:
+        """Both, each remark once."""
+        return Remarks(
+            warnings=tuple(dict.fromkeys((*self.warnings, *other.warnings))),
+            unchecked=tuple(dict.fromkeys((*self.unchecked, *other.unchecked))),
+        )
 
 
-@runtime_checkable
-class Placed(Protocol):
-    """A quiescer that knows what it starts, even while it is not running."""
+class Quiescer(Protocol):
+    """Makes one instance quiet and resumes it. All calls are idempotent, and decide by the present state.
+
+    A quiescer derives from this: what is optional has its default here.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """For messages: `process 812`, `unit open-webui.service`, `container open-webui`."""
+
+    @property
+    @abstractmethod
+    def modes(self) -> frozenset[Quiesce]:
+        """Which of PAUSE and STOP it can do."""
+
+    @abstractmethod
+    def observe(self) -> Observation:
+        """Observe without touching. Raises InstanceNotFoundError."""
+
+    @abstractmethod
+    def quiesce(self, mode: Quiesce, deadline: Deadline) -> None:
+        """Return only when no process of the instance can write. Raises QuiesceError, with every step rolled back."""
+
+    @abstractmethod
+    def confirm(self, mode: Quiesce, since: Observation) -> None:
+        """Raise QuiesceError unless it has been quiet, and the same one, ever since `since` was observed."""
+
+    @abstractmethod
+    def resume(self, mode: Quiesce, deadline: Deadline) -> None:
+        """Return only when the instance is running again. Raises ResumeError."""
+
+    @abstractmethod
+    def rescue_command(self, mode: Quiesce) -> tuple[str, ...]:
+        """A program that does `resume` without us: idempotent, status 0 once the instance is up. Holds no secret."""
+
+    @property
+    def remarks(self) -> Remarks:
+        """What was not as it should be, the last time it was made quiet."""
+        return Remarks()
+
+    def launch(self) -> Launch | None:
+        """The settings the instance is started with, even while it is not running; None if that is not known.
+
+        What cannot be known of them is reported, not raised.
+        """
+        return None
 
     def places(self) -> tuple[Path, ...]:
-        """Programs, and directories they are started in."""
+        """Programs it starts, and directories they are started in, even while it is not running."""
+        return ()
 
 
 class Application(Protocol):
@@ -267,14 +306,13 @@ class Held(Protocol):
     def confirm(self) -> None:
         """Raise QuiesceError unless it has been quiet, and the same one, since the beginning."""
 
-
-@runtime_checkable
-class NobodyHeld(Held, Protocol):
-    """A quiet in which nothing had to be held. It is assumed, not enforced, so a capture does not rely on it alone."""
-
     @property
     def stopped_before(self) -> str:
-        """What was found stopped."""
+        """What was found stopped, so that nothing had to be held: quiet is assumed then, and not enforced.
+
+        A capture does not rely on that alone.
+        """
+        return ""
 
 
 class Quiet(Protocol):
@@ -290,38 +328,15 @@ class Quiet(Protocol):
     def __call__(self, mode: Quiesce, limit_seconds: float) -> AbstractContextManager[Held]:
         """Make quiet for the length of a `with` block, at most `limit_seconds` long."""
 
-
-@runtime_checkable
-class TimedQuiet(Quiet, Protocol):
-    """A quiet that knows how long the instance could not work: its blocks without guardian and journal."""
-
     @property
-    def quiet_seconds(self) -> float:
-        """In all blocks so far, from the first step of becoming quiet until it ran again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remarks:
-    """Remarks about a period of quiet: `warnings` for the operator, `unchecked` for the record."""
-
-    warnings: tuple[str, ...] = ()
-    unchecked: tuple[str, ...] = ()  # what could not be confirmed, each a clause that begins with "whether"
-
-    def __add__(self, other: Remarks) -> Remarks:
-        """Both, each remark once."""
-        return Remarks(
-            warnings=tuple(dict.fromkeys((*self.warnings, *other.warnings))),
-            unchecked=tuple(dict.fromkeys((*self.unchecked, *other.unchecked))),
-        )
-
-
-@runtime_checkable
-class Candid(Protocol):
-    """A quiescer, or a quiet, that reports what was not as it should be."""
+    def quiet_seconds(self) -> float | None:
+        """How long the instance could not work, in all blocks so far: without guardian and journal. None: unknown."""
+        return None
 
     @property
     def remarks(self) -> Remarks:
-        """A quiescer's are about the last time it was made quiet, a quiet's about all its blocks so far."""
+        """What was not as it should be, in all blocks so far."""
+        return Remarks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from owui_vault.context.context import (
     Limits,
     OperationContext,
     Repository,
+    require_derived,
     require_valid_names,
 )
 from owui_vault.context.state import StateDirectory
@@ -46,7 +47,7 @@ from owui_vault.model import (
 )
 from owui_vault.operations.operation_lock import OperationLock
 from owui_vault.operations.secret_warnings import with_secret_warnings
-from owui_vault.ports import Application, Clock, Held, Notifier, Placed, Quiescer
+from owui_vault.ports import Application, Clock, Held, Notifier, Quiescer
 from owui_vault.system.clock import SystemClock
 
 # Each operation is imported when it is asked for: all of them take a third of a second, at every start.
@@ -79,6 +80,7 @@ class Vault:
         """Touches nothing. `environ` locates state and container engines (None: this process's environment)."""
         surroundings = os.environ if environ is None else environ
         require_valid_names(instance, series, repositories)
+        require_derived(quiescer, [repository.engine for repository in repositories])
         self._context = OperationContext(
             instance=instance,
             repositories=tuple(repositories),
@@ -347,7 +349,7 @@ def _application(context: OperationContext) -> Application:
     if context.application:
         return context.application
     data_dir = folder_at(context.the_instance().path)
-    places = (data_dir, *(context.quiescer.places() if isinstance(context.quiescer, Placed) else ()))
+    places = (data_dir, *(context.quiescer.places() if context.quiescer else ()))
     return ProcessApplication(context.inspect_environment().holders, context.clock, places=places)
 
 

@@ -31,7 +31,7 @@ from owui_vault.model import (
     Step,
     ignore_progress,
 )
-from owui_vault.ports import Candid, Clock, NobodyHeld, Quiet, Remarks, TimedQuiet
+from owui_vault.ports import Clock, Quiet, Remarks
 from owui_vault.system.unwinding import undoing
 
 Examine = Callable[[Path], Findings]
@@ -226,7 +226,7 @@ class _Run:
         began = self._quiet_so_far()
         try:
             with quiet(mode, limit) as held:
-                at = attempt(not isinstance(held, NobodyHeld))
+                at = attempt(not held.stopped_before)
                 held.confirm()
         except QuiesceError as error:
             tally.note(f"the {mode.value} did not hold: {error.message}")
@@ -246,7 +246,8 @@ class _Run:
 
     def _quiet_so_far(self) -> float:
         """A clock that runs while the instance is quiet, where there is one, else all the time."""
-        return self.quiet.quiet_seconds if isinstance(self.quiet, TimedQuiet) else self.clock.monotonic()
+        known = self.quiet.quiet_seconds if self.quiet else None
+        return self.clock.monotonic() if known is None else known
 
     def _conclude(self, at: datetime | None, *, last: bool = False) -> Taken | None:
         """Check what an attempt took. None: not good enough, another one may be better."""
@@ -297,7 +298,7 @@ class _Run:
 
     def _captured(self, taken: Taken, proof: Proof) -> Captured:
         lost = {**self.worker.seal(), **taken.contents.lost}
-        remarks = self.quiet.remarks if isinstance(self.quiet, Candid) else Remarks()
+        remarks = self.quiet.remarks if self.quiet else Remarks()
         seconds = self.clock.monotonic() - self.began
         remarks += Remarks(warnings=lost_warnings(lost))
         return captured(self.plan, taken, proof=proof, tally=self.worker.tally, seconds=seconds, remarks=remarks)

@@ -29,7 +29,6 @@ from owui_vault.ports import (
     DescribedSecret,
     Engine,
     Launch,
-    Launching,
     Notifier,
     Quiescer,
     Revealed,
@@ -159,7 +158,7 @@ class OperationContext:
 
     def launch(self) -> Launch | None:
         """What the instance is started with, where who makes it quiet knows that."""
-        return self.quiescer.launch() if isinstance(self.quiescer, Launching) else None
+        return self.quiescer.launch() if self.quiescer else None
 
     def series(self, instance: str | None = None) -> str:
         """The name of the series an operation is about."""
@@ -220,6 +219,20 @@ def require_valid_names(
     for named in (instance.name if instance else None, series):
         if named is not None:
             _require_valid_name(named, "an instance")
+
+
+def require_derived(quiescer: Quiescer | None, engines: Sequence[Engine]) -> None:
+    """Raise TypeError for parts that lack what their port has a default for: not in the middle of an operation."""
+    parts: list[tuple[object, type, tuple[str, ...]]] = [(engine, Engine, ("forget",)) for engine in engines]
+    if quiescer is not None:
+        parts.append((quiescer, Quiescer, ("remarks", "launch", "places")))
+    for part, port, optional in parts:
+        missing = [name for name in optional if not hasattr(type(part), name)]
+        if missing:
+            raise TypeError(
+                f"{type(part).__name__} has no {', '.join(missing)}: derive it from owui_vault.ports.{port.__name__},"
+                " which has a default for what is optional"
+            )
 
 
 def _require_valid_name(name: str, what: str) -> None:

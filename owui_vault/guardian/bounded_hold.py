@@ -22,7 +22,7 @@ from owui_vault.guardian.guardian import Guardian, GuardianTask
 from owui_vault.guardian.journal import Journal, Record
 from owui_vault.guardian.rescue_command import GONE, rescue_environment, with_current_interpreter
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Candid, Clock, Held, Observation, Quiescer, Remarks
+from owui_vault.ports import Clock, Held, Observation, Quiescer, Quiet, Remarks
 from owui_vault.system.process import Command, run
 from owui_vault.system.unwinding import on_failure, undoing
 
@@ -49,7 +49,7 @@ class Holding(Held, Protocol):
         """Call it before each further stop: the rescue is written to the journal and passed to the guardian."""
 
 
-class Hold:
+class Hold(Quiet):
     """`ports.Quiet` over a quiescer. `lock_fd` is the run's lock, which the guardian inherits."""
 
     def __init__(
@@ -66,12 +66,12 @@ class Hold:
 
     @property
     def remarks(self) -> Remarks:
-        """What was not as it should be while it was quiet (`ports.Candid`)."""
+        """What was not as it should be while it was quiet."""
         return self._remarks
 
     @property
     def quiet_seconds(self) -> float:
-        """How long the instance was kept from working so far (`ports.TimedQuiet`)."""
+        """How long the instance was kept from working so far."""
         return self._quiet_seconds
 
     @property
@@ -103,8 +103,7 @@ class Hold:
             guardian.held(limit_seconds - self._already_frozen(mode))
             held = _HeldByUs(self._quiescer, mode, self._quiescer.observe(), guardian, renew)
             held.require_same(seen, mode)
-            if isinstance(self._quiescer, Candid):
-                self._remarks += self._quiescer.remarks
+            self._remarks += self._quiescer.remarks
             _log.info("quiesced %s by %s", self._quiescer.name, mode.value)
             yield held
             held.require_unbroken()
@@ -197,7 +196,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
-class _HeldByUs:
+class _HeldByUs(Held):
     quiescer: Quiescer
     mode: Quiesce
     since: Observation
@@ -225,7 +224,7 @@ class _HeldByUs:
 
 
 @dataclass(frozen=True, slots=True)
-class _HeldByNobody:
+class _HeldByNobody(Held):
     """Stopped before we came; that is quiet enough, and it is not ours to start."""
 
     quiescer: Quiescer
@@ -233,7 +232,7 @@ class _HeldByNobody:
 
     @property
     def stopped_before(self) -> str:
-        """Who was found stopped (`ports.NobodyHeld`)."""
+        """Who was found stopped."""
         return self.quiescer.name
 
     @property

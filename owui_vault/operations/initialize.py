@@ -16,7 +16,7 @@ from owui_vault.errors import (
 )
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.operations.notifications import notify_failures
-from owui_vault.ports import Call, Remembering
+from owui_vault.ports import Call
 from owui_vault.repositories.identity import require_new
 from owui_vault.repositories.listing import failure_of, require_same_id, retry_while_locked
 from owui_vault.repositories.overlap import require_apart, require_engine_kind, require_own_ground
@@ -119,8 +119,7 @@ def _inspect(
 def _accept(context: OperationContext, repository: Repository) -> None:
     """From now on the repository is right as it is, whatever was stored there once."""
     call = context.call(repository)
-    if isinstance(repository.engine, Remembering):
-        repository.engine.forget(call)
+    repository.engine.forget(call)
     context.state.forget_stored(call.folder)
 
 

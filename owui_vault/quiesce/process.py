@@ -8,7 +8,7 @@ from pathlib import Path
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Observation
+from owui_vault.ports import Observation, Quiescer
 from owui_vault.quiesce import freezer
 from owui_vault.system import procfs
 from owui_vault.system.procfs import ProcessIdentity
@@ -16,7 +16,7 @@ from owui_vault.system.procfs import ProcessIdentity
 _CLOCK_SLACK_SECONDS = 2.0  # a pid file's mtime and a process's start are told by different clocks
 
 
-class ProcessQuiescer:
+class ProcessQuiescer(Quiescer):
     """Pauses one process and all its descendants (`ports.Quiescer`).
 
     It cannot stop: nobody here knows how to start it again. What somebody else had stopped among them stays stopped.

@@ -12,7 +12,7 @@ from pathlib import Path
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Launch, Observation
+from owui_vault.ports import Launch, Observation, Quiescer
 from owui_vault.quiesce import freezer, systemctl
 from owui_vault.quiesce.systemctl import Unit
 from owui_vault.quiesce.unit_settings import launch_of
@@ -30,7 +30,7 @@ _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPP
 _CLIENTS = frozenset({"docker", "docker-compose", "podman"})
 
 
-class UnitQuiescer:
+class UnitQuiescer(Quiescer):
     """Pauses or stops one unit (`ports.Quiescer`); a unit that did not run is never started.
 
     Pause freezes the whole control group: by the kernel's freezer where systemd offers it, else by SIGSTOP. Stop also
@@ -56,11 +56,11 @@ class UnitQuiescer:
         return frozenset({Quiesce.PAUSE, Quiesce.STOP})
 
     def places(self) -> tuple[Path, ...]:
-        """The program it starts and the directory it starts it in (`ports.Placed`)."""
+        """The program it starts and the directory it starts it in."""
         return systemctl.show(self._unit).places
 
     def launch(self) -> Launch:
-        """What systemd would start it with (`ports.Launching`)."""
+        """What systemd would start it with."""
         return launch_of(self._unit)
 
     def observe(self) -> Observation:

@@ -15,7 +15,7 @@ from pathlib import Path
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Observation
+from owui_vault.ports import Observation, Quiescer
 from owui_vault.system.durable_files import write_durably
 
 _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPPED}
@@ -86,8 +86,8 @@ class FakeInstance:
         write_durably(self.path, json.dumps(asdict(state)).encode())
 
 
-class FakeQuiescer:
-    """Quiesces a `FakeInstance` (`ports.Quiescer`).
+class FakeQuiescer(Quiescer):
+    """Quiesces a `FakeInstance`.
 
     `failures` maps the name of a call to how many of its next calls raise what that call may raise.
     """

@@ -20,6 +20,7 @@ import pytest
 from owui_vault.capture import clear_stage, take_instant
 from owui_vault.errors import QuiesceError
 from owui_vault.model import Captured, CaptureLimits, CapturePlan, Findings, Quiesce
+from owui_vault.ports import Held, Quiet
 from owui_vault.system.clock import SystemClock
 from tests.conftest import MEASURED_PYTHON
 
@@ -134,7 +135,7 @@ class Writer:
         self.child.stdout.close()
 
 
-class SimpleQuiet:
+class SimpleQuiet(Quiet, Held):
     """A quiet without guardian or journal: for tests of what is done inside it."""
 
     def __init__(
@@ -143,11 +144,15 @@ class SimpleQuiet:
         finish: Callable[[], None],
         modes: frozenset[Quiesce] = frozenset({Quiesce.PAUSE, Quiesce.STOP}),
     ) -> None:
-        self.modes = modes
+        self._modes = modes
         self.begin = begin
         self.finish = finish
         self.held: list[tuple[Quiesce, float]] = []
         self.broken: list[QuiesceError] = []
+
+    @property
+    def modes(self) -> frozenset[Quiesce]:
+        return self._modes
 
     @contextmanager
     def __call__(self, mode: Quiesce, limit_seconds: float) -> Iterator[SimpleQuiet]:

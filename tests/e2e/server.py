@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from owui_vault import Deadline, InstanceState, Observation, Quiesce
+from owui_vault import Deadline, InstanceState, Observation, Quiesce, Quiescer
 from owui_vault.errors import QuiesceError, ResumeError
 from owui_vault.system import procfs
 from tests.e2e import service
@@ -110,8 +110,8 @@ class OpenWebUI:
         return pid
 
 
-class ServiceQuiescer:
-    """Stops an instance and starts it again by its own start script (`owui_vault.ports.Quiescer`)."""
+class ServiceQuiescer(Quiescer):
+    """Stops an instance and starts it again by its own start script."""
 
     def __init__(self, server: OpenWebUI) -> None:
         self._server = server

@@ -28,7 +28,7 @@ OLD = {
 
 
 def an_engine(name: str, folder: Path, program: str) -> Engine:
-    kind: type[ResticEngine | BorgEngine] = {"restic": ResticEngine, "borg": BorgEngine}[name]
+    kind = ResticEngine if name == "restic" else BorgEngine
     return kind(str(folder / "repository"), Secret("right horse"), program=program)
 
 

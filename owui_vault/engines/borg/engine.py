@@ -23,13 +23,13 @@ from owui_vault.engines.common.disk_full import disk_full_as_error
 from owui_vault.engines.common.environment import check_extra, invisible_ends, reveal_all, without_credentials
 from owui_vault.errors import CancelledError, ConfigError, EngineError, SecretError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
-from owui_vault.ports import Call, SecretSource
+from owui_vault.ports import Call, Engine, SecretSource
 
 _ENCRYPTIONS = ("repokey-blake2", "repokey", "keyfile-blake2", "keyfile")
 _NOTHING: Mapping[str, SecretSource | str] = MappingProxyType({})
 
 
-class BorgEngine:
+class BorgEngine(Engine):
     """A repository of borg (`ports.Engine`).
 
     `location` is whatever borg takes: a path, or `ssh://user@host:port/path`. `environment` is added to borg's:
@@ -162,7 +162,7 @@ class BorgEngine:
         return problems
 
     def forget(self, call: Call) -> None:
-        """Accept the repository as it is now (`ports.Remembering`)."""
+        """Accept the repository as it is now."""
         with self._open(call) as borg:
             borg.forget()
 

@@ -18,11 +18,11 @@ from owui_vault.engines.restic.program import Access, Restic
 from owui_vault.engines.restic.rights import may_write, require_rights
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
-from owui_vault.ports import Call, SecretSource
+from owui_vault.ports import Call, Engine, SecretSource
 from owui_vault.system.unwinding import on_failure
 
 
-class ResticEngine:
+class ResticEngine(Engine):
     """An encrypted, deduplicating repository of restic, wherever restic can reach it."""
 
     name = ENGINE

@@ -113,8 +113,9 @@ def _recover_in_place(context: OperationContext, place: InPlace, lock: int) -> t
         return recover_swap(place)
     quiescer = context.quiescer
     if quiescer and Quiesce.STOP in quiescer.modes and quiescer.observe().state is not InstanceState.STOPPED:
-        with guarded_hold(context, quiescer, place, lock)(Quiesce.STOP, HOLD_SECONDS):
-            return _undone(swap, place)
+        hold = guarded_hold(context, quiescer, place, lock)
+        with hold(Quiesce.STOP, HOLD_SECONDS):
+            return (*_undone(swap, place), *hold.remarks.warnings)
     return _undone(swap, place)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from owui_vault.context.context import OperationContext
 from owui_vault.errors import ResumeError, VaultError
 from owui_vault.guardian.bounded_hold import Hold, HoldLimits
@@ -10,7 +12,7 @@ from owui_vault.guardian.rescue_command import rescue
 from owui_vault.model import Deadline, InstanceState, Quiesce
 from owui_vault.operations.recovery.rollback import require_databases_closed
 from owui_vault.operations.recovery.swap import RECORD, InPlace, Swap, pending_swap, roll_back
-from owui_vault.ports import Observation, Quiescer
+from owui_vault.ports import Launch, Observation, Quiescer, Remarks
 
 HOLD_SECONDS = 3600.0  # renames take no time; start, health check and the way back do
 
@@ -27,7 +29,7 @@ def hold_limits(context: OperationContext) -> HoldLimits:
     return HoldLimits(stop_seconds=stop_seconds, stop_grace_seconds=stop_seconds)
 
 
-class RollbackQuiescer:
+class RollbackQuiescer(Quiescer):
     """A quiescer that rolls back an incomplete swap before it resumes, as its rescue does."""
 
     def __init__(self, quiescer: Quiescer, place: InPlace) -> None:
@@ -43,6 +45,19 @@ class RollbackQuiescer:
     def modes(self) -> frozenset[Quiesce]:
         """The quiescer's own."""
         return self._quiescer.modes
+
+    @property
+    def remarks(self) -> Remarks:
+        """The quiescer's own."""
+        return self._quiescer.remarks
+
+    def launch(self) -> Launch | None:
+        """The quiescer's own."""
+        return self._quiescer.launch()
+
+    def places(self) -> tuple[Path, ...]:
+        """The quiescer's own."""
+        return self._quiescer.places()
 
     def observe(self) -> Observation:
         """Look."""

@@ -17,7 +17,7 @@ from owui_vault.model import Deadline, InstanceState, Progress, Quiesce, Step
 from owui_vault.operations.recovery.rollback import require_databases_closed
 from owui_vault.operations.recovery.rollback_quiescer import HOLD_SECONDS, guarded_hold, hold_limits
 from owui_vault.operations.recovery.swap import InPlace, Swap, exchange, roll_back, write_down
-from owui_vault.ports import Application, Candid, Observation, Quiescer
+from owui_vault.ports import Application, Observation, Quiescer
 
 _HEALTH_SECONDS = 300.0
 _DOWN_SECONDS = 20.0  # what fails to start is started again, but not for as long as something may start slowly
@@ -65,7 +65,7 @@ class Cutover:
     def _stopped_and_started(self, swap_now: Callable[[], Swap], quiescer: Quiescer) -> CutoverResult:
         hold = guarded_hold(self.context, quiescer, self.place, self.lock)
         with hold(Quiesce.STOP, HOLD_SECONDS) as held:
-            warnings = quiescer.remarks.warnings if isinstance(quiescer, Candid) else ()
+            warnings = hold.remarks.warnings
             require_databases_closed(self.place)
             swap = self._exchanged(swap_now)
             try:

@@ -11,7 +11,7 @@ from owui_vault.containers.container_inspect import ContainerInspect
 from owui_vault.containers.daemon_identity import daemon_start_id
 from owui_vault.errors import InstanceNotFoundError, QuiesceError, ResumeError
 from owui_vault.model import Deadline, InstanceState, Quiesce
-from owui_vault.ports import Observation, Remarks
+from owui_vault.ports import Observation, Quiescer, Remarks
 from owui_vault.quiesce.container.activity import Marks, marks_of, root_of
 from owui_vault.quiesce.container.rescue import ContainerRescue, Target, WayBack, look
 from owui_vault.system import procfs
@@ -29,8 +29,8 @@ _QUIET = {Quiesce.PAUSE: InstanceState.PAUSED, Quiesce.STOP: InstanceState.STOPP
 _REMOVED = "removed"
 
 
-class ContainerQuiescer:
-    """Pauses or stops containers, several of them as one (`ports.Candid`).
+class ContainerQuiescer(Quiescer):
+    """Pauses or stops containers, several of them as one.
 
     All that write to the same data belong together: replicas, two containers on one volume. Those that do not run are
     left as they are, and of those held along, one that is removed meanwhile is left out; the first must be there.

@@ -31,7 +31,7 @@ from owui_vault.errors import (
     WrongPassphraseError,
 )
 from owui_vault.model import Entry, Label, Outcome, Progress, RepositoryInfo, SkippedFile, Snapshot, Step, StoreReceipt
-from owui_vault.ports import Call, SecretSource
+from owui_vault.ports import Call, Engine, SecretSource
 from owui_vault.testing.engines.directory_tree import Node, node_of, walk, write_nodes
 
 _PIECE = 1 << 20
@@ -40,7 +40,7 @@ _OF_THE_SOURCE = frozenset(
 )  # a file that cannot be read, not a repository that is full
 
 
-class DirectoryEngine:
+class DirectoryEngine(Engine):
     """A repository that is a directory: `config`, `objects/`, `snapshots/`."""
 
     name = "directory"

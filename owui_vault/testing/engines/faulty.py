@@ -16,7 +16,7 @@ def no_fault(_operation: str, _moment: str) -> None:
     """Nothing goes wrong."""
 
 
-class FaultyEngine:
+class FaultyEngine(Engine):
     """Hands every call on. `fault("store", "before")` and `fault("store", "after")` may raise what they like.
 
     Raising "before" is a repository that is away; raising "after" is an answer that got lost: the deed is done.
@@ -91,3 +91,8 @@ class FaultyEngine:
         """As the one behind, or a fault."""
         with self._around("verify"):
             return self.engine.verify(call, read_data=read_data)
+
+    def forget(self, call: Call) -> None:
+        """As the one behind, or a fault."""
+        with self._around("forget"):
+            self.engine.forget(call)

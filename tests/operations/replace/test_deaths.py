@@ -19,7 +19,9 @@ from owui_vault.guardian.guardian import Guardian
 from owui_vault.operations.recovery import swap
 from owui_vault.operations.recovery.swap import RECORD
 from owui_vault.operations.replace import cutover, replace
+from owui_vault.ports import Remarks
 from owui_vault.system.work_folder import WorkFolder
+from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.instances.small import state_of_small_instance, use_small_instance
 from tests.operations.deaths import at_rename, dies, nobody_works_on
 from tests.operations.house import House
@@ -220,6 +222,15 @@ def test_an_instance_that_runs_on_half_exchanged_data_is_stopped_before_they_are
     assert house.runs()
     (kept,) = house.vault.discard().discarded
     assert str(kept.path) in action
+
+
+def test_what_was_not_right_about_a_stop_for_a_roll_back_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = house.vault.plan_replacement("latest")
+    assert dies(lambda: house.vault.replace(plan), at_rename(4))
+    house.quiescer.instance.set(InstanceState.RUNNING)
+    monkeypatch.setattr(FakeQuiescer, "remarks", Remarks(warnings=("it had to be killed",)))
+    assert "it had to be killed" in house.vault.recover().actions
+    assert house.runs()
 
 
 def test_nothing_is_started_on_half_exchanged_data_while_somebody_else_has_them_open(house: House) -> None:
