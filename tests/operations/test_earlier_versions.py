@@ -168,7 +168,7 @@ def test_a_killed_exchange_is_undone_before_the_container_starts_again(
     else:
         quiescer = ContainerQuiescer("box", engine=engine.address, stop_seconds=1)
         vault = vault_of(site, DirectoryEngine(tmp_path / "repository", Secret("x")), quiescer)
-        assert any("undid" in each for each in vault.recover().actions)
+        assert any("rolled back" in each for each in vault.recover().actions)
     assert state_of_small_instance(site.data_dir) == site.expected["after"]
     assert not (site.data_dir / ".owui-vault/swap.json").exists()
     assert engine.status == "running"
