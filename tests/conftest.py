@@ -87,7 +87,7 @@ def pytest_report_header() -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     failures = [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]
-    if failures:
+    if failures and terminalreporter.config.rootpath == ROOT:
         FAILURES.parent.mkdir(exist_ok=True)
         with FAILURES.open("a") as file:
             file.writelines(in_short(report) for report in failures)

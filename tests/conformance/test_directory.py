@@ -25,7 +25,6 @@ class TestDirectory(EngineSuite):
         path.write_text(json.dumps({"label": "somebody else's", "nodes": []}))
 
 
-@pytest.mark.rare  # the same claims once more
 class Lockable(DirectoryEngine):
     """Answers nobody while a lock is there."""
 
@@ -62,6 +61,7 @@ def test_the_suite_tells_a_lazy_engine_from_one_that_is_not(tmp_path: Path, kind
         Lockables().test_contents_and_fetch_name_a_missing_snapshot(bench)
 
 
+@pytest.mark.rare  # the same claims once more
 class TestFaultyWithoutFault(TestDirectory):
     def make(self, folder: Path, passphrase: str = PASSPHRASE) -> Engine:
         return FaultyEngine(super().make(folder, passphrase))
