@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from owui_vault.capture import verify_stage
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
+from owui_vault.ports import Held, Quiet
 
 
 @contextmanager
@@ -61,14 +62,16 @@ def test_a_transaction_that_spills_and_rolls_back_is_never_seen(
             assert captured.problems == ()
 
 
-def frozen(pid: int) -> Any:
+def frozen(pid: int) -> Quiet:
     """A quiet that stops one process and waits until it has stopped."""
 
-    class Frozen:
-        modes = frozenset({Quiesce.PAUSE})
+    class Frozen(Quiet, Held):
+        @property
+        def modes(self) -> frozenset[Quiesce]:
+            return frozenset({Quiesce.PAUSE})
 
         @contextmanager
-        def __call__(self, _mode: Quiesce, _limit: float) -> Iterator[Any]:
+        def __call__(self, mode: Quiesce, limit_seconds: float) -> Iterator[Held]:
             os.kill(pid, 19)
             while "\nState:\tT" not in Path(f"/proc/{pid}/status").read_text():
                 time.sleep(0.001)
