@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.pages import ROOT, blocks
 from tests.quiesce.conftest import image  # noqa: F401  a fixture: pytest looks for it here
-from tests.quiesce.test_systemd import machine  # noqa: F401  likewise
+from tests.quiesce.test_systemd import booted, machine  # noqa: F401  likewise
 
 PAGE = ROOT / "docs" / "systemd.md"
 PROGRAM = f"""\
@@ -81,7 +81,7 @@ def prepared(
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.root
-@pytest.mark.parametrize("machine", ["unified"], indirect=True)
+@pytest.mark.parametrize("booted", ["unified"], indirect=True)
 def test_the_units_of_the_page_back_up_prune_and_bring_back(prepared: Machine) -> None:
     units = re.findall(r"^# /etc/systemd/system/(\S+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     verdict = prepared.type("systemd-analyze", "verify", *(f"/etc/systemd/system/{unit}" for unit in units))
