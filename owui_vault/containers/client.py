@@ -17,7 +17,10 @@ from owui_vault.containers.container_inspect import ContainerInspect, parse
 from owui_vault.errors import InstanceNotFoundError, QuiesceError
 
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-FORBIDDEN_HINT = "A socket proxy before the engine does not let this call through; docs/docker.md lists all it must."
+FORBIDDEN_HINT = (
+    "A socket proxy is in front of the engine and has to allow this call;"
+    " docs/docker.md lists the calls that are needed."
+)
 _SECONDS = 30.0
 
 
@@ -81,9 +84,10 @@ class HttpEngine:
                 hint=FORBIDDEN_HINT if answer.status == 403 else "",
             )
         try:
-            inspected = parse(json.loads(answer.body))
-        except (ValueError, AttributeError):
-            inspected = None
+            told = json.loads(answer.body)
+        except ValueError:
+            told = None
+        inspected = parse(told) if isinstance(told, dict) else None
         if inspected is None or not inspected.id or not inspected.status:
             raise QuiesceError(f"unexpected answer from the engine about container {container}")
         return inspected

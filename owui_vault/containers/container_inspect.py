@@ -91,7 +91,7 @@ class ContainerInspect:
     @property
     def running(self) -> bool:
         """Whether its processes are there, frozen or not."""
-        return self.status in ("running", "paused", "restarting")
+        return self.state is not InstanceState.STOPPED
 
     @property
     def data_dir(self) -> str:

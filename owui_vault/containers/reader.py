@@ -19,14 +19,13 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
-from owui_vault.containers.client import Answer, call, path_of
+from owui_vault.containers.client import FORBIDDEN_HINT, Answer, call, path_of
 from owui_vault.errors import InstanceError, InstanceNotFoundError
 
 _SECONDS = 60
 _SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
 _OWN_SOCKETS = ("docker.sock", "podman/podman.sock")  # of an engine without root, in the user's runtime folder
 _HOME_SOCKETS = (".docker/desktop/docker.sock", ".docker/run/docker.sock")  # of Docker Desktop
-_HELP = "docs/docker.md lists the calls that are needed."
 _LARGEST_ARCHIVE = 32 << 20
 _MODE_TYPE = 0x8F280000  # the bits of Go's file mode that mean anything but a regular file
 
@@ -147,10 +146,7 @@ def _ask(address: str, method: str, path: str, *, most: int | None = None) -> An
 
 def _require_allowed(answer: Answer) -> None:
     if answer.status == 403:
-        raise InstanceError(
-            f"the container engine's socket forbids {answer.call}",
-            hint=f"A socket proxy is in front of it and has to allow this call; {_HELP}",
-        )
+        raise InstanceError(f"the container engine's socket forbids {answer.call}", hint=FORBIDDEN_HINT)
 
 
 def _parsed(answer: Answer) -> object:

@@ -189,6 +189,14 @@ def own_container() -> str:
     return ""
 
 
+def in_container(pid: int, container: str) -> bool:
+    """Whether a process here is one of that container: a virtual machine's engine names pids that are others' here."""
+    try:
+        return container in (_PROC / str(pid) / "cgroup").read_text()
+    except OSError:
+        return False
+
+
 def threads(identity: ProcessIdentity) -> tuple[ThreadMark, ...]:
     """All threads of a process; empty when it is gone."""
     try:

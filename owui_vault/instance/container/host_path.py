@@ -81,14 +81,8 @@ def _is_the_same(engine: Engine, inspect: ContainerInspect, path: str, place: Pa
 
 def root_of(inspect: ContainerInspect) -> Path | None:
     """The container's file system through its own process, where that is a process of this machine."""
-    if inspect.pid <= 0:
-        return None
-    try:
-        if inspect.id not in Path(f"/proc/{inspect.pid}/cgroup").read_text():
-            return None
-    except OSError:
-        return None
-    return Path(f"/proc/{inspect.pid}/root")
+    is_here = inspect.pid > 0 and procfs.in_container(inspect.pid, inspect.id)
+    return Path(f"/proc/{inspect.pid}/root") if is_here else None
 
 
 def _looks_the_same(engine: Engine, inspect: ContainerInspect, path: str, place: Path) -> bool:

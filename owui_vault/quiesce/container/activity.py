@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from owui_vault.containers.container_inspect import ContainerInspect
 from owui_vault.system import procfs
@@ -25,12 +24,4 @@ def marks_of(states: Sequence[ContainerInspect]) -> Marks:
 def root_of(state: ContainerInspect) -> ProcessIdentity | None:
     """Its first process; None where that is none of this machine's, or not to be seen from a container of our own."""
     root = procfs.identify(state.pid) if state.pid > 0 else None
-    return root if root is not None and _is_inside(root.pid, state.id) else None
-
-
-def _is_inside(pid: int, container: str) -> bool:
-    """A virtual machine's engine names pids of its own, which are somebody else's here."""
-    try:
-        return container in Path(f"/proc/{pid}/cgroup").read_text()
-    except OSError:
-        return False
+    return root if root is not None and procfs.in_container(root.pid, state.id) else None
