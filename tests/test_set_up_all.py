@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from owui_vault.testing.children import descendants
 from owui_vault.testing.quiescer_suite import eventually
 from tests.pages import ROOT
 
@@ -59,7 +60,7 @@ def test_the_second_call_waits_for_the_work_beside_and_a_daemon_keeps_nobody(clo
 
 def programs_below(pid: int) -> list[str]:
     names = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    for child in descendants(pid):
         with suppress(OSError):  # it has ended
             names.append(Path(f"/proc/{child}/comm").read_text().strip())
     return names

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from owui_vault.capture import verify_stage
 from owui_vault.model import CaptureLimits, Findings, Proof, Quiesce
-from owui_vault.ports import Held, Quiet
+from tests.capture.conftest import SimpleQuiet
 
 
 @contextmanager
@@ -62,28 +62,15 @@ def test_a_transaction_that_spills_and_rolls_back_is_never_seen(
             assert captured.problems == ()
 
 
-def frozen(pid: int) -> Quiet:
+def frozen(pid: int) -> SimpleQuiet:
     """A quiet that stops one process and waits until it has stopped."""
 
-    class Frozen(Quiet, Held):
-        @property
-        def modes(self) -> frozenset[Quiesce]:
-            return frozenset({Quiesce.PAUSE})
+    def freeze() -> None:
+        os.kill(pid, 19)
+        while "\nState:\tT" not in Path(f"/proc/{pid}/status").read_text():
+            time.sleep(0.001)
 
-        @contextmanager
-        def __call__(self, mode: Quiesce, limit_seconds: float) -> Iterator[Held]:
-            os.kill(pid, 19)
-            while "\nState:\tT" not in Path(f"/proc/{pid}/status").read_text():
-                time.sleep(0.001)
-            try:
-                yield self
-            finally:
-                os.kill(pid, 18)
-
-        def confirm(self) -> None:
-            pass
-
-    return Frozen()
+    return SimpleQuiet(freeze, lambda: os.kill(pid, 18), frozenset({Quiesce.PAUSE}))
 
 
 ONE_BIG_WRITE_AFTER_THE_OTHER = """
