@@ -15,11 +15,11 @@ from pathlib import Path
 import owui_vault
 import pytest
 from owui_vault import errors
+from owui_vault.cli import registry
 from owui_vault.model import Label, Manifest, ProofRecord
 from tests.pages import DOCS, ROOT, blocks, name
 
-COMMANDS = ["inspect", "init", "snapshot", "snapshots", "show", "restore", "prune", "verify", "seal", "recover"]
-COMMANDS += ["hold", "undo", "discard"]
+COMMANDS = [each.name for each in registry.COMMANDS]
 
 
 @functools.cache

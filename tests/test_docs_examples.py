@@ -19,8 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from owui_vault import Quiesce, Vault
-from owui_vault.cli.parser.arguments import parse
-from owui_vault.cli.requests import Invocation
+from owui_vault.cli.grammar import Invocation, parse
 from owui_vault.config import load_settings
 from owui_vault.config.document import (
     SOURCES,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from owui_vault.cli.requests import GlobalOptions, Initialize, Inspect, Recover, Request
+from owui_vault.cli.options import GlobalOptions, Needs, Passphrase
+from owui_vault.cli.terminal import PASSPHRASE_VARIABLE, ask
 from owui_vault.config import (
     EngineName,
     InstanceSettings,
@@ -20,23 +19,21 @@ from owui_vault.config import (
     find_config,
     load_settings,
 )
-from owui_vault.errors import ConfigError, SecretError
-from owui_vault.model import Secret
+from owui_vault.errors import ConfigError
 from owui_vault.model.secrets import EnvironmentSecret, FileSecret, GivenSecret, SecretReference
 
-PASSPHRASE_VARIABLE = "OWUI_VAULT_PASSPHRASE"  # noqa: S105  the name of a variable
 REPOSITORY_NAME = "repository"
 # Without a file there is no other place to name the keys of a cloud store, or how ssh is to be called.
 _ENGINE_PREFIXES = ("AWS_", "B2_", "AZURE_", "GOOGLE_", "OS_", "ST_", "RCLONE_", "RESTIC_REST_")
 _ENGINE_VARIABLES = ("BORG_RSH", "BORG_REMOTE_PATH", "BORG_KEYS_DIR", "BORG_KEY_FILE")
 
 
-def settings_for(options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path) -> VaultSettings:
+def settings_for(options: GlobalOptions, needs: Needs, environ: Mapping[str, str], folder: Path) -> VaultSettings:
     """The settings a command works with. Relative paths of options start at `folder`. Raises ConfigError."""
     if options.without_file:
-        return _from_options(options, request, environ, folder)
+        return _from_options(options, needs, environ, folder)
     file = expand(str(options.config), folder, environ) if options.config else find_config(environ, folder)
-    if file is None and isinstance(request, Inspect):
+    if file is None and needs.looks_for_container:
         return VaultSettings(state_dir=default_state_dir(environ), instance=InstanceSettings(container=""))
     if file is None:
         looked = ", ".join(str(path) for path in config_candidates(environ, folder))
@@ -47,7 +44,7 @@ def settings_for(options: GlobalOptions, request: Request, environ: Mapping[str,
     return load_settings(file, environ)
 
 
-def _from_options(options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path) -> VaultSettings:
+def _from_options(options: GlobalOptions, needs: Needs, environ: Mapping[str, str], folder: Path) -> VaultSettings:
     if options.config:
         raise ConfigError(
             "--config was given together with options that replace the file",
@@ -62,12 +59,12 @@ def _from_options(options: GlobalOptions, request: Request, environ: Mapping[str
     return VaultSettings(
         state_dir=default_state_dir(environ),
         instance=instance if data_dir or options.container else None,
-        repositories=tuple(_repositories(options, request, environ, folder)),
+        repositories=tuple(_repositories(options, needs, environ, folder)),
     )
 
 
 def _repositories(
-    options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path
+    options: GlobalOptions, needs: Needs, environ: Mapping[str, str], folder: Path
 ) -> list[RepositorySettings]:
     if options.repository is None:
         if options.engine or options.passphrase_file:
@@ -82,7 +79,7 @@ def _repositories(
             name=REPOSITORY_NAME,
             engine=EngineName(options.engine or "restic"),
             location=expand_location(options.repository, folder, environ),
-            passphrase=_passphrase(options, request, environ, folder),
+            passphrase=_passphrase(options, needs, environ, folder),
             environment={
                 name: EnvironmentSecret(variable=name)
                 for name, value in environ.items()
@@ -92,36 +89,12 @@ def _repositories(
     ]
 
 
-def _passphrase(options: GlobalOptions, request: Request, environ: Mapping[str, str], folder: Path) -> SecretReference:
+def _passphrase(options: GlobalOptions, needs: Needs, environ: Mapping[str, str], folder: Path) -> SecretReference:
     if options.passphrase_file:
         return FileSecret(path=expand(str(options.passphrase_file), folder, environ))
-    if PASSPHRASE_VARIABLE in environ or isinstance(request, Inspect | Recover):
+    if PASSPHRASE_VARIABLE in environ or needs.passphrase is Passphrase.NOT_NEEDED:
         return EnvironmentSecret(variable=PASSPHRASE_VARIABLE)
     return GivenSecret(
-        secret=ask("Passphrase of the repository", twice=isinstance(request, Initialize)),
+        secret=ask("Passphrase of the repository", twice=needs.passphrase is Passphrase.ASKED_TWICE),
         origin="typed at the terminal",
     )
-
-
-def at_a_terminal() -> bool:
-    """Whether there is a person to ask. Python has no stdin at all if it was closed (`<&-`)."""
-    return bool(sys.stdin and sys.stdin.isatty())
-
-
-def ask(what: str, *, twice: bool = False) -> Secret:
-    """Ask a person at a terminal, without echo. Raises SecretError, also where there is no terminal."""
-    if not at_a_terminal():
-        raise SecretError(
-            f"{what.lower()} is not known, and there is no terminal to ask at",
-            hint=f"Pass --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
-        )
-    try:
-        answer = getpass.getpass(f"{what}: ")
-        again = getpass.getpass(f"{what}, once more: ") if twice else answer
-    except EOFError:
-        raise SecretError(f"{what.lower()} was not given", hint="Try again; nothing was done.") from None
-    if again != answer:
-        raise SecretError("the two answers differ", hint="Try again; nothing was done.")
-    if not answer:
-        raise SecretError("the answer is empty", hint="An empty passphrase protects nothing.")
-    return Secret(answer)

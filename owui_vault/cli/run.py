@@ -7,11 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from owui_vault.cli.parser.own_options import options_before_dashdash
+from owui_vault.cli.own_options import options_before_dashdash
 from owui_vault.cli.render.screen import Screen, close_stdout, prepare_streams, print_error, print_json
 from owui_vault.cli.signals import Interrupted, Interruption
 from owui_vault.errors import CancelledError, UnforeseenError, VaultError
+
+if TYPE_CHECKING:  # signals are listened to before anything slow
+    from owui_vault.cli.request import Request
 
 
 def run(words: Sequence[str]) -> int:
@@ -19,51 +24,66 @@ def run(words: Sequence[str]) -> int:
     prepare_streams()
     interruption = Interruption()
     with interruption.listening():
+        this = _Run(words, interruption)
         try:
-            exit_code = _run(words, interruption)
+            exit_code = this.perform()
         except UnforeseenError as error:
             exit_code = error.exit_code
-            _tell(_with_places(error, words), exit_code, words)
+            this.tell(_with_places(error, words), exit_code)
         except VaultError as error:
             cancelled = isinstance(error, CancelledError) and interruption.number is not None
             exit_code = interruption.exit_code if cancelled else error.exit_code
-            _tell(error, exit_code, words)
+            this.tell(error, exit_code)
         except Interrupted:
             exit_code = interruption.exit_code
-            _tell(CancelledError("stopped on request"), exit_code, words)
+            this.tell(CancelledError("stopped on request"), exit_code)
         except Exception as error:  # the last stop: a traceback would show what nobody should see
             exit_code = 1
-            _tell(_with_places(UnforeseenError(error), words), exit_code, words)
+            this.tell(_with_places(UnforeseenError(error), words), exit_code)
         close_stdout()
     return exit_code
 
 
-def _run(words: Sequence[str], interruption: Interruption) -> int:
-    from owui_vault.cli.parser.arguments import parse  # noqa: PLC0415  signals are listened to before anything slow
+class _Run:
+    """One command line on its way."""
 
-    invocation = parse(words)
-    if isinstance(invocation, int):
-        return invocation
-    from owui_vault.cli.commands.dispatch import perform  # noqa: PLC0415  `--help` does without it
+    def __init__(self, words: Sequence[str], interruption: Interruption) -> None:
+        self._words = words
+        self._interruption = interruption
+        self._request: Request | None = None
 
-    _set_up_logging(invocation.options.verbosity)
-    answer = perform(invocation, os.environ, interruption)
-    with suppress(BrokenPipeError):  # `| head` has seen enough; what was asked for is done
-        if invocation.options.json:
-            print_json(answer.value, **answer.more)
-        else:
-            answer.show(Screen(sys.stdout))
-    return answer.exit_code
+    def perform(self) -> int:
+        """Understand it and do it; the exit code. Raises VaultError, and whatever nobody foresaw."""
+        from owui_vault.cli.grammar import parse  # noqa: PLC0415  same
+        from owui_vault.cli.request import Session  # noqa: PLC0415  signals are listened to before anything slow
 
+        invocation = parse(self._words)
+        if isinstance(invocation, int):
+            return invocation
+        options, self._request = invocation.options, invocation.request
+        _set_up_logging(options.verbosity)
+        session = Session(
+            request=self._request,
+            options=options,
+            environ=os.environ,
+            folder=Path.cwd(),
+            interruption=self._interruption,
+        )
+        answer = self._request.perform(session)
+        with suppress(BrokenPipeError):  # `| head` has seen enough; what was asked for is done
+            if options.json:
+                print_json(answer.value, **answer.more)
+            else:
+                answer.show(Screen(sys.stdout))
+        return answer.exit_code
 
-def _tell(error: VaultError, exit_code: int, words: Sequence[str]) -> None:
-    as_json = "--json" in options_before_dashdash(words)
-    with suppress(BrokenPipeError):
-        if error.report and not as_json:
-            from owui_vault.cli.commands.dispatch import show_report_of  # noqa: PLC0415  it was imported to get here
-
-            show_report_of(error, Screen(sys.stderr))
-        print_error(error, exit_code, as_json=as_json)
+    def tell(self, error: VaultError, exit_code: int) -> None:
+        """The error, below the report that it carries."""
+        as_json = "--json" in options_before_dashdash(self._words)
+        with suppress(BrokenPipeError):
+            if error.report and self._request and not as_json:
+                self._request.show_report(error.report, Screen(sys.stderr))
+            print_error(error, exit_code, as_json=as_json)
 
 
 def _with_places(error: UnforeseenError, words: Sequence[str]) -> VaultError:

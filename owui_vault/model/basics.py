@@ -126,19 +126,28 @@ class Deadline:
 
 
 class Step(Enum):
-    """What a progress event is about, in the order of use."""
+    """What a progress event is about, in the order of use. `words` say it to a person."""
 
-    INSPECT = "inspect"
-    QUIESCE = "quiesce"
-    CAPTURE = "capture"
-    CHECK = "check"
-    STORE = "store"
-    FETCH = "fetch"
-    REMOVE = "remove"
-    COMPACT = "compact"
-    VERIFY = "verify"
-    REPLACE = "replace"
-    RECOVER = "recover"
+    words: str
+
+    def __new__(cls, value: str, words: str) -> Step:
+        """The value, and beside it the words."""
+        step = object.__new__(cls)
+        step._value_ = value
+        step.words = words
+        return step
+
+    INSPECT = "inspect", "inspecting the instance"
+    QUIESCE = "quiesce", "making the instance quiet"
+    CAPTURE = "capture", "capturing one instant"
+    CHECK = "check", "checking the restored files"
+    STORE = "store", "storing"
+    FETCH = "fetch", "fetching"
+    REMOVE = "remove", "removing"
+    COMPACT = "compact", "freeing space"
+    VERIFY = "verify", "verifying"
+    REPLACE = "replace", "replacing"
+    RECOVER = "recover", "recovering"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

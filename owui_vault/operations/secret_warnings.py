@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from owui_vault.context.context import OperationContext
-from owui_vault.model import (
-    InitializeReport,
-    InstanceReport,
-    ReplacementPlan,
-    ReplacementReport,
-    RestoreReport,
-    SnapshotReport,
-    VerifyReport,
-)
 from owui_vault.ports import DescribedSecret
 
-Report = TypeVar(
-    "Report",
-    InitializeReport,
-    InstanceReport,
-    ReplacementPlan,
-    ReplacementReport,
-    RestoreReport,
-    SnapshotReport,
-    VerifyReport,
-)
+
+class _Report(Protocol):
+    """Any frozen dataclass with warnings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was done, but needs attention."""
+
+
+Report = TypeVar("Report", bound=_Report)
 
 
 def with_secret_warnings(context: OperationContext, report: Report) -> Report:

@@ -6,9 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from owui_vault.cli.commands import discover
-from owui_vault.cli.configuration import ask, settings_for
-from owui_vault.cli.requests import GlobalOptions, Inspect, ListSnapshots, TakeSnapshot
+from owui_vault.cli import discover
+from owui_vault.cli.commands.inspect import Inspect
+from owui_vault.cli.commands.snapshot import TakeSnapshot
+from owui_vault.cli.commands.snapshots import ListSnapshots
+from owui_vault.cli.configuration import settings_for
+from owui_vault.cli.options import GlobalOptions
+from owui_vault.cli.terminal import ask
 from owui_vault.config import EngineName, InstanceSettings
 from owui_vault.errors import ConfigError, SecretError
 from owui_vault.model.secrets import EnvironmentSecret, FileSecret

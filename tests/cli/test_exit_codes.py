@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
+from pathlib import Path
+from typing import cast
 
 import pytest
 from owui_vault.cli import exit_codes
+from owui_vault.cli.commands.init import Initialize
+from owui_vault.cli.commands.prune import Prune
+from owui_vault.cli.commands.snapshot import TakeSnapshot
+from owui_vault.cli.commands.verify import Verify
+from owui_vault.cli.options import GlobalOptions
+from owui_vault.cli.request import Request, Session
 from owui_vault.errors import (
     RepositoryFullError,
     RepositoryLockedError,
@@ -38,6 +46,20 @@ def test_the_worst_is_told_first() -> None:
     assert exit_codes.worst(()) == 0
 
 
+class Reporting:
+    """A vault whose every operation returns one report."""
+
+    def __init__(self, report: object) -> None:
+        self.snapshot = self.initialize = self.prune = self.plan_prune = self.verify = lambda *_, **__: report
+
+
+def code_of(request: Request, report: object) -> int:
+    """The exit code of a command whose operation came to this."""
+    session = Session(request=request, options=GlobalOptions(verbosity=-1), environ={}, folder=Path("/"))
+    vars(session)["vault"] = cast("object", Reporting(report))
+    return request.perform(session).exit_code
+
+
 @pytest.mark.parametrize(
     ("errors", "outcome", "code"),
     [
@@ -53,7 +75,7 @@ def test_codes_of_a_snapshot(
     snapshot_report: SnapshotReport, errors: list[VaultError | None], outcome: Outcome, code: int
 ) -> None:
     results = tuple(RepositoryResult(repository=str(number), error=error) for number, error in enumerate(errors))
-    assert exit_codes.of_snapshot(replace(snapshot_report, outcome=outcome, repositories=results)) == code
+    assert code_of(TakeSnapshot(), replace(snapshot_report, outcome=outcome, repositories=results)) == code
 
 
 @pytest.mark.parametrize(
@@ -69,14 +91,14 @@ def test_codes_of_a_snapshot(
 def test_codes_of_pruning(errors: list[VaultError | None], code: int) -> None:
     results = tuple(PruneResult(repository=str(number), error=error) for number, error in enumerate(errors))
     report = PruneReport(plan=PrunePlan(repositories=()), repositories=results, took=timedelta())
-    assert exit_codes.of_prune(report) == code
+    assert code_of(Prune(), report) == code
 
 
 def test_one_repository_of_several_that_could_not_be_made_is_1() -> None:
     made = InitializeResult(repository="near", info=None, created=True, passphrase_source="file x")
     failed = replace(made, repository="far", created=False, error=RepositoryMissingError("gone"))
-    assert exit_codes.of_initialize(InitializeReport(repositories=(made,))) == 0
-    assert exit_codes.of_initialize(InitializeReport(repositories=(made, failed))) == 1
+    assert code_of(Initialize(), InitializeReport(repositories=(made,))) == 0
+    assert code_of(Initialize(), InitializeReport(repositories=(made, failed))) == 1
 
 
 def test_a_problem_found_is_told(snapshot_report: SnapshotReport) -> None:
@@ -85,5 +107,5 @@ def test_a_problem_found_is_told(snapshot_report: SnapshotReport) -> None:
     report = VerifyReport(
         snapshot=result.snapshot, repository="nas", problems=(), warnings=(), read_data=0.0, took=timedelta(seconds=1)
     )
-    assert exit_codes.of_verify(report) == 0
-    assert exit_codes.of_verify(replace(report, problems=("pack 4e1c is damaged",))) == 5
+    assert code_of(Verify(), report) == 0
+    assert code_of(Verify(), replace(report, problems=("pack 4e1c is damaged",))) == 5

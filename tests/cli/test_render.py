@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from owui_vault.cli.commands.dispatch import show_report_of
+from owui_vault.cli.commands.init import Initialize
 from owui_vault.cli.render import reports, snapshots, verification
 from owui_vault.cli.render.progress import shown
 from owui_vault.cli.render.screen import Screen, print_error, print_json
@@ -212,8 +212,7 @@ def test_init_says_what_it_made_and_what_not(screen: Screen, paper: io.StringIO)
     assert "far: FAILED: no space left\n  hint: Free some.\nnear: created" in text
     assert text.count("repository  ") == 1
     assert "the file is open" in text
-    error.report = InitializeReport(repositories=(failed, failed))
-    show_report_of(error, screen)
+    Initialize().show_report(InitializeReport(repositories=(failed, failed)), screen)
     assert paper.getvalue().count("far: FAILED") == 3
 
 

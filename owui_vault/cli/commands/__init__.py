@@ -1,1 +1,1 @@
-"""One module per group of commands: each sends a request to the vault and prints the result."""
+"""The commands: what each needs, its grammar, what it does. One file for each; `registry.py` lists them."""

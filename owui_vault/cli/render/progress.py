@@ -16,19 +16,6 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _PERCENT = re.compile(r"\s*\d+(?:\.\d+)?\s?%$")
-_WORDS = {
-    Step.INSPECT: "inspecting the instance",
-    Step.QUIESCE: "making the instance quiet",
-    Step.CAPTURE: "capturing one instant",
-    Step.CHECK: "checking the restored files",
-    Step.STORE: "storing",
-    Step.FETCH: "fetching",
-    Step.REMOVE: "removing",
-    Step.COMPACT: "freeing space",
-    Step.VERIFY: "verifying",
-    Step.REPLACE: "replacing",
-    Step.RECOVER: "recovering",
-}
 
 
 @contextmanager
@@ -45,7 +32,7 @@ def shown(stream: TextIO, verbosity: int) -> Iterator[ProgressSink]:
 
 def words(event: Progress) -> str:
     """The current step, for a person: `storing → nas`."""
-    return _WORDS[event.step] + (f" → {event.repository}" if event.repository else "")
+    return event.step.words + (f" → {event.repository}" if event.repository else "")
 
 
 def _attributed(event: Progress, current: tuple[Step, str] | None) -> Progress:

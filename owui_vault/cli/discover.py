@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault import assembly
+from owui_vault.cli.options import GlobalOptions
 from owui_vault.cli.render.screen import Screen
-from owui_vault.cli.requests import GlobalOptions
 from owui_vault.config import TemplateValues, config_candidates, expand, find_config, first_text
 from owui_vault.errors import ConfigError
 from owui_vault.model import ContainerRecord

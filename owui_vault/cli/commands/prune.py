@@ -1,0 +1,52 @@
+"""`prune`: remove what `keep` does not keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from owui_vault.cli import exit_codes
+from owui_vault.cli.arguments import Repositories
+from owui_vault.cli.render.screen import Screen
+from owui_vault.cli.request import Answer, Request, Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prune(Request):
+    """`prune`."""
+
+    names: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    def perform(self, session: Session) -> Answer:
+        """What the only repository failed with, or 1 when one of several did."""
+        from owui_vault.cli.render import reports
+
+        plan = session.vault.plan_prune(repository=self.names or None)
+        if self.dry_run:
+            return Answer(value=plan, show=lambda screen: reports.planned(screen, plan))
+        with session.callbacks() as callbacks:
+            report = session.vault.prune(plan, **callbacks)
+        return Answer(
+            value=report,
+            show=lambda screen: reports.pruned(screen, report),
+            exit_code=exit_codes.of_one_or_several([each.error for each in report.repositories]),
+        )
+
+    def show_report(self, report: object, screen: Screen) -> None:
+        """How each repository fared, where there are several."""
+        from owui_vault.cli.render import reports
+        from owui_vault.model import PruneReport
+
+        if isinstance(report, PruneReport) and len(report.repositories) > 1:
+            reports.pruned(screen, report)
+
+
+def command(
+    repositories: Repositories = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")] = False,
+) -> Prune:
+    """Remove what `keep` does not keep, and say why the rest stays; never asks."""
+    return Prune(names=tuple(repositories or ()), dry_run=dry_run)

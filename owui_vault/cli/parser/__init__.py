@@ -1,1 +1,0 @@
-"""The grammar of the command line: words to requests."""

@@ -1,0 +1,43 @@
+"""The commands, as `--help` lists them: the one line that a new command needs here.
+
+Everything else about a command is in `commands/NAME.py`: the function `command` is its grammar, and returns its
+request (`cli/request.py`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+EVERY_DAY = "every day"
+RESTORE = "restore"
+UPKEEP = "upkeep"
+
+
+class Entry(NamedTuple):
+    """One command: its name, its part of `--help`, and what it does."""
+
+    name: str
+    group: str
+    summary: str
+
+    @property
+    def module(self) -> str:
+        """The module with its grammar and its work, imported when the command is named."""
+        return f"owui_vault.cli.commands.{self.name}"
+
+
+COMMANDS = (
+    Entry("inspect", EVERY_DAY, "Report what the instance holds and what would be lost."),
+    Entry("init", EVERY_DAY, "Create the repositories that do not exist."),
+    Entry("snapshot", EVERY_DAY, "Take one instant and store it in each repository."),
+    Entry("snapshots", EVERY_DAY, "List the snapshots, newest first."),
+    Entry("show", EVERY_DAY, "Show what a snapshot holds."),
+    Entry("hold", EVERY_DAY, "Keep the instance quiet while a command runs."),
+    Entry("restore", RESTORE, "Write a snapshot into a new directory, or in place."),
+    Entry("undo", RESTORE, "Restore the previous data after an in-place restore."),
+    Entry("discard", RESTORE, "Delete the previous data kept by an in-place restore."),
+    Entry("recover", RESTORE, "Finish or roll back what a killed run left behind."),
+    Entry("prune", UPKEEP, "Remove what `keep` does not keep."),
+    Entry("verify", UPKEEP, "Check the repository and what can be restored from it."),
+    Entry("seal", UPKEEP, "Put secrets into a sealed file."),
+)
