@@ -145,7 +145,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "soak" in fixtures:
             item.add_marker("soak")
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        chosen = {name: str(parameters[name]) for name in engines.keys() & parameters.keys()}
+        chosen = {name: str(parameters[name]) for name in {"make_engine", *engines} & parameters.keys()}
         marker = marker_of({mark.name for mark in item.iter_markers()}, fixtures, engines, chosen)
         if marker:
             item.add_marker(marker)

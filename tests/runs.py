@@ -6,7 +6,9 @@ A new test is in `make test`, unless it says or uses one of these:
   (`LEFT_TO_ALL`), or an engine that `tools/engine-matrix` brings: `make test-all`;
 - an engine of the matrix that is neither the machine's own nor the newest: `make soak`.
 
-Where that is not right the test says it with a marker: `thorough` leaves it to `make test-all`, `rare` to `make soak`.
+Where that is not right the test says it with a marker: `thorough` leaves it to `make test-all`, `rare` to `make soak`;
+`doubled` says that what it claims is decided the same way whatever the engine: with a second one (borg after restic,
+the newest after the machine's own) it is left to `make soak`.
 Tests that count by the fixture `soak` are in all three: once each, a tenth, the full count.
 """
 
@@ -20,17 +22,25 @@ LEFT_TO_ALL = frozenset(
 )
 
 
+#: Of `make_engine` in tests/operations/conftest.py: what comes after the fake and the first real engine.
+SECOND_ENGINES = frozenset({"own_borg"})
+
+
 def marker_of(
     markers: Collection[str], fixtures: Collection[str], engines: Mapping[str, Sequence[str]], chosen: Mapping[str, str]
 ) -> str | None:
     """`thorough`, `rare`, or None for `make test`.
 
     `engines` has the versions of each engine's fixture, the machine's own first and the newest last; `chosen` the one
-    that a test is done with.
+    that a test is done with, `make_engine` among them.
     """
+    chosen = dict(chosen)
+    second = chosen.pop("make_engine", "") in SECOND_ENGINES
     said = next((marker for marker in ("rare", "thorough") if marker in markers), None)
     places = [engines[fixture].index(version) for fixture, version in chosen.items()]
     newest = {len(engines[fixture]) - 1 for fixture in chosen}
+    if "doubled" in markers and (second or any(places)):
+        return "rare"
     if said == "rare" or any(place and place not in newest for place in places):
         return "rare"
     if said or {"docker", "alone"} & set(markers) or LEFT_TO_ALL & set(fixtures) or any(places):

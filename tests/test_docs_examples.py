@@ -240,6 +240,7 @@ def typed_until_configured(lines: list[str], configuration: str, places: Mapping
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_tour_of_the_readme_works(tmp_path: Path, own_restic: Path, places: Mapping[str, str]) -> None:
     """Every line of the tour after the installation, in order, on the real small instance; only the places differ."""
     readme = ROOT / "README.md"

@@ -44,7 +44,9 @@ def example(name: str, *arguments: str | Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["restic", pytest.param("borg", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "engine", [pytest.param("restic", marks=pytest.mark.thorough), pytest.param("borg", marks=pytest.mark.rare)]
+)
 def test_the_nightly_job_runs_every_night_and_what_it_stores_can_be_looked_into(
     engine: str, data_dir: Path, tmp_path: Path, own_restic: Path, own_borg: Path
 ) -> None:

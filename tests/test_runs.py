@@ -30,6 +30,11 @@ MATRIX = {"restic_program": ["bookworm", "trixie", "sid"], "borg_program": ["boo
         ({"alone"}, {"tmp_path"}, {}, "thorough"),
         ({"thorough"}, {"restic_program"}, {"restic_program": "trixie"}, "rare"),
         ({"rare"}, {"tmp_path"}, {}, "rare"),
+        ({"doubled"}, {"restic_program"}, {"restic_program": "bookworm"}, None),
+        ({"doubled"}, {"borg_program"}, {"borg_program": "pypi"}, "rare"),
+        ({"doubled"}, {"make_engine"}, {"make_engine": "own_restic"}, None),
+        ({"doubled", "thorough"}, {"make_engine"}, {"make_engine": "own_borg"}, "rare"),
+        ({"thorough"}, {"make_engine"}, {"make_engine": "own_borg"}, "thorough"),
     ],
 )
 def test_each_test_is_in_one_run(

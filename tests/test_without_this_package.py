@@ -75,7 +75,7 @@ class Loss:
         return done.stdout
 
 
-@pytest.fixture(params=["restic", "borg"])
+@pytest.fixture(params=["restic", pytest.param("borg", marks=pytest.mark.thorough)])
 def loss(
     request: pytest.FixtureRequest,
     tmp_path: Path,

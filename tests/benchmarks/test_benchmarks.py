@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
+@pytest.mark.rare
 @pytest.mark.timeout(900)
 def test_every_table_is_made_from_a_small_instance(own_borg: Path, tmp_path: Path) -> None:
     result = tmp_path / "benchmarks.md"

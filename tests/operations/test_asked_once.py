@@ -31,7 +31,7 @@ _REAL = pytest.mark.slow
     params=[
         "directory",
         pytest.param("own_restic", marks=_REAL),
-        pytest.param("own_borg", marks=[_REAL, pytest.mark.thorough]),
+        pytest.param("own_borg", marks=[_REAL, pytest.mark.rare]),
     ],
 )
 def make(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> Make:

@@ -137,10 +137,12 @@ class TestBorg(Claims):
     # Ten calls of borg each.
 
     @pytest.mark.thorough
+    @pytest.mark.doubled
     def test_they_are_verified(self, vault: Vault) -> None:
         super().test_they_are_verified(vault)
 
     @pytest.mark.thorough
+    @pytest.mark.doubled
     def test_they_are_pruned(self, site: Site, vault: Vault) -> None:
         super().test_they_are_pruned(site, vault)
 

@@ -18,7 +18,7 @@ ENGINES: dict[str, Callable[[str], Engine]] = {
 }
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=["restic", pytest.param("borg", marks=pytest.mark.thorough)])
 def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlantedHouse]:
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:

@@ -224,6 +224,8 @@ def test_another_run_on_the_same_repository_is_waited_for_and_then_told(place: P
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_borg_repository_that_keeps_everything_is_told(tmp_path: Path, borg_program: Path) -> None:
     """The snapshot is off the list, and its bytes stay on the disk for ever."""
     place = Place(tmp_path, BorgEngine(str(tmp_path / "repository"), Secret(PASSPHRASE), program=str(borg_program)))

@@ -159,6 +159,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
 }
 
 
+@pytest.mark.doubled
 def test_a_whole_one_is_right_and_written_into_the_ledger(store: Store) -> None:
     report = store.vault.verify(store.whole.id)
     assert report.ok, report.problems
@@ -169,6 +170,7 @@ def test_a_whole_one_is_right_and_written_into_the_ledger(store: Store) -> None:
     assert {(entry.snapshot, entry.ok) for entry in ledger if entry.ok} == {(store.whole.id, True)}
 
 
+@pytest.mark.doubled
 def test_what_was_read_and_what_not_is_told_apart_in_report_list_and_ledger(store: Store) -> None:
     def the_one() -> Snapshot:
         return next(each for each in store.vault.snapshots() if each.id == store.whole.id)
@@ -218,6 +220,7 @@ def _hashed_upload(data: Path) -> Path:
     return data / "uploads" / name
 
 
+@pytest.mark.doubled
 def test_a_changed_upload_is_wrong_where_it_was_read_and_not_read_else(store: Store) -> None:
     assert store.spoiled(lambda data, _: _hashed_upload(data)) == ()
     deep = store.vault.verify("latest", read_data=1.0)
@@ -234,6 +237,7 @@ def test_a_changed_upload_is_wrong_where_it_was_read_and_not_read_else(store: St
 
 
 @pytest.mark.parametrize("case", list(SPOILT))
+@pytest.mark.doubled
 def test_what_differs_is_found_and_named(store: Store, case: str) -> None:
     spoil, words = SPOILT[case]
     problems = store.spoiled(spoil)

@@ -38,6 +38,7 @@ def test_a_file_that_vanishes_while_it_is_stored_makes_it_incomplete(bench: Borg
     assert [each.outcome for each in bench.engine.snapshots(bench.call())] == [Outcome.INCOMPLETE]
 
 
+@pytest.mark.doubled
 def test_killed_at_random_moments_while_a_file_vanishes(
     bench: BorgBench, seed: random.Random, soak: Callable[[int], int]
 ) -> None:
@@ -69,6 +70,7 @@ def _store_and_die(
     os.waitpid(child, 0)
 
 
+@pytest.mark.doubled
 def test_an_archive_that_is_being_written_down_is_waited_for(bench: BorgBench) -> None:
     """Past the bound of the whole store: ended now, it would have failed, and be there all the same."""
     bench.build()
@@ -116,6 +118,7 @@ def test_the_gate_does_not_wait_for_the_dead(tmp_path: Path) -> None:
     assert subprocess.run(argv, capture_output=True, check=False, timeout=10).returncode == 1
 
 
+@pytest.mark.doubled
 def test_killed_while_relabelling_leaves_one_snapshot_with_one_of_both_labels(
     bench: BorgBench, seed: random.Random, soak: Callable[[int], int]
 ) -> None:

@@ -69,6 +69,7 @@ def resolved(case: str, outside: Path) -> list[Member]:
     ]
 
 
+@pytest.mark.doubled
 def test_nothing_outside_the_target_is_written(bench: BorgBench, outside: Path) -> None:
     """What leads out is refused before anything is written; borg alone would write through the links."""
     snapshots = {case: forged(bench, resolved(case, outside), case) for case in OUTWARD}
@@ -123,6 +124,7 @@ def test_paths_that_climb_are_never_there(bench: BorgBench) -> None:
     assert list(bench.fetch(stored, "../stage/manifest.json", "data/../../x", "/", "..").iterdir()) == []
 
 
+@pytest.mark.doubled
 def test_many_paths_are_fetched_in_portions(bench: BorgBench) -> None:
     bench.build()
     names = [f"data/many/{'x' * 200}-{number:04d}" for number in range(1500)]

@@ -172,6 +172,7 @@ def killed_in_a_container(bench: Bench, *, forget: bool = False) -> None:
 
 @pytest.mark.slow
 @pytest.mark.root
+@pytest.mark.doubled
 def test_a_run_killed_under_another_host_name_is_in_nobodys_way(bench: Bench) -> None:
     bench.big(100_000_000)
     killed_in_a_container(bench)

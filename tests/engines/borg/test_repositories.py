@@ -173,6 +173,7 @@ def test_a_segment_that_lost_its_end_is_found_and_explained(bench: BorgBench, wh
         assert "power cut" in problems[1] if which == "last" else "segment" in problems[1]
 
 
+@pytest.mark.doubled
 def test_a_share_of_the_data_is_really_read(bench: BorgBench) -> None:
     """`check` alone believes a checksum that somebody made fit; decrypting does not. So something is read."""
     bench.store()
@@ -193,6 +194,7 @@ def test_a_full_target_is_told_apart_from_a_full_repository(bench: BorgBench, tm
         bench.engine.fetch(stored.engine_id, target, bench.call())
 
 
+@pytest.mark.doubled
 def test_a_held_lock_is_waited_for_and_then_named(bench: BorgBench) -> None:
     """Reading needs the lock as well."""
     bench.store()

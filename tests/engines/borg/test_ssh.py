@@ -104,6 +104,7 @@ def wait_for(port: int) -> None:
             return
 
 
+@pytest.mark.doubled
 def test_everything_works_over_ssh(server: Server, tmp_path: Path) -> None:
     path = server.folder / "everything"
     bench = Bench(engine=server.engine(path), folder=tmp_path)
@@ -124,6 +125,7 @@ def test_everything_works_over_ssh(server: Server, tmp_path: Path) -> None:
     assert [each.engine_id for each in bench.engine.snapshots(bench.call())] == [changed.engine_id]
 
 
+@pytest.mark.doubled
 def test_an_append_only_key_can_add_and_read(server: Server, tmp_path: Path) -> None:
     """Removing looks as if it worked, and frees nothing: the host keeps the data."""
     path = server.folder / "append-only"
@@ -173,6 +175,7 @@ def test_the_password_in_an_address_is_not_shown() -> None:
     assert BorgEngine("ssh://me:secret@nas/r", Secret("x")).location == "ssh://me@nas/r"
 
 
+@pytest.mark.doubled
 def test_a_connection_that_breaks_while_storing_leaves_nothing_complete(server: Server, tmp_path: Path) -> None:
     path = server.folder / "breaks"
     bench = Bench(engine=server.engine(path), folder=tmp_path)

@@ -37,6 +37,7 @@ class Interrupted(BorgEngine):
             raise
 
 
+@pytest.mark.thorough
 def test_a_restore_waits_for_the_lock_as_long_as_it_may(tmp_path: Path, own_borg: Path) -> None:
     make_small_instance(tmp_path / "data")
     use_small_instance(tmp_path / "data", "first")

@@ -178,6 +178,7 @@ def test_somebody_elses_lock_is_left_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.doubled
 def test_a_living_run_of_ours_is_left_alone(bench: Bench, restic_program: Path) -> None:
     """It is held still while we look, and goes on to its end afterwards."""
     bench.big(BIG)

@@ -182,6 +182,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, program: Callable[[str
         yield found
 
 
+@pytest.mark.doubled
 def test_a_repository_on_a_server_does_everything(place: Place, restic_program: Path, tmp_path: Path) -> None:
     bench = Bench(engine=place.engine(restic_program), folder=tmp_path)
     with pytest.raises(RepositoryMissingError):
@@ -300,6 +301,7 @@ def test_a_silent_host_is_given_up_also_by_the_ssh_of_a_run_that_was_killed(
             assert left_after(lambda: set(left) & set(descendants(1)), 20) == set()
 
 
+@pytest.mark.doubled
 def test_a_server_that_dies_in_mid_store_is_given_up(rest_server: Path, restic_program: Path, tmp_path: Path) -> None:
     (tmp_path / "server").mkdir()
     server_folder = tmp_path / "server"
@@ -321,6 +323,7 @@ def test_a_server_that_dies_in_mid_store_is_given_up(rest_server: Path, restic_p
     assert left_after(lambda: set(descendants(os.getpid())).difference(servers)) == set()
 
 
+@pytest.mark.doubled
 def test_an_append_only_server_refuses_and_we_notice(rest_server: Path, restic_program: Path, tmp_path: Path) -> None:
     folder = tmp_path / "server"
     folder.mkdir()
@@ -365,6 +368,7 @@ def killed_both(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("others", [False, True])
+@pytest.mark.doubled
 def test_a_stale_lock_of_ours_on_a_server_is_removed_unless_others_would_go_with_it(
     rest_place: Place, restic_program: Path, tmp_path: Path, others: bool
 ) -> None:

@@ -190,6 +190,8 @@ def slowly(bench: Bench, program: Path, *, kib_per_second: int) -> ResticEngine:
     return ResticEngine(str(bench.repository), Secret(PASSPHRASE), program=str(script))
 
 
+@pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_slow_line_is_no_standstill(bench: Bench, restic_program: Path) -> None:
     """All is read at once, and then no number of restic's moves until the packs are sent."""
     bench.big(12_000_000)
@@ -200,6 +202,7 @@ def test_a_slow_line_is_no_standstill(bench: Bench, restic_program: Path) -> Non
     assert stored.snapshot.outcome is Outcome.COMPLETE
 
 
+@pytest.mark.doubled
 def test_a_store_is_bounded_in_all_when_somebody_says_so(bench: Bench, restic_program: Path) -> None:
     bench.big(12_000_000)
     call = replace(bench.call(), store_seconds=3)

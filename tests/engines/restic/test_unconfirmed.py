@@ -77,6 +77,7 @@ def kept_in(bench: Bench) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.root
+@pytest.mark.doubled
 def test_a_lock_between_storing_and_marking_leaves_nothing_that_is_believed(
     bench: Bench, restic_program: Path, somebody_else: Elsewhere
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_lock_between_storing_and_marking_leaves_nothing_that_is_believed(
 
 @pytest.mark.slow
 @pytest.mark.root
+@pytest.mark.doubled
 def test_a_lock_that_goes_away_is_waited_for(bench: Bench, restic_program: Path, somebody_else: Elsewhere) -> None:
     with unreadable(bench) as tree, somebody_else(bench, restic_program) as child:
         # what a killed restic leaves is somebody else's lock, so it goes as its owner would take it

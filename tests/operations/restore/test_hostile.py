@@ -127,6 +127,7 @@ IN_PLACE = [case for case in FORGED if "marker" not in case and "outside" not in
 
 
 @pytest.mark.parametrize("case", list(FORGED))
+@pytest.mark.doubled
 def test_nothing_is_written_because_of_a_forged_snapshot(house: House, tmp_path: Path, case: str) -> None:
     house.store(FORGED[case])
     before, target = house.seen(), tmp_path / "copy"

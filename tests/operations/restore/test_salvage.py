@@ -79,6 +79,7 @@ def a_vault(tmp_path: Path, engine: Engine, *large: str) -> Vault:
     return vault
 
 
+@pytest.mark.doubled
 def test_of_some_components_every_damaged_file_is_named_and_all_else_is_there(engine: Engine, tmp_path: Path) -> None:
     vault = a_vault(tmp_path, engine, "one.bin", "two.bin")
     damage(tmp_path / "repository", files=2)
@@ -93,6 +94,7 @@ def test_of_some_components_every_damaged_file_is_named_and_all_else_is_there(en
     assert (untouched.data_dir / "webui.db").is_file()
 
 
+@pytest.mark.doubled
 def test_in_place_every_damaged_file_is_named_and_nothing_is_exchanged(engine: Engine, tmp_path: Path) -> None:
     vault = a_vault(tmp_path, engine, "one.bin", "two.bin")
     damage(tmp_path / "repository", files=2)

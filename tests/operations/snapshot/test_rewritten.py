@@ -143,6 +143,7 @@ def test_what_our_own_links_moved_is_no_sign_of_a_writer(tmp_path: Path, data_di
     assert linked(vault.snapshot()) == uploads
 
 
+@pytest.mark.thorough
 def test_very_many_at_once_are_read_and_not_copied(tmp_path: Path, data_dir: Path) -> None:
     """`chmod -R` moves all of them: copies of all might not even find room."""
     for number in range(1001):
