@@ -115,7 +115,7 @@ class UnforeseenError(VaultError):
         message = f"unexpected {type(error).__name__}"
         if isinstance(error, OSError) and error.strerror:
             message += f": {error.strerror}" + (f": {error.filename}" if error.filename else "")
-        super().__init__(message, hint="Pass -v before the command to see where it happened, and report it.")
+        super().__init__(message, hint="Pass -v to see where it happened, and report it.")
         self.__cause__ = error
 
     @property

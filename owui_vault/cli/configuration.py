@@ -39,7 +39,7 @@ def settings_for(options: GlobalOptions, needs: Needs, environ: Mapping[str, str
         looked = ", ".join(str(path) for path in config_candidates(environ, folder))
         raise ConfigError(
             f"there is no configuration; looked for {looked}",
-            hint="Pass one with --config FILE, or pass --data-dir DIR and --repository LOCATION before the command.",
+            hint="Pass one with --config FILE, or pass --data-dir DIR and --repository LOCATION.",
         )
     return load_settings(file, environ)
 

@@ -8,6 +8,18 @@ from owui_vault.errors import VaultError
 
 SIGNALLED = 128  # plus the number of the signal, as a shell says it
 DONE, FAILED, INCOMPLETE, NOT_AS_FOUND, WRONG = 0, 1, 3, 4, 5
+MEANINGS = (
+    ("0", "done"),
+    ("1", "failed; also: one of several repositories failed"),
+    ("2", "could not start: configuration, usage or a missing program"),
+    ("3", "stored, but INCOMPLETE"),
+    ("4", "the instance is not as it was found"),
+    ("5", "checked, and found something wrong"),
+    ("10", "repository missing"),
+    ("11", "locked"),
+    ("12", "wrong passphrase"),
+    ("130, 143", "stopped by SIGINT or SIGTERM, cleaned up"),
+)
 _WORST_FIRST = (NOT_AS_FOUND, FAILED, WRONG, INCOMPLETE)
 
 

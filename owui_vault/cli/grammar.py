@@ -5,19 +5,22 @@ Only the named command is imported, and it only returns its request, so that `--
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import Enum
 from importlib import import_module
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from owui_vault.cli import registry
+from owui_vault.cli.exit_codes import MEANINGS
+from owui_vault.cli.foreign_words import OF_OTHER_TOOLS
 from owui_vault.cli.options import GlobalOptions
-from owui_vault.cli.own_options import options_before_dashdash
 from owui_vault.cli.request import Request
 from owui_vault.errors import ConfigError
 from owui_vault.version import VERSION
@@ -36,19 +39,19 @@ class Invocation:
     request: Request
 
 
-class _Grammar:
+class Grammar:
     """The options and arguments of one function."""
 
     def __init__(self, name: str, function: Callable[..., object], *, usage: str = "[OPTIONS]") -> None:
         # Plain help: the decorated one takes twice the time.
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         app.command(options_metavar=usage, context_settings={"help_option_names": list(_HELP)})(function)
-        self._name = name
+        self.name = name
         self._command = typer.main.get_command(app)
 
     def read(self, words: Sequence[str]) -> object:
         """What the function returns, or the exit code if help was printed. Raises click's UsageError."""
-        answer: object = self._command.main(args=list(words), prog_name=self._name, standalone_mode=False)
+        answer: object = self._command.main(args=list(words), prog_name=self.name, standalone_mode=False)
         return answer
 
     def options(self) -> dict[str, bool]:
@@ -72,7 +75,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _global(  # noqa: PLR0913  each is an option
+def global_options(  # noqa: PLR0913  each is an option
     *,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="The configuration file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")] = False,
@@ -91,7 +94,7 @@ def _global(  # noqa: PLR0913  each is an option
         ),
     ] = None,
     version: Annotated[  # noqa: ARG001  its callback has done all
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+        bool, typer.Option("-V", "--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
 ) -> GlobalOptions:
     """Backups of Open WebUI: one provable instant of a running instance, into restic or borg, and back."""
@@ -111,22 +114,35 @@ def _global(  # noqa: PLR0913  each is an option
 
 def parse(words: Sequence[str]) -> Invocation | int:
     """The request, or the exit code if help was printed. Raises ConfigError for an invalid command line."""
-    ours = _Grammar(_PROGRAM, _global, usage="[OPTIONS] COMMAND [ARGS]...")
-    before, name, rest = _at_command(words, ours.options())
+    ours = Grammar(_PROGRAM, global_options, usage="[OPTIONS] COMMAND [ARGS]...")
+    before, name, behind = _at_command(words, ours.options())
     if not words or (not name and set(before) & set(_HELP)):
         ours.read(["--help"])
         typer.echo(_overview())
         return 0 if words else 2
+    entry = next((each for each in registry.COMMANDS if each.name == name), None)
+    if entry is None:
+        options = _read(ours, before)  # which may be just `--version`
+        if isinstance(options, GlobalOptions):
+            raise _unknown(name)
+        return options if isinstance(options, int) else 0
+    module = import_module(entry.module)
+    theirs = Grammar(f"{_PROGRAM} {name}", module.command)
+    prepare: Callable[[Sequence[str]], Sequence[str]] = getattr(module, "prepare", list)
+    moved, rest = _without_global(prepare(behind), ours.options(), theirs.options())
+    options = _read(ours, [*before, *moved])
+    request = _read(theirs, rest) if isinstance(options, GlobalOptions) else options
+    if isinstance(options, GlobalOptions) and isinstance(request, Request):
+        return Invocation(options=options, request=request)
+    return request if isinstance(request, int) else 0
+
+
+def _read(grammar: Grammar, words: Sequence[str]) -> object:
     try:
-        options = ours.read(before)
-        if not isinstance(options, GlobalOptions):
-            return _exit_code(options)
-        if not name:
-            raise ConfigError("missing command", hint=_hint(None))
-        request = _request(name, rest)
+        return grammar.read(words)
     except _UsageError as error:
-        raise ConfigError(_message(error), hint=_hint(name, rest, ours)) from None
-    return Invocation(options=options, request=request) if isinstance(request, Request) else _exit_code(request)
+        text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+        raise ConfigError(f"{text[:1].lower()}{text[1:].rstrip('.')}", hint=f"See {grammar.name} --help.") from None
 
 
 def _at_command(words: Sequence[str], options: Mapping[str, bool]) -> tuple[list[str], str, list[str]]:
@@ -144,37 +160,50 @@ def _at_command(words: Sequence[str], options: Mapping[str, bool]) -> tuple[list
     return before, "", []
 
 
-def _request(name: str, words: Sequence[str]) -> object:
-    entry = next((each for each in registry.COMMANDS if each.name == name), None)
-    if entry is None:
-        raise ConfigError(f"no such command {name!r}", hint=_hint(None))
-    module = import_module(entry.module)
-    prepare: Callable[[Sequence[str]], Sequence[str]] = getattr(module, "prepare", list)
-    return _Grammar(f"{_PROGRAM} {name}", module.command).read(prepare(words))
+def _without_global(
+    words: Sequence[str], ours: Mapping[str, bool], theirs: Mapping[str, bool]
+) -> tuple[list[str], list[str]]:
+    """The global options among the words behind a command, and the other words. Behind `--` nothing is ours."""
+    moved: list[str] = []
+    rest: list[str] = []
+    following = iter(words)
+    for word in following:
+        if word == "--":
+            rest += [word, *following]
+            break
+        side = moved if word.partition("=")[0] in ours or _is_flags(word, ours) else rest
+        side.append(word)
+        if {**ours, **theirs}.get(word):
+            side.extend(islice(following, 1))
+    return moved, rest
 
 
-def _exit_code(answer: object) -> int:
-    return answer if isinstance(answer, int) else 0
+def _is_flags(word: str, options: Mapping[str, bool]) -> bool:
+    """`-vv`: each letter is an option without a value."""
+    return re.fullmatch(r"-\w+", word) is not None and all(options.get(f"-{each}") is False for each in word[1:])
+
+
+def _unknown(name: str) -> ConfigError:
+    if not name:
+        return ConfigError("missing command", hint=f"See {_PROGRAM} --help.")
+    answer = OF_OTHER_TOOLS.get(name)
+    if answer is None:
+        # A guess may be typed without a second look.
+        harmless = [each.name for each in registry.COMMANDS if not each.changes]
+        near = get_close_matches(name, harmless, n=1, cutoff=0.75)
+        answer = f"{f'Did you mean `{near[0]}`? ' if near else ''}See {_PROGRAM} --help."
+    return ConfigError(f"no such command {name!r}", hint=answer)
 
 
 def _overview() -> str:
-    """The commands in their groups: what `--help` prints below the global options."""
+    """The commands in their groups, and the exit codes: what `--help` prints below the global options."""
     lines = ["", "Commands:"]
     width = max(len(each.name) for each in registry.COMMANDS)
-    for group, entries in groupby(registry.COMMANDS, key=lambda each: each.group):
-        lines += ["", f"  {group}", *(f"    {each.name:<{width}}  {each.summary}" for each in entries)]
-    lines += ["", "Global options go before the command. See COMMAND --help for more."]
+    for group in registry.GROUPS:
+        entries = [each for each in registry.COMMANDS if each.group == group]
+        lines += (
+            ["", f"  {group}", *(f"    {each.name:<{width}}  {each.summary}" for each in entries)] if entries else []
+        )
+    lines += ["", "Exit codes:", "", *(f"  {codes:<8}  {meaning}" for codes, meaning in MEANINGS)]
+    lines += ["", "Global options go before or after the command. See COMMAND --help for more."]
     return "\n".join(lines)
-
-
-def _message(error: Exception) -> str:
-    text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
-    return f"{text[:1].lower()}{text[1:].rstrip('.')}"
-
-
-def _hint(name: str | None, rest: Sequence[str] = (), ours: _Grammar | None = None) -> str:
-    options = ours.options() if ours else {}
-    for word in options_before_dashdash(rest):
-        if word.partition("=")[0] in options:
-            return f"{word.partition('=')[0]} is a global option: it goes before the command."
-    return f"See {_PROGRAM} {name} --help." if name else f"See {_PROGRAM} --help."

@@ -11,14 +11,21 @@ from typing import NamedTuple
 EVERY_DAY = "every day"
 RESTORE = "restore"
 UPKEEP = "upkeep"
+UNATTENDED = "unattended"
+PROOF = "proof"
+GROUPS = (EVERY_DAY, RESTORE, UPKEEP, UNATTENDED, PROOF)
 
 
 class Entry(NamedTuple):
-    """One command: its name, its part of `--help`, and what it does."""
+    """One command: its name, its part of `--help`, and what it does.
+
+    What `changes` the instance, or takes something away, is never a guess at what was mistyped.
+    """
 
     name: str
     group: str
     summary: str
+    changes: bool = False
 
     @property
     def module(self) -> str:
@@ -32,12 +39,12 @@ COMMANDS = (
     Entry("snapshot", EVERY_DAY, "Take one instant and store it in each repository."),
     Entry("snapshots", EVERY_DAY, "List the snapshots, newest first."),
     Entry("show", EVERY_DAY, "Show what a snapshot holds."),
-    Entry("hold", EVERY_DAY, "Keep the instance quiet while a command runs."),
-    Entry("restore", RESTORE, "Write a snapshot into a new directory, or in place."),
-    Entry("undo", RESTORE, "Restore the previous data after an in-place restore."),
-    Entry("discard", RESTORE, "Delete the previous data kept by an in-place restore."),
-    Entry("recover", RESTORE, "Finish or roll back what a killed run left behind."),
-    Entry("prune", UPKEEP, "Remove what `keep` does not keep."),
+    Entry("hold", EVERY_DAY, "Keep the instance quiet while a command runs.", changes=True),
+    Entry("restore", RESTORE, "Write a snapshot into a new directory, or in place.", changes=True),
+    Entry("undo", RESTORE, "Restore the previous data after an in-place restore.", changes=True),
+    Entry("discard", RESTORE, "Delete the previous data kept by an in-place restore.", changes=True),
+    Entry("recover", RESTORE, "Finish or roll back what a killed run left behind.", changes=True),
+    Entry("prune", UPKEEP, "Remove what `keep` does not keep.", changes=True),
     Entry("verify", UPKEEP, "Check the repository and what can be restored from it."),
     Entry("seal", UPKEEP, "Put secrets into a sealed file."),
 )

@@ -51,6 +51,7 @@ class _Run:
         self._words = words
         self._interruption = interruption
         self._request: Request | None = None
+        self._as_json = "--json" in options_before_dashdash(words)  # until they are understood
 
     def perform(self) -> int:
         """Understand it and do it; the exit code. Raises VaultError, and whatever nobody foresaw."""
@@ -61,6 +62,7 @@ class _Run:
         if isinstance(invocation, int):
             return invocation
         options, self._request = invocation.options, invocation.request
+        self._as_json = options.json
         _set_up_logging(options.verbosity)
         session = Session(
             request=self._request,
@@ -79,11 +81,10 @@ class _Run:
 
     def tell(self, error: VaultError, exit_code: int) -> None:
         """The error, below the report that it carries."""
-        as_json = "--json" in options_before_dashdash(self._words)
         with suppress(BrokenPipeError):
-            if error.report and self._request and not as_json:
+            if error.report and self._request and not self._as_json:
                 self._request.show_report(error.report, Screen(sys.stderr))
-            print_error(error, exit_code, as_json=as_json)
+            print_error(error, exit_code, as_json=self._as_json)
 
 
 def _with_places(error: UnforeseenError, words: Sequence[str]) -> VaultError:

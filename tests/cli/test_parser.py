@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,10 @@ from owui_vault.cli.commands.snapshot import TakeSnapshot
 from owui_vault.cli.commands.snapshots import ListSnapshots
 from owui_vault.cli.commands.undo import Undo
 from owui_vault.cli.commands.verify import Verify
-from owui_vault.cli.grammar import Invocation, parse
+from owui_vault.cli.foreign_words import OF_OTHER_TOOLS
+from owui_vault.cli.grammar import Grammar, Invocation, global_options, parse
 from owui_vault.cli.options import GlobalOptions
-from owui_vault.cli.registry import COMMANDS
+from owui_vault.cli.registry import COMMANDS, GROUPS
 from owui_vault.cli.request import Request
 from owui_vault.errors import ConfigError
 from owui_vault.model import Component, Quiesce
@@ -118,8 +121,8 @@ def test_global_options_stand_before_the_command() -> None:
 @pytest.mark.parametrize(
     ("words", "claim", "hint"),
     [
-        (["snapshots", "--json"], "no such option: --json", "--json is a global option: it goes before the command."),
-        (["inspect", "--repository=x"], "no such option", "--repository is a global option"),
+        (["inspect", "--repository"], "requires an argument", "See owui-vault --help."),
+        (["inspect", "-x"], "no such option: -x", "See owui-vault inspect --help."),
         (["snapshot", "--quiesce", "never"], "'never' is not one of", "See owui-vault snapshot --help."),
         (["restore", "x"], "either --target or --in-place", "leaves the live data alone"),
         (
@@ -158,6 +161,105 @@ def test_help_says_it_all_and_nothing_to_do_is_a_usage_error(capsys: pytest.Capt
     assert capsys.readouterr().out == shown
     assert parse(["--version"]) == 0
     assert capsys.readouterr().out == "owui_vault 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("snapshots --json", "--json snapshots"),
+        ("snapshot -v --tag t -v", "-vv snapshot --tag t"),
+        ("snapshot --tag -vv", "snapshot --tag -vv"),
+        ("inspect --repository=x --data-dir d", "--repository=x --data-dir d inspect"),
+        ("show latest --config c --from a", "--config c show latest --from a"),
+        ("verify --read-data --json", "--json verify --read-data"),
+        ("verify --json --read-data 5% 4e1c", "--json verify --read-data 5% 4e1c"),
+        ("-q prune", "prune -q"),
+        ("hold --json --limit 5m -- df --json -v", "--json hold --limit 5m -- df --json -v"),
+    ],
+)
+def test_global_options_stand_on_either_side_of_the_command(words: str, same: str) -> None:
+    assert parse(words.split()) == parse(same.split())
+
+
+def test_the_words_of_a_held_command_are_never_ours() -> None:
+    held = parse(["hold", "-v", "--", "restic", "--json", "-vv", "--version", "snapshots", "--help"])
+    assert isinstance(held, Invocation)
+    assert held.options == GlobalOptions(verbosity=1)
+    assert isinstance(held.request, Hold)
+    assert held.request.command == ("restic", "--json", "-vv", "--version", "snapshots", "--help")
+
+
+def test_what_stands_on_both_sides_is_one_command_line() -> None:
+    with pytest.raises(ConfigError, match="-v and -q"):
+        parse(["-v", "inspect", "-q"])
+
+
+def test_no_command_has_an_option_that_is_global() -> None:
+    ours = Grammar("owui-vault", global_options).options()
+    for entry in COMMANDS:
+        assert not set(ours) & set(Grammar(entry.name, import_module(entry.module).command).options())
+
+
+@pytest.mark.parametrize("version", ["--version", "-V"])
+def test_the_version_has_both_of_its_usual_options(version: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse([version]) == parse(["snapshots", version]) == 0
+    assert capsys.readouterr().out == "owui_vault 0.1.0\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("backup", "snapshot"),
+        ("create", "snapshot"),
+        ("list", "snapshots"),
+        ("check", "verify"),
+        ("forget", "prune"),
+        ("extract", "restore"),
+        ("unlock", "recover"),
+        ("mount", "restore"),
+        ("rewind", "restore"),
+        ("help", "--help"),
+        ("version", "--version"),
+    ],
+)
+def test_words_of_other_tools_are_answered_with_ours(word: str, ours: str) -> None:
+    with pytest.raises(ConfigError, match=f"no such command '{word}'") as caught:
+        parse([word, "--whatever", "x"])
+    assert f"owui-vault {ours}" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_no_word_of_other_tools_is_a_command_of_ours() -> None:
+    assert not set(OF_OTHER_TOOLS) & {each.name for each in COMMANDS}
+
+
+@pytest.mark.parametrize("word", ["und", "undoo", "discrad", "prun", "pruen", "hodl", "recovr", "restorr"])
+def test_a_slip_is_never_answered_with_a_command_that_changes_what_is_there(word: str) -> None:
+    with pytest.raises(ConfigError, match="no such command") as caught:
+        parse([word])
+    assert caught.value.hint == "See owui-vault --help."
+
+
+@pytest.mark.parametrize(("word", "meant"), [("snapshts", "snapshots"), ("verifyy", "verify"), ("inspct", "inspect")])
+def test_a_slip_is_answered_with_the_harmless_command_next_to_it(word: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse([word])
+    assert caught.value.hint == f"Did you mean `{meant}`? See owui-vault --help."
+
+
+def test_help_has_the_exit_codes_of_the_documentation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(["--help"]) == 0
+    shown = capsys.readouterr().out.partition("Exit codes:")[2]
+    page = (Path(__file__).parents[2] / "docs/commands.md").read_text().partition("## Exit codes")[2]
+    documented = re.findall(r"^\| (\d[\d, ]*?) \|", page, re.MULTILINE)
+    assert re.findall(r"^  (\d[\d, ]*?)  ", shown, re.MULTILINE) == documented
+
+
+def test_help_has_its_groups_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(["--help"]) == 0
+    shown = capsys.readouterr().out.partition("Commands:")[2]
+    groups = re.findall(r"^  (\w[\w ]+)$", shown.partition("Exit codes:")[0], re.MULTILINE)
+    assert groups == [each for each in GROUPS if any(one.group == each for one in COMMANDS)]
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -285,7 +285,7 @@ def test_an_unforeseen_error_shows_where_and_never_what(vault: Program) -> None:
     done = vault.run("snapshots")
     assert done.returncode == 1
     assert "unexpected " in done.stderr
-    assert "hint: Pass -v before the command" in done.stderr
+    assert "hint: Pass -v to see" in done.stderr
     verbose = vault.run("-v", "snapshots")
     assert verbose.returncode == 1
     assert ".py:" in verbose.stderr
