@@ -182,9 +182,7 @@ class Vault:
         from owui_vault.repositories.lookup import find, read_manifest
 
         with self._lock.reading() as context:
-            return read_manifest(
-                context, find(context, snapshot, repository, Callbacks(), instance=instance), Callbacks()
-            )
+            return read_manifest(context.state, find(context, snapshot, repository, Callbacks(), instance=instance))
 
     def restore(  # noqa: PLR0913  each may be left out
         self,

@@ -24,7 +24,6 @@ from owui_vault.model import (
 )
 from owui_vault.ports import (
     Application,
-    Call,
     Clock,
     DescribedSecret,
     Engine,
@@ -178,21 +177,6 @@ class OperationContext:
         if not known:
             raise ConfigError("no repository is configured", hint="Add one under `repositories`, or pass --repository.")
         return tuple(each for each in self.repositories if not wanted or each.name in wanted)
-
-    def call(self, repository: Repository, callbacks: Callbacks | None = None) -> Call:
-        """The circumstances of one call of this repository's engine."""
-        callbacks = callbacks or Callbacks()
-        return Call(
-            folder=self.state.repository_folder(repository.name, repository.engine.location),
-            shared=self.state.shared_folder(),
-            timeout_seconds=self.limits.call_seconds,
-            idle_seconds=self.limits.idle_seconds,
-            store_seconds=self.limits.store_seconds,
-            progress=callbacks.progress,
-            warn=callbacks.warn,
-            cancel=callbacks.cancel,
-            secrets=self.secrets,
-        )
 
 
 def require_valid_names(

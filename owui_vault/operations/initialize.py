@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.context.state import RepositoryMemory
@@ -16,11 +16,9 @@ from owui_vault.errors import (
 )
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.operations.notifications import notify_failures
-from owui_vault.ports import Call
+from owui_vault.repositories.client import RepositoryClient, require_same_id
 from owui_vault.repositories.identity import require_new
-from owui_vault.repositories.listing import failure_of, require_same_id, retry_while_locked
 from owui_vault.repositories.overlap import require_apart, require_engine_kind, require_own_ground
-from owui_vault.system.lock import directory_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,36 +63,13 @@ def initialize(context: OperationContext, request: InitializeRequest, fingerprin
 
 
 def _attempt(context: OperationContext, repository: Repository, request: InitializeRequest) -> InitializeResult:
-    try:
-        return _initialize_one(context, repository, request)
-    except Exception as raised:  # one repository of several
-        error = failure_of(repository, raised, Callbacks(), "creating")
-        return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
-
-
-def _source(repository: Repository) -> str:
-    return repository.passphrase.describe() if repository.passphrase else "given by the caller"
-
-
-def _initialize_one(context: OperationContext, repository: Repository, request: InitializeRequest) -> InitializeResult:
-    require_engine_kind(repository)
     warnings: list[str] = []
-    call = replace(context.call(repository), warn=warnings.append)
-    with directory_lock(
-        call.folder, wait_seconds=context.limits.lock_wait_seconds, clock=context.clock, what=repository.name
-    ):
-        known = context.state.repository_memory(call.folder)
-        try:
-            info, created = _inspect(context, repository, request, call), False
-        except RepositoryMissingError as error:
-            _require_unknown(known, repository, request, error)
-            info, created = _create(repository, call)
-        require_new(context, repository, info)
-        if not created and not request.again:
-            require_same_id(known.id, info)
-        elif not created:
-            _accept(context, repository)
-        context.state.remember_repository(call.folder, info.id)
+    client = RepositoryClient(context, repository, Callbacks(warn=warnings.append))
+    try:
+        info, created = _initialize_one(context, client, request)
+    except Exception as raised:  # one repository of several
+        error = client.failure(raised, "creating")
+        return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
     return InitializeResult(
         repository=repository.name,
         info=info,
@@ -104,31 +79,47 @@ def _initialize_one(context: OperationContext, repository: Repository, request: 
     )
 
 
-def _inspect(
-    context: OperationContext, repository: Repository, request: InitializeRequest, call: Call
-) -> RepositoryInfo:
+def _source(repository: Repository) -> str:
+    return repository.passphrase.describe() if repository.passphrase else "given by the caller"
+
+
+def _initialize_one(
+    context: OperationContext, client: RepositoryClient, request: InitializeRequest
+) -> tuple[RepositoryInfo, bool]:
+    """The repository, and whether it was created."""
+    require_engine_kind(client.repository)
+    with client.locked():
+        known = client.memory
+        try:
+            info, created = _inspect(client, request), False
+        except RepositoryMissingError as error:
+            _require_unknown(known, client.repository, request, error)
+            info, created = _create(client)
+        require_new(context, client.repository, info)
+        if not created and not request.again:
+            require_same_id(known.id, info)
+        elif not created:
+            client.forget()
+        context.state.remember_repository(client.folder, info.id)
+    return info, created
+
+
+def _inspect(client: RepositoryClient, request: InitializeRequest) -> RepositoryInfo:
     try:
-        return retry_while_locked(context, lambda: repository.engine.inspect(call))
+        return client.inspect()
     except RepositoryRolledBackError:
         if not request.again:
             raise
-        _accept(context, repository)
-        return retry_while_locked(context, lambda: repository.engine.inspect(call))
+        client.forget()
+        return client.inspect()
 
 
-def _accept(context: OperationContext, repository: Repository) -> None:
-    """From now on the repository is right as it is, whatever was stored there once."""
-    call = context.call(repository)
-    repository.engine.forget(call)
-    context.state.forget_stored(call.folder)
-
-
-def _create(repository: Repository, call: Call) -> tuple[RepositoryInfo, bool]:
+def _create(client: RepositoryClient) -> tuple[RepositoryInfo, bool]:
     try:
-        return repository.engine.initialize(call), True
+        return client.initialize(), True
     except RepositoryExistsError:
         # Somebody else made it in this moment.
-        return repository.engine.inspect(call), False
+        return client.inspect(), False
 
 
 def _require_unknown(

@@ -21,12 +21,12 @@ def list_snapshots(
     surveyed = survey(context, context.select(repository))
     failure: VaultError | None = next((each.error for each in surveyed if each.error), None)
     if failure:
-        answered = ", ".join(each.repository.name for each in surveyed if not each.error)
+        answered = ", ".join(each.name for each in surveyed if not each.error)
         if answered:
             failure.hint = f"{failure.hint} {answered} answered: choose one with --from.".strip()
         raise failure
     found = [each for repository_found in surveyed for each in repository_found.snapshots]
-    gone = [text for each in surveyed for text in rolled_back(context, each.repository, each.snapshots)]
+    gone = [text for each in surveyed for text in rolled_back(each.client, each.snapshots)]
     if everything:  # also those that a relabelling left behind
         return SnapshotList(newest_first(judged(found)), gone)
     series = instance or (context.instance.name if context.instance else context.series_name)

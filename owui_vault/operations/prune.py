@@ -16,7 +16,6 @@ from owui_vault.errors import (
     StalePlanError,
 )
 from owui_vault.model import (
-    Progress,
     PrunePlan,
     PruneReport,
     PruneResult,
@@ -27,17 +26,11 @@ from owui_vault.model import (
 )
 from owui_vault.operations.inspect import current_fingerprint
 from owui_vault.operations.notifications import notify_failures
+from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.identity import require_current, require_distinct
-from owui_vault.repositories.listing import (
-    RepositoryListing,
-    failure_of,
-    listed,
-    require_own_series,
-    retry_while_locked,
-)
+from owui_vault.repositories.listing import RepositoryListing, require_own_series
 from owui_vault.repositories.retention import decide
 from owui_vault.repositories.verification_log import learn_ledger
-from owui_vault.system.lock import directory_lock
 
 _DUE = "compact-due"  # in a repository's folder: snapshots were removed, and their space was not freed yet
 
@@ -75,11 +68,12 @@ def _plan_one(
             hint=f"Set repositories.{repository.name}.keep, for example `keep: {{last: 3, daily: 7, weekly: 4}}`, or"
             " name the ones to prune.",
         )
-    surveyed = RepositoryListing(repository=repository, snapshots=listed(context, repository))
-    require_current(context, repository, surveyed.snapshots)
+    client = RepositoryClient(context, repository)
+    surveyed = RepositoryListing(client=client, snapshots=client.list())
+    require_current(client, surveyed.snapshots)
     require_own_series(context, fingerprint, [surveyed])
-    if learn_ledger(context, surveyed, Callbacks()):  # what another machine has verified is not removed by this one
-        surveyed = RepositoryListing(repository=repository, snapshots=listed(context, repository))
+    if learn_ledger(context, surveyed):  # what another machine has verified is not removed by this one
+        surveyed = replace(surveyed, snapshots=client.list())
     instance = context.series()
     kept, removed = decide(policy, surveyed.series(instance))
     return RepositoryPrune(repository=repository.name, instance=instance, policy=policy, kept=kept, removed=removed)
@@ -94,10 +88,15 @@ def prune(context: OperationContext, plan: PrunePlan, callbacks: Callbacks) -> P
     """
     started = context.clock.monotonic()
     require_distinct(context, callbacks=callbacks)
-    if len(plan.repositories) > 1:
-        for each in plan.repositories:
-            _require_unchanged(context, each, callbacks)
-    results = tuple(_prune_one(context, each, callbacks) for each in plan.repositories)
+    turns = [
+        (RepositoryClient(context, repository, callbacks), each)
+        for each in plan.repositories
+        for repository in context.select(each.repository)
+    ]
+    if len(turns) > 1:
+        for client, planned in turns:
+            _require_unchanged(client, planned)
+    results = tuple(_prune_one(client, planned) for client, planned in turns)
     took = timedelta(seconds=context.clock.monotonic() - started)
     report = PruneReport(plan=plan, repositories=results, took=took)
     errors = [result.error for result in results if result.error and not result.removed]
@@ -108,95 +107,68 @@ def prune(context: OperationContext, plan: PrunePlan, callbacks: Callbacks) -> P
     return report
 
 
-def _require_unchanged(context: OperationContext, planned: RepositoryPrune, callbacks: Callbacks) -> None:
-    (repository,) = context.select(planned.repository)
-    surveyed = RepositoryListing(repository=repository, snapshots=listed(context, repository, callbacks))
-    require_current(context, repository, surveyed.snapshots)
+def _require_unchanged(client: RepositoryClient, planned: RepositoryPrune) -> None:
+    surveyed = RepositoryListing(client=client, snapshots=client.list())
+    require_current(client, surveyed.snapshots)
     now = surveyed.series(planned.instance)
     same = _identities(now) == _identities([*(kept.snapshot for kept in planned.kept), *planned.removed])
     # The policy is asked again: a verification since then may protect another snapshot.
     if not same or _identities(decide(planned.policy, now)[1]) != _identities(planned.removed):
-        raise StalePlanError(
-            f"repository {planned.repository!r} changed since the plan was made", hint="Make a new plan."
-        )
+        raise StalePlanError(f"repository {client.name!r} changed since the plan was made", hint="Make a new plan.")
 
 
 def _identities(snapshots: Sequence[Snapshot]) -> set[tuple[str, str]]:
     return {(each.engine_id, each.outcome.value) for each in snapshots}
 
 
-def _prune_one(context: OperationContext, planned: RepositoryPrune, callbacks: Callbacks) -> PruneResult:
-    (repository,) = context.select(planned.repository)
-    folder = context.call(repository).folder
+def _prune_one(client: RepositoryClient, planned: RepositoryPrune) -> PruneResult:
     try:
-        with directory_lock(
-            folder,
-            wait_seconds=context.limits.lock_wait_seconds,
-            clock=context.clock,
-            what=repository.name,
-            cancel=callbacks.cancel,
-        ):
-            _require_unchanged(context, planned, callbacks)
-            return _pruned(context, repository, planned, callbacks)
+        with client.locked():
+            _require_unchanged(client, planned)
+            return _pruned(client, planned)
     except Exception as raised:  # one repository of several
-        return PruneResult(repository=repository.name, error=failure_of(repository, raised, callbacks, "pruning"))
+        return PruneResult(repository=client.name, error=client.failure(raised, "pruning"))
 
 
-def _pruned(
-    context: OperationContext, repository: Repository, planned: RepositoryPrune, callbacks: Callbacks
-) -> PruneResult:
+def _pruned(client: RepositoryClient, planned: RepositoryPrune) -> PruneResult:
     """Remove, then compact; also when an earlier prune removed something and did not come to compacting."""
-    due = context.call(repository).folder / _DUE
-    result = PruneResult(repository=repository.name, freed_bytes=0)
+    due = client.folder / _DUE
+    result = PruneResult(repository=client.name, freed_bytes=0)
     try:
         if planned.removed:
             due.touch(mode=0o600)
-            _remove(context, repository, planned, callbacks)
+            _remove(client, planned.removed)
             result = replace(result, removed=planned.removed)
         if due.exists():
-            result = replace(result, freed_bytes=_compact(context, repository, callbacks))
+            client.progress(Step.COMPACT)
+            result = replace(result, freed_bytes=client.compact())
             due.unlink()
     except RepositoryAppendOnlyError as error:
         due.unlink(missing_ok=True)
         return replace(result, warnings=(f"nothing was freed: {error.message}. {error.hint}",))
     except Exception as raised:  # one repository of several
-        failure = failure_of(repository, raised, callbacks, "pruning")
-        return replace(result, removed=_gone(context, repository, planned, callbacks), freed_bytes=None, error=failure)
+        failure = client.failure(raised, "pruning")
+        return replace(result, removed=_gone(client, planned), freed_bytes=None, error=failure)
     return result
 
 
-def _remove(context: OperationContext, repository: Repository, planned: RepositoryPrune, callbacks: Callbacks) -> None:
-    call = context.call(repository, callbacks)
-    ids = [each.engine_id for each in planned.removed]
-    text = f"{len(ids)} snapshot{'s' if len(ids) > 1 else ''}"
-    callbacks.progress(Progress(step=Step.REMOVE, repository=repository.name, text=text))
-    retry_while_locked(context, lambda: repository.engine.remove(ids, call), callbacks)
-    _require_gone(context, repository, ids, callbacks)
+def _remove(client: RepositoryClient, snapshots: Sequence[Snapshot]) -> None:
+    """Remove them, and look again: an append-only server may have said yes and done nothing."""
+    client.progress(Step.REMOVE, f"{len(snapshots)} snapshot{'s' if len(snapshots) > 1 else ''}")
+    client.remove(snapshots)
+    left = {each.engine_id for each in client.list()} & {each.engine_id for each in snapshots}
+    if left:
+        raise EngineError(
+            f"{len(left)} of {len(snapshots)} snapshots are still in repository {client.name!r} after their removal",
+            engine=client.repository.engine.name,
+            hint="Is it append-only? Then prune from where deleting is allowed.",
+        )
 
 
-def _compact(context: OperationContext, repository: Repository, callbacks: Callbacks) -> int | None:
-    call = context.call(repository, callbacks)
-    callbacks.progress(Progress(step=Step.COMPACT, repository=repository.name))
-    return retry_while_locked(context, lambda: repository.engine.compact(call), callbacks)
-
-
-def _gone(
-    context: OperationContext, repository: Repository, planned: RepositoryPrune, callbacks: Callbacks
-) -> tuple[Snapshot, ...]:
+def _gone(client: RepositoryClient, planned: RepositoryPrune) -> tuple[Snapshot, ...]:
     """What is no longer listed after a failure; nothing where nobody can tell."""
     try:
-        left = {each.engine_id for each in listed(context, repository, callbacks)}
+        left = {each.engine_id for each in client.list()}
     except Exception:  # of the same repository, whose first error is its result
         return ()
     return tuple(each for each in planned.removed if each.engine_id not in left)
-
-
-def _require_gone(context: OperationContext, repository: Repository, ids: Sequence[str], callbacks: Callbacks) -> None:
-    """Look again: an append-only server may have said yes and done nothing."""
-    left = {each.engine_id for each in listed(context, repository, callbacks)} & set(ids)
-    if left:
-        raise EngineError(
-            f"{len(left)} of {len(ids)} snapshots are still in repository {repository.name!r} after their removal",
-            engine=repository.engine.name,
-            hint="Is it append-only? Then prune from where deleting is allowed.",
-        )

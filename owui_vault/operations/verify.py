@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.context.context import Callbacks, OperationContext, Repository
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.scratch import scratch
 from owui_vault.errors import (
     ContentMismatchError,
@@ -37,7 +37,7 @@ from owui_vault.model import (
 )
 from owui_vault.operations.full_checks import check_now, warnings_of
 from owui_vault.operations.notifications import notify
-from owui_vault.repositories.listing import retry_while_locked
+from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.lookup import LocatedSnapshot, SkippedRepositories, failure, manifest_in, search
 from owui_vault.system.durable_files import require_space
 
@@ -86,13 +86,13 @@ def verify(context: OperationContext, request: VerifyRequest) -> VerifyReport:
         warnings += (f"{name}: {error.message}" for name, error in _but(passed, damaged))
         content = _Content()
     else:
-        problems += _check_repository(context, request, found.repository)
+        problems += _check_repository(found.client, request.read_data)
         content = _check_snapshot(context, request, found, is_damaged=bool(problems))
         problems += content.problems
         warnings += (*replace(found, passed_over=_but(found.passed_over, damaged)).warnings, *content.warnings)
     report = VerifyReport(
         snapshot=found.snapshot if found else None,
-        repository=found.repository.name if found else (damaged or passed)[0][0],
+        repository=found.repository if found else (damaged or passed)[0][0],
         problems=tuple(problems),
         warnings=(*warnings, *dict.fromkeys(remarks)),
         read_data=request.read_data,
@@ -116,18 +116,18 @@ def _where_nothing_was_found(
 ) -> tuple[str, ...]:
     """Problems of repositories that have no such snapshot: one whose own record is damaged is not listed."""
     empty = [name for name, error in passed if isinstance(error, SnapshotMissingError)]
-    checked = [_check_repository(context, request, each) for each in context.select(empty)] if empty else []
+    repositories = context.select(empty) if empty else ()
+    clients = [RepositoryClient(context, each, request.callbacks) for each in repositories]
+    checked = [_check_repository(each, request.read_data) for each in clients]
     return tuple(problem for problems in checked for problem in problems)
 
 
-def _check_repository(context: OperationContext, request: VerifyRequest, repository: Repository) -> tuple[str, ...]:
-    request.callbacks.progress(Progress(step=Step.VERIFY, repository=repository.name, text="checking the repository"))
-    call = context.call(repository, request.callbacks)
-    engine = repository.engine
+def _check_repository(client: RepositoryClient, read_data: float) -> tuple[str, ...]:
+    client.progress(Step.VERIFY, "checking the repository")
     try:
-        return retry_while_locked(context, lambda: engine.verify(call, read_data=request.read_data), request.callbacks)
+        return client.verify(read_data)
     except RepositoryDamagedError as error:
-        return (_in_words(error, repository.name),)
+        return (_in_words(error, client.name),)
 
 
 def _check_snapshot(
@@ -140,8 +140,8 @@ def _check_snapshot(
     paths = () if request.read_data >= 1 else _ALWAYS_FETCHED
     with scratch(context.state, "verify") as folder:
         try:
-            manifest = _fetch(context, request, found, folder, paths)
-            content = _compare(context, request, found, manifest, folder)
+            manifest = _fetch(found, folder, paths)
+            content = _compare(request, found, manifest, folder)
         except EngineError as error:
             if not is_damaged and not isinstance(error, RepositoryDamagedError):
                 raise
@@ -186,21 +186,13 @@ def _is_of(record: DatabaseRecord | FileRecord, component: Component, content: C
     return record.path in content.identical and component_of(record.path) is component
 
 
-def _fetch(
-    context: OperationContext, request: VerifyRequest, found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]
-) -> Manifest:
-    call = context.call(found.repository, request.callbacks)
-    engine = found.repository.engine
-    request.callbacks.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-    retry_while_locked(
-        context, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=(MANIFEST_NAME,)), request.callbacks
-    )
+def _fetch(found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]) -> Manifest:
+    found.client.progress(Step.FETCH)
+    found.fetch(folder, (MANIFEST_NAME,))
     manifest = manifest_in(folder, found.snapshot)
     require_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
     (folder / MANIFEST_NAME).unlink()
-    retry_while_locked(
-        context, lambda: engine.fetch(found.snapshot.engine_id, folder, call, paths=paths), request.callbacks
-    )
+    found.fetch(folder, paths)
     return manifest
 
 
@@ -208,17 +200,12 @@ def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:
     return sum(record.size_bytes for record in manifest.components if everything or record.name in _FETCHED)
 
 
-def _compare(
-    context: OperationContext, request: VerifyRequest, found: LocatedSnapshot, manifest: Manifest, folder: Path
-) -> Comparison:
+def _compare(request: VerifyRequest, found: LocatedSnapshot, manifest: Manifest, folder: Path) -> Comparison:
     request.callbacks.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     if request.read_data >= 1:
         return compare_with_manifest(folder / "data", manifest, cancel=request.callbacks.cancel)
-    call = context.call(found.repository, request.callbacks)
-    engine = found.repository.engine
-    entries = retry_while_locked(context, lambda: engine.contents(found.snapshot.engine_id, call), request.callbacks)
     return compare_with_manifest(
-        folder / "data", manifest, components=_FETCHED, listing=entries, cancel=request.callbacks.cancel
+        folder / "data", manifest, components=_FETCHED, listing=found.contents(), cancel=request.callbacks.cancel
     )
 
 

@@ -14,7 +14,8 @@ from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import RepositoryRolledBackError, SameRepositoryError, VaultError
 from owui_vault.model import RepositoryInfo, Snapshot
 from owui_vault.model.json_codec import local_text
-from owui_vault.repositories.listing import RepositoryListing, retry_while_locked
+from owui_vault.repositories.client import RepositoryClient
+from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.repositories.overlap import place_of
 
 
@@ -26,35 +27,33 @@ def require_distinct(
     Goes by what is remembered of each; `surveyed` shows a copy that was put in the place of another repository since.
     Whoever is suspected is asked again, so that a memory of what lay there once refuses nothing.
     """
-    remembered = {
-        each.name: context.state.repository_memory(context.call(each).folder).id for each in context.repositories
-    }
-    stored = {each.repository.name: {one.engine_id for one in each.snapshots} for each in surveyed}
-    for one, other in combinations(context.repositories, 2):
+    clients = [RepositoryClient(context, each, callbacks) for each in context.repositories]
+    remembered = {each.name: each.memory.id for each in clients}
+    stored = {each.name: {one.engine_id for one in each.snapshots} for each in surveyed}
+    for one, other in combinations(clients, 2):
         alike = remembered[one.name] and remembered[one.name] == remembered[other.name]
         shared = not stored.get(one.name, set()).isdisjoint(stored.get(other.name, set()))
-        if one.engine.name == other.engine.name and (alike or shared):
-            ids = [_id_now(context, each, remembered[each.name], callbacks) for each in (one, other)]
+        if one.repository.engine.name == other.repository.engine.name and (alike or shared):
+            ids = [_id_now(each) for each in (one, other)]
             if ids[0] and ids[0] == ids[1]:
-                raise _same(one, other, ids[0])
+                raise _same(one.repository, other.repository, ids[0])
 
 
 def require_new(context: OperationContext, repository: Repository, info: RepositoryInfo) -> None:
     """Raise SameRepositoryError where another configured repository has the id that answers here."""
     for other in context.repositories:
         if other.name != repository.name and other.engine.name == repository.engine.name:
-            remembered = context.state.repository_memory(context.call(other).folder).id
-            if remembered == info.id and _id_now(context, other, remembered, None) == info.id:
+            known = RepositoryClient(context, other)
+            if known.memory.id == info.id and _id_now(known) == info.id:
                 first, second = (each for each in context.repositories if each in (other, repository))
                 raise _same(first, second, info.id)
 
 
-def _id_now(context: OperationContext, repository: Repository, remembered: str, callbacks: Callbacks | None) -> str:
-    call = context.call(repository, callbacks)
+def _id_now(client: RepositoryClient) -> str:
     try:
-        return retry_while_locked(context, lambda: repository.engine.inspect(call), callbacks).id
+        return client.inspect().id
     except VaultError:  # it does not answer: it is what it was
-        return remembered
+        return client.memory.id
 
 
 _COPIED = {
@@ -88,27 +87,26 @@ def _is_same_place(one: Repository, other: Repository) -> bool:
         return False
 
 
-def rolled_back(context: OperationContext, repository: Repository, snapshots: Sequence[Snapshot]) -> Iterator[str]:
+def rolled_back(client: RepositoryClient, snapshots: Sequence[Snapshot]) -> Iterator[str]:
     """What is missing among `snapshots` though this machine stored it there, and nothing newer is in its series.
 
     Where something newer is there, it went as old ones do: by somebody's retention.
     """
-    memory = context.state.repository_memory(context.call(repository).folder)
-    for series, last in memory.last:
+    for series, last in client.memory.last:
         numbers = [each.label.sequence for each in snapshots if each.label and each.instance == series]
         if last.instant and max(numbers, default=-1) < last.sequence:
             yield (
                 f"snapshot {last.id} of {local_text(last.instant)}, the newest that this machine stored in"
-                f" {repository.name!r}, is no longer there: an older state of the repository was put back, or"
+                f" {client.name!r}, is no longer there: an older state of the repository was put back, or"
                 " the snapshot was removed"
             )
 
 
-def require_current(context: OperationContext, repository: Repository, snapshots: Sequence[Snapshot]) -> None:
+def require_current(client: RepositoryClient, snapshots: Sequence[Snapshot]) -> None:
     """Raise RepositoryRolledBackError rather than decide what to delete by a list that has lost its newest entries."""
-    for missing in rolled_back(context, repository, snapshots):
+    for missing in rolled_back(client, snapshots):
         raise RepositoryRolledBackError(
             f"nothing is pruned: {missing}",
-            engine=repository.engine.name,
+            engine=client.repository.engine.name,
             hint="Find out which. Then take a snapshot, or run `init --again`, which accepts the repository as it is.",
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from owui_vault.components.names import KEY_NAME, OUTSIDE
-from owui_vault.context.context import Callbacks, OperationContext, Repository
+from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.scratch import scratch
+from owui_vault.context.state import StateDirectory
 from owui_vault.errors import (
     ContentMismatchError,
     SnapshotAmbiguousError,
@@ -21,8 +22,8 @@ from owui_vault.manifest.documents import (
     MANIFEST_NAME,
     manifest_from_bytes,
 )
-from owui_vault.model import Manifest, Outcome, Secret, Snapshot
-from owui_vault.repositories.listing import failure_of, listed, retry_while_locked
+from owui_vault.model import Entry, Manifest, Outcome, Secret, Snapshot
+from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.selectors import choose, exactly
 
 SkippedRepositories: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing
@@ -33,15 +34,28 @@ LATE = "files changed in the stage, or could not be read, while this repository'
 class LocatedSnapshot:
     """A snapshot and the repository that holds it. `passed_over`: repositories before it, with what they said."""
 
-    repository: Repository
+    client: RepositoryClient
     snapshot: Snapshot
     passed_over: SkippedRepositories = ()
+
+    @property
+    def repository(self) -> str:
+        """The repository's name."""
+        return self.client.name
+
+    def fetch(self, target: Path, paths: Sequence[str] = ()) -> None:
+        """Write the snapshot, or these paths of it, into an existing directory."""
+        self.client.fetch(self.snapshot, target, paths)
+
+    def contents(self) -> Iterator[Entry]:
+        """All its paths."""
+        return self.client.contents(self.snapshot)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What whoever trusts that this is the newest one must know."""
         return tuple(
-            f"repository {name!r} was skipped ({error.message}); this snapshot is from {self.repository.name!r}"
+            f"repository {name!r} was skipped ({error.message}); this snapshot is from {self.repository!r}"
             for name, error in self.passed_over
         )
 
@@ -77,15 +91,16 @@ def search(
     """The same, but why repositories were skipped is answered also where none has it."""
     passed: list[tuple[str, VaultError]] = []
     for repository in context.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
+        client = RepositoryClient(context, repository, callbacks)
         try:
-            found = _find_in(context, repository, wanted, callbacks, instance=instance)
+            found = _find_in(context, client, wanted, instance=instance)
         except SnapshotAmbiguousError:
             raise
         except Exception as raised:  # one repository of several
-            passed.append((repository.name, failure_of(repository, raised, callbacks, "looking at")))
+            passed.append((client.name, client.failure(raised, "looking at")))
             continue
         told = tuple((name, error) for name, error in passed if _matters(error, wanted))
-        return LocatedSnapshot(repository=repository, snapshot=found, passed_over=told), tuple(passed)
+        return LocatedSnapshot(client=client, snapshot=found, passed_over=told), tuple(passed)
     return None, tuple(passed)
 
 
@@ -105,29 +120,24 @@ def failure(passed: SkippedRepositories) -> VaultError:
 
 
 def _find_in(
-    context: OperationContext,
-    repository: Repository,
-    wanted: Snapshot | str,
-    callbacks: Callbacks,
-    *,
-    instance: str | None,
+    context: OperationContext, client: RepositoryClient, wanted: Snapshot | str, *, instance: str | None
 ) -> Snapshot:
-    everything = [each for each in listed(context, repository, callbacks) if each.label]
+    everything = [each for each in client.list() if each.label]
     if isinstance(wanted, Snapshot):  # its engine's id is another one in another repository, or since a relabelling
         same = exactly(everything, wanted.engine_id) or exactly(everything, wanted.id)
         if same is None:
             raise SnapshotMissingError(
-                f"there is no snapshot {wanted.id!r} in repository {repository.name!r}",
+                f"there is no snapshot {wanted.id!r} in repository {client.name!r}",
                 hint="List what it holds with `snapshots`.",
             )
         return same
     named = exactly([each for each in everything if instance in (None, each.instance)], wanted)
-    return named or _of_a_series(context, repository, everything, wanted, instance=instance)
+    return named or _of_a_series(context, client.name, everything, wanted, instance=instance)
 
 
 def _of_a_series(
     context: OperationContext,
-    repository: Repository,
+    repository: str,
     everything: Sequence[Snapshot],
     wanted: str,
     *,
@@ -138,7 +148,7 @@ def _of_a_series(
     series = instance or configured or (names[0] if len(names) == 1 else None)
     if series is None and names:
         raise SnapshotMissingError(
-            f"repository {repository.name!r} holds {len(names)} series, and {wanted!r} could belong to any",
+            f"repository {repository!r} holds {len(names)} series, and {wanted!r} could belong to any",
             hint=f"Choose one with --instance: {', '.join(names)}. An exact id needs none.",
         )
     of_the_series = [each for each in everything if each.instance == series]
@@ -150,26 +160,17 @@ def _of_a_series(
         raise
 
 
-def read_manifest(context: OperationContext, found: LocatedSnapshot, callbacks: Callbacks) -> Manifest:
+def read_manifest(state: StateDirectory, found: LocatedSnapshot) -> Manifest:
     """The manifest of a snapshot, fetched by itself. Raises ContentMismatchError where it has none that can be read."""
-    with scratch(context.state, "manifest") as target:
-        call = context.call(found.repository, callbacks)
-        engine = found.repository.engine
-        retry_while_locked(
-            context, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=(MANIFEST_NAME,)), callbacks
-        )
+    with scratch(state, "manifest") as target:
+        found.fetch(target, (MANIFEST_NAME,))
         return manifest_in(target, found.snapshot)
 
 
-def read_key(context: OperationContext, found: LocatedSnapshot, callbacks: Callbacks) -> Secret | None:
+def read_key(state: StateDirectory, found: LocatedSnapshot) -> Secret | None:
     """The secret key a snapshot holds; None where it holds none."""
-    with scratch(context.state, "key") as target:
-        call = context.call(found.repository, callbacks)
-        engine = found.repository.engine
-        paths = (f"{OUTSIDE}/{KEY_NAME}",)
-        retry_while_locked(
-            context, lambda: engine.fetch(found.snapshot.engine_id, target, call, paths=paths), callbacks
-        )
+    with scratch(state, "key") as target:
+        found.fetch(target, (f"{OUTSIDE}/{KEY_NAME}",))
         path = target / OUTSIDE / KEY_NAME
         is_plain = path.is_file() and not path.is_symlink() and not path.parent.is_symlink()
         return Secret(path.read_text(errors="surrogateescape")) if is_plain else None

@@ -8,23 +8,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from owui_vault.context.context import Callbacks, OperationContext
+from owui_vault.context.context import OperationContext
 from owui_vault.errors import ContentMismatchError
 from owui_vault.model import LedgerEntry
-from owui_vault.repositories.listing import RepositoryListing, failure_of
+from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.repositories.lookup import LocatedSnapshot, read_manifest
 
 _MOST_TRIED = 3  # a manifest that cannot be read does not mean that the one before cannot be either
 _log = logging.getLogger(__name__)
 
 
-def learn_ledger(context: OperationContext, surveyed: RepositoryListing, callbacks: Callbacks) -> bool:
+def learn_ledger(context: OperationContext, surveyed: RepositoryListing) -> bool:
     """Add what the newest manifest of the series knows to what is known here; whether there was anything new."""
     instance = context.series()
-    return context.state.learn_ledger(instance, _ledger_of(context, surveyed, instance, callbacks))
+    return context.state.learn_ledger(instance, _ledger_of(context, surveyed, instance))
 
 
-def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryListing], callbacks: Callbacks) -> None:
+def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
     """The same, where this machine has never learned one. A snapshot does not fail for it."""
     series = context.series()
     if context.state.has_learned_ledger(series):
@@ -37,17 +37,15 @@ def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryLi
         if each.error or not each.series(series):
             continue
         try:
-            learn_ledger(context, each, callbacks)
+            learn_ledger(context, each)
         except Exception as raised:  # one repository of several
-            error = failure_of(each.repository, raised, callbacks, "learning from")
-            _log.warning("the ledger could not be updated from %s: %s", each.repository.name, error.message)
+            error = each.client.failure(raised, "learning from")
+            _log.warning("the ledger could not be updated from %s: %s", each.name, error.message)
         else:
             return
 
 
-def _ledger_of(
-    context: OperationContext, surveyed: RepositoryListing, instance: str, callbacks: Callbacks
-) -> tuple[LedgerEntry, ...]:
+def _ledger_of(context: OperationContext, surveyed: RepositoryListing, instance: str) -> tuple[LedgerEntry, ...]:
     """The newest ledger. Where none was learned here, one that tells nothing new may be of a run that could not learn.
 
     Such a run may have been this machine's, with what was verified since: that is known here already.
@@ -55,11 +53,9 @@ def _ledger_of(
     is_learned, known = context.state.has_learned_ledger(instance), set(context.state.ledger(instance))
     for snapshot in surveyed.series(instance)[:_MOST_TRIED]:
         try:
-            ledger = read_manifest(
-                context, LocatedSnapshot(repository=surveyed.repository, snapshot=snapshot), callbacks
-            ).ledger
+            ledger = read_manifest(context.state, LocatedSnapshot(client=surveyed.client, snapshot=snapshot)).ledger
         except ContentMismatchError as error:
-            _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.repository.name, error.message)
+            _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.name, error.message)
             continue
         if is_learned or not known.issuperset(ledger):
             return ledger

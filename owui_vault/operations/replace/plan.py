@@ -58,7 +58,7 @@ def plan_replacement(
     _refuse_doomed(data_dir, environment)
     probe = _look(data_dir, encrypted=environment.encrypted)
     found = find(context, request.snapshot, request.repository, request.callbacks)
-    manifest = read_manifest(context, found, request.callbacks)
+    manifest = read_manifest(context.state, found)
     _require_same_instance(context, manifest, probe)
     components = _components(manifest, request.components)
     exchanged, stays = divided(data_dir, manifest, components)
@@ -290,7 +290,7 @@ def planned_key(
 
     The key is outside the data that are exchanged.
     """
-    stored = read_key(context, found, Callbacks()) if manifest.secret_key.found else None
+    stored = read_key(context.state, found) if manifest.secret_key.found else None
     lost = "; ".join(manifest.secret_key.needed_because)
     if stored is None:
         kept = f"the snapshot holds no secret key; the instance keeps its own, which may not open: {lost}"

@@ -65,7 +65,6 @@ from owui_vault.operations.restore.quiet_start import Scheduled, is_ruined, sett
 from owui_vault.operations.restore.restore import paths_of
 from owui_vault.operations.restore.salvage import fetch_or_name
 from owui_vault.ports import Application
-from owui_vault.repositories.listing import retry_while_locked
 from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.attributes import give_owner
@@ -222,15 +221,13 @@ def _cleaned_up(place: InPlace) -> Iterator[None]:
 def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, callbacks: Callbacks) -> Scheduled:
     """Bring the tree next to the live data, prove it and see it on disk, while the instance runs."""
     found = find(context, plan.snapshot, plan.snapshot.repository, callbacks)
-    engine, call = found.repository.engine, context.call(found.repository, callbacks)
     previous_data.clear_incoming(place.work)
     place.work.make_folder(INCOMING)
     target = place.work.path / INCOMING
-    entries = retry_while_locked(context, lambda: engine.contents(found.snapshot.engine_id, call), callbacks)
-    paths = paths_of(plan.components, (entry.path for entry in entries))
+    paths = paths_of(plan.components, (entry.path for entry in found.contents()))
     if paths:  # of components that hold nothing there is nothing to fetch, and no path at all would mean everything
-        callbacks.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-        fetch_or_name(context, found, target, paths=paths, keep=False, callbacks=callbacks)
+        found.client.progress(Step.FETCH)
+        fetch_or_name(found, target, paths=paths, keep=False)
     callbacks.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", callbacks)
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
@@ -247,7 +244,7 @@ def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, cal
         environment=lambda: context.inspect_environment().settings,
     )
     if plan.key_file:
-        _stage_key(context, found, place, callbacks)
+        _stage_key(context, found, place)
     adopted = _adopt_owner(place)
     lost = attribute_warnings(target / "data", plan.manifest, plan.components, adopted=adopted) if adopted else ()
     require_renamable(plan.data_dir, _coming(place))
@@ -256,8 +253,8 @@ def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, cal
     return replace(scheduled, warnings=(*scheduled.warnings, *lost))
 
 
-def _stage_key(context: OperationContext, found: LocatedSnapshot, place: InPlace, callbacks: Callbacks) -> None:
-    key = read_key(context, found, callbacks)
+def _stage_key(context: OperationContext, found: LocatedSnapshot, place: InPlace) -> None:
+    key = read_key(context.state, found)
     if key is None:
         raise ContentMismatchError("the snapshot's secret key was not restored", hint="Nothing was changed.")
     place.work.write(f"{INCOMING}/{KEY_NAME}", key.reveal().encode(errors="surrogateescape"))

@@ -21,7 +21,6 @@ from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snaps
 from owui_vault.operations.restore.quiet_start import check_can_be_quiet, is_ruined, settle_schedule
 from owui_vault.operations.restore.salvage import fetch_or_name
 from owui_vault.operations.restore.target import claimed, usable_target
-from owui_vault.repositories.listing import retry_while_locked
 from owui_vault.repositories.lookup import LATE, LocatedSnapshot, find, manifest_in, read_manifest
 from owui_vault.system.durable_files import private_directory, require_space, write_durably
 
@@ -56,7 +55,7 @@ def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport
     require_space(target, _judged_ahead(context, request, found, target) + _SPARE_BYTES, "this restore")
     is_new = not target.exists()
     with claimed(target):
-        _fetch(context, request, found, target)
+        _fetch(request, found, target)
         manifest = manifest_in(target, found.snapshot)
         components = _components(manifest, request.components)
         decision = _decide_paths(request, target, manifest, components)
@@ -107,7 +106,7 @@ def _judged_ahead(context: OperationContext, request: RestoreRequest, found: Loc
     ordinary = request.components is None and request.app_data_dir is None and not request.quiet_start
     if ordinary and found.snapshot.size_bytes:
         return found.snapshot.size_bytes
-    manifest = read_manifest(context, found, request.callbacks)
+    manifest = read_manifest(context.state, found)
     components = _components(manifest, request.components)
     _decide_paths(request, target, manifest, components)
     if request.quiet_start:
@@ -145,17 +144,13 @@ def _decide_paths(
     return None
 
 
-def _fetch(context: OperationContext, request: RestoreRequest, found: LocatedSnapshot, target: Path) -> None:
-    call = context.call(found.repository, request.callbacks)
-    engine = found.repository.engine
+def _fetch(request: RestoreRequest, found: LocatedSnapshot, target: Path) -> None:
     paths: tuple[str, ...] = ()
     if request.components is not None:
-        entries = retry_while_locked(
-            context, lambda: engine.contents(found.snapshot.engine_id, call), request.callbacks
-        )
-        paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *paths_of(request.components, (entry.path for entry in entries)))
-    request.callbacks.progress(Progress(step=Step.FETCH, repository=found.repository.name))
-    fetch_or_name(context, found, target, paths=paths, callbacks=request.callbacks)
+        of_them = paths_of(request.components, (entry.path for entry in found.contents()))
+        paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *of_them)
+    found.client.progress(Step.FETCH)
+    fetch_or_name(found, target, paths=paths)
 
 
 def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list[str]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 
 from owui_vault.components.uploads import names
-from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import EngineError, RepositoryDamagedError
 from owui_vault.model import Entry
-from owui_vault.repositories.listing import retry_while_locked
 from owui_vault.repositories.lookup import LocatedSnapshot
 from owui_vault.system.patterns import is_chosen
 
@@ -19,51 +16,26 @@ _MOST_BELIEVED = 100  # of what an engine says at length only the end is kept
 _MOST_TRIED = 20  # borg ends at each file that is damaged
 
 
-def fetch_or_name(  # noqa: PLR0913  # what one fetch needs
-    context: OperationContext,
-    found: LocatedSnapshot,
-    target: Path,
-    *,
-    paths: Sequence[str] = (),
-    keep: bool = True,
-    callbacks: Callbacks,
-) -> None:
+def fetch_or_name(found: LocatedSnapshot, target: Path, *, paths: Sequence[str] = (), keep: bool = True) -> None:
     """Fetch a snapshot, or these paths of it. Raises RepositoryDamagedError with the names of all that is damaged.
 
     With `keep` all else is there then, and the error says so.
     """
-    call = context.call(found.repository, callbacks)
-    engine, engine_id = found.repository.engine, found.snapshot.engine_id
     try:
-        retry_while_locked(context, lambda: engine.fetch(engine_id, target, call, paths=paths), callbacks)
+        found.fetch(target, paths)
     except RepositoryDamagedError as error:
-        raise _fetch_the_rest(
-            context, found, target, paths=paths, keep=keep, error=error, callbacks=callbacks
-        ) from error
+        raise _fetch_the_rest(found, target, paths=paths, keep=keep, error=error) from error
 
 
-def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
-    context: OperationContext,
-    found: LocatedSnapshot,
-    target: Path,
-    *,
-    paths: Sequence[str],
-    keep: bool,
-    error: RepositoryDamagedError,
-    callbacks: Callbacks,
+def _fetch_the_rest(
+    found: LocatedSnapshot, target: Path, *, paths: Sequence[str], keep: bool, error: RepositoryDamagedError
 ) -> RepositoryDamagedError:
     """After a fetch that ended with `error`; returns the error to raise.
 
     restic goes on after a file that is damaged, and names it; borg ends there, with a file that is too short.
     """
-    call = context.call(found.repository, callbacks)
-    engine, engine_id = found.repository.engine, found.snapshot.engine_id
     try:
-        listed = retry_while_locked(
-            context,
-            lambda: [each for each in engine.contents(engine_id, call) if is_chosen(each.path, paths)],
-            callbacks,
-        )
+        listed = [each for each in found.contents() if is_chosen(each.path, paths)]
     except EngineError:
         return error
     wanted = {each.path: each.size_bytes for each in listed if each.kind == "file" and not _is_veiled(target, each)}
@@ -77,7 +49,7 @@ def _fetch_the_rest(  # noqa: PLR0913  # what one fetch needs, and how it ended
             break
         known = len(damaged)
         try:
-            retry_while_locked(context, partial(engine.fetch, engine_id, target, call, paths=rest), callbacks)
+            found.fetch(target, rest)
         except RepositoryDamagedError as again:
             damaged.update(again.paths)
             if len(damaged) == known and all(_size(target / path) is None for path in rest):

@@ -89,13 +89,8 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
         require_distinct(context, callbacks=callbacks)
         settled = demote_unconfirmed(context, repositories, callbacks)
         surveyed, probe, environment = _look(context, data_dir, repositories, callbacks)
-        gone = [
-            text
-            for each in surveyed
-            if not each.error
-            for text in rolled_back(context, each.repository, each.snapshots)
-        ]
-        learn_lost_ledger(context, surveyed, callbacks)
+        gone = [text for each in surveyed if not each.error for text in rolled_back(each.client, each.snapshots)]
+        learn_lost_ledger(context, surveyed)
         known = KnownUploads(context, surveyed)
         with opened_work(context, data_dir, lock) as work, known.remembered(work.path):
             plan = replace(_plan(context, probe, work.path, environment), known_uploads=known.files())
@@ -106,7 +101,7 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
                 manifest = build_manifest(context, plan, captured, environment, _naming(context, request, surveyed))
             require_own_series(context, _fingerprint(manifest), surveyed)
             with check_in_background(context, captured.stage / "data", manifest) as beside:
-                results = () if request.dry_run else store_everywhere(context, captured, manifest, surveyed, callbacks)
+                results = () if request.dry_run else store_everywhere(context, captured, manifest, surveyed)
                 known.stored(results, manifest.sequence)
                 unlearned = _learn(context, results)
                 checks = beside.finish(callbacks, context.clock.monotonic() - started)
@@ -143,7 +138,7 @@ def _require_one_answer(context: OperationContext, surveyed: Sequence[Repository
     errors = [each.error for each in surveyed if each.error]
     if len(errors) < len(surveyed):
         return
-    results = [RepositoryResult(repository=each.repository.name, error=each.error) for each in surveyed]
+    results = [RepositoryResult(repository=each.name, error=each.error) for each in surveyed]
     errors[0].report = SnapshotReport(
         id="",
         instance=context.the_instance().name,

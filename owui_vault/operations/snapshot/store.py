@@ -20,13 +20,13 @@ from owui_vault.model import (
     Label,
     Manifest,
     Outcome,
-    Progress,
     RepositoryResult,
     Snapshot,
     Step,
     StoreReceipt,
 )
-from owui_vault.repositories.listing import RepositoryListing, failure_of, require_same_repository, retry_while_locked
+from owui_vault.repositories.client import RepositoryClient
+from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.system.durable_files import write_durably
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ def store_everywhere(
     captured: Captured,
     manifest: Manifest,
     surveyed: Sequence[RepositoryListing],
-    callbacks: Callbacks,
 ) -> tuple[RepositoryResult, ...]:
     """One result per repository, in order. Raises CancelledError, and what concerns the instance."""
     results = []
@@ -45,37 +44,35 @@ def store_everywhere(
         try:
             if each.error:
                 raise each.error
-            results.append(_store(context, captured, manifest, each, callbacks))
+            results.append(_store(context, captured, manifest, each))
         except Exception as raised:  # one repository of several
-            error = failure_of(each.repository, raised, callbacks, "storing in")
-            _log.warning("could not store in %s: %s", each.repository.name, error.message)
-            results.append(RepositoryResult(repository=each.repository.name, error=error))
+            error = each.client.failure(raised, "storing in")
+            _log.warning("could not store in %s: %s", each.name, error.message)
+            results.append(RepositoryResult(repository=each.name, error=error))
     return tuple(results)
 
 
 def _store(
-    context: OperationContext, captured: Captured, manifest: Manifest, surveyed: RepositoryListing, callbacks: Callbacks
+    context: OperationContext, captured: Captured, manifest: Manifest, surveyed: RepositoryListing
 ) -> RepositoryResult:
     started = context.clock.monotonic()
-    repository = surveyed.repository
-    folder = context.call(repository).folder
-    callbacks.progress(Progress(step=Step.STORE, repository=repository.name))
+    client = surveyed.client
+    client.progress(Step.STORE)
     # Before: whoever kills us while the engine works must not leave a snapshot that is believed unseen.
-    context.state.remember_storing(folder, manifest.instance, manifest.id)
+    context.state.remember_storing(client.folder, manifest.instance, manifest.id)
     warnings: list[str] = []
-    label = _label(manifest, repository, surveyed)
-    receipt, changed = _stored(context, repository, captured, label, callbacks=callbacks, warn=warnings.append)
+    receipt, changed = _stored(context, client, captured, _label(manifest, surveyed), warn=warnings.append)
     stored = receipt.snapshot
     if changed and stored.label and stored.is_restore_point:
         # A link shares its bytes with the live file: somebody changed an upload that should never change.
-        stored = _demote(context, repository, stored, stored.label, callbacks=callbacks)
+        stored = _demote(client, stored, stored.label)
     last = LastStored(id=manifest.id, engine_id=stored.engine_id, sequence=manifest.sequence, instant=manifest.instant)
-    context.state.remember_stored(folder, manifest.instance, last)
+    context.state.remember_stored(client.folder, manifest.instance, last)
     took = timedelta(seconds=context.clock.monotonic() - started)
-    _log.info("stored %s in %s: %d bytes added", manifest.id, repository.name, receipt.added_bytes)
+    _log.info("stored %s in %s: %d bytes added", manifest.id, client.name, receipt.added_bytes)
     return RepositoryResult(
-        repository=repository.name,
-        snapshot=replace(stored, repository=repository.name),
+        repository=client.name,
+        snapshot=replace(stored, repository=client.name),
         added_bytes=receipt.added_bytes,
         read_bytes=receipt.read_bytes,
         skipped=receipt.skipped,
@@ -85,52 +82,41 @@ def _store(
     )
 
 
-def _stored(  # noqa: PLR0913  # what one store needs
+def _stored(
     context: OperationContext,
-    repository: Repository,
+    client: RepositoryClient,
     captured: Captured,
     label: Label,
     *,
-    callbacks: Callbacks,
     warn: Callable[[str], None],
 ) -> tuple[StoreReceipt, tuple[str, ...]]:
     """What the engine did, and what had changed by the time it had read the last file."""
-    call = replace(context.call(repository, callbacks), reread=captured.reread)
-    seen: list[tuple[str, ...]] = []
+    seen: list[tuple[str, ...]] = []  # by the last attempt; those before it found a lock and wrote nothing
 
     def last_look() -> tuple[str, ...]:
         """For an engine that asks before it writes down anything, what it lists is true from the first moment."""
         seen.append(verify_stage(captured))
         if not seen[-1]:
-            context.state.forget_storing(call.folder, (label.id,))
+            context.state.forget_storing(client.folder, (label.id,))
         return seen[-1]
 
-    def store() -> StoreReceipt:
-        seen.clear()
-        return repository.engine.store(captured.stage, label, replace(call, warn=warn, last_look=last_look))
-
     try:
-        receipt = retry_while_locked(context, store, callbacks)
-        return receipt, seen[0] if seen else verify_stage(captured)
+        receipt = client.store(captured.stage, label, reread=captured.reread, warn=warn, last_look=last_look)
+        return receipt, seen[-1] if seen else verify_stage(captured)
     except VaultError:
         if not verify_stage(captured):  # should it have been stored nevertheless, then it is what it says
-            context.state.forget_storing(call.folder, (label.id,))
+            context.state.forget_storing(client.folder, (label.id,))
         raise
 
 
-def _demote(
-    context: OperationContext, repository: Repository, stored: Snapshot, label: Label, *, callbacks: Callbacks
-) -> Snapshot:
+def _demote(client: RepositoryClient, stored: Snapshot, label: Label) -> Snapshot:
     """Relabel what was stored as complete and is not. Where that cannot be done it is removed, and the error raised."""
-    call = context.call(repository, callbacks)
-    engine = repository.engine
-    corrected = replace(label, outcome=Outcome.INCOMPLETE)
     try:
-        return retry_while_locked(context, lambda: engine.relabel(stored.engine_id, corrected, call), callbacks)
+        return client.relabel(stored, replace(label, outcome=Outcome.INCOMPLETE))
     except CancelledError:
         raise
     except VaultError:
-        retry_while_locked(context, lambda: engine.remove([stored.engine_id], call), callbacks)
+        client.remove([stored])
         raise
 
 
@@ -143,35 +129,35 @@ def demote_unconfirmed(
     """
     warnings = []
     for repository in repositories:
+        client = RepositoryClient(context, repository, callbacks)
         try:
-            warnings += _demote_unconfirmed_in(context, repository, callbacks)
+            warnings += _demote_unconfirmed_in(context, client)
         except Exception as raised:  # one repository of several
-            error = failure_of(repository, raised, callbacks, "looking after")
+            error = client.failure(raised, "looking after")
             _log.warning("could not look after %s: %s", repository.name, error.message)
     return tuple(warnings)
 
 
-def _demote_unconfirmed_in(context: OperationContext, repository: Repository, callbacks: Callbacks) -> list[str]:
-    call = context.call(repository, callbacks)
-    ids = context.state.repository_memory(call.folder).unverified_of(context.series())
+def _demote_unconfirmed_in(context: OperationContext, client: RepositoryClient) -> list[str]:
+    ids = client.memory.unverified_of(context.series())
     if not ids:
         return []
-    require_same_repository(context, repository, callbacks)  # in another one they are not, and would be forgotten
+    client.require_same()  # in another one they are not, and would be forgotten
     warnings = []
-    for each in retry_while_locked(context, lambda: repository.engine.snapshots(call), callbacks):
+    for each in client.snapshots():
         if each.label and each.id in ids:
             if each.is_restore_point:
-                _demote(context, repository, each, each.label, callbacks=callbacks)
+                _demote(client, each, each.label)
             warnings.append(
-                f"snapshot {each.id} in {repository.name} is INCOMPLETE: the run that stored it was killed before it"
+                f"snapshot {each.id} in {client.name} is INCOMPLETE: the run that stored it was killed before it"
                 " could check that its data had not changed"
             )
-    context.state.forget_storing(call.folder, ids)
+    context.state.forget_storing(client.folder, ids)
     return warnings
 
 
-def _label(manifest: Manifest, repository: Repository, surveyed: RepositoryListing) -> Label:
-    engine = repository.engine.name
+def _label(manifest: Manifest, surveyed: RepositoryListing) -> Label:
+    engine = surveyed.client.repository.engine.name
     earlier = (each.label for each in surveyed.series(manifest.instance))
     chunking = next((label.chunking for label in earlier if label and label.engine == engine), "")
     return Label(
@@ -194,8 +180,8 @@ class KnownUploads:
 
     def __init__(self, context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
         self._series = context.series()
-        self._places = {each.repository.name: _place(context, each) for each in surveyed if not each.error}
-        self._parents = {each.repository.name: _newest(each, self._series) for each in surveyed}
+        self._places = {each.name: _place(context, each) for each in surveyed if not each.error}
+        self._parents = {each.name: _newest(each, self._series) for each in surveyed}
         self._stored: frozenset[str] = frozenset()
         self._sequence = 0
 
@@ -239,8 +225,7 @@ def _newest(surveyed: RepositoryListing, series: str) -> int:
 
 
 def _place(context: OperationContext, surveyed: RepositoryListing) -> Path:
-    repository = surveyed.repository
-    return context.state.repository_folder(repository.name, repository.engine.location) / f"uploads-{context.series()}"
+    return surveyed.client.folder / f"uploads-{context.series()}"
 
 
 def _after_storing(

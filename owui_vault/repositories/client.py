@@ -1,0 +1,249 @@
+"""One repository as operations use it: its engine, asked with patience, and what this machine remembers of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from owui_vault.context.context import Callbacks, OperationContext, Repository
+from owui_vault.context.state import RepositoryMemory
+from owui_vault.errors import (
+    CancelledError,
+    RepositoryLockedError,
+    RepositoryMissingError,
+    ResumeError,
+    RollbackError,
+    UnforeseenError,
+    VaultError,
+)
+from owui_vault.model import (
+    ALL,
+    Entry,
+    Label,
+    Outcome,
+    Progress,
+    RepositoryInfo,
+    Snapshot,
+    Step,
+    StoreReceipt,
+)
+from owui_vault.ports import Call
+from owui_vault.repositories.overlap import require_engine_kind
+from owui_vault.system.lock import directory_lock
+
+_log = logging.getLogger(__name__)
+_RETRY_SECONDS = 1.0
+T = TypeVar("T")
+
+
+class RepositoryClient:
+    """A repository for the length of one operation.
+
+    Whoever asks needs no lock's patience, no folder and no call of its own: each method raises what the engine's method
+    of that name raises (`ports.Engine`), RepositoryLockedError only after `limits.lock_wait`, and CancelledError when
+    the operation was cancelled meanwhile. `callbacks` hear of its progress and of what engines say about the result.
+    """
+
+    def __init__(self, context: OperationContext, repository: Repository, callbacks: Callbacks | None = None) -> None:
+        self.repository = repository
+        self._callbacks = callbacks or Callbacks()
+        self._engine = repository.engine
+        self._state, self._clock = context.state, context.clock
+        self._lock_wait_seconds = context.limits.lock_wait_seconds
+        self._call = Call(
+            folder=context.state.repository_folder(repository.name, repository.engine.location),
+            shared=context.state.shared_folder(),
+            timeout_seconds=context.limits.call_seconds,
+            idle_seconds=context.limits.idle_seconds,
+            store_seconds=context.limits.store_seconds,
+            progress=self._callbacks.progress,
+            warn=self._callbacks.warn,
+            cancel=self._callbacks.cancel,
+            secrets=context.secrets,
+        )
+
+    @property
+    def name(self) -> str:
+        """The repository's name in the configuration."""
+        return self.repository.name
+
+    @property
+    def folder(self) -> Path:
+        """What is ours alone, and about this repository only."""
+        return self._call.folder
+
+    @property
+    def memory(self) -> RepositoryMemory:
+        """What this machine remembers of it, by now."""
+        return self._state.repository_memory(self.folder)
+
+    def progress(self, step: Step, text: str = "") -> None:
+        """Say what is done here next."""
+        self._callbacks.progress(Progress(step=step, repository=self.name, text=text))
+
+    def locked(self) -> AbstractContextManager[int]:
+        """Keep other runs of this machine from changing it for the length of a block. Raises LockHeldError."""
+        return directory_lock(
+            self.folder,
+            wait_seconds=self._lock_wait_seconds,
+            clock=self._clock,
+            what=self.name,
+            cancel=self._callbacks.cancel,
+        )
+
+    def failure(self, error: Exception, doing: str) -> VaultError:
+        """What `error` is as the result of one repository of several, so that the others are not kept from theirs.
+
+        Raises what is nobody's result: CancelledError, and what concerns the instance.
+        """
+        if isinstance(error, CancelledError | ResumeError | RollbackError):
+            raise error
+        if self._callbacks.cancel.is_set():  # an engine that was interrupted may call it what it likes
+            raise CancelledError(f"stopped while {doing} {self.name}") from error
+        if isinstance(error, VaultError):
+            return error
+        unforeseen = UnforeseenError(error)
+        _log.info("%s, %s %s: %s", unforeseen.message, doing, self.name, "; ".join(unforeseen.places))
+        return unforeseen
+
+    # The engine's methods
+
+    def initialize(self) -> RepositoryInfo:
+        """Create it. Raises RepositoryExistsError."""
+        return self._engine.initialize(self._call)
+
+    def forget(self) -> None:
+        """From now on it is right as it is, whatever was stored there once."""
+        self._engine.forget(self._call)
+        self._state.forget_stored(self.folder)
+
+    def inspect(self) -> RepositoryInfo:
+        """Prove that it can be used."""
+        return self._patiently(lambda: self._engine.inspect(self._call))
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """What the engine lists, whichever repository this is now. `list` also looks whether it is the known one."""
+        return self._patiently(lambda: self._engine.snapshots(self._call))
+
+    def contents(self, snapshot: Snapshot) -> Iterator[Entry]:
+        """All paths of a snapshot."""
+        return self._patiently(lambda: self._engine.contents(snapshot.engine_id, self._call))
+
+    def fetch(self, snapshot: Snapshot, target: Path, paths: Sequence[str] = ()) -> None:
+        """Write a snapshot, or these paths of it, into an existing directory."""
+        self._patiently(lambda: self._engine.fetch(snapshot.engine_id, target, self._call, paths=paths))
+
+    def store(
+        self,
+        tree: Path,
+        label: Label,
+        *,
+        reread: bool,
+        warn: Callable[[str], None],
+        last_look: Callable[[], Sequence[str]],
+    ) -> StoreReceipt:
+        """Write a tree as one snapshot. What is said about it goes to `warn`."""
+        call = replace(self._call, reread=reread, warn=warn, last_look=last_look)
+        return self._patiently(lambda: self._engine.store(tree, label, call))
+
+    def relabel(self, snapshot: Snapshot, label: Label) -> Snapshot:
+        """Replace a snapshot's label."""
+        return self._patiently(lambda: self._engine.relabel(snapshot.engine_id, label, self._call))
+
+    def remove(self, snapshots: Sequence[Snapshot]) -> None:
+        """Remove exactly these."""
+        ids = [each.engine_id for each in snapshots]
+        self._patiently(lambda: self._engine.remove(ids, self._call))
+
+    def compact(self) -> int | None:
+        """Free what no snapshot uses."""
+        return self._patiently(lambda: self._engine.compact(self._call))
+
+    def verify(self, read_data: float) -> tuple[str, ...]:
+        """Check it, and return what is damaged."""
+        return self._patiently(lambda: self._engine.verify(self._call, read_data=read_data))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask again while another program holds its lock."""
+        until = self._clock.monotonic() + self._lock_wait_seconds
+        while True:
+            try:
+                return ask()
+            except RepositoryLockedError as error:
+                if self._callbacks.cancel.is_set():
+                    raise CancelledError(f"stopped while another program was using it: {error.message}") from error
+                if self._clock.monotonic() >= until:
+                    raise
+                self._clock.sleep(_RETRY_SECONDS)
+
+    # What this machine knows
+
+    def list(self) -> tuple[Snapshot, ...]:
+        """All its snapshots, once it is known to be the repository it was, with what this machine knows of each.
+
+        Raises RepositoryMissingError when another one, or none, lies where a known one was.
+        """
+        require_engine_kind(self.repository)
+        memory = self.memory
+        try:
+            found = self.snapshots()
+        except RepositoryMissingError as error:
+            if memory.id:
+                error.hint = "It was there before: is its disk or share mounted? Only `init --again` creates a new one."
+            raise
+        ids = {each.id for each in found} | {each.engine_id for each in found}
+        if not memory.id:
+            self._state.remember_repository(self.folder, self.inspect().id)
+        elif not memory.last or any((last.engine_id or last.id) not in ids for _, last in memory.last):
+            # What we stored last is not there (or there is no such thing): was it removed, or is this another
+            # repository? Our id alone says little: it is the same in every repository that holds the instant.
+            self.require_same()
+        return self._with_memory(found, memory)
+
+    def require_same(self) -> None:
+        """Raise RepositoryMissingError unless it has the id it had."""
+        require_same_id(self.memory.id, self.inspect())
+
+    def _with_memory(self, found: Sequence[Snapshot], memory: RepositoryMemory) -> tuple[Snapshot, ...]:
+        """Add the repository's name, when each was last verified, and whether its data had stayed as they were."""
+        entries = [
+            entry
+            for instance in {each.instance for each in found if each.label}
+            for entry in self._state.ledger(instance)
+            if entry.repository == self.name
+        ]
+        last = {entry.snapshot: entry for entry in entries}  # what was found wrong later is not verified any more
+        verified = {snapshot: entry.at for snapshot, entry in last.items() if entry.ok}
+        read = {entry.snapshot: entry.at for entry in entries if entry.ok and entry.depth == ALL}
+        return tuple(
+            replace(
+                each,
+                repository=self.name,
+                label=_with_local_outcome(each.label, memory),
+                size_bytes=(each.label.size_bytes if each.label else 0) or each.size_bytes,
+                verified_at=verified.get(each.id) if each.label else None,
+                verified_all_at=read.get(each.id) if each.label and each.id in verified else None,
+            )
+            for each in found
+        )
+
+
+def require_same_id(known: str, info: RepositoryInfo) -> None:
+    """Raise RepositoryMissingError when another repository answers than the known one."""
+    if known and info.id != known:
+        raise RepositoryMissingError(
+            f"another repository ({info.id[:10]}) is at {info.location}, where {known[:10]} was",
+            engine=info.engine,
+            hint="Is the right disk or share mounted? If the old one is gone for good, run `init --again`.",
+        )
+
+
+def _with_local_outcome(label: Label | None, memory: RepositoryMemory) -> Label | None:
+    """INCOMPLETE where the run that stored it did not live to look whether its data had stayed as they were."""
+    if label and label.id in memory.unverified_of(label.instance):
+        return replace(label, outcome=Outcome.INCOMPLETE)
+    return label
