@@ -48,6 +48,7 @@ def vault_from_settings(settings: VaultSettings, environ: Mapping[str, str]) -> 
         state_dir=settings.state_dir,
         series=instance.name if instance else None,
         limits=Limits(
+            parallel=limits.parallel,
             lock_wait_seconds=limits.lock_wait.total_seconds(),
             idle_seconds=limits.idle.total_seconds(),
             store_seconds=limits.store.total_seconds() if limits.store else None,

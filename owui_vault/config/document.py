@@ -65,6 +65,9 @@ Text = Annotated[str, BeforeValidator(values.text)]
 Name = Annotated[str, BeforeValidator(values.name), _form(NAME_PATTERN)]
 Tag = Annotated[str, BeforeValidator(values.tag), _form(TAG_PATTERN)]
 Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema({"type": "integer", "minimum": 0})]
+Parallel = Annotated[
+    int, BeforeValidator(values.parallel), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 32})
+]
 Duration = Annotated[timedelta, BeforeValidator(values.duration), _form(values.DURATION_PATTERN, examples=["5m"])]
 PositiveDuration = Annotated[
     timedelta, BeforeValidator(values.positive_duration), _form(values.DURATION_PATTERN, examples=["30s"])
@@ -257,8 +260,10 @@ class RepositoryPart(Part):
 
 
 class LimitsPart(Part):
-    """How long things may take."""
+    """How long things may take, and how many may go on at once."""
 
+    parallel: Parallel | None = None
+    """How many repositories are stored to at a time (2)."""
     lock_wait: Duration | None = None
     """How long a second run waits for the first (5m)."""
     freeze: PositiveDuration | None = None

@@ -63,8 +63,12 @@ class RepositorySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """How long things may take. `idle` is the time without a byte or message; None means no limit."""
+    """How long things may take. `idle` is the time without a byte or message; None means no limit.
 
+    `parallel` is how many repositories are stored to at a time.
+    """
+
+    parallel: int = 2
     lock_wait: timedelta = timedelta(minutes=5)
     freeze: timedelta = timedelta(seconds=10)
     stop: timedelta = timedelta(seconds=60)

@@ -101,6 +101,14 @@ def count(value: object) -> int:
     return value
 
 
+def parallel(value: object) -> int:
+    """How many at a time. Raises ValueError."""
+    number = count(value)
+    if not 1 <= number <= 32:
+        raise ValueError("must be between 1 and 32")
+    return number
+
+
 def path(value: object, around: ConfigContext) -> Path:
     """A path of this machine. Raises ValueError."""
     try:

@@ -95,13 +95,18 @@ class Repository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of the operations, in seconds."""
+    """Bounds of the operations, in seconds. `parallel`: how many repositories are stored to at a time."""
 
+    parallel: int = 2
     lock_wait_seconds: float = 300.0
     idle_seconds: float = 600.0
     store_seconds: float | None = None
     call_seconds: float = 120.0
     capture: CaptureLimits = field(default_factory=CaptureLimits)
+
+    def __post_init__(self) -> None:
+        if self.parallel < 1:
+            raise ConfigError("limits.parallel must be at least 1", hint="1 stores to one repository after the other.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

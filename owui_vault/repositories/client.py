@@ -50,6 +50,7 @@ class RepositoryClient:
 
     def __init__(self, context: OperationContext, repository: Repository, callbacks: Callbacks | None = None) -> None:
         self.repository = repository
+        self._context = context
         self._callbacks = callbacks or Callbacks()
         self._engine = repository.engine
         self._state, self._clock = context.state, context.clock
@@ -60,11 +61,15 @@ class RepositoryClient:
             timeout_seconds=context.limits.call_seconds,
             idle_seconds=context.limits.idle_seconds,
             store_seconds=context.limits.store_seconds,
-            progress=self._callbacks.progress,
+            progress=self._progress,
             warn=self._callbacks.warn,
             cancel=self._callbacks.cancel,
             secrets=context.secrets,
         )
+
+    def heard_by(self, callbacks: Callbacks) -> RepositoryClient:
+        """The same one with other listeners."""
+        return RepositoryClient(self._context, self.repository, callbacks)
 
     @property
     def name(self) -> str:
@@ -83,7 +88,11 @@ class RepositoryClient:
 
     def progress(self, step: Step, text: str = "") -> None:
         """Say what is done here next."""
-        self._callbacks.progress(Progress(step=step, repository=self.name, text=text))
+        self._progress(Progress(step=step, text=text))
+
+    def _progress(self, event: Progress) -> None:
+        """An engine does not know what its repository is called here."""
+        self._callbacks.progress(replace(event, repository=self.name))
 
     def locked(self) -> AbstractContextManager[int]:
         """Keep other runs of this machine from changing it for the length of a block. Raises LockHeldError."""

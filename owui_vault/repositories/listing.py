@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import VaultError, WrongInstanceError
-from owui_vault.model import Listening, Snapshot
+from owui_vault.model import Snapshot
 from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.selectors import newest_first
-from owui_vault.system.unwinding import undoing
+from owui_vault.repositories.side_by_side import side_by_side
 
 _MOST_AT_ONCE = 4
 
@@ -39,21 +38,16 @@ def survey(
 ) -> tuple[RepositoryListing, ...]:
     """Ask all repositories at once; an error stays with the one that had it."""
     callbacks = callbacks or Callbacks()
-    ending = Listening(callbacks.cancel)  # ours to set: the caller's may be meant for more than this operation
 
-    def ask(repository: Repository) -> RepositoryListing:
-        asking = RepositoryClient(context, repository, replace(callbacks, cancel=ending))
-        client = RepositoryClient(context, repository, callbacks)
+    def ask(repository: Repository, theirs: Callbacks) -> RepositoryListing:
+        client = RepositoryClient(context, repository, theirs)
         try:
-            return RepositoryListing(client=client, snapshots=asking.list())
-        except Exception as error:  # one repository of several
-            return RepositoryListing(client=client, error=asking.failure(error, "looking at"))
+            found, error = client.list(), None
+        except Exception as raised:  # one repository of several
+            found, error = (), client.failure(raised, "looking at")
+        return RepositoryListing(client=client.heard_by(callbacks), snapshots=found, error=error)
 
-    with (
-        ThreadPoolExecutor(max_workers=_MOST_AT_ONCE, thread_name_prefix="survey") as pool,
-        undoing(ending.set),  # KeyboardInterrupt, which only this thread gets: the others' programs must end as well
-    ):
-        return tuple(pool.map(ask, repositories))
+    return side_by_side(repositories, ask, callbacks, at_most=_MOST_AT_ONCE)
 
 
 def require_own_series(

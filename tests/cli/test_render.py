@@ -442,9 +442,11 @@ def events() -> list[Progress]:
         Progress(step=Step.CAPTURE),
         Progress(step=Step.CAPTURE, done_bytes=5),
         Progress(step=Step.STORE, repository="nas"),
-        Progress(step=Step.STORE, done_bytes=5, total_bytes=10),
-        Progress(step=Step.STORE, done_bytes=10, total_bytes=10, text=f"file {EVIL}"),
         Progress(step=Step.STORE, repository="far"),
+        Progress(step=Step.STORE, repository="nas", done_bytes=5, total_bytes=10),
+        Progress(step=Step.STORE, repository="nas", done_bytes=10, total_bytes=10, text=f"file {EVIL}"),
+        Progress(step=Step.STORE, repository="far", done_bytes=1, total_bytes=10),
+        Progress(step=Step.STORE, repository="nas", text="stored"),
     ]
 
 
@@ -455,8 +457,9 @@ def test_progress_is_one_line_per_step_where_there_is_no_terminal(paper: io.Stri
     assert paper.getvalue().splitlines() == [
         "capturing one instant",
         "storing → nas",
-        "storing → nas: file evil[bold]\\x1b[2J\\nname\\udcff",
         "storing → far",
+        "storing → nas: file evil[bold]\\x1b[2J\\nname\\udcff",
+        "storing → nas: stored",
     ]
 
 

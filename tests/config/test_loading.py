@@ -63,7 +63,7 @@ repositories:
     engine: borg
     location: ssh://backup@host/./open-webui
     passphrase: {env: AWAY}
-limits: {lock_wait: 0s, freeze: 30s, stop: 2m, idle: 1h, store: 1d}
+limits: {parallel: 3, lock_wait: 0s, freeze: 30s, stop: 2m, idle: 1h, store: 1d}
 state_dir: ../state
 """
 
@@ -136,6 +136,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
             ),
         ),
         limits=LimitSettings(
+            parallel=3,
             lock_wait=timedelta(),
             freeze=timedelta(seconds=30),
             stop=timedelta(minutes=2),

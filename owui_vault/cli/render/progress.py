@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from owui_vault.cli.render.phrases import printable
@@ -35,32 +34,23 @@ def words(event: Progress) -> str:
     return event.step.words + (f" → {event.repository}" if event.repository else "")
 
 
-def _attributed(event: Progress, current: tuple[Step, str] | None) -> Progress:
-    """An engine does not know what its repository is called; the vault named it when the step began."""
-    if event.repository or current is None or current[0] is not event.step:
-        return event
-    return replace(event, repository=current[1])
-
-
 class _Lines:
-    """One line when a step begins, and one for each different thing it says."""
+    """One line when a step begins, and one for each different thing it says; several repositories may take turns."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._step: tuple[Step, str] | None = None
-        self._said: set[str] = set()
+        self._steps: dict[str, Step] = {}  # of each repository, and of what concerns none
+        self._said: dict[str, set[str]] = {}
 
     def __call__(self, event: Progress) -> None:
-        event = _attributed(event, self._step)
-        step = (event.step, event.repository)
         # A percentage that moves is for the bar; in a log it would be a hundred lines.
         said = _PERCENT.sub("", event.text)
         text = f"{words(event)}: {printable(said)}" if said else words(event)
-        if step != self._step:
-            self._step = step
-            self._said.clear()
-        if text not in self._said:
-            self._said.add(text)
+        if event.step is not self._steps.get(event.repository):
+            self._steps[event.repository] = event.step
+            self._said[event.repository] = set()
+        if text not in self._said[event.repository]:
+            self._said[event.repository].add(text)
             with suppress(OSError):  # whoever read it went away; the work goes on
                 print(text, file=self._stream, flush=True)
 
@@ -83,29 +73,28 @@ def _bars(stream: TextIO) -> Iterator[ProgressSink]:
 
 
 class _BarSink:
-    """One bar for each step in each repository; the one before is finished when the next begins."""
+    """One bar for each step in each repository; all bars of a step are finished when the next one begins."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
-        self._tasks: dict[tuple[Step, str], TaskID] = {}
-        self._current: tuple[Step, str] | None = None
+        self._step: Step | None = None
+        self._tasks: dict[str, TaskID] = {}  # of this step
 
     def __call__(self, event: Progress) -> None:
-        event = _attributed(event, self._current)
-        step = (event.step, event.repository)
-        if step != self._current:
+        if event.step is not self._step:
             self._finish()
-            self._current = step
-        if step not in self._tasks:
-            self._tasks[step] = self._bars.add_task(words(event), total=event.total_bytes, text="")
-        task = self._tasks[step]
+            self._step = event.step
+        if event.repository not in self._tasks:
+            self._tasks[event.repository] = self._bars.add_task(words(event), total=event.total_bytes, text="")
+        task = self._tasks[event.repository]
         self._bars.update(task, completed=event.done_bytes, total=event.total_bytes)
         if event.text:
             self._bars.update(task, text=printable(event.text))
 
     def _finish(self) -> None:
-        if self._current in self._tasks:
-            task = self._bars.tasks[self._bars.task_ids.index(self._tasks[self._current])]
+        for number in self._tasks.values():
+            task = self._bars.tasks[self._bars.task_ids.index(number)]
             done = max(task.completed, 1)
             self._bars.update(task.id, total=done, completed=done)
             self._bars.stop_task(task.id)
+        self._tasks.clear()

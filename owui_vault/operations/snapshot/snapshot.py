@@ -101,7 +101,7 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
                 manifest = build_manifest(context, plan, captured, environment, _naming(context, request, surveyed))
             require_own_series(context, _fingerprint(manifest), surveyed)
             with check_in_background(context, captured.stage / "data", manifest) as beside:
-                results = () if request.dry_run else store_everywhere(context, captured, manifest, surveyed)
+                results = () if request.dry_run else store_everywhere(context, captured, manifest, surveyed, callbacks)
                 known.stored(results, manifest.sequence)
                 unlearned = _learn(context, results)
                 checks = beside.finish(callbacks, context.clock.monotonic() - started)

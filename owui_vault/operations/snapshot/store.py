@@ -27,6 +27,7 @@ from owui_vault.model import (
 )
 from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.listing import RepositoryListing
+from owui_vault.repositories.side_by_side import side_by_side
 from owui_vault.system.durable_files import write_durably
 
 _log = logging.getLogger(__name__)
@@ -37,26 +38,35 @@ def store_everywhere(
     captured: Captured,
     manifest: Manifest,
     surveyed: Sequence[RepositoryListing],
+    callbacks: Callbacks,
 ) -> tuple[RepositoryResult, ...]:
-    """One result per repository, in order. Raises CancelledError, and what concerns the instance."""
-    results = []
-    for each in surveyed:
+    """One result per repository, in their order, `limits.parallel` of them at a time; the stage lives until the last.
+
+    Raises CancelledError, and what concerns the instance; then the other stores are ended as well.
+    """
+
+    def attempt(each: RepositoryListing, theirs: Callbacks) -> RepositoryResult:
+        client = each.client.heard_by(theirs)
         try:
             if each.error:
                 raise each.error
-            results.append(_store(context, captured, manifest, each))
+            return _store(context, captured, manifest, each, client)
         except Exception as raised:  # one repository of several
-            error = each.client.failure(raised, "storing in")
+            error = client.failure(raised, "storing in")
             _log.warning("could not store in %s: %s", each.name, error.message)
-            results.append(RepositoryResult(repository=each.name, error=error))
-    return tuple(results)
+            return RepositoryResult(repository=each.name, error=error)
+
+    return side_by_side(surveyed, attempt, callbacks, at_most=context.limits.parallel)
 
 
 def _store(
-    context: OperationContext, captured: Captured, manifest: Manifest, surveyed: RepositoryListing
+    context: OperationContext,
+    captured: Captured,
+    manifest: Manifest,
+    surveyed: RepositoryListing,
+    client: RepositoryClient,
 ) -> RepositoryResult:
     started = context.clock.monotonic()
-    client = surveyed.client
     client.progress(Step.STORE)
     # Before: whoever kills us while the engine works must not leave a snapshot that is believed unseen.
     context.state.remember_storing(client.folder, manifest.instance, manifest.id)
@@ -69,6 +79,7 @@ def _store(
     last = LastStored(id=manifest.id, engine_id=stored.engine_id, sequence=manifest.sequence, instant=manifest.instant)
     context.state.remember_stored(client.folder, manifest.instance, last)
     took = timedelta(seconds=context.clock.monotonic() - started)
+    client.progress(Step.STORE, "stored")
     _log.info("stored %s in %s: %d bytes added", manifest.id, client.name, receipt.added_bytes)
     return RepositoryResult(
         repository=client.name,

@@ -17,6 +17,7 @@ from owui_vault import (
     DataDirectory,
     Limits,
     Outcome,
+    Progress,
     Repository,
     RepositoryLockedError,
     RepositoryMissingError,
@@ -24,9 +25,11 @@ from owui_vault import (
     RetentionPolicy,
     Secret,
     Snapshot,
+    Step,
     Vault,
     VaultError,
 )
+from owui_vault.errors import UnforeseenError
 from owui_vault.model import SkippedFile, SnapshotReport, StoreReceipt
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.engines.faulty import FaultyEngine
@@ -49,12 +52,12 @@ class House:
         self.vault = self.a_vault()
         self.vault.initialize()
 
-    def a_vault(self) -> Vault:
+    def a_vault(self, *, parallel: int = 2) -> Vault:
         return Vault(
             DataDirectory(self.data_dir),
             [Repository(name, engine, RetentionPolicy(last=1)) for name, engine in self.engines.items()],
             state_dir=self.folder / "state",
-            limits=Limits(lock_wait_seconds=0.3),
+            limits=Limits(lock_wait_seconds=0.3, parallel=parallel),
         )
 
     def fault(self, call: str, moment: str) -> None:
@@ -142,6 +145,63 @@ def test_a_lock_in_the_way_of_the_correction_is_waited_for(house: House) -> None
     assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
 
 
+def test_two_repositories_are_stored_to_at_once(house: House) -> None:
+    """Each waits for the other to have begun; one after the other they would wait for ever."""
+    both = threading.Barrier(2, timeout=30)
+    house.on("store", "before", lambda: (None, both.wait())[0])
+    report = house.vault.snapshot()
+    assert [each.repository for each in report.repositories] == ["one", "two"]
+    assert [each.id for each in house.complete("one")] == [each.id for each in house.complete("two")] == [report.id]
+
+
+def test_one_at_a_time_where_that_is_wanted(house: House) -> None:
+    storing: list[str] = []
+    house.on("store", "before", lambda: storing.append("begun"))
+    house.on("store", "after", lambda: storing.append("ended"))
+    house.a_vault(parallel=1).snapshot()
+    assert storing == ["begun", "ended"] * 2
+
+
+def test_a_repository_that_fails_ends_no_other_store(house: House) -> None:
+    """Also where it fails while the other one is being written."""
+    both = threading.Barrier(2, timeout=30)
+    turns = iter(["one fails", "the other does not"])
+
+    def meet() -> None:
+        both.wait()
+        if next(turns) == "one fails":
+            raise RepositoryUnreachableError("away")
+
+    house.on("store", "before", meet)
+    report = house.vault.snapshot()
+    assert [type(each.error) for each in report.repositories if each.error] == [RepositoryUnreachableError]
+    assert report.outcome is Outcome.COMPLETE
+    assert len(house.complete("one")) + len(house.complete("two")) == 1
+
+
+def test_whoever_listens_may_read_while_two_are_stored_to(house: House) -> None:
+    """A callback is called by the thread that asked for the snapshot, and by no other."""
+    heard: list[tuple[str, int, int]] = []
+
+    def listen(event: Progress) -> None:
+        if event.step is Step.STORE:
+            heard.append((event.repository, len(house.vault.snapshots()), threading.get_ident()))
+
+    house.vault.snapshot(progress=listen)
+    assert {repository for repository, _, _ in heard} == {"one", "two"}
+    assert {thread for _, _, thread in heard} == {threading.get_ident()}
+
+
+def test_what_a_listener_raises_ends_all_stores(house: House) -> None:
+    def listen(event: Progress) -> None:
+        if event.step is Step.STORE:
+            raise KeyError("a mistake in a callback")
+
+    with pytest.raises((KeyError, UnforeseenError)):
+        house.vault.snapshot(progress=listen)
+    assert house.vault.snapshot().outcome is Outcome.COMPLETE
+
+
 def test_what_cannot_be_relabelled_is_removed(house: House) -> None:
     house.on("store", "before", house.change_upload)
     house.on("relabel", "before", raising(RepositoryUnreachableError("away")))
@@ -177,7 +237,8 @@ def test_what_can_neither_be_relabelled_nor_removed_is_not_believed_and_settled_
     }
 
 
-def test_a_run_killed_between_storing_and_looking_leaves_nothing_that_is_believed(house: House) -> None:
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_run_killed_between_storing_and_looking_leaves_nothing_that_is_believed(house: House, parallel: int) -> None:
     def die() -> None:
         house.change_upload()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -185,15 +246,16 @@ def test_a_run_killed_between_storing_and_looking_leaves_nothing_that_is_believe
     house.on("store", "after", die)
     pid = os.fork()
     if pid == 0:
-        house.a_vault().snapshot()
+        house.a_vault(parallel=parallel).snapshot()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     house.faults.clear()
-    (doubtful,) = house.vault.snapshots("one")
-    assert doubtful.outcome is Outcome.INCOMPLETE
+    doubtful = house.vault.snapshots(everything=True)
+    assert {each.outcome for each in doubtful} == {Outcome.INCOMPLETE}
     report = house.vault.snapshot()
-    assert any(doubtful.id in text for text in report.warnings)
-    assert house.vault.snapshot().warnings == tuple(text for text in report.warnings if doubtful.id not in text)
+    for each in doubtful:
+        assert any(each.id in text and f" in {each.repository} " in text for text in report.warnings)
+    assert house.vault.snapshot().warnings == tuple(text for text in report.warnings if doubtful[0].id not in text)
 
 
 def test_an_answer_that_was_lost_makes_no_good_snapshot_bad(house: House) -> None:
@@ -256,7 +318,7 @@ def test_cancelled_before_it_could_be_corrected_it_is_not_believed(house: House)
         house.vault.snapshot(cancel=cancel)
     assert removed == []
     assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
-    assert house.vault.snapshots("two") == ()
+    assert not house.complete("two")
 
 
 def test_what_failed_to_be_stored_while_something_changed_is_not_believed_when_it_shows_up(house: House) -> None:
