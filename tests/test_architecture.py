@@ -63,8 +63,6 @@ CROWDED = {
     "owui_vault/operations/snapshot/store.py: _store",
     "owui_vault/operations/snapshot/store.py: store_everywhere",
     "owui_vault/vault.py: restore",
-    "owui_vault/operations/verify.py: _compare",
-    "owui_vault/operations/verify.py: _fetch",
 }
 
 #: What starts programs or opens databases has a door, like every package that is not Python's own.

@@ -16,9 +16,9 @@ from owui_vault.errors import (
 )
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.operations.notifications import notify_failures
-from owui_vault.repositories.client import RepositoryClient, require_same_id
 from owui_vault.repositories.identity import require_new
 from owui_vault.repositories.overlap import require_apart, require_engine_kind, require_own_ground
+from owui_vault.repositories.repository_client import RepositoryClient, require_same_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,9 @@ from owui_vault.model import (
 )
 from owui_vault.operations.inspect import current_fingerprint
 from owui_vault.operations.notifications import notify_failures
-from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.identity import require_current, require_distinct
 from owui_vault.repositories.listing import RepositoryListing, require_own_series
+from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.retention import decide
 from owui_vault.repositories.verification_log import learn_ledger
 

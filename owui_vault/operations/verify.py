@@ -37,8 +37,8 @@ from owui_vault.model import (
 )
 from owui_vault.operations.full_checks import check_now, warnings_of
 from owui_vault.operations.notifications import notify
-from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.lookup import LocatedSnapshot, SkippedRepositories, failure, manifest_in, search
+from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.system.durable_files import require_space
 
 _SPARE_BYTES = 64 << 20

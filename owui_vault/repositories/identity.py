@@ -14,9 +14,9 @@ from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import RepositoryRolledBackError, SameRepositoryError, VaultError
 from owui_vault.model import RepositoryInfo, Snapshot
 from owui_vault.model.json_codec import local_text
-from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.repositories.overlap import place_of
+from owui_vault.repositories.repository_client import RepositoryClient
 
 
 def require_distinct(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import VaultError, WrongInstanceError
 from owui_vault.model import Snapshot
-from owui_vault.repositories.client import RepositoryClient
+from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.selectors import newest_first
 from owui_vault.repositories.side_by_side import side_by_side
 

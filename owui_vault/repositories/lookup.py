@@ -23,7 +23,7 @@ from owui_vault.manifest.documents import (
     manifest_from_bytes,
 )
 from owui_vault.model import Entry, Manifest, Outcome, Secret, Snapshot
-from owui_vault.repositories.client import RepositoryClient
+from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.selectors import choose, exactly
 
 SkippedRepositories: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing

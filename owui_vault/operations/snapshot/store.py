@@ -25,8 +25,8 @@ from owui_vault.model import (
     Step,
     StoreReceipt,
 )
-from owui_vault.repositories.client import RepositoryClient
 from owui_vault.repositories.listing import RepositoryListing
+from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.side_by_side import side_by_side
 from owui_vault.system.durable_files import write_durably
 

@@ -22,7 +22,7 @@ from owui_vault import (
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.state import StateDirectory
 from owui_vault.errors import UnforeseenError
-from owui_vault.repositories.client import RepositoryClient
+from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.testing.engines.bench import make_label
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.fakes import FakeClock
