@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from owui_vault.config import (
 from owui_vault.errors import ConfigError
 from owui_vault.model.secrets import EnvironmentSecret, FileSecret, GivenSecret, SecretReference
 
+_log = logging.getLogger(__name__)
+
 REPOSITORY_NAME = "repository"
 # Without a file there is no other place to name the keys of a cloud store, or how ssh is to be called.
 _ENGINE_PREFIXES = ("AWS_", "B2_", "AZURE_", "GOOGLE_", "OS_", "ST_", "RCLONE_", "RESTIC_REST_")
@@ -41,6 +44,7 @@ def settings_for(options: GlobalOptions, needs: Needs, environ: Mapping[str, str
             f"there is no configuration; looked for {looked}",
             hint="Pass one with --config FILE, or pass --data-dir DIR and --repository LOCATION.",
         )
+    _log.info("the configuration in use is %s", file)
     return load_settings(file, environ)
 
 

@@ -80,9 +80,12 @@ def global_options(  # noqa: PLR0913  each is an option
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="The configuration file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")] = False,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Print more; twice: everything.")
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, show_default=False, help="Print more; twice: every engine command, too."
+        ),
     ] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only results and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing if all went well.")] = False,
     data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Without a file: the data directory.")] = None,
     container: Annotated[str | None, typer.Option(metavar="NAME", help="Without a file: the container.")] = None,
     repository: Annotated[str | None, typer.Option(metavar="LOCATION", help="Without a file: the repository.")] = None,

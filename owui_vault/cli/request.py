@@ -23,12 +23,16 @@ if TYPE_CHECKING:  # `--help` needs none of it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a command came to: `value`'s fields and `more` with `--json`, `show` otherwise."""
+    """What a command came to: `value`'s fields and `more` with `--json`, `show` otherwise.
+
+    With `-q` a success is silent, unless the text is what was `asked_for`.
+    """
 
     show: Callable[[Screen], None]
     value: object = None
     more: Mapping[str, object] = field(default_factory=dict)
     exit_code: int = exit_codes.DONE
+    asked_for: bool = False
 
 
 class Request(Needs, ABC):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owui_vault.cli.exit_codes import DONE
 from owui_vault.cli.own_options import options_before_dashdash
 from owui_vault.cli.render.screen import Screen, close_stdout, prepare_streams, print_error, print_json
 from owui_vault.cli.signals import Interrupted, Interruption
@@ -75,7 +76,7 @@ class _Run:
         with suppress(BrokenPipeError):  # `| head` has seen enough; what was asked for is done
             if options.json:
                 print_json(answer.value, **answer.more)
-            else:
+            elif answer.exit_code != DONE or options.verbosity >= 0 or answer.asked_for:
                 answer.show(Screen(sys.stdout))
         return answer.exit_code
 

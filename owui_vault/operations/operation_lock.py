@@ -33,7 +33,7 @@ class OperationLock:
         if self._owner == threading.get_ident():
             yield self._found(located)
             return
-        with self._turn():
+        with self._turn(), self._naming_configuration():
             yield self._found(located)
 
     @contextmanager
@@ -49,8 +49,19 @@ class OperationLock:
                 f"{operation} was started inside another operation of this vault",
                 hint="Finish that one first; inside it you can only read. A second Vault waits for the first.",
             )
-        with self._turn(), notifying_failures(self._context, operation):
+        with self._turn(), notifying_failures(self._context, operation), self._naming_configuration():
             yield self._found(located, cancel)
+
+    @contextmanager
+    def _naming_configuration(self) -> Iterator[None]:
+        """Whoever has several configuration files is told which one was wrong."""
+        try:
+            yield
+        except ConfigError as error:
+            file = self._context.config_file
+            if file and str(file) not in f"{error.message} {error.hint}":
+                error.hint = f"{error.hint} The configuration in use is {file}.".strip()
+            raise
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

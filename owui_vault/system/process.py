@@ -10,8 +10,10 @@ its whole session.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +28,8 @@ from typing import IO
 from owui_vault.errors import CancelledError, DeadlineExceededError, ProgramMissingError
 from owui_vault.model import NEVER
 from owui_vault.system.unwinding import undoing
+
+_log = logging.getLogger(__name__)
 
 STDERR_TAIL_CHARACTERS = 2000
 _INTERRUPT_SECONDS = 10.0  # restic took up to 4.5 s to end its uploads after SIGINT
@@ -54,6 +58,11 @@ class Command:
     def program(self) -> str:
         """What messages call it."""
         return self.name or Path(self.argv[0]).name
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """The command without the launcher before it."""
+        return self.argv[self.argv.index("--") + 1 :] if self.name and "--" in self.argv else self.argv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +93,7 @@ def run(
     time, a few times a second when the program is silent. Raises ProgramMissingError, DeadlineExceededError (total or
     idle time passed) and CancelledError (`cancel` was set); whatever a sink or `on_tick` raises ends the program first.
     """
+    started = time.monotonic()
     child = _start(command)
     out, err = _Output(child.stdout, on_stdout), _Output(child.stderr, on_stderr)
     try:
@@ -93,7 +103,13 @@ def run(
         for stream in (child.stdout, child.stderr, child.stdin):
             if stream:
                 stream.close()
+        log_ended(command.shown, child.poll(), time.monotonic() - started)
     return Completed(status=child.wait(), stdout=out.text(), stderr=err.text())
+
+
+def log_ended(argv: Sequence[str], status: int | None, seconds: float) -> None:
+    """Log a program that has ended, for whoever wants to see all of them. No secret is ever an argument."""
+    _log.debug("%s: status %s after %.2f s", shlex.join(argv), "unknown" if status is None else status, seconds)
 
 
 class _Output:

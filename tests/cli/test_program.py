@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import signal
 import sqlite3
 import subprocess
@@ -356,10 +357,36 @@ def test_a_closed_stdin_is_nobody_to_ask(vault: Program, words: str) -> None:
     assert "hint: " in done.stderr
 
 
-def test_quiet_and_verbose(vault: Program) -> None:
-    assert vault.run("-q", "snapshot").stderr == ""
-    verbose = vault.run("-vv", "snapshot")
-    assert "INFO owui_vault" in verbose.stderr
+def test_quiet_is_silent_on_success_and_on_nothing_else(vault: Program) -> None:
+    for words in (["snapshot"], ["prune"], ["verify"], ["recover"], ["init"]):
+        done = vault.run("-q", *words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), words
+    assert len(vault.run("-q", "snapshots").stdout.splitlines()) == 3
+    assert "would be removed" in vault.run("prune", "-q", "--dry-run").stdout
+    damage_an_index(vault.folder / "data/webui.db")
+    incomplete = vault.run("-q", "snapshot")
+    assert incomplete.returncode == 3
+    assert "INCOMPLETE" in incomplete.stdout
+
+
+def test_twice_verbose_shows_each_engine_command_and_the_configuration(vault: Program) -> None:
+    once = vault.run("-v", "snapshots")
+    assert f"the configuration in use is {vault.folder / 'vault.yaml'}" in once.stderr
+    assert "status 0" not in once.stderr
+    for words, command in ((["snapshots"], "snapshots"), (["snapshot"], "backup"), (["verify"], "check")):
+        twice = vault.run("-vv", *words)
+        assert twice.returncode == 0, twice.stderr
+        assert re.search(rf"restic\S* .*\b{command}\b.*: status 0 after \d+\.\d\d s", twice.stderr), twice.stderr
+        assert f"the configuration in use is {vault.folder / 'vault.yaml'}" in twice.stderr
+
+
+def test_an_error_of_a_configuration_names_its_file(vault: Program) -> None:
+    vault.configure("instance: {data_dir: data}\nstate_dir: state\n")
+    for words in (["snapshots"], ["snapshot"], ["init"], ["restore", "latest", "--target", "copy"]):
+        done = vault.run(*words)
+        assert done.returncode == 2
+        assert "no repository is configured" in done.stderr
+        assert f"The configuration in use is {vault.folder / 'vault.yaml'}." in done.stderr
 
 
 def test_sealed_secrets_open_the_repository(vault: Program) -> None:

@@ -33,11 +33,12 @@ class Initialize(Request):
 
         if self.discover:
             found = discover(session.options, session.environ, session.folder)
-            return Answer(value=found, show=lambda screen: show_discovered(screen, found))
+            return Answer(value=found, show=lambda screen: show_discovered(screen, found), asked_for=True)
         report = session.vault.initialize(*self.names, adopt=self.adopt, again=self.again)
         return Answer(
             value=report,
             show=lambda screen: reports.initialized(screen, report),
+            asked_for=any(each.created for each in report.repositories),  # the sheet to be kept is there only now
             exit_code=exit_codes.of_several(each.error for each in report.repositories),
         )
 

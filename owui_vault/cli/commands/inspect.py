@@ -20,7 +20,7 @@ class Inspect(Request):
         from owui_vault.cli.render import reports
 
         report = session.vault.inspect()
-        return Answer(value=report, show=lambda screen: reports.instance(screen, report))
+        return Answer(value=report, show=lambda screen: reports.instance(screen, report), asked_for=True)
 
 
 def command() -> Inspect:

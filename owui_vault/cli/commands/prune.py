@@ -26,7 +26,7 @@ class Prune(Request):
 
         plan = session.vault.plan_prune(repository=self.names or None)
         if self.dry_run:
-            return Answer(value=plan, show=lambda screen: reports.planned(screen, plan))
+            return Answer(value=plan, show=lambda screen: reports.planned(screen, plan), asked_for=True)
         with session.callbacks() as callbacks:
             report = session.vault.prune(plan, **callbacks)
         return Answer(

@@ -21,7 +21,7 @@ class Show(Request):
         from owui_vault.cli.render import snapshots
 
         found = session.vault.manifest(self.snapshot, repository=self.repository, instance=self.instance)
-        return Answer(more={"manifest": found}, show=lambda screen: snapshots.manifest(screen, found))
+        return Answer(more={"manifest": found}, show=lambda screen: snapshots.manifest(screen, found), asked_for=True)
 
 
 def command(snapshot: SnapshotText, repository: From = None, instance: Series = None) -> Show:

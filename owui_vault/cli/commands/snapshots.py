@@ -29,6 +29,7 @@ class ListSnapshots(Request):
         return Answer(
             more={"snapshots": found, "warnings": found.warnings},
             show=lambda screen: snapshots.listed(screen, found, now, everything=self.everything),
+            asked_for=True,
         )
 
 

@@ -122,7 +122,7 @@ class Asked:
         os.close(writer)
         stderr, why = self._watch(child, reader)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        answer = json.dumps({"status": status, "why": why}).encode() + b"\n" + stderr
+        answer = json.dumps({"status": status, "why": why, "argv": argv}).encode() + b"\n" + stderr
         while answer:
             answer = answer[os.write(self._answer, answer) :]
         return status if status >= 0 else 128 - status
