@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.borg_templates import PlaceBorg
+from tests.borg_templates import Templates as BorgTemplates
 from tests.restic_templates import PlaceRestic, Templates
 from tests.runs import marker_of
 
@@ -187,6 +189,12 @@ def program() -> Callable[[str, str], Path]:
 def place_restic(tmp_path_factory: pytest.TempPathFactory) -> PlaceRestic:
     """`place_restic(repository, program, passphrase)`: an empty repository, in no time and with a cheap key."""
     return Templates(tmp_path_factory.mktemp("restic-templates")).place
+
+
+@pytest.fixture(scope="session")
+def place_borg(tmp_path_factory: pytest.TempPathFactory) -> PlaceBorg:
+    """`place_borg(repository, program, passphrase)`: an empty repository, in no time and with a cheap key."""
+    return BorgTemplates(tmp_path_factory.mktemp("borg-templates")).place
 
 
 def chosen(kind: str, matrix: Mapping[str, Path | None], suite: str) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -17,17 +18,11 @@ from owui_vault.model import Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engines.bench import OTHER_USER
 from owui_vault.testing.engines.suite import PASSPHRASE, Bench, EngineSuite
+from tests.borg_templates import PlaceBorg
 
 Result = TypeVar("Result")
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory, borg_program: Path) -> Path:
-    """A repository, made once for each borg."""
-    folder = tmp_path_factory.mktemp("prepared")
-    engine = BorgEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(borg_program))
-    engine.initialize(Bench(engine=engine, folder=folder).call())
-    return folder / "repository"
+#: Borg has tried itself when the first repository was made, and would do so before each that is stored.
+WITHOUT_SELFTEST = {"BORG_SELFTEST": "disabled"}
 
 
 @pytest.mark.slow
@@ -35,19 +30,24 @@ class TestBorg(EngineSuite):
     names_every_byte = False
 
     @pytest.fixture(autouse=True)
-    def _which(self, borg_program: Path, prepared: Path) -> Iterator[None]:
+    def _which(self, borg_program: Path, place_borg: PlaceBorg) -> Iterator[None]:
         self.borg = str(borg_program)
-        self.prepared = prepared
+        self.place_borg = place_borg
         self.sockets: list[socket.socket] = []
         yield
         for each in self.sockets:
             each.close()
 
+    @pytest.fixture
+    def moments(self, soak: Callable[[int], int], seed: random.Random) -> Sequence[float]:
+        return sorted(seed.uniform(0.2, 1.0) for _ in range(soak(20)))
+
     def make(self, folder: Path, passphrase: str = PASSPHRASE) -> Engine:
-        return BorgEngine(str(folder / "repository"), Secret(passphrase), program=self.borg)
+        location = str(folder / "repository")
+        return BorgEngine(location, Secret(passphrase), program=self.borg, environment=WITHOUT_SELFTEST)
 
     def prepare(self, bench: Bench) -> None:
-        shutil.copytree(self.prepared, bench.repository)
+        self.place_borg(bench.repository, self.borg, PASSPHRASE)
 
     def store_foreign(self, bench: Bench, tree: Path) -> None:
         environment = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,10 @@ class TestRestic(EngineSuite):
         self.place_restic = place_restic
         told = subprocess.run([restic_program, "version"], capture_output=True, text=True, check=True).stdout
         self.keeps_holes = not told.startswith("restic 0.14.")
+
+    @pytest.fixture
+    def moments(self, soak: Callable[[int], int], seed: random.Random) -> Sequence[float]:
+        return sorted(seed.uniform(0.2, 1.0) for _ in range(soak(20)))
 
     def make(self, folder: Path, passphrase: str = PASSPHRASE) -> Engine:
         return ResticEngine(str(folder / "repository"), Secret(passphrase), program=str(self.program))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from owui_vault import BorgEngine, Engine, ResticEngine, Secret
 from owui_vault.testing.engines.directory import DirectoryEngine
+from tests.borg_templates import PlaceBorg
 from tests.restic_templates import PlaceRestic
 
 MakeEngine = Callable[[Path], Engine]
@@ -28,20 +29,19 @@ _OTHER = [_REAL, pytest.mark.thorough]
         pytest.param("own_borg", marks=_OTHER),
     ],
 )
-def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic) -> MakeEngine:
+def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic, place_borg: PlaceBorg) -> MakeEngine:
     """`make_engine(folder)`: an engine on a repository in that folder; each kind in turn."""
     if request.param == "directory":
         return lambda folder: DirectoryEngine(folder, Secret(PASSPHRASE))
     program = str(request.getfixturevalue(request.param))
-    if "borg" in request.param:
-        return lambda folder: BorgEngine(str(folder), Secret(PASSPHRASE), program=program)
-
+    borg = "borg" in request.param
+    place, kind = (place_borg, BorgEngine) if borg else (place_restic, ResticEngine)
     placed: set[Path] = set()
 
-    def restic(folder: Path) -> Engine:
+    def make(folder: Path) -> Engine:
         if folder not in placed and not os.path.lexists(folder):  # a second engine finds what the first one left
-            place_restic(folder, program, PASSPHRASE)
+            place(folder, program, PASSPHRASE)
         placed.add(folder)
-        return ResticEngine(str(folder), Secret(PASSPHRASE), program=program)
+        return kind(str(folder), Secret(PASSPHRASE), program=program)
 
-    return restic
+    return make

@@ -302,6 +302,10 @@ class Borg:
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
             **(more or {}),
         }
+        if reads:
+            # Borg tries its ciphers and its chunker at each start, a quarter of a short call. Before it writes it still
+            # does; what it reads it authenticates, so that a cipher that is wrong shows there in any case.
+            ours["BORG_SELFTEST"] = "disabled"
         if descriptor is not None:
             ours["BORG_PASSPHRASE_FD"] = str(descriptor)
         return engine_environment(ours, extra)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,11 @@ _BIG = 150_000_000
 
 class CompletenessTests(EngineBench):
     """Nothing is listed COMPLETE that is not, and what is complete is."""
+
+    @pytest.fixture
+    def moments(self) -> Sequence[float]:
+        """When a store is stopped, as shares of the time it takes; override to draw fewer or more."""
+        return [number / 6 for number in range(2, 7)]
 
     def test_a_tree_with_nothing_in_it_stores_nothing(self, bench: Bench) -> None:
         """Nor does one that is not there: something above went wrong, and a snapshot of it would be the newest."""
@@ -45,7 +51,9 @@ class CompletenessTests(EngineBench):
 
     @pytest.mark.root
     @pytest.mark.parametrize("fate", ["killed", "cancelled"])
-    def test_a_file_that_cannot_be_read_is_never_forgotten_on_the_way(self, bench: Bench, fate: str) -> None:
+    def test_a_file_that_cannot_be_read_is_never_forgotten_on_the_way(
+        self, bench: Bench, fate: str, moments: Sequence[float]
+    ) -> None:
         """It opens, and reading it fails: whenever we are stopped after that, nothing is listed as complete."""
         tree = bench.build()
         (tree / "broken").write_bytes(b"x")
@@ -54,11 +62,11 @@ class CompletenessTests(EngineBench):
             stored = bench.store(1)
             took = time.monotonic() - started
             assert [skipped.path for skipped in stored.skipped] == ["broken"]
-            for number in range(2, 7):
-                _stopped(bench, number, took * number / 6, fate)
+            for number, moment in enumerate(moments, 2):
+                _stopped(bench, number, took * moment, fate)
                 assert [each for each in bench.listed().values() if each.is_restore_point] == []
         (tree / "broken").unlink()
-        last = bench.store(7).snapshot
+        last = bench.store(len(moments) + 2).snapshot
         assert [each.id for each in bench.listed().values() if each.is_restore_point] == [last.id]
 
     def test_another_name_that_goes_while_a_file_is_read_is_no_change(self, bench: Bench) -> None:

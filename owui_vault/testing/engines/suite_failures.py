@@ -71,62 +71,17 @@ class TroubleTests(EngineBench):
         assert look(bench.repository) == before
         assert list(bench.call().folder.rglob("stands-in/*")) == []
 
-    def test_cancel_ends_a_store_and_leaves_nothing(self, bench: Bench) -> None:
-        """No lock, no snapshot, no process."""
+    def test_a_store_that_is_ended_early_leaves_nothing(self, bench: Bench) -> None:
+        """However it was ended: no lock, no snapshot, no process. What comes next works."""
         bench.big(BIG)
-        cancel = threading.Event()
-
-        def stop(event: Progress) -> None:
-            if event.done_bytes:
-                cancel.set()
-
-        with pytest.raises(CancelledError):
-            bench.engine.store(bench.tree, make_label(1), bench.call(progress=stop, cancel=cancel))
-        self._works_as_before(bench)
-
-    def test_cancel_before_the_beginning_begins_nothing(self, bench: Bench) -> None:
-        """Or ends at once."""
-        cancel = threading.Event()
-        cancel.set()
-        tree = bench.build()
-        with pytest.raises(CancelledError):
-            bench.engine.store(tree, make_label(1), bench.call(cancel=cancel))
-        self._works_as_before(bench)
-
-    def test_a_sink_that_raises_ends_the_store(self, bench: Bench) -> None:
-        """What it raised comes out; no process is left behind."""
-        bench.big(BIG)
-
-        def refuse(event: Progress) -> None:
-            if event.done_bytes:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            bench.engine.store(bench.tree, make_label(1), bench.call(progress=refuse))
-        self._works_as_before(bench)
-
-    def test_killed_while_storing_leaves_nothing_complete_and_nobody_running(self, bench: Bench) -> None:
-        """SIGKILL of our process; the engine must not go on reading a stage that is about to vanish."""
-        bench.big(BIG)
-        with _child_that_stores(bench) as child:
-            left = descendants(child)
-            os.kill(child, signal.SIGKILL)
-        until = time.monotonic() + PATIENCE
-        while any(_is_alive(pid) for pid in left):
-            assert time.monotonic() < until, "the engine outlived us"
-            time.sleep(0.05)
-        self._works_as_before(bench)
-
-    def test_a_store_is_bounded_in_all_when_somebody_says_so(self, bench: Bench) -> None:
-        """Besides the bound of its silence."""
-        bench.big(BIG)
-        with pytest.raises(DeadlineExceededError):
-            bench.engine.store(bench.tree, make_label(1), replace(bench.call(), store_seconds=0.05))
+        for end in (_cancelled_before, _cancelled_within, _refused_by_its_sink, _out_of_time, _killed_within):
+            end(bench)
+            assert left_after(bench.left_running) == set(), end.__name__
+            left = [each for each in bench.engine.snapshots(bench.call()) if each.is_restore_point]
+            assert left == [], end.__name__
         self._works_as_before(bench)
 
     def _works_as_before(self, bench: Bench) -> None:
-        assert left_after(bench.left_running) == set()
-        assert [each for each in bench.engine.snapshots(bench.call()) if each.is_restore_point] == []
         stored = bench.engine.store(bench.tree, make_label(2), bench.call()).snapshot
         for each in bench.engine.snapshots(bench.call()):
             if each.engine_id != stored.engine_id:
@@ -236,6 +191,52 @@ class TroubleTests(EngineBench):
             watcher.join()
         assert not [text for text in seen if PASSPHRASE.encode() in text]
         assert not [path for path in (bench.folder / "state").rglob("*") if _holds(path, PASSPHRASE)]
+
+
+def _cancelled_before(bench: Bench) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError):
+        bench.engine.store(bench.tree, make_label(1), bench.call(cancel=cancel))
+
+
+def _cancelled_within(bench: Bench) -> None:
+    cancel = threading.Event()
+
+    def stop(event: Progress) -> None:
+        if event.done_bytes:
+            cancel.set()
+
+    with pytest.raises(CancelledError):
+        bench.engine.store(bench.tree, make_label(1), bench.call(progress=stop, cancel=cancel))
+
+
+def _refused_by_its_sink(bench: Bench) -> None:
+    """What it raised comes out."""
+
+    def refuse(event: Progress) -> None:
+        if event.done_bytes:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.engine.store(bench.tree, make_label(1), bench.call(progress=refuse))
+
+
+def _out_of_time(bench: Bench) -> None:
+    """Of all of it, besides the bound of its silence."""
+    with pytest.raises(DeadlineExceededError):
+        bench.engine.store(bench.tree, make_label(1), replace(bench.call(), store_seconds=0.05))
+
+
+def _killed_within(bench: Bench) -> None:
+    """SIGKILL of our process; the engine must not go on reading a stage that is about to vanish."""
+    with _child_that_stores(bench) as child:
+        left = descendants(child)
+        os.kill(child, signal.SIGKILL)
+    until = time.monotonic() + PATIENCE
+    while any(_is_alive(pid) for pid in left):
+        assert time.monotonic() < until, "the engine outlived us"
+        time.sleep(0.05)
 
 
 def _fill(folder: Path, left: int) -> None:

@@ -182,16 +182,15 @@ class StoringTests(EngineBench):
                 return
             assert len(list(entries)) == len(look(bench.tree))
 
-    @pytest.mark.parametrize(
-        "name", ["we*ird[1]?.txt", "new\nline", "back\\slash", "comma,brace{x}.txt", "not-\udcff\udcfe-utf8"]
-    )
-    def test_a_path_is_taken_literally(self, bench: Bench, name: str) -> None:
+    def test_a_path_is_taken_literally(self, bench: Bench) -> None:
         """No pattern of the engine's own."""
         bench.build()
         (bench.tree / "data/names/weXird1z.txt").write_bytes(b"not asked for")
         stored = bench.store()
-        target = bench.fetch(stored.snapshot, f"data/names/{name}")
-        assert [str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()] == [f"data/names/{name}"]
+        for name in ("we*ird[1]?.txt", "new\nline", "back\\slash", "comma,brace{x}.txt", "not-\udcff\udcfe-utf8"):
+            target = bench.fetch(stored.snapshot, f"data/names/{name}")
+            found = [str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()]
+            assert found == [f"data/names/{name}"]
 
     def test_paths_take_what_is_below_them_and_nothing_else(self, bench: Bench) -> None:
         """A path that is not there is no error."""
@@ -312,11 +311,14 @@ class StoringTests(EngineBench):
 
     def test_progress_of_store_and_fetch_is_told_while_it_happens(self, bench: Bench) -> None:
         """The bytes grow up to all of them. A machine may be too fast for a small tree to have a middle."""
-        for number, size in enumerate((64_000_000, 256_000_000, 1_000_000_000), start=1):
-            stored, fetched = self._progress(bench, number, size)
-            if _has_a_middle(stored, size) and _has_a_middle(fetched, size):
+        missing = {Step.STORE, Step.FETCH}
+        for number, size in enumerate((64_000_000, 128_000_000, 256_000_000, 512_000_000, 1_000_000_000), start=1):
+            for events in self._progress(bench, number, size):
+                if _has_a_middle(events, size):
+                    missing.discard(events[0].step)
+            if not missing:
                 return
-        raise AssertionError("nothing was told between the beginning and the end")
+        raise AssertionError(f"nothing was told between the beginning and the end of {missing}")
 
     @staticmethod
     def _progress(bench: Bench, number: int, size: int) -> tuple[list[Progress], list[Progress]]:

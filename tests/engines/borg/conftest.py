@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from owui_vault.engines.borg.engine import BorgEngine
 from owui_vault.model import Secret
 from owui_vault.ports import SecretSource
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench
+from tests.borg_templates import PlaceBorg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +61,6 @@ class BorgBench(Bench):
 Benches = Callable[[Path], BorgBench]
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory, borg_program: Path) -> Path:
-    """A repository, made once for each borg."""
-    folder = tmp_path_factory.mktemp("prepared")
-    engine = BorgEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(borg_program))
-    engine.initialize(Bench(engine=engine, folder=folder).call())
-    return folder / "repository"
-
-
 @pytest.fixture
 def empty(tmp_path: Path, borg_program: Path) -> BorgBench:
     """No repository yet."""
@@ -78,7 +69,7 @@ def empty(tmp_path: Path, borg_program: Path) -> BorgBench:
 
 
 @pytest.fixture
-def bench(empty: BorgBench, prepared: Path) -> BorgBench:
+def bench(empty: BorgBench, place_borg: PlaceBorg) -> BorgBench:
     """An initialized repository."""
-    shutil.copytree(prepared, empty.repository)
+    place_borg(empty.repository, empty.program, PASSPHRASE)
     return empty
