@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from owui_vault.errors import EngineOutputError as EngineOutputError
     from owui_vault.errors import InstanceError as InstanceError
     from owui_vault.errors import InstanceNotFoundError as InstanceNotFoundError
+    from owui_vault.errors import LaterFormatError as LaterFormatError
     from owui_vault.errors import LockHeldError as LockHeldError
     from owui_vault.errors import NoSpaceError as NoSpaceError
     from owui_vault.errors import NotProvenError as NotProvenError
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from owui_vault.model import CaptureLimits as CaptureLimits
     from owui_vault.model import CollectionRecord as CollectionRecord
     from owui_vault.model import Component as Component
+    from owui_vault.model import ComponentKind as ComponentKind
     from owui_vault.model import ComponentRecord as ComponentRecord
     from owui_vault.model import ComponentSize as ComponentSize
     from owui_vault.model import ComposeService as ComposeService
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from owui_vault.model import InstanceState as InstanceState
     from owui_vault.model import Kept as Kept
     from owui_vault.model import Label as Label
+    from owui_vault.model import LaterLabel as LaterLabel
     from owui_vault.model import LedgerEntry as LedgerEntry
     from owui_vault.model import LeftOut as LeftOut
     from owui_vault.model import Manifest as Manifest
@@ -143,22 +146,22 @@ _HOME = {
     "owui_vault.engines.restic.engine": "ResticEngine",
     "owui_vault.errors": (
         "CancelledError CaptureError ConfigError ContentMismatchError DeadlineExceededError EngineError "
-        "EngineOutputError InstanceError InstanceNotFoundError LockHeldError NoSpaceError NotProvenError "
-        "ProgramMissingError QuiesceError RepositoryAppendOnlyError RepositoryDamagedError RepositoryExistsError "
-        "RepositoryFullError RepositoryLockedError RepositoryMissingError RepositoryRolledBackError "
-        "RepositoryUnreachableError RestoreError ResumeError RollbackError SameRepositoryError SecretError "
-        "SnapshotAmbiguousError SnapshotMissingError StalePlanError TargetError UnforeseenError "
-        "UnsupportedInstanceError VaultError WrongInstanceError WrongPassphraseError"
+        "EngineOutputError InstanceError InstanceNotFoundError LaterFormatError LockHeldError NoSpaceError "
+        "NotProvenError ProgramMissingError QuiesceError RepositoryAppendOnlyError RepositoryDamagedError "
+        "RepositoryExistsError RepositoryFullError RepositoryLockedError RepositoryMissingError "
+        "RepositoryRolledBackError RepositoryUnreachableError RestoreError ResumeError RollbackError "
+        "SameRepositoryError SecretError SnapshotAmbiguousError SnapshotMissingError StalePlanError TargetError "
+        "UnforeseenError UnsupportedInstanceError VaultError WrongInstanceError WrongPassphraseError"
     ),
     "owui_vault.model": (
-        "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentRecord ComponentSize "
-        "ComposeService ContainerRecord DataMount DatabaseRecord Deadline DiscardReport Entry ExtendedRecord "
-        "FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState Kept Label "
-        "LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Progress ProgressSink Proof "
-        "ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
-        "ReplacementReport RepositoryInfo RepositoryPrune RepositoryResult RestoreReport RetentionPolicy "
-        "ScheduledWork Secret SecretKeyRecord SetAside SkippedFile Snapshot SnapshotList SnapshotReport "
-        "SqliteLibrary Step StoreReceipt UndoReport VerifiedPart VerifyDepth VerifyReport"
+        "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
+        "ComponentSize ComposeService ContainerRecord DataMount DatabaseRecord Deadline DiscardReport Entry "
+        "ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState Kept "
+        "Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Progress "
+        "ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport "
+        "ReplacementPlan ReplacementReport RepositoryInfo RepositoryPrune RepositoryResult RestoreReport "
+        "RetentionPolicy ScheduledWork Secret SecretKeyRecord SetAside SkippedFile Snapshot SnapshotList "
+        "SnapshotReport SqliteLibrary Step StoreReceipt UndoReport VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

@@ -9,6 +9,7 @@ VaultError
 ├── DeadlineExceededError           a bounded step took too long                    retryable
 ├── CancelledError                  the caller asked to stop; everything was rolled back
 ├── StalePlanError                  the repository changed since the plan was made
+├── LaterFormatError                a later version of this package wrote it
 ├── UnforeseenError                 one repository failed in an unforeseen way
 ├── InstanceError
 │   ├── InstanceNotFoundError       no Open WebUI data where one was expected
@@ -102,6 +103,19 @@ class CancelledError(VaultError):
 
 class StalePlanError(VaultError):
     """The repository changed since the plan was made; make a new plan."""
+
+
+class LaterFormatError(VaultError):
+    """A later version of this package wrote it, in a format that this one does not know. Nothing is wrong with it."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, version: str) -> None:
+        wanted = f"owui_vault {version}" if version else "the owui_vault that stored it"
+        super().__init__(
+            what,
+            hint=f"Install {wanted} or later, or restore with restic or borg alone: RESTORE.txt says how.",
+        )
 
 
 class UnforeseenError(VaultError):

@@ -143,12 +143,14 @@ class Vault:
         tags: Collection[str] = (),
         quiesce: Quiesce | None = None,
         *,
+        plan: str = "",
         dry_run: bool = False,
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
     ) -> SnapshotReport:
         """Take one instant and store it in each repository.
 
+        `plan` names the plan whose run this is, in label and manifest; empty: taken by hand.
         INCOMPLETE is a result: check `report.outcome`. If no repository took it, the first error is raised, with the
         report as its `.report`. Setting `cancel` rolls back what was begun and raises CancelledError.
         """
@@ -156,7 +158,9 @@ class Vault:
 
         callbacks = _callbacks(progress, cancel)
         with self._lock.writing("snapshot", located=True, cancel=callbacks.cancel) as context:
-            request = SnapshotRequest(to=to, tags=tuple(tags), quiesce=quiesce, dry_run=dry_run, callbacks=callbacks)
+            request = SnapshotRequest(
+                to=to, tags=tuple(tags), quiesce=quiesce, plan=plan, dry_run=dry_run, callbacks=callbacks
+            )
             return with_secret_warnings(context, snapshot(context, request))
 
     def snapshots(

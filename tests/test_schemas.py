@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
@@ -11,9 +12,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from owui_vault import DataDirectory, Repository, Secret, Vault
+from owui_vault import VERSION, ContentMismatchError, DataDirectory, LaterFormatError, Repository, Secret, Vault
+from owui_vault.engines.common.labels import label_from_json, label_to_json
+from owui_vault.manifest.documents import manifest_from_bytes
+from owui_vault.model import KINDS
 from owui_vault.model.json_codec import to_json
 from owui_vault.testing import DirectoryEngine
+from owui_vault.testing.engines.bench import make_label
+from tests.operations.earlier import VERSIONS, unpack
 from tests.pages import ROOT
 
 
@@ -39,7 +45,7 @@ def told(small_instance: Callable[[Path], Path], tmp_path_factory: pytest.TempPa
         vault.initialize()
         vault.snapshot()
         assert vault.verify("latest").ok
-        vault.snapshot(tags=["release"])
+        vault.snapshot(tags=["release"], plan="nightly")
         newest = vault.snapshots()[0]
         vault.restore(newest, target=folder / "copy")
     manifest = json.loads((folder / "copy" / "manifest.json").read_text(encoding="utf-8"))
@@ -49,6 +55,72 @@ def told(small_instance: Callable[[Path], Path], tmp_path_factory: pytest.TempPa
 def test_what_a_real_snapshot_says_is_what_the_schemas_say(told: dict[str, Any]) -> None:
     for kind, value in told.items():
         assert [error.message for error in validator(kind).iter_errors(value)] == [], kind
+
+
+def test_it_says_who_took_it_and_how_much_there_was(told: dict[str, Any]) -> None:
+    manifest, label = told["manifest"], told["label"]
+    numbers = {"plan": "nightly", "users": 4, "chats": 20, "uploads": 8, "format": 2}
+    for value in told.values():
+        assert {name: value[name] for name in numbers} == numbers
+    assert label["version"] == VERSION
+    assert manifest["sqlite"] == sqlite3.sqlite_version
+    assert {each["name"]: (each["kind"], each["schema"]) for each in manifest["components"]} == {
+        "database": ("sqlite", manifest["application"]["alembic_head"]),
+        "vectors": ("chroma", manifest["application"]["chroma_migration"]),
+        "uploads": ("files", ""),
+        "secret_key": ("key", ""),
+    }
+    assert {each["checked"] for each in manifest["databases"]} == {"quick"}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_earlier_versions_said_is_what_the_schemas_of_their_format_say(version: str, tmp_path: Path) -> None:
+    site = unpack(version, "restic", tmp_path)
+    (path,) = (site.folder / "state").glob("work/*/stage/manifest.json")
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert [error.message for error in validator("manifest-1").iter_errors(written)] == []
+    assert not validator("manifest").is_valid(written)
+    manifest = manifest_from_bytes(path.read_bytes())
+    assert (manifest.format, manifest.plan, manifest.users, manifest.chats, manifest.uploads) == (
+        1,
+        None,
+        None,
+        None,
+        None,
+    )
+    assert {each.name: each.kind for each in manifest.components} == {
+        each.name: KINDS[each.name] for each in manifest.components
+    }
+    label = make_label(format=1, plan=None)
+    assert label_from_json(label_to_json(label)) == label
+    assert [error.message for error in validator("label-1").iter_errors(to_json(label))] == []
+    assert not validator("label").is_valid(to_json(label))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 3, "created_by": "owui_vault 7.1.0"}, "has format 3"),
+        ({"components": [{"name": "notes", "kind": "files"}]}, "holds a component 'notes'"),
+        ({"components": [{"name": "database", "kind": "postgres"}]}, "holds database of kind 'postgres'"),
+    ],
+)
+def test_a_manifest_that_says_what_is_not_known_here_names_the_version(
+    told: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(LaterFormatError, match=said) as caught:
+        manifest_from_bytes(json.dumps(told["manifest"] | change).encode())
+    wanted = change.get("created_by", f"owui_vault {VERSION}")
+    assert f"Install {wanted} or later" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"format": None}, {"format": "2"}, {"format": True}, {"format": 0}, {"components": 7}, {"components": [7]}],
+)
+def test_what_is_no_manifest_is_called_so(told: dict[str, Any], change: dict[str, Any]) -> None:
+    with pytest.raises(ContentMismatchError, match="cannot be read"):
+        manifest_from_bytes(json.dumps(told["manifest"] | change).encode())
 
 
 def test_the_manifest_that_was_looked_at_has_something_in_every_list(told: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Write the JSON Schemas of what a snapshot says about itself: docs/manifest.schema.json and docs/label.schema.json.
 
-They are made from the values themselves, so that they cannot say anything else; a test compares. `--check` only looks,
-and ends with status 1 when one is out of date.
+They are made from the values themselves, so that they cannot say anything else; a test compares. Those of format 1,
+manifest-1.schema.json and label-1.schema.json, stay as they are: it is read for ever, and not written any more.
+`--check` only looks, and ends with status 1 when one is out of date.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from owui_vault.model import Label, Manifest, Outcome
+from owui_vault.model import LABEL_FORMAT, MANIFEST_FORMAT, Label, Manifest, Outcome
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-TITLES: dict[str, tuple[type[Any], str]] = {
-    "manifest": (Manifest, "manifest.json of an owui_vault snapshot"),
-    "label": (Label, "label of an owui_vault snapshot"),
+TITLES: dict[str, tuple[type[Any], str, int]] = {
+    "manifest": (Manifest, "manifest.json of an owui_vault snapshot", MANIFEST_FORMAT),
+    "label": (Label, "label of an owui_vault snapshot", LABEL_FORMAT),
 }
 
 
@@ -31,11 +32,12 @@ class AsWritten(GenerateJsonSchema):
 
 def schema(name: str) -> str:
     """The text of one schema file."""
-    kind, title = TITLES[name]
+    kind, title, number = TITLES[name]
     described = TypeAdapter(kind).json_schema(mode="serialization", schema_generator=AsWritten)
     described.pop("title", None)
     described.pop("description", None)
     described["$defs"]["Outcome"]["enum"].remove(Outcome.FAILED.value)  # what has failed was not stored
+    described["properties"]["format"] = {"const": number, "title": "Format", "type": "integer"}
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **described}
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 

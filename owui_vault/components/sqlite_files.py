@@ -89,6 +89,11 @@ def open_at_rest(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def library_version() -> str:
+    """The SQLite that reads, copies and checks here."""
+    return sqlite3.sqlite_version
+
+
 def table_names(connection: sqlite3.Connection) -> tuple[str, ...]:
     """All tables, SQLite's own left out, sorted."""
     rows = connection.execute(

@@ -232,6 +232,12 @@ def _require_valid_name(name: str, what: str) -> None:
         )
 
 
+def require_valid_plan(plan: str) -> None:
+    """Raise ConfigError for what cannot be the name of a plan."""
+    if plan:
+        _require_valid_name(plan, "a plan")
+
+
 def require_valid_tags(tags: Sequence[str]) -> None:
     """Raise ConfigError for what cannot be a tag of a snapshot."""
     for tag in tags:

@@ -155,7 +155,7 @@ def _lists(files: FileList, manifest: Manifest, listed: set[Component]) -> Itera
     for record in manifest.components:
         if record.name not in listed or record.name in OUTSIDE_COMPONENTS:
             continue
-        here = found.get(record.name) or ComponentRecord(name=record.name, files=0, size_bytes=0, digest="")
+        here = found.get(record.name) or replace(record, files=0, size_bytes=0, digest="")
         if here.digest != record.digest and record.files:
             yield record, here
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
-from owui_vault.errors import ContentMismatchError
-from owui_vault.model import MANIFEST_FORMAT, Manifest
+from owui_vault.errors import ContentMismatchError, LaterFormatError
+from owui_vault.model import KINDS, MANIFEST_FORMAT, Component, ComponentKind, Manifest
 from owui_vault.model.json_codec import dumps
 
 MANIFEST_NAME = "manifest.json"
@@ -24,24 +26,49 @@ def manifest_to_bytes(manifest: Manifest) -> bytes:
 def manifest_from_bytes(data: bytes) -> Manifest:
     """Read a manifest, with fields unknown to this version ignored.
 
-    Raises ContentMismatchError when it is not one, or was written by a newer format than this package knows.
+    Raises LaterFormatError where a later version wrote what this one does not know, ContentMismatchError where it is no
+    manifest.
     """
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  takes 0.1 s, and only reading needs it
 
     try:
         known = json.loads(data)
-        written_as = known.get("format") if isinstance(known, dict) else None
-        if isinstance(written_as, int) and written_as > MANIFEST_FORMAT:
-            raise ContentMismatchError(
-                f"the manifest has format {written_as}, this version knows {MANIFEST_FORMAT}",
-                hint="Install a newer owui_vault, or restore with restic or borg alone: RESTORE.txt says how.",
-            )
+        if not isinstance(known, dict) or type(known.get("format")) is not int or known["format"] < 1:
+            raise ValueError("it does not say which format it has")
+        for unknown in _unknown(known):
+            raise LaterFormatError(f"{MANIFEST_NAME} {unknown}", _version(known))
+        if known["format"] == 1:
+            known = _from_first(known)
         return TypeAdapter(Manifest).validate_python(known)
-    except (ValueError, ValidationError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, ValidationError) as error:  # none of which is foreseen
         raise ContentMismatchError(
             f"{MANIFEST_NAME} cannot be read: {_first_line(error)}",
             hint="Choose another snapshot, or restore with restic or borg alone: RESTORE.txt says how.",
         ) from error
+
+
+def _unknown(known: dict[str, Any]) -> Iterator[str]:
+    """What a later version may have written, and a reader may not pass over."""
+    if known["format"] > MANIFEST_FORMAT:
+        yield f"has format {known['format']}, and this version reads up to {MANIFEST_FORMAT}"
+    if known["format"] == MANIFEST_FORMAT:
+        names, kinds = {each.value for each in Component}, {each.value for each in ComponentKind}
+        for record in known.get("components", ()):
+            if record.get("name") not in names:
+                yield f"holds a component {record.get('name')!r}, which this version does not know"
+            elif record.get("kind") not in kinds:
+                yield f"holds {record['name']} of kind {record.get('kind')!r}, which this version does not know"
+
+
+def _version(known: dict[str, Any]) -> str:
+    name, _, version = str(known.get("created_by", "")).partition(" ")
+    return version if name == "owui_vault" and len(version) < 100 and version.isprintable() else ""
+
+
+def _from_first(known: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of format 1 as one of today, whose kinds of components were all there was."""
+    components = [each | {"kind": KINDS[Component(each["name"])].value} for each in known.get("components", ())]
+    return known | {"components": components, "plan": None}
 
 
 def _first_line(error: Exception) -> str:

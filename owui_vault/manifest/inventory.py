@@ -14,7 +14,7 @@ from pathlib import Path
 
 from owui_vault.components.names import not_the_data
 from owui_vault.instance.layout import component_of
-from owui_vault.model import CapturePlan, Component, ComponentRecord, Entry
+from owui_vault.model import KINDS, CapturePlan, Component, ComponentRecord, Entry
 
 _IN_DATA = "data/"
 
@@ -177,7 +177,9 @@ class FileList:
             digest.update(line)
             files += 1
             total += size
-        return ComponentRecord(name=component, files=files, size_bytes=total, digest=digest.hexdigest())
+        return ComponentRecord(
+            name=component, files=files, size_bytes=total, digest=digest.hexdigest(), kind=KINDS[component]
+        )
 
 
 def component_records(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from owui_vault.model.basics import NEVER as NEVER
     from owui_vault.model.basics import TAG_PATTERN as TAG_PATTERN
     from owui_vault.model.basics import Component as Component
+    from owui_vault.model.basics import ComponentKind as ComponentKind
     from owui_vault.model.basics import Deadline as Deadline
     from owui_vault.model.basics import InstanceState as InstanceState
     from owui_vault.model.basics import Listening as Listening
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from owui_vault.model.containers import DataMount as DataMount
     from owui_vault.model.manifest import ALL as ALL
     from owui_vault.model.manifest import ENCRYPTED as ENCRYPTED
+    from owui_vault.model.manifest import KINDS as KINDS
     from owui_vault.model.manifest import MANIFEST_FORMAT as MANIFEST_FORMAT
     from owui_vault.model.manifest import ApplicationRecord as ApplicationRecord
     from owui_vault.model.manifest import AttributeRecord as AttributeRecord
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from owui_vault.model.snapshots import LABEL_FORMAT as LABEL_FORMAT
     from owui_vault.model.snapshots import Entry as Entry
     from owui_vault.model.snapshots import Label as Label
+    from owui_vault.model.snapshots import LaterLabel as LaterLabel
     from owui_vault.model.snapshots import RepositoryInfo as RepositoryInfo
     from owui_vault.model.snapshots import SkippedFile as SkippedFile
     from owui_vault.model.snapshots import Snapshot as Snapshot
@@ -93,14 +96,14 @@ if TYPE_CHECKING:
 #: Where each name lives; type checkers read the same above.
 _HOME = {
     "owui_vault.model.basics": (
-        "NAME_PATTERN NEVER TAG_PATTERN Component Deadline InstanceState Listening OllamaModels Outcome Progress "
-        "ProgressSink Proof Providers Quiesce Secret Step VerifyDepth ignore_progress"
+        "NAME_PATTERN NEVER TAG_PATTERN Component ComponentKind Deadline InstanceState Listening OllamaModels Outcome "
+        "Progress ProgressSink Proof Providers Quiesce Secret Step VerifyDepth ignore_progress"
     ),
     "owui_vault.model.capture": "Captured CaptureLimits CapturePlan Findings",
     "owui_vault.model.checks": "CURED FULL QUICK FullCheck",
     "owui_vault.model.containers": "ComposeService ContainerRecord DataMount",
     "owui_vault.model.manifest": (
-        "ALL ENCRYPTED MANIFEST_FORMAT ApplicationRecord AttributeRecord CollectionRecord ComponentRecord "
+        "ALL ENCRYPTED KINDS MANIFEST_FORMAT ApplicationRecord AttributeRecord CollectionRecord ComponentRecord "
         "DatabaseRecord ExtendedRecord FileRecord LedgerEntry LeftOut Manifest OllamaModel OwnerRecord "
         "ProofRecord ScheduledWork SecretKeyRecord SqliteLibrary"
     ),
@@ -112,7 +115,7 @@ _HOME = {
     "owui_vault.model.retention": "Kept PrunePlan RepositoryPrune RetentionPolicy",
     "owui_vault.model.sealing": "KeyTrial SealedValues Sealing TryKey untried",
     "owui_vault.model.snapshots": (
-        "LABEL_FORMAT Entry Label RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt"
+        "LABEL_FORMAT Entry Label LaterLabel RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt"
     ),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,62}"  # of series and repositories
+NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,62}"  # of series, repositories and plans
 TAG_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # the user's
 _LISTENING_SECONDS = 0.1
 
@@ -55,6 +55,16 @@ class Component(Enum):
     SECRET_KEY = "secret_key"  # noqa: S105  the name of a component
     CONFIGURATION = "configuration"
     OLLAMA = "ollama"  # models of another program, beside the instance
+
+
+class ComponentKind(Enum):
+    """What a component is made of, and so how it is read, checked and brought back."""
+
+    SQLITE = "sqlite"  # one SQLite database
+    CHROMA = "chroma"  # Chroma's SQLite database with its HNSW indexes
+    FILES = "files"
+    KEY = "key"  # one small file that holds a key
+    OLLAMA = "ollama"  # manifests and blobs of Ollama's
 
 
 class OllamaModels(Enum):

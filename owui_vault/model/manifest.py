@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from owui_vault.model.basics import Component, Outcome, Proof
+from owui_vault.model.basics import Component, ComponentKind, Outcome, Proof
 from owui_vault.model.checks import QUICK
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2  # what is written; 1 is read for ever
 ALL = "all"
+
+#: Of the components there are so far. A database of another kind is another kind in its record.
+KINDS = {
+    **dict.fromkeys(Component, ComponentKind.FILES),
+    Component.DATABASE: ComponentKind.SQLITE,
+    Component.VECTORS: ComponentKind.CHROMA,
+    Component.SECRET_KEY: ComponentKind.KEY,
+    Component.OLLAMA: ComponentKind.OLLAMA,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +69,18 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentRecord:
-    """One component's files. `digest` is SHA-256 over its sorted lines `path NUL size LF`."""
+    """One component's files. `digest` is SHA-256 over its sorted lines `path NUL size LF`.
+
+    `kind` says what it is made of, `schema` which version of that: Alembic's head of the database, Chroma's migration
+    level of the vectors, empty for files.
+    """
 
     name: Component
     files: int
     size_bytes: int
     digest: str
+    kind: ComponentKind
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +228,12 @@ class Manifest:
     scheduled: ScheduledWork | None = None  # None: it was not looked at
     attributes: tuple[AttributeRecord, ...] = ()  # none in snapshots of the first versions
     created_by: str = ""  # "owui_vault 0.1.0"
+    # Since format 2; None in format 1, the numbers also where the database cannot be read.
+    plan: str | None = ""  # whose run it was; empty: taken by hand
+    users: int | None = None
+    chats: int | None = None
+    uploads: int | None = None  # files below uploads/
+    sqlite: str = ""  # the version that copied and checked the databases
     format: int = MANIFEST_FORMAT
 
     @property

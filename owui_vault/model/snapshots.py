@@ -9,7 +9,7 @@ from typing import Self
 
 from owui_vault.model.basics import Outcome, Proof
 
-LABEL_FORMAT = 1
+LABEL_FORMAT = 2  # what is written; 1 is read for ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Label:
 
     The same fields on both engines: tags of restic, a comment of borg. `id` is ours: eight hex digits, the
     same in every repository that holds this instant. `sequence` orders a series; the clock does not.
-    `engine`, `engine_version` and `chunking` are filled in by the engine that stores.
+    `engine`, `engine_version` and `chunking` are filled in by the engine that stores. A relabelling keeps the format.
     """
 
     id: str
@@ -34,7 +34,24 @@ class Label:
     engine_version: str = ""
     chunking: str = ""  # "" lets the engine choose; a series keeps what its first snapshot used
     size_bytes: int = 0  # of the components; 0: stored before labels said it
+    # Since format 2; None in format 1, the numbers also where the database cannot be read.
+    plan: str | None = ""  # whose run it was; empty: taken by hand
+    users: int | None = None
+    chats: int | None = None
+    uploads: int | None = None  # files below uploads/
+    version: str = ""  # of this package, which stored it
     format: int = LABEL_FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaterLabel:
+    """What can be read of a label of a later format: these fields mean the same in all of them."""
+
+    format: int
+    id: str = ""
+    instance: str = ""
+    sequence: int = 0
+    version: str = ""  # of this package, which stored it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +59,16 @@ class Snapshot:
     """One stored state, as the repository lists it.
 
     `engine_id` is restic's full id or borg's archive id, `name` restic's short id or borg's archive name. `label` is
-    None for what another tool stored. `size_bytes` comes from the label, otherwise from the engine. `repository`,
-    `verified_at` and `verified_all_at` (when every file of it was read) are filled in by the vault.
+    None for what another tool stored, and for what a `later` version of this package did. `size_bytes` comes from the
+    label, otherwise from the engine. `repository`, `verified_at` and `verified_all_at` (when every file of it was read)
+    are filled in by the vault.
     """
 
     engine_id: str
     name: str
     time: datetime  # the instant of a snapshot of ours, else what the engine recorded
     label: Label | None = None
+    later: LaterLabel | None = None
     size_bytes: int | None = None
     repository: str = ""
     verified_at: datetime | None = None
@@ -58,7 +77,8 @@ class Snapshot:
     @property
     def id(self) -> str:
         """Our id, or the engine's for a foreign snapshot."""
-        return self.label.id if self.label else self.engine_id
+        said = self.label or self.later
+        return (said.id if said else "") or self.engine_id
 
     @property
     def instant(self) -> datetime:
@@ -73,7 +93,34 @@ class Snapshot:
     @property
     def instance(self) -> str:
         """The series, empty for a foreign snapshot."""
-        return self.label.instance if self.label else ""
+        said = self.label or self.later
+        return said.instance if said else ""
+
+    @property
+    def sequence(self) -> int:
+        """Its number in the series; -1 for a foreign snapshot."""
+        said = self.label or self.later
+        return said.sequence if said else -1
+
+    @property
+    def plan(self) -> str | None:
+        """The plan that took it; empty: by hand. None: format 1 does not say, or it is foreign."""
+        return self.label.plan if self.label else None
+
+    @property
+    def users(self) -> int | None:
+        """How many users the instance had; here and below, None where that is not known."""
+        return self.label.users if self.label else None
+
+    @property
+    def chats(self) -> int | None:
+        """How many chats it had."""
+        return self.label.chats if self.label else None
+
+    @property
+    def uploads(self) -> int | None:
+        """How many files it had below `uploads/`."""
+        return self.label.uploads if self.label else None
 
     @property
     def is_restore_point(self) -> bool:

@@ -6,7 +6,7 @@ from owui_vault.context.context import OperationContext
 from owui_vault.errors import VaultError
 from owui_vault.model import SnapshotList
 from owui_vault.repositories.identity import rolled_back
-from owui_vault.repositories.listing import survey
+from owui_vault.repositories.listing import later_formats, survey
 from owui_vault.repositories.selectors import judged, newest_first, once_each
 
 
@@ -27,8 +27,9 @@ def list_snapshots(
         raise failure
     found = [each for repository_found in surveyed for each in repository_found.snapshots]
     gone = [text for each in surveyed for text in rolled_back(each.client, each.snapshots)]
+    series = None if everything else instance or (context.instance.name if context.instance else context.series_name)
+    gone += later_formats(found, series)
     if everything:  # also those that a relabelling left behind
         return SnapshotList(newest_first(judged(found)), gone)
-    series = instance or (context.instance.name if context.instance else context.series_name)
     ours = once_each([each for each in found if each.label and series in (None, each.instance)])
     return SnapshotList(newest_first(ours), gone)

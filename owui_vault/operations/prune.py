@@ -30,6 +30,7 @@ from owui_vault.repositories.identity import require_current, require_distinct
 from owui_vault.repositories.listing import RepositoryListing, require_own_series
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.retention import decide
+from owui_vault.repositories.selectors import judged, once_each
 from owui_vault.repositories.verification_log import learn_ledger
 
 _DUE = "compact-due"  # in a repository's folder: snapshots were removed, and their space was not freed yet
@@ -154,8 +155,14 @@ def _pruned(client: RepositoryClient, planned: RepositoryPrune) -> PruneResult:
 
 def _remove(client: RepositoryClient, snapshots: Sequence[Snapshot]) -> None:
     """Remove them, and look again: an append-only server may have said yes and done nothing."""
-    client.progress(Step.REMOVE, f"{len(snapshots)} snapshot{'s' if len(snapshots) > 1 else ''}")
-    client.remove(snapshots)
+    number = len(once_each(snapshots))
+    client.progress(Step.REMOVE, f"{number} snapshot{'s' if number > 1 else ''}")
+    # Of an id that is there twice the entry that says COMPLETE goes first: alone, it would be believed.
+    doubted = {each.engine_id for each in judged(snapshots) if not each.is_restore_point}
+    first = [each for each in snapshots if each.is_restore_point and each.engine_id in doubted]
+    for part in (first, [each for each in snapshots if each not in first]):
+        if part:
+            client.remove(part)
     left = {each.engine_id for each in client.list()} & {each.engine_id for each in snapshots}
     if left:
         raise EngineError(

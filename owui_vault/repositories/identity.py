@@ -93,8 +93,8 @@ def rolled_back(client: RepositoryClient, snapshots: Sequence[Snapshot]) -> Iter
     Where something newer is there, it went as old ones do: by somebody's retention.
     """
     for series, last in client.memory.last:
-        numbers = [each.label.sequence for each in snapshots if each.label and each.instance == series]
-        if last.instant and max(numbers, default=-1) < last.sequence:
+        newest = max((each.sequence for each in snapshots if each.instance == series), default=-1)
+        if last.instant and newest < last.sequence:
             yield (
                 f"snapshot {last.id} of {local_text(last.instant)}, the newest that this machine stored in"
                 f" {client.name!r}, is no longer there: an older state of the repository was put back, or"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from owui_vault.context.context import Callbacks, OperationContext, Repository
-from owui_vault.errors import VaultError, WrongInstanceError
-from owui_vault.model import Snapshot
+from owui_vault.errors import LaterFormatError, VaultError, WrongInstanceError
+from owui_vault.model import LABEL_FORMAT, Snapshot
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.selectors import newest_first
 from owui_vault.repositories.side_by_side import side_by_side
@@ -31,6 +31,32 @@ class RepositoryListing:
     def series(self, instance: str) -> tuple[Snapshot, ...]:
         """The snapshots of one series, newest first."""
         return newest_first([each for each in self.snapshots if each.label and each.instance == instance])
+
+    def highest(self, instance: str) -> int:
+        """The highest number of the series, also where a later version gave it out; 0 where there is none."""
+        return max((each.sequence for each in self.snapshots if each.instance == instance), default=0)
+
+
+def later_format(snapshot: Snapshot) -> LaterFormatError | None:
+    """Why a snapshot cannot be used though it is ours: a later version stored it. None for all others."""
+    if snapshot.later is None:
+        return None
+    return LaterFormatError(
+        f"snapshot {snapshot.later.id or snapshot.name} in repository {snapshot.repository!r} has a label of format"
+        f" {snapshot.later.format}, and this version reads up to {LABEL_FORMAT}",
+        snapshot.later.version,
+    )
+
+
+def later_formats(snapshots: Sequence[Snapshot], series: str | None) -> Iterator[str]:
+    """A warning for each repository in which a later version stored something of this series (None: of any)."""
+    passed = [each for each in newest_first(snapshots) if each.later and series in (None, each.instance)]
+    for repository in dict.fromkeys(each.repository for each in passed):
+        here = [each for each in passed if each.repository == repository]
+        error = later_format(here[0])
+        if error:
+            more = f", as {len(here) - 1} more" if len(here) > 1 else ""
+            yield f"{error.message}{more}: it is neither listed nor pruned. {error.hint}"
 
 
 def survey(

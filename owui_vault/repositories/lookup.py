@@ -23,8 +23,9 @@ from owui_vault.manifest.documents import (
     manifest_from_bytes,
 )
 from owui_vault.model import Entry, Manifest, Outcome, Secret, Snapshot
+from owui_vault.repositories.listing import later_format
 from owui_vault.repositories.repository_client import RepositoryClient
-from owui_vault.repositories.selectors import choose, exactly
+from owui_vault.repositories.selectors import choose, exactly, later_instead
 
 SkippedRepositories: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing
 LATE = "files changed in the stage, or could not be read, while this repository's engine stored them"
@@ -122,7 +123,13 @@ def failure(passed: SkippedRepositories) -> VaultError:
 def _find_in(
     context: OperationContext, client: RepositoryClient, wanted: Snapshot | str, *, instance: str | None
 ) -> Snapshot:
-    everything = [each for each in client.list() if each.label]
+    there = client.list()
+    everything = [each for each in there if each.label]
+    later = [each for each in there if each.later and instance in (None, "", each.instance)]
+    names = {wanted.engine_id, wanted.id} if isinstance(wanted, Snapshot) else {wanted}
+    for each in later:  # also where its id is one that can be read: a later version has relabelled that one
+        if (error := later_format(each)) and not names.isdisjoint((each.id, each.engine_id, each.name)):
+            raise error
     if isinstance(wanted, Snapshot):  # its engine's id is another one in another repository, or since a relabelling
         same = exactly(everything, wanted.engine_id) or exactly(everything, wanted.id)
         if same is None:
@@ -132,17 +139,18 @@ def _find_in(
             )
         return same
     named = exactly([each for each in everything if instance in (None, each.instance)], wanted)
-    return named or _of_a_series(context, client.name, everything, wanted, instance=instance)
+    return named or _of_a_series(context, client.name, (everything, later), wanted, instance=instance)
 
 
 def _of_a_series(
     context: OperationContext,
     repository: str,
-    everything: Sequence[Snapshot],
+    there: tuple[Sequence[Snapshot], Sequence[Snapshot]],
     wanted: str,
     *,
     instance: str | None,
 ) -> Snapshot:
+    everything, later = there
     names = sorted({each.instance for each in everything})
     configured = context.instance.name if context.instance else context.series_name
     series = instance or configured or (names[0] if len(names) == 1 else None)
@@ -152,12 +160,25 @@ def _of_a_series(
             hint=f"Choose one with --instance: {', '.join(names)}. An exact id needs none.",
         )
     of_the_series = [each for each in everything if each.instance == series]
+    later = [each for each in later if series in (None, each.instance) or not each.instance]
     try:
-        return choose(of_the_series, wanted)
+        found = choose(of_the_series, wanted)
     except SnapshotMissingError as error:
+        _refuse_later(later, wanted, None)
         if names and not of_the_series:
             error.hint = f"The series {series!r} is empty here; others are: {', '.join(names)} (--instance)."
         raise
+    _refuse_later(later, wanted, found)
+    return found
+
+
+def _refuse_later(later: Sequence[Snapshot], wanted: str, found: Snapshot | None) -> None:
+    """Raise LaterFormatError rather than answer with an older one what may mean one that cannot be read here."""
+    instead = later_instead(later, wanted, found)
+    if instead and (error := later_format(instead)):
+        if found:
+            error.hint += f" To use the newest that this version reads, give its id: {found.id}."
+        raise error
 
 
 def read_manifest(state: StateDirectory, found: LocatedSnapshot) -> Manifest:

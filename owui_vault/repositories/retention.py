@@ -65,8 +65,7 @@ def decide(policy: RetentionPolicy, snapshots: Sequence[Snapshot]) -> tuple[tupl
 
 def age_order(snapshot: Snapshot) -> tuple[int, datetime, str, str]:
     """The key that sorts a series from oldest to newest: by sequence number, not by the clock."""
-    sequence = snapshot.label.sequence if snapshot.label else -1
-    return sequence, snapshot.instant, snapshot.id, snapshot.engine_id
+    return snapshot.sequence, snapshot.instant, snapshot.id, snapshot.engine_id
 
 
 def _refuse_strangers(walk: Sequence[Snapshot]) -> None:

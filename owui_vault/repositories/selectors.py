@@ -61,6 +61,26 @@ def _identity(snapshot: Snapshot) -> tuple[str, str, str, datetime]:
     return snapshot.repository, snapshot.instance, snapshot.id, snapshot.instant
 
 
+def later_instead(later: Sequence[Snapshot], wanted: str, found: Snapshot | None) -> Snapshot | None:
+    """What a later version stored, and may be what is wanted instead of `found`: its label cannot be read here.
+
+    `later` are of one series. A number that cannot be read either counts as the highest.
+    """
+    date = _DATE.fullmatch(wanted)
+    moments = _moments(date) if date else ()
+    if wanted != "latest" and not moments:
+        fitting = [each for each in later if _begins(each, wanted)]
+    else:
+        newest = found.sequence if found else -1
+        fitting = [each for each in later if each.sequence > newest or not each.sequence]
+        fitting = [each for each in fitting if not moments or each.time <= moments[-1]]
+    return newest_first(fitting)[0] if fitting else None
+
+
+def _begins(snapshot: Snapshot, wanted: str) -> bool:
+    return any(name.startswith(wanted) for name in (snapshot.id, snapshot.engine_id, snapshot.name))
+
+
 def choose(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     """The snapshot that `wanted` names among those of one series.
 
@@ -81,8 +101,17 @@ def choose(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
 
 
 def exactly(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot | None:
-    """The one with this id, ours or the engine's, or this name of an archive: no series has to be known for that."""
-    return next((each for each in judged(snapshots) if wanted in (each.id, each.engine_id, each.name)), None)
+    """The one with this id, ours or the engine's, or this name of an archive: no series has to be known for that.
+
+    Raises SnapshotAmbiguousError where two runs have come by the same id of ours.
+    """
+    fitting = [each for each in judged(snapshots) if wanted in (each.id, each.engine_id, each.name)]
+    if len(different := once_each(fitting)) > 1:
+        raise SnapshotAmbiguousError(
+            f"{wanted!r} is the id of {len(different)} snapshots",
+            hint=f"Give the engine's id instead: {', '.join(each.engine_id for each in different)}.",
+        )
+    return fitting[0] if fitting else None
 
 
 def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
@@ -91,9 +120,7 @@ def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
             f"{wanted!r} is too short for the start of an id",
             hint=f"Give at least {SHORTEST_PREFIX} characters, `latest`, or a date such as 2026-11-20.",
         )
-    fitting = once_each(
-        [each for each in snapshots if any(name.startswith(wanted) for name in (each.id, each.engine_id, each.name))]
-    )
+    fitting = once_each([each for each in snapshots if _begins(each, wanted)])
     if len(fitting) > 1:
         raise SnapshotAmbiguousError(
             f"{wanted!r} matches {len(fitting)} snapshots", hint=f"Give more of it: {_some(fitting)}."

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Sequence
 
 from owui_vault.context.context import OperationContext
-from owui_vault.errors import ContentMismatchError
+from owui_vault.errors import ContentMismatchError, LaterFormatError
 from owui_vault.model import LedgerEntry
 from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.repositories.lookup import LocatedSnapshot, read_manifest
+from owui_vault.repositories.selectors import once_each
 
 _MOST_TRIED = 3  # a manifest that cannot be read does not mean that the one before cannot be either
 _log = logging.getLogger(__name__)
@@ -51,10 +52,10 @@ def _ledger_of(context: OperationContext, surveyed: RepositoryListing, instance:
     Such a run may have been this machine's, with what was verified since: that is known here already.
     """
     is_learned, known = context.state.has_learned_ledger(instance), set(context.state.ledger(instance))
-    for snapshot in surveyed.series(instance)[:_MOST_TRIED]:
+    for snapshot in once_each(surveyed.series(instance))[:_MOST_TRIED]:
         try:
             ledger = read_manifest(context.state, LocatedSnapshot(client=surveyed.client, snapshot=snapshot)).ledger
-        except ContentMismatchError as error:
+        except (ContentMismatchError, LaterFormatError) as error:
             _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.name, error.message)
             continue
         if is_learned or not known.issuperset(ledger):

@@ -19,6 +19,7 @@ from owui_vault.model import (
     ApplicationRecord,
     CollectionRecord,
     Component,
+    ComponentKind,
     ComponentRecord,
     DatabaseRecord,
     Label,
@@ -58,13 +59,22 @@ def manifest() -> Manifest:
                 path="webui.db", journal_mode="wal", size_bytes=5_500_000, sha256="0" * 64, tables={"user": 2}
             ),
         ),
-        components=(ComponentRecord(name=Component.UPLOADS, files=8, size_bytes=424_000, digest="0" * 64),),
+        components=(
+            ComponentRecord(
+                name=Component.UPLOADS, kind=ComponentKind.FILES, files=8, size_bytes=424_000, digest="0" * 64
+            ),
+        ),
         vector_files=(),
         collections=(CollectionRecord(id="c", name="file-x", vectors=65, lost=1),),
         left_out=(LeftOut(path="cache", reason="can be made again", files=2, size_bytes=1100),),
         secret_key=SecretKeyRecord(found=False, needed_because=("MFA",)),
         ledger=(LedgerEntry(snapshot="0badcafe", repository="nas", kind="verify", at=INSTANT, ok=True),),
         created_by="owui_vault 0.1.0",
+        plan="nightly",
+        users=2,
+        chats=31,
+        uploads=8,
+        sqlite="3.46.1",
     )
 
 

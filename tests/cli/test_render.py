@@ -179,6 +179,8 @@ def test_a_manifest_is_told_whole(screen: Screen, paper: io.StringIO, manifest: 
     for claim in (
         "snapshot 4e1c0a9f of open-webui: INCOMPLETE",
         "Open WebUI      0.12.4",
+        "plan            nightly",
+        "numbers         2 users, 31 chats, 8 uploads",
         "pause, 2 attempts, frozen for 52 ms",
         "NOT FOUND, and needed for MFA",
         "webui.db",

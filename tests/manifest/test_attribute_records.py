@@ -14,6 +14,7 @@ from owui_vault.manifest.documents import manifest_from_bytes, manifest_to_bytes
 from owui_vault.model import (
     ApplicationRecord,
     Component,
+    ComponentKind,
     ComponentRecord,
     Manifest,
     Outcome,
@@ -43,7 +44,9 @@ def data_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(data_dir: Path) -> Manifest:
     names = (Component.DATABASE, Component.UPLOADS, Component.PLUGIN_FILES, Component.OTHER)
-    components = tuple(ComponentRecord(name=name, files=1, size_bytes=7, digest="") for name in names)
+    components = tuple(
+        ComponentRecord(name=name, kind=ComponentKind.FILES, files=1, size_bytes=7, digest="") for name in names
+    )
     return Manifest(
         id="0a1b2c3d",
         instance="open-webui",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from owui_vault.errors import CancelledError
 from owui_vault.manifest.compare import Comparison, compare_with_manifest
-from owui_vault.model import Component, ComponentRecord, Entry, Manifest
+from owui_vault.model import Component, ComponentKind, ComponentRecord, Entry, Manifest
 
 Describe = Callable[[Path], Manifest]
 List = Callable[[Path], list[Entry]]
@@ -206,8 +206,8 @@ def test_a_manifest_cannot_lead_outside(at_rest: Path, manifest_of: Describe) ->
 def test_a_missing_secret_key_is_told(at_rest: Path, manifest_of: Describe, entries_of: List, listed: bool) -> None:
     manifest = manifest_of(at_rest)
     records = [
-        ComponentRecord(name=Component.SECRET_KEY, files=1, size_bytes=32, digest="x"),
-        ComponentRecord(name=Component.CONFIGURATION, files=2, size_bytes=30, digest="x"),
+        ComponentRecord(name=Component.SECRET_KEY, kind=ComponentKind.KEY, files=1, size_bytes=32, digest="x"),
+        ComponentRecord(name=Component.CONFIGURATION, kind=ComponentKind.FILES, files=2, size_bytes=30, digest="x"),
     ]
     manifest = replace(manifest, components=(*manifest.components, *records))
     outside = at_rest.parent / "outside"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from owui_vault.components.database.facts import read_facts
 from owui_vault.manifest.restore_text import Restored, restore_text
-from owui_vault.model import Component, ComponentRecord, Manifest, Outcome, SecretKeyRecord
+from owui_vault.model import Component, ComponentKind, ComponentRecord, Manifest, Outcome, SecretKeyRecord
 
 Describe = Callable[[Path], Manifest]
 WHOLE = Restored(outside=frozenset({"webui_secret_key", "vault.yaml"}))
@@ -76,7 +76,7 @@ def test_an_incomplete_one_begins_with_that(at_rest: Path, manifest_of: Describe
 def test_settings_are_mentioned_where_they_are(at_rest: Path, manifest_of: Describe) -> None:
     """The component holds other files too: a configuration of ours is no list of settings."""
     manifest = manifest_of(at_rest)
-    settings = ComponentRecord(name=Component.CONFIGURATION, files=1, size_bytes=1, digest="")
+    settings = ComponentRecord(name=Component.CONFIGURATION, kind=ComponentKind.FILES, files=1, size_bytes=1, digest="")
     configured = replace(manifest, components=(*manifest.components, settings))
     assert "outside/environment" not in restore_text(configured, WHOLE)
     assert "outside/environment" in restore_text(configured, Restored(outside=frozenset({"environment"})))

@@ -273,6 +273,8 @@ def test_a_beginning_that_fits_two(house: House) -> None:
 def test_what_is_not_configured(house: House) -> None:
     refused(ConfigError, "no repository named 'x'", lambda: house.vault.snapshot(to="x"))
     refused(ConfigError, "is not a tag", lambda: house.vault.snapshot(tags=["a b"]))
+    for plan in ("Nightly", "a b", "p" * 64, "../x", "-x"):
+        refused(ConfigError, "cannot be the name of a plan", partial(house.vault.snapshot, plan=plan))
     bare = Vault(None, [], state_dir=house.folder / "bare")
     refused(ConfigError, "no repository is configured", bare.snapshots)
     refused(ConfigError, "no instance is configured", bare.inspect)

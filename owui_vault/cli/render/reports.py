@@ -26,6 +26,7 @@ from owui_vault.model import (
     Snapshot,
     SnapshotReport,
 )
+from owui_vault.repositories.selectors import once_each
 
 _PROOFS = {
     Proof.LIVE: "live: the instance was not touched",
@@ -186,13 +187,14 @@ def restored(screen: Screen, report: RestoreReport) -> None:
 def planned(screen: Screen, plan: PrunePlan) -> None:
     """What stays and why, and what would go."""
     for each in plan.repositories:
-        _plan_of(screen, each, f"{len(each.removed)} would be removed", lambda _one: "would be removed")
+        _plan_of(screen, each, f"{len(once_each(each.removed))} would be removed", lambda _one: "would be removed")
 
 
 def _plan_of(screen: Screen, planned: RepositoryPrune, what_goes: str, fate: Callable[[Snapshot], str]) -> None:
-    screen.heading(f"{planned.repository}: {len(planned.kept)} kept, {what_goes}")
-    fates = [(one.snapshot, ", ".join(one.reasons)) for one in planned.kept]
-    fates += [(one, f"– {fate(one)}") for one in planned.removed]
+    kept = {one.snapshot.engine_id: ", ".join(one.reasons) for one in planned.kept}
+    fates = [(one, kept[one.engine_id]) for one in once_each([one.snapshot for one in planned.kept])]
+    screen.heading(f"{planned.repository}: {len(fates)} kept, {what_goes}")
+    fates += [(one, f"– {fate(one)}") for one in once_each(planned.removed)]
     heading, instants = local_column(one.instant for one, _ in fates)
     if fates:
         rows = ((one.id[:12], instant, told) for (one, told), instant in zip(fates, instants, strict=True))
@@ -203,7 +205,7 @@ def pruned(screen: Screen, report: PruneReport) -> None:
     """What `prune` did."""
     gone = {(result.repository, one.engine_id) for result in report.repositories for one in result.removed}
     for each in report.plan.repositories:
-        number = sum((each.repository, one.engine_id) in gone for one in each.removed)
+        number = len(once_each([one for one in each.removed if (each.repository, one.engine_id) in gone]))
         _plan_of(screen, each, f"{number} removed", _fate(each.repository, gone))
     screen.line()
     for result in report.repositories:
@@ -218,7 +220,7 @@ def _fate(repository: str, gone: Container[tuple[str, str]]) -> Callable[[Snapsh
 def _freed(screen: Screen, result: PruneResult) -> None:
     freed = f", {size(result.freed_bytes)} freed" if result.freed_bytes is not None else ""
     if result.removed or not result.error:
-        screen.line(f"{result.repository}: {count(len(result.removed), 'snapshot')} removed{freed}")
+        screen.line(f"{result.repository}: {count(len(once_each(result.removed)), 'snapshot')} removed{freed}")
     if result.error:
         _failed(screen, f"{result.repository}: FAILED", result.error)
 

@@ -66,12 +66,15 @@ def manifest(screen: Screen, told: Manifest) -> None:
     proof = told.proof
     application = told.application
     frozen = f", frozen for {duration(proof.freeze_seconds)}" if proof.freeze_seconds else ""
+    numbers = ((told.users, "user"), (told.chats, "chat"), (told.uploads, "upload"))
     proven = f"{proof.mode.value}, {count(proof.attempts, 'attempt')}{frozen}"
     screen.pairs([
         ("instant", local(told.instant)),
         ("number", str(told.sequence)),
         ("proof", proven),
+        ("plan", told.plan or ""),
         ("tags", ", ".join(told.tags)),
+        ("numbers", ", ".join(count(number, what) for number, what in numbers if number is not None)),
         ("fingerprint", told.fingerprint),
         ("Open WebUI", application.version),
         ("schema", application.alembic_head),

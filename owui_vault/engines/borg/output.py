@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from owui_vault.engines.borg.errors import ENGINE
-from owui_vault.engines.common.labels import label_from_json, label_to_json
+from owui_vault.engines.common.labels import label_from_json, label_to_json, later_from_json
 from owui_vault.errors import EngineOutputError
-from owui_vault.model import Label, Snapshot
+from owui_vault.model import Label, LaterLabel, Snapshot
 
 _MOST_MESSAGES = 200  # a damaged repository can complain about each of its objects
 _LONGEST_COMMENT = 100_000
@@ -110,11 +110,12 @@ class Archive:
     name: str
     start: datetime
     label: Label | None
+    later: LaterLabel | None = None
 
     def snapshot(self) -> Snapshot:
         """As a caller of an engine sees it."""
         time = self.label.instant if self.label else self.start
-        return Snapshot(engine_id=self.id, name=self.name, time=time, label=self.label)
+        return Snapshot(engine_id=self.id, name=self.name, time=time, label=self.label, later=self.later)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,12 +205,16 @@ def encode_comment(label: Label) -> str:
 
 def decode_comment(comment: str) -> Label | None:
     """The label in a comment, or None for another tool's."""
-    if not comment or len(comment) > _LONGEST_COMMENT:
-        return None
+    return label_from_json(_text_in(comment))
+
+
+def _text_in(comment: str) -> str:
+    if len(comment) > _LONGEST_COMMENT:
+        return ""
     try:
-        return label_from_json(base64.b64decode(comment, validate=True).decode())
+        return base64.b64decode(comment, validate=True).decode()
     except (binascii.Error, ValueError):
-        return None
+        return ""
 
 
 def _archive(document: Mapping[str, object]) -> Archive:
@@ -220,6 +225,7 @@ def _archive(document: Mapping[str, object]) -> Archive:
         name=str(document["barchive"]),
         start=start,
         label=decode_comment(str(document["comment"])),
+        later=later_from_json(_text_in(str(document["comment"]))),
     )
 
 

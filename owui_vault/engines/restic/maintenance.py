@@ -70,9 +70,10 @@ def settle_unconfirmed(restic: Restic) -> None:
     if not doubts:
         return
     there = [(each, each.label) for each in as_labelled(restic) if each.label and each.label.id in doubts]
+    said = {label.id for _, label in there if label.outcome is Outcome.INCOMPLETE}
     for each, label in there:
         try:
-            if each.is_restore_point:
+            if label.id not in said:  # where nothing can be deleted, saying it again would add one more each time
                 set_label(restic, each.engine_id, incomplete(label))
             unconfirmed.confirm(folder, label.id)
         except EngineError as error:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from owui_vault.engines.common.labels import label_from_tags
+from owui_vault.engines.common.labels import label_from_tags, later_from_tags
 from owui_vault.engines.restic.errors import message_of
 from owui_vault.engines.restic.monitor import Monitor
 from owui_vault.errors import EngineOutputError
-from owui_vault.model import Entry, Outcome, Progress, SkippedFile, Snapshot, Step
+from owui_vault.model import Entry, Progress, SkippedFile, Snapshot, Step
 from owui_vault.ports import Call
 
 Document = Mapping[str, Any]
@@ -35,7 +35,8 @@ def document_of(line: str) -> Document | None:
 def snapshot_of(document: Document) -> Snapshot:
     """One object of `restic snapshots --json`. Raises EngineOutputError."""
     try:
-        label = label_from_tags(tag for tag in document.get("tags") or () if isinstance(tag, str))
+        tags = [tag for tag in document.get("tags") or () if isinstance(tag, str)]
+        label = label_from_tags(tags)
         time = datetime.fromisoformat(document["time"]).astimezone(UTC)
         size = (document.get("summary") or {}).get("total_bytes_processed")
         return Snapshot(
@@ -43,6 +44,7 @@ def snapshot_of(document: Document) -> Snapshot:
             name=document.get("short_id") or document["id"][:8],
             time=label.instant if label else time,
             label=label,
+            later=later_from_tags(tags),
             size_bytes=size if isinstance(size, int) else None,
         )
     except (KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
@@ -52,19 +54,10 @@ def snapshot_of(document: Document) -> Snapshot:
 def snapshots_of(documents: Sequence[Document] | None) -> tuple[Snapshot, ...]:
     """All objects of `restic snapshots --json`, oldest first.
 
-    `restic tag` writes the new snapshot before it drops the old one. Killed in between, both are there with the same
-    `original`; then the worse outcome counts for both.
+    `restic tag` writes the new snapshot before it drops the old one. Killed in between, both are there, as they are
+    where nothing can be deleted; what that means is decided by whoever chooses or prunes.
     """
-    found = [(document.get("original") or document.get("id"), snapshot_of(document)) for document in documents or ()]
-    doubtful = {original for original, each in found if each.label and each.outcome is Outcome.INCOMPLETE}
-    demoted = (_demoted(each) if original in doubtful else each for original, each in found)
-    return tuple(sorted(demoted, key=lambda each: (each.time, each.engine_id)))
-
-
-def _demoted(snapshot: Snapshot) -> Snapshot:
-    if snapshot.label is None:
-        return snapshot
-    return replace(snapshot, label=replace(snapshot.label, outcome=Outcome.INCOMPLETE))
+    return tuple(sorted(map(snapshot_of, documents or ()), key=lambda each: (each.time, each.engine_id)))
 
 
 def entry_of(document: Document) -> Entry | None:

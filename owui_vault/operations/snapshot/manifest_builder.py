@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from owui_vault.components.database.upload_paths import called_here
 from owui_vault.components.names import ENVIRONMENT_NAME, KEY_NAME, OLLAMA, OUTSIDE
 from owui_vault.components.ollama.copy import KeptModels, keep_models
 from owui_vault.components.ollama.models import find_models, models_folder
+from owui_vault.components.sqlite_files import library_version
 from owui_vault.context.context import OperationContext
 from owui_vault.errors import CaptureError, NoSpaceError
 from owui_vault.instance.container.nested_mounts import missed_mounts
@@ -39,6 +40,9 @@ from owui_vault.model import (
     ApplicationRecord,
     Captured,
     CapturePlan,
+    Component,
+    ComponentKind,
+    ComponentRecord,
     ContainerRecord,
     LeftOut,
     Manifest,
@@ -64,6 +68,7 @@ class SnapshotIdentity:
     id: str
     sequence: int
     tags: tuple[str, ...]
+    plan: str = ""
 
 
 def build_manifest(
@@ -86,6 +91,7 @@ def build_manifest(
         *ollama.problems,
         *_content_problems(captured, facts),
     )
+    components = tuple(_components(captured, facts))
     manifest = Manifest(
         id=naming.id,
         instance=context.the_instance().name,
@@ -107,10 +113,7 @@ def build_manifest(
         proof=captured.proof,
         application=_application(plan.data_dir, facts, environment),
         databases=captured.databases,
-        components=(
-            *component_records(from_inventory(captured.inventory)),
-            *component_records(from_outside(captured.stage / OUTSIDE), component_outside),
-        ),
+        components=components,
         vector_files=captured.vector_files,
         collections=captured.findings.collections,
         left_out=(*excluded_sizes(plan), *_skipped(captured)),
@@ -120,12 +123,19 @@ def build_manifest(
         attributes=attribute_records(captured.inventory),
         ledger=context.state.ledger(context.the_instance().name),
         created_by=f"owui_vault {VERSION}",
+        plan=naming.plan,
+        users=facts.database.tables.get("user"),
+        chats=facts.database.tables.get("chat"),
+        uploads=next((each.files for each in components if each.name is Component.UPLOADS), 0),
+        sqlite=library_version(),
     )
-    write_durably(
-        captured.stage / RESTORE_TEXT_NAME, restore_text(manifest, Restored.of(captured.stage)).encode(), mode=0o644
-    )
-    write_durably(captured.stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
+    _write(captured.stage, manifest)
     return manifest
+
+
+def _write(stage: Path, manifest: Manifest) -> None:
+    write_durably(stage / RESTORE_TEXT_NAME, restore_text(manifest, Restored.of(stage)).encode(), mode=0o644)
+    write_durably(stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
 
 
 @contextmanager
@@ -139,6 +149,13 @@ def stage_errors(work: Folder) -> Iterator[None]:
         if is_full(error):
             raise NoSpaceError(told, hint="Free some space there, then try again.") from error
         raise CaptureError(told, hint="Nothing was stored. Check that file and its disk.") from error
+
+
+def _components(captured: Captured, facts: StageFacts) -> Iterator[ComponentRecord]:
+    schemas = {ComponentKind.SQLITE: facts.database.alembic_head, ComponentKind.CHROMA: facts.chroma_migration}
+    for each in component_records(from_inventory(captured.inventory)):
+        yield replace(each, schema=schemas.get(each.kind, ""))
+    yield from component_records(from_outside(captured.stage / OUTSIDE), component_outside)
 
 
 def _content_problems(captured: Captured, facts: StageFacts) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from owui_vault.capture.instant import take_instant
 from owui_vault.components.names import DATABASE
 from owui_vault.components.uploads import names
-from owui_vault.context.context import Callbacks, OperationContext, Repository, require_valid_tags
+from owui_vault.context.context import Callbacks, OperationContext, Repository, require_valid_plan, require_valid_tags
 from owui_vault.errors import CancelledError, QuiesceError, VaultError
 from owui_vault.guardian.bounded_hold import Hold
 from owui_vault.instance.container.container import started_anew
@@ -52,7 +52,7 @@ from owui_vault.operations.recovery.recover import opened_work, recovered
 from owui_vault.operations.snapshot.manifest_builder import SnapshotIdentity, build_manifest, stage_errors
 from owui_vault.operations.snapshot.store import KnownUploads, demote_unconfirmed, store_everywhere
 from owui_vault.repositories.identity import require_distinct, rolled_back
-from owui_vault.repositories.listing import RepositoryListing, require_own_series, survey
+from owui_vault.repositories.listing import RepositoryListing, later_formats, require_own_series, survey
 from owui_vault.repositories.overlap import require_apart
 from owui_vault.repositories.verification_log import learn_lost_ledger
 from owui_vault.system.patterns import left_out_by
@@ -60,11 +60,12 @@ from owui_vault.system.patterns import left_out_by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRequest:
-    """What the caller asked for. `quiesce` None: as configured. `dry_run`: everything but storing."""
+    """What the caller asked for. `quiesce` None: as configured. `plan`: whose run it is. `dry_run`: do not store."""
 
     to: Sequence[str] | str | None = None
     tags: tuple[str, ...] = ()
     quiesce: Quiesce | None = None
+    plan: str = ""
     dry_run: bool = False
     callbacks: Callbacks = field(default_factory=Callbacks)
 
@@ -82,6 +83,7 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
     callbacks = request.callbacks
     repositories = context.select(request.to)
     require_valid_tags(request.tags)
+    require_valid_plan(request.plan)
     if _mode(context, request) in (Quiesce.PAUSE, Quiesce.STOP):
         require_quiescer(context, _mode(context, request))
     require_apart(context, repositories)
@@ -89,7 +91,12 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
         require_distinct(context, callbacks=callbacks)
         settled = demote_unconfirmed(context, repositories, callbacks)
         surveyed, probe, environment = _look(context, data_dir, repositories, callbacks)
-        gone = [text for each in surveyed if not each.error for text in rolled_back(each.client, each.snapshots)]
+        gone = [
+            text
+            for each in surveyed
+            if not each.error
+            for text in (*rolled_back(each.client, each.snapshots), *later_formats(each.snapshots, context.series()))
+        ]
         learn_lost_ledger(context, surveyed)
         known = KnownUploads(context, surveyed)
         with opened_work(context, data_dir, lock) as work, known.remembered(work.path):
@@ -258,13 +265,13 @@ def _naming(
 ) -> SnapshotIdentity:
     """A new id and the next number of the series; a number is used up even if nothing comes of this run."""
     instance = context.the_instance().name
-    known = [each.label.sequence for found in surveyed for each in found.series(instance) if each.label]
-    highest = max(known, default=0)
+    highest = max((found.highest(instance) for found in surveyed), default=0)
     if request.dry_run:
         sequence = max(highest, context.state.instance_memory(instance).sequence) + 1
     else:
         sequence = context.state.next_sequence(instance, highest)
-    return SnapshotIdentity(id=os.urandom(4).hex(), sequence=sequence, tags=tuple(sorted(set(request.tags))))
+    tags = tuple(sorted(set(request.tags)))
+    return SnapshotIdentity(id=os.urandom(4).hex(), sequence=sequence, tags=tags, plan=request.plan)
 
 
 def _clock_warnings(manifest: Manifest, surveyed: Sequence[RepositoryListing]) -> tuple[str, ...]:

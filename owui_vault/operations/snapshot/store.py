@@ -27,8 +27,10 @@ from owui_vault.model import (
 )
 from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.repositories.repository_client import RepositoryClient
+from owui_vault.repositories.selectors import once_each
 from owui_vault.repositories.side_by_side import side_by_side
 from owui_vault.system.durable_files import write_durably
+from owui_vault.version import VERSION
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +157,8 @@ def _demote_unconfirmed_in(context: OperationContext, client: RepositoryClient) 
         return []
     client.require_same()  # in another one they are not, and would be forgotten
     warnings = []
-    for each in client.snapshots():
+    # Where nothing can be deleted, an earlier run has left both entries, and one of them says it already.
+    for each in once_each(client.snapshots()):
         if each.label and each.id in ids:
             if each.is_restore_point:
                 _demote(client, each, each.label)
@@ -183,6 +186,11 @@ def _label(manifest: Manifest, surveyed: RepositoryListing) -> Label:
         application_version=manifest.application.version,
         chunking=chunking,
         size_bytes=sum(each.size_bytes for each in manifest.components),
+        plan=manifest.plan,
+        users=manifest.users,
+        chats=manifest.chats,
+        uploads=manifest.uploads,
+        version=VERSION,
     )
 
 
@@ -192,7 +200,7 @@ class KnownUploads:
     def __init__(self, context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
         self._series = context.series()
         self._places = {each.name: _place(context, each) for each in surveyed if not each.error}
-        self._parents = {each.name: _newest(each, self._series) for each in surveyed}
+        self._parents = {each.name: each.highest(self._series) for each in surveyed}
         self._stored: frozenset[str] = frozenset()
         self._sequence = 0
 
@@ -229,10 +237,6 @@ class KnownUploads:
                 write_durably(path, to_bytes(change(read_known(path), released, self._sequence)))
             except OSError as error:
                 _log.warning("could not record the uploads of %s: %s", name, error)
-
-
-def _newest(surveyed: RepositoryListing, series: str) -> int:
-    return max((each.label.sequence for each in surveyed.series(series) if each.label), default=0)
 
 
 def _place(context: OperationContext, surveyed: RepositoryListing) -> Path:

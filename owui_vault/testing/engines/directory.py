@@ -18,7 +18,7 @@ from errno import EACCES, EIO, ENOENT, ENOSPC, EPERM, ESRCH
 from hashlib import sha256
 from pathlib import Path
 
-from owui_vault.engines.common.labels import label_from_json, label_to_json
+from owui_vault.engines.common.labels import label_from_json, label_to_json, later_from_json
 from owui_vault.engines.common.unreadable import require_content
 from owui_vault.errors import (
     CancelledError,
@@ -217,9 +217,10 @@ class DirectoryEngine(Engine):
         return path
 
     def _snapshot(self, path: Path) -> Snapshot:
-        label = label_from_json(_read(path)["label"])
+        text = _read(path)["label"]
+        label = label_from_json(text)
         time = label.instant if label else datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        return Snapshot(engine_id=path.stem, name=path.stem[:8], time=time, label=label)
+        return Snapshot(engine_id=path.stem, name=path.stem[:8], time=time, label=label, later=later_from_json(text))
 
     def _nodes(self, engine_id: str, call: Call) -> list[Node]:
         self.inspect(call)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from owui_vault.engines.common import labels
-from owui_vault.model import Label, Outcome, Proof
+from owui_vault.model import Label, LaterLabel, Outcome, Proof
 
 LABEL = Label(
     id="4e1c0a9f",
@@ -26,7 +26,13 @@ LABEL = Label(
     engine_version="1.4.5",
     chunking="fixed,65536",
     size_bytes=31_000_000,
+    plan="nightly",
+    users=2,
+    chats=0,
+    uploads=8,
+    version="0.1.0",
 )
+NUMBER = st.none() | st.integers(0, 10**18 - 1)
 PRINTABLE = st.text(max_size=60).filter(str.isprintable)
 
 
@@ -46,6 +52,11 @@ def any_label(draw: st.DrawFn) -> Label:
         engine_version=draw(PRINTABLE),
         size_bytes=draw(st.integers(0, 10**17)),
         chunking=draw(PRINTABLE),
+        plan=draw(st.from_regex(r"([a-z0-9][a-z0-9._-]{0,62})?", fullmatch=True)),
+        users=draw(NUMBER),
+        chats=draw(NUMBER),
+        uploads=draw(NUMBER),
+        version=draw(st.sampled_from(["", "0.1.0", "2.0.0rc1", "1.0+local.1", "0.2.dev3"])),
     )
 
 
@@ -68,9 +79,58 @@ def test_order_and_foreign_tags_do_not_matter() -> None:
     assert labels.label_from_tags(tags) == LABEL
 
 
-def test_a_later_format_is_foreign() -> None:
-    fields = dict(labels.label_to_fields(replace(LABEL, tags=()))) | {"format": "2"}
+FIRST = replace(LABEL, format=1, plan=None, users=None, chats=None, uploads=None, version="")
+
+
+def test_a_label_of_the_first_format_is_read_and_written_as_it_was() -> None:
+    """What it does not say is not known, and a relabelling does not make it up. The text is a version 0.1's own."""
+    text = (
+        '{"owui-vault":[["format","1"],["id","4e1c0a9f"],["instance","open-webui"],'
+        '["fingerprint","9b2c9b2c9b2c9b2c9b2c9b2c9b2c9b2c"],["instant","2026-11-20T03:00:00.123456Z"],["sequence","7"],'
+        '["outcome","complete"],["mode","live"],["application","0.12.4"],["engine","borg"],["engine-version","1.4.5"],'
+        '["chunking","fixed,65536"],["size","31000000"],["user","before-upgrade"],["user","v1.2"]]}'
+    )
+    assert labels.label_from_json(text) == FIRST
+    assert labels.label_to_json(FIRST) == text
+
+
+def test_what_only_the_second_format_says_is_nothing_in_the_first() -> None:
+    fields = [*labels.label_to_fields(FIRST), ("plan", "nightly"), ("users", "3"), ("version", "9")]
+    assert labels.label_from_fields(fields) == FIRST
+    with pytest.raises(ValueError, match="cannot be written"):
+        labels.label_to_fields(replace(FIRST, users=3))
+
+
+def test_a_later_format_is_no_label_and_says_which_version_knows_it() -> None:
+    fields = dict(labels.label_to_fields(replace(LABEL, tags=()))) | {"format": "3", "outcome": "splendid"}
     assert labels.label_from_fields(fields) is None
+    later = LaterLabel(format=3, id=LABEL.id, instance=LABEL.instance, sequence=7, version="0.1.0")
+    assert labels.later_from_fields(fields.items()) == later
+    tags = [labels.MARK, "mine", *(f"{name}={value}" for name, value in fields.items())]
+    assert labels.later_from_tags(tags) == later
+    assert labels.later_from_json(json.dumps({labels.MARK: [*fields.items()]})) == later
+
+
+@pytest.mark.parametrize("written", ["0", "1", "2", "-3", "3.0", "٣", "9" * 5000, "", "03"])
+def test_what_is_no_later_format_is_not_taken_for_one(written: str) -> None:
+    fields = dict(labels.label_to_fields(LABEL)) | {"format": written}
+    assert labels.later_from_fields(fields.items()) is None
+
+
+def test_a_later_label_that_holds_anything_does_no_harm() -> None:
+    """It is shown on a terminal."""
+    fields = {"format": "4", "id": "\x1b[31m", "instance": "../x", "sequence": "9" * 5000, "version": "1\x07"}
+    assert labels.later_from_fields(fields.items()) == LaterLabel(format=4)
+
+
+def test_a_label_stays_far_below_what_its_places_take() -> None:
+    """borg's comment is read up to 100,000 characters, an argument of a program holds 131,072."""
+    longest = replace(
+        LABEL, instance="i" * 63, plan="p" * 63, application_version="€" * 200, engine_version="€" * 200,
+        chunking="€" * 200, fingerprint="f" * 128, users=10**18 - 1, version="1" * 64,
+    )  # fmt: skip
+    assert len(labels.label_to_json(longest)) < 6_000
+    assert sum(map(len, labels.label_to_tags(longest))) < 8_000
 
 
 def test_the_mark_is_needed() -> None:
@@ -98,6 +158,13 @@ def test_the_mark_is_needed() -> None:
         ("fingerprint", "\x1b[31m"),
         ("application", "0.1\n\x1b]0;owned\x07"),
         ("engine-version", "v" * 201),
+        ("plan", "A"),
+        ("plan", "p" * 64),
+        ("plan", "../x"),
+        ("users", "-1"),
+        ("chats", ""),
+        ("uploads", "many"),
+        ("version", "1.0\x1b[31m"),
         ("user", "a,b"),
         ("user", ""),
     ],
@@ -135,6 +202,9 @@ def test_bytes_that_are_not_text_make_it_foreign() -> None:
         {"tags": ("b", "a")},
         {"application_version": "a\nb"},
         {"outcome": Outcome.FAILED},
+        {"plan": "Nightly"},
+        {"plan": None},
+        {"users": -1},
     ],
 )
 def test_a_label_that_could_not_be_read_back_is_not_written(change: dict[str, object]) -> None:
