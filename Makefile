@@ -7,7 +7,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-in-time test test-all check thorough format-check lint types imports spelling tests tests-thorough \
     tests-alone coverage format schemas engines soak soak-kills soak-counts bench e2e \
-    set-up-demo set-up-test set-up-beside set-up-all clean
+    set-up-demo set-up-test set-up-beside set-up-all clean beside-each-other
 
 bin := .venv/bin
 folders := owui_vault tests examples tools
@@ -39,7 +39,13 @@ test-all: set-up-test  ## make test and make thorough, the set-up of the second 
 	@$(MAKE) --no-print-directory set-up-beside
 	@$(MAKE) --no-print-directory --keep-going check thorough
 
-check: format-check lint types imports spelling tests demo-in-time  ## everything that must hold before a commit
+check:  ## everything that must hold before a commit: what uses one core beside each other, then the tests
+	@status=0; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target beside-each-other || status=1; \
+	$(MAKE) --no-print-directory tests || status=1; \
+	exit $$status
+
+beside-each-other: types demo-in-time format-check lint imports spelling
 
 thorough: set-up-all  ## what make test leaves out: other engines, servers, containers, file systems, a tenth of all kills and races
 	@$(MAKE) --no-print-directory --keep-going tests-thorough tests-alone

@@ -263,6 +263,7 @@ def test_the_tour_of_the_readme_works(tmp_path: Path, own_restic: Path, places: 
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_first_snapshot_of_the_installation_page_works(
     tmp_path: Path, own_restic: Path, places: Mapping[str, str]
 ) -> None:

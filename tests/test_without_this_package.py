@@ -15,7 +15,7 @@ import pytest
 from owui_vault import BorgEngine, Call, DataDirectory, Engine, Outcome, Repository, ResticEngine, Secret, Vault
 from tests.pages import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 PASSPHRASE = "a passphrase"
 PAGE = (ROOT / "docs" / "restore.md").read_text(encoding="utf-8")
 SECTION = PAGE.partition("## How to get your data back without this package")[2]
@@ -75,7 +75,7 @@ class Loss:
         return done.stdout
 
 
-@pytest.fixture(params=["restic", pytest.param("borg", marks=pytest.mark.thorough)])
+@pytest.fixture(params=["restic", "borg"])
 def loss(
     request: pytest.FixtureRequest,
     tmp_path: Path,

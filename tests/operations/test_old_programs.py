@@ -19,7 +19,7 @@ from owui_vault import (
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.instances.small import make_small_instance
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 OLD = {
     "restic": "restic 0.12.1 compiled with go1.17 on linux/amd64",
@@ -32,7 +32,7 @@ def an_engine(name: str, folder: Path, program: str) -> Engine:
     return kind(str(folder / "repository"), Secret("right horse"), program=program)
 
 
-@pytest.mark.parametrize("name", ["restic", pytest.param("borg", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("name", OLD)
 def test_a_program_that_was_replaced_by_an_old_one_costs_no_outage(tmp_path: Path, name: str) -> None:
     make_small_instance(tmp_path / "data")
     program = tmp_path / "program"
@@ -54,7 +54,7 @@ def test_a_program_that_was_replaced_by_an_old_one_costs_no_outage(tmp_path: Pat
     assert quiescer.instance.read().sleeps == 0
 
 
-@pytest.mark.parametrize("name", ["borg", pytest.param("restic", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("name", OLD)
 def test_a_relative_program_is_the_one_of_the_callers_directory(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

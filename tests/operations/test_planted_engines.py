@@ -18,7 +18,7 @@ ENGINES: dict[str, Callable[[str], Engine]] = {
 }
 
 
-@pytest.fixture(params=["restic", pytest.param("borg", marks=pytest.mark.thorough)])
+@pytest.fixture(params=ENGINES)
 def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlantedHouse]:
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
@@ -30,6 +30,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PlantedHou
     shutil.rmtree(state)
 
 
+@pytest.mark.thorough
 def test_an_engine_stores_and_fetches_where_it_was_sent(house: PlantedHouse) -> None:
     planted: list[Step] = []
 

@@ -68,6 +68,7 @@ def test_one_store_under_two_names_is_refused_before_it_is_made(plain: House) ->
     assert not (plain.folder / "nas").exists()
 
 
+@pytest.mark.doubled
 def test_one_store_under_two_names_is_stored_to_by_neither(house: House) -> None:
     house.vault("nas").initialize()
     first = house.vault("nas").snapshot()
@@ -99,6 +100,7 @@ def test_a_copy_of_a_repository_is_no_second_repository(house: House) -> None:
     assert all(each.snapshot for each in vault.snapshot().repositories)
 
 
+@pytest.mark.doubled
 def test_a_copy_put_in_the_place_of_another_repository_is_seen(house: House) -> None:
     """Our ids are the same in both, and so tell nothing."""
     vault = house.vault("nas", "usb")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +23,17 @@ from owui_vault.secrets.sealed import names, seal, unseal
 KEY = Secret("the key of keys")
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "keys.sealed"
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: half a second of deriving a key."""
+    path = tmp_path_factory.mktemp("sealed") / "keys.sealed"
     seal(path, {"nas": Secret("hunter2"), "b2": Secret("K00/ä")}, KEY)
     return path
+
+
+@pytest.fixture
+def file(tmp_path: Path, sealed: Path) -> Path:
+    return Path(shutil.copy2(sealed, tmp_path / "keys.sealed"))
 
 
 def change(path: Path, *keys: str, value: object) -> None:

@@ -71,6 +71,7 @@ def _store_and_die(
 
 
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_an_archive_that_is_being_written_down_is_waited_for(bench: BorgBench) -> None:
     """Past the bound of the whole store: ended now, it would have failed, and be there all the same."""
     bench.build()
@@ -119,6 +120,7 @@ def test_the_gate_does_not_wait_for_the_dead(tmp_path: Path) -> None:
 
 
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_killed_while_relabelling_leaves_one_snapshot_with_one_of_both_labels(
     bench: BorgBench, seed: random.Random, soak: Callable[[int], int]
 ) -> None:
@@ -147,6 +149,7 @@ def test_killed_while_relabelling_leaves_one_snapshot_with_one_of_both_labels(
     assert ".recreate" not in bench.bare("list", "--short")
 
 
+@pytest.mark.thorough
 def test_cancel_at_once_is_quick(bench: BorgBench) -> None:
     """borg alone would go on to the last file after an interrupt, and then wait for our word."""
     bench.big(200_000_000)

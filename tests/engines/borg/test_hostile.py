@@ -15,7 +15,7 @@ from owui_vault.model import Snapshot
 from owui_vault.testing.trees import look
 from tests.engines.borg.conftest import BorgBench
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 Member = tuple[str, bytes, bytes | str]  # name, type, content or link
 
@@ -92,6 +92,7 @@ def test_nothing_outside_the_target_is_written(bench: BorgBench, outside: Path) 
     }
 
 
+@pytest.mark.doubled
 def test_a_link_that_lies_in_the_target_is_not_followed(bench: BorgBench, outside: Path) -> None:
     stored = bench.store().snapshot
     target = bench.folder / "target"
@@ -105,6 +106,7 @@ def test_a_link_that_lies_in_the_target_is_not_followed(bench: BorgBench, outsid
 
 
 @pytest.mark.root
+@pytest.mark.doubled
 def test_devices_and_pipes_are_not_made(bench: BorgBench) -> None:
     members: list[Member] = [("null", tarfile.CHRTYPE, ""), ("pipe", tarfile.FIFOTYPE, ""), ("file", FILE, b"file")]
     snapshot = forged(bench, members)
@@ -119,6 +121,7 @@ def test_devices_and_pipes_are_not_made(bench: BorgBench) -> None:
     }
 
 
+@pytest.mark.doubled
 def test_paths_that_climb_are_never_there(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     assert list(bench.fetch(stored, "../stage/manifest.json", "data/../../x", "/", "..").iterdir()) == []
@@ -153,6 +156,7 @@ def test_any_name_of_a_foreign_archive_can_be_handled(bench: BorgBench) -> None:
     assert set(bench.listed()) == {ours.id}
 
 
+@pytest.mark.doubled
 def test_two_snapshots_of_one_second_are_two(bench: BorgBench) -> None:
     moment = bench.store(1).snapshot.instant
     bench.store(2, instant=moment)
@@ -161,6 +165,7 @@ def test_two_snapshots_of_one_second_are_two(bench: BorgBench) -> None:
     assert [each.engine_id for each in listed] == sorted(each.engine_id for each in listed)
 
 
+@pytest.mark.doubled
 def test_removing_never_means_the_repository(bench: BorgBench) -> None:
     """`borg delete` without a name deletes the whole repository."""
     stored = bench.store().snapshot

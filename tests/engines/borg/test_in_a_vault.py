@@ -85,6 +85,7 @@ def test_an_upload_rewritten_while_it_is_stored_never_becomes_complete(tmp_path:
     assert listed.outcome is Outcome.INCOMPLETE
 
 
+@pytest.mark.thorough
 def test_init_names_what_cannot_be_seen_at_the_ends_of_a_passphrase(tmp_path: Path, own_borg: Path) -> None:
     (tmp_path / "data").mkdir()
     engine = BorgEngine(str(tmp_path / "repository"), Secret("\ufeffpass "), program=str(own_borg))

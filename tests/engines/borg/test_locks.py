@@ -173,6 +173,7 @@ def killed_in_a_container(bench: Bench, *, forget: bool = False) -> None:
 @pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_a_run_killed_under_another_host_name_is_in_nobodys_way(bench: Bench) -> None:
     bench.big(100_000_000)
     killed_in_a_container(bench)
@@ -186,6 +187,8 @@ def test_a_run_killed_under_another_host_name_is_in_nobodys_way(bench: Bench) ->
 
 @pytest.mark.slow
 @pytest.mark.root
+@pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_lock_that_is_not_proven_ours_stays(bench: Bench) -> None:
     bench.big(100_000_000)
     killed_in_a_container(bench, forget=True)

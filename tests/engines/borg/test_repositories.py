@@ -36,6 +36,7 @@ from tests.engines.borg.conftest import BorgBench
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 def test_a_moved_repository_is_used_without_a_question(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     moved = bench.folder / "moved"
@@ -48,6 +49,7 @@ def test_a_moved_repository_is_used_without_a_question(bench: BorgBench) -> None
     assert len(engine.snapshots(Call(folder=fresh))) == 2
 
 
+@pytest.mark.thorough
 def test_an_older_copy_put_back_is_explained_and_can_be_accepted(bench: BorgBench) -> None:
     stored = bench.store(1).snapshot
     shutil.copytree(bench.repository, bench.folder / "copy")
@@ -64,6 +66,7 @@ def test_an_older_copy_put_back_is_explained_and_can_be_accepted(bench: BorgBenc
 
 
 @pytest.mark.parametrize("mode", ["none", "authenticated-blake2"])
+@pytest.mark.thorough
 def test_what_is_not_encrypted_is_refused(empty: BorgBench, mode: str) -> None:
     """Before a byte is written, the first time and every time."""
     empty.bare("init", "--encryption", mode)
@@ -96,6 +99,7 @@ def test_a_passphrase_in_the_environment_is_refused() -> None:
         BorgEngine("/x", Secret("x"), environment={"BORG_PASSPHRASE": "x"})
 
 
+@pytest.mark.thorough
 def test_a_key_file_is_found_where_the_user_keeps_it(empty: BorgBench) -> None:
     keys = empty.folder / "my keys"
     engine = empty.other(encryption="keyfile-blake2", environment={"BORG_KEYS_DIR": str(keys)})
@@ -129,6 +133,7 @@ def test_a_folder_that_is_not_there_is_not_made(empty: BorgBench) -> None:
     assert not (empty.folder / "no").exists()
 
 
+@pytest.mark.thorough
 def test_each_kind_of_damage_is_named(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     whole = bench.folder / "whole"
@@ -160,6 +165,7 @@ def test_each_kind_of_damage_is_named(bench: BorgBench) -> None:
 
 
 @pytest.mark.parametrize("which", ["largest", "last"])
+@pytest.mark.thorough
 def test_a_segment_that_lost_its_end_is_found_and_explained(bench: BorgBench, which: str) -> None:
     """A disk that lies, and a power cut. Without its last commit a repository is whole to borg, and older."""
     bench.store(1)
@@ -174,6 +180,7 @@ def test_a_segment_that_lost_its_end_is_found_and_explained(bench: BorgBench, wh
 
 
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_a_share_of_the_data_is_really_read(bench: BorgBench) -> None:
     """`check` alone believes a checksum that somebody made fit; decrypting does not. So something is read."""
     bench.store()
@@ -186,6 +193,7 @@ def test_a_share_of_the_data_is_really_read(bench: BorgBench) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.thorough
 def test_a_full_target_is_told_apart_from_a_full_repository(bench: BorgBench, tmp_path: Path) -> None:
     stored = bench.store().snapshot
     target = tmp_path / "small"
@@ -195,6 +203,7 @@ def test_a_full_target_is_told_apart_from_a_full_repository(bench: BorgBench, tm
 
 
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_a_held_lock_is_waited_for_and_then_named(bench: BorgBench) -> None:
     """Reading needs the lock as well."""
     bench.store()
@@ -224,6 +233,7 @@ def _hold(bench: BorgBench, seconds: int) -> subprocess.Popen[bytes]:
     return holder
 
 
+@pytest.mark.thorough
 def test_a_killed_borg_leaves_no_lock_that_matters(bench: BorgBench) -> None:
     """It removes locks of dead processes of the same machine itself; nobody needs to break them."""
     bench.big(100_000_000)
@@ -245,6 +255,7 @@ def test_a_killed_borg_leaves_no_lock_that_matters(bench: BorgBench) -> None:
     assert bench.locks() == []
 
 
+@pytest.mark.thorough
 def test_an_append_only_repository_says_that_nothing_was_freed(bench: BorgBench) -> None:
     """borg ends with 0 and frees nothing; where there is only nothing to free, it says so."""
     assert bench.engine.compact(bench.call()) == 0
@@ -255,6 +266,7 @@ def test_an_append_only_repository_says_that_nothing_was_freed(bench: BorgBench)
         bench.engine.compact(bench.call())
 
 
+@pytest.mark.thorough
 def test_checkpoints_of_dead_runs_go_once_they_are_overtaken(bench: BorgBench) -> None:
     """Until then they spare the next run the upload; another series' and other tools' stay."""
     bench.build()
@@ -270,6 +282,8 @@ def test_checkpoints_of_dead_runs_go_once_they_are_overtaken(bench: BorgBench) -
     assert sorted(name for name in left if "checkpoint" in name) == [f"{names[2]}.checkpoint", f"{names[1]}.checkpoint"]
 
 
+@pytest.mark.thorough
+@pytest.mark.doubled
 def test_times_do_not_depend_on_where_we_live(bench: BorgBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """borg's times have no offset: they are local to whoever asks."""
     bench.build()
@@ -303,6 +317,7 @@ def test_the_version_is_asked_for_once(bench: BorgBench) -> None:
 
 
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_borg_tests_itself_before_it_writes_and_not_before_each_question(bench: BorgBench) -> None:
     """A quarter of the time of a question, about what it would notice anyway: all that is read is authenticated."""
     seen = bench.folder / "seen"
@@ -320,6 +335,8 @@ def test_a_program_that_says_nothing_is_given_up(bench: BorgBench) -> None:
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.thorough
+@pytest.mark.doubled
 def test_contents_can_be_left_in_the_middle(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     entries = bench.engine.contents(stored.engine_id, bench.call())
@@ -337,6 +354,7 @@ def _target_of(descriptor: str) -> str:
         return ""
 
 
+@pytest.mark.thorough
 def test_a_hard_link_has_the_size_of_its_file(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     sizes = {entry.path: entry.size_bytes for entry in bench.engine.contents(stored.engine_id, bench.call())}
@@ -349,6 +367,8 @@ def chunking(stored: StoreReceipt) -> str:
     return label.chunking
 
 
+@pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_series_keeps_its_way_of_cutting(bench: BorgBench) -> None:
     assert chunking(bench.store(1)) == "fixed,65536"
     assert chunking(bench.store(2, chunking="fixed,16384")) == "fixed,16384"

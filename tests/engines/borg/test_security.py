@@ -96,6 +96,7 @@ class Place:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_borg_itself_refuses_to_write_to_the_copy_that_is_behind(tmp_path: Path, borg_program: Path) -> None:
     """With a memory for each name both went on from one counter. Its data are still read."""
     place = Place(tmp_path, borg_program)
@@ -113,6 +114,7 @@ def test_borg_itself_refuses_to_write_to_the_copy_that_is_behind(tmp_path: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_repository_that_moved_is_stored_to(tmp_path: Path, borg_program: Path) -> None:
     place = Place(tmp_path, borg_program)
     place.engine("nas").initialize(place.call("nas"))
@@ -125,6 +127,7 @@ def test_a_repository_that_moved_is_stored_to(tmp_path: Path, borg_program: Path
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_older_state_that_is_accepted_never_gets_the_same_key_stream_twice(
     tmp_path: Path, borg_program: Path
 ) -> None:

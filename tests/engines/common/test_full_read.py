@@ -50,6 +50,7 @@ def test_restic_reads_everything_again(tmp_path: Path, restic_program: Path, pla
 
 @pytest.mark.slow
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_borg_reads_everything_again(tmp_path: Path, borg_program: Path) -> None:
     bench = Bench(engine=borg(tmp_path, borg_program), folder=tmp_path)
     bench.engine.initialize(bench.call())

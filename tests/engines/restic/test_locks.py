@@ -124,6 +124,7 @@ def test_the_next_run_clears_what_a_killed_one_left(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_lock_that_was_written_anew_is_removed_once_it_is_old(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """At first it may be a living run's in another container. The dead run is remembered until that is known."""
     bench.big(BIG)
@@ -142,6 +143,7 @@ def test_a_lock_that_was_written_anew_is_removed_once_it_is_old(bench: Bench, mo
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_half_written_files_stay_while_anybody_writes(
     bench: Bench, restic_program: Path, somebody_else: Elsewhere
 ) -> None:
@@ -179,6 +181,7 @@ def test_somebody_elses_lock_is_left_alone(
 
 @pytest.mark.slow
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_a_living_run_of_ours_is_left_alone(bench: Bench, restic_program: Path) -> None:
     """It is held still while we look, and goes on to its end afterwards."""
     bench.big(BIG)

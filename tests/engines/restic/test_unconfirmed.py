@@ -78,6 +78,7 @@ def kept_in(bench: Bench) -> list[Path]:
 @pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_a_lock_between_storing_and_marking_leaves_nothing_that_is_believed(
     bench: Bench, restic_program: Path, somebody_else: Elsewhere
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_lock_between_storing_and_marking_leaves_nothing_that_is_believed(
 @pytest.mark.slow
 @pytest.mark.root
 @pytest.mark.doubled
+@pytest.mark.thorough
 def test_a_lock_that_goes_away_is_waited_for(bench: Bench, restic_program: Path, somebody_else: Elsewhere) -> None:
     with unreadable(bench) as tree, somebody_else(bench, restic_program) as child:
         # what a killed restic leaves is somebody else's lock, so it goes as its owner would take it
@@ -191,6 +193,7 @@ def test_another_run_leaves_a_doubt_to_the_run_that_stores(bench: Bench, monkeyp
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_is_doubted_can_be_named_as_it_was_listed(bench: Bench) -> None:
     """Settling the doubt first would give it another id."""
     bench.store(1)
