@@ -23,6 +23,7 @@ from pydantic import (
 from owui_vault.config import values
 from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
 from owui_vault.model import NAME_PATTERN, TAG_PATTERN, Secret
+from owui_vault.model.plans import MOST_INTERVAL, MOST_JITTER
 
 
 def _around(check: Callable[[object, values.ConfigContext], object]) -> BeforeValidator:
@@ -56,6 +57,18 @@ def _store_limit(value: object) -> timedelta | None:
     return None if value == "none" else values.positive_duration(value)
 
 
+def _interval(value: object) -> timedelta:
+    return values.at_most(MOST_INTERVAL, values.positive_duration(value))
+
+
+def _jitter(value: object) -> timedelta:
+    return values.at_most(MOST_JITTER, values.duration(value))
+
+
+def _grace(value: object) -> timedelta:
+    return values.at_most(MOST_INTERVAL, values.duration(value))
+
+
 def _or_off(value: object) -> object:
     """YAML takes `off` for a truth value."""
     return "off" if value is False else value
@@ -68,10 +81,19 @@ Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema({"type": "i
 Parallel = Annotated[
     int, BeforeValidator(values.parallel), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 32})
 ]
+Truth = Annotated[bool, BeforeValidator(values.truth), WithJsonSchema({"type": "boolean"})]
+Share = Annotated[
+    float | None,
+    BeforeValidator(values.share),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{values.SHARE_PATTERN}$"}]}),
+]
 Duration = Annotated[timedelta, BeforeValidator(values.duration), _form(values.DURATION_PATTERN, examples=["5m"])]
 PositiveDuration = Annotated[
     timedelta, BeforeValidator(values.positive_duration), _form(values.DURATION_PATTERN, examples=["30s"])
 ]
+Interval = Annotated[timedelta, BeforeValidator(_interval), _form(values.DURATION_PATTERN, examples=["1d"])]
+Jitter = Annotated[timedelta, BeforeValidator(_jitter), _form(values.DURATION_PATTERN, examples=["30m"])]
+Grace = Annotated[timedelta, BeforeValidator(_grace), _form(values.DURATION_PATTERN, examples=["6h"])]
 StoreLimit = Annotated[
     timedelta | None, BeforeValidator(_store_limit), _form(f"({values.DURATION_PATTERN}|none)", examples=["6h"])
 ]
@@ -276,11 +298,73 @@ class LimitsPart(Part):
     """How long storing may take in total (none)."""
 
 
+class SchedulePart(Part):
+    """When a plan is due: `{every: 1d}`; a cron expression stands in place of the mapping."""
+
+    every: Interval
+    """So long after the newest restore point; for a repository that is there only now and then."""
+
+    _cron: str = PrivateAttr("")
+
+    @property
+    def cron(self) -> str:
+        """The cron expression, where there is one."""
+        return self._cron
+
+
+def _or_cron(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    if not isinstance(value, str):
+        return handler(value)
+    part = SchedulePart.model_construct()
+    part._cron = values.cron_expression(value)
+    return part
+
+
+class PlanPart(Part):
+    """What is done unattended, and when."""
+
+    schedule: Annotated[SchedulePart, WrapValidator(_or_cron), Field(json_schema_extra={SHORT_FORM: "string"})]
+    """A cron expression of five fields, or `{every: 1d}`."""
+    timezone: Annotated[str, BeforeValidator(values.time_zone), WithJsonSchema({"type": "string"})] | None = None
+    """Whose clock a cron expression goes by, such as Europe/Vienna; otherwise the machine's."""
+    snapshot: Truth = True
+    """Whether a snapshot is taken."""
+    repositories: tuple[Name, ...] = ()
+    """Which repositories it is about; otherwise all."""
+    quiesce: Literal["auto", "live", "pause", "stop"] | None = None
+    """How the instance is made quiet for this plan's snapshots; otherwise as `instance.quiesce` says."""
+    tags: tuple[Tag, ...] = ()
+    """The tags of its snapshots."""
+    prune: Truth = True
+    """Whether a repository that has `keep` is pruned afterwards."""
+    verify: Share = None
+    """Whether the snapshot is verified afterwards; `5%`: reading that much of the repository, `100%`: everything."""
+    jitter: Jitter | None = None
+    """Due up to this much later, on each machine always by the same amount."""
+    catch_up: Truth = True
+    """Whether a time that was missed is made up for as soon as possible."""
+    grace: Grace | None = None
+    """How late its result may be until it is overdue; otherwise a quarter of the interval, 2h at least, 24h at most."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PlanPart:
+        if self.timezone and not self.schedule.cron:
+            raise ValueError("has 'timezone', which goes with a cron expression only")
+        if not self.snapshot and self.quiesce:
+            raise ValueError("has 'quiesce' and takes no snapshot")
+        if not self.snapshot and self.tags:
+            raise ValueError("has 'tags' and takes no snapshot")
+        if not (self.snapshot or self.prune or self.verify is not None):
+            raise ValueError("does nothing; leave it out, or let it take a snapshot, prune or verify")
+        return self
+
+
 class VaultPart(Part):
     """The whole file."""
 
     instance: InstancePart | None = None
     repositories: dict[Name, RepositoryPart] = {}
+    plans: dict[Name, PlanPart] = {}
     limits: LimitsPart | None = None
     state_dir: PathText | None = None
     """Where caches, journals and memories are kept."""

@@ -12,6 +12,7 @@ from owui_vault.config.errors import KeyPath, config_error
 from owui_vault.config.explain import explain
 from owui_vault.config.features import take_out_unbuilt
 from owui_vault.config.paths import default_state_dir, expand_location
+from owui_vault.config.plan_settings import plan_mistakes, plan_of
 from owui_vault.config.settings import (
     EngineName,
     InstanceSettings,
@@ -62,6 +63,7 @@ def settings_from(document: Document, path: Path, environ: Mapping[str, str]) ->
         told = {mistake.path for mistake in mistakes}
         mistakes.extend(each for each in explain(error) if not _within(each.path, told))
         raise config_error(path, mistakes, document.lines) from None  # the cause would show values
+    mistakes.extend(plan_mistakes(part))
     if mistakes:
         raise config_error(path, mistakes, document.lines)
     try:
@@ -81,6 +83,7 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
         state_dir=part.state_dir or default_state_dir(around.environ),
         instance=_instance(part.instance) if part.instance else None,
         repositories=tuple(_repository(name, each, around) for name, each in part.repositories.items()),
+        plans=tuple(plan_of(name, each) for name, each in part.plans.items()),
         limits=_limits(part.limits) if part.limits else LimitSettings(),
     )
 

@@ -11,7 +11,7 @@ import sys
 from owui_vault.config.document import COMPANIONS, SHORT_FORM, SOURCES, VaultPart
 from owui_vault.config.features import NOT_BUILT
 
-_OWNERS = {"instance": "InstancePart", "repositories": "RepositoryPart"}
+_OWNERS = {"instance": "InstancePart", "repositories": "RepositoryPart", "plans": "PlanPart"}
 
 
 def schema_text() -> str:

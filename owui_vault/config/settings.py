@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model.plans import Plan
 from owui_vault.model.secrets import SecretReference
 
 DEFAULT_INSTANCE_NAME = "open-webui"
@@ -84,4 +85,5 @@ class VaultSettings:
     path: Path | None = None
     instance: InstanceSettings | None = None
     repositories: tuple[RepositorySettings, ...] = ()
+    plans: tuple[Plan, ...] = ()
     limits: LimitSettings = LimitSettings()

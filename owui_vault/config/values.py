@@ -12,10 +12,12 @@ from pathlib import Path
 from owui_vault.config.paths import expand
 from owui_vault.errors import ConfigError
 from owui_vault.model import NAME_PATTERN, TAG_PATTERN
+from owui_vault.system import cron
 
 DURATION_PATTERN = r"[0-9]{1,6}(s|m|h|d)"
 VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
 UNIT_PATTERN = r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*"
+SHARE_PATTERN = r"([1-9][0-9]?|100)%"
 CREDENTIAL_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _KINDS: Mapping[type, str] = {
@@ -61,7 +63,7 @@ def matching(value: object, pattern: str, what: str) -> str:
 
 
 def name(value: object) -> str:
-    """The name of an instance or a repository: they become names of folders and tags. Raises ValueError."""
+    """The name of an instance, a repository or a plan: they become names of folders and tags. Raises ValueError."""
     return matching(
         value, NAME_PATTERN, "must be a name of at most 63 of a-z 0-9 . _ -, beginning with a letter or digit"
     )
@@ -90,6 +92,13 @@ def positive_duration(value: object) -> timedelta:
     return found
 
 
+def at_most(most: timedelta, found: timedelta) -> timedelta:
+    """The duration, if it is not longer than that. Raises ValueError."""
+    if found > most:
+        raise ValueError(f"must be at most {most.days}d")
+    return found
+
+
 def count(value: object) -> int:
     """A whole number, also one that a variable brought as text. Raises ValueError."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
@@ -107,6 +116,37 @@ def parallel(value: object) -> int:
     if not 1 <= number <= 32:
         raise ValueError("must be between 1 and 32")
     return number
+
+
+def truth(value: object) -> bool:
+    """True or false, also what a variable brought as text. Raises ValueError."""
+    if value in ("true", "false"):
+        return value == "true"
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {kind(value)}")
+    return value
+
+
+def share(value: object) -> float | None:
+    """`true`, `false`, or a percentage: the share that is read, 0 for true; None for false. Raises ValueError."""
+    if isinstance(value, str) and re.fullmatch(SHARE_PATTERN, value):
+        return int(value[:-1]) / 100
+    try:
+        return 0.0 if truth(value) else None
+    except ValueError:
+        raise ValueError("must be true, false, or a percentage from 1% to 100%") from None
+
+
+def cron_expression(value: object) -> str:
+    """A cron expression of five fields that comes at some time. Raises ValueError."""
+    cron.check_expression(text(value))
+    return str(value)
+
+
+def time_zone(value: object) -> str:
+    """The name of a time zone. Raises ValueError."""
+    cron.named_zone(text(value))
+    return str(value)
 
 
 def path(value: object, around: ConfigContext) -> Path:

@@ -8,6 +8,9 @@ from typing import TypeAlias
 
 from owui_vault.model.basics import Quiesce
 
+MOST_INTERVAL = timedelta(days=366)
+MOST_JITTER = timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronSchedule:

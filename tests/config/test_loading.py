@@ -249,7 +249,7 @@ limit: {}
 @pytest.mark.parametrize(
     ("text", "claim"),
     [
-        ("plans: {nightly: {schedule: '0 3 * * *'}}", "plans (line 1): is not built yet"),
+        ("plans: {nightly: {heartbeat: https://x}}", "plans.nightly.heartbeat (line 1): is not built yet"),
         ("notifications: []", "notifications (line 1): is not built yet"),
         ("heartbeat: https://x", "heartbeat (line 1): is not built yet"),
         ("instance: {container: a, pid_file: b}", "instance (line 1): has 'container', whose engine can pause it"),
@@ -293,7 +293,7 @@ limit: {}
         ("limits: {idle: [1s]}", "must be a duration such as 30s, 5m, 2h or 1d, not a list"),
         ("limits: {store: never}", "must be a duration"),
         ("state_dir: [a]", "state_dir (line 1): must be text, not a list"),
-        ("a: {b: c}", "a (line 1): is not known; allowed here: instance, limits, repositories, state_dir"),
+        ("a: {b: c}", "a (line 1): is not known; allowed here: instance, limits, plans, repositories, state_dir"),
         ("state_dir: ${A", "has a '${' that is not ${NAME} or ${NAME:-default}"),
         ("instance: {name: a, name: b}", "instance.name (line 1): is given twice"),
         ("- a", "must hold keys and values, not a list"),

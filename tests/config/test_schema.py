@@ -20,6 +20,9 @@ repositories:
     passphrase: {file: /etc/nas.pass}
     environment: {A: plain, B: 5, C: {sealed: keys, name: b, unlock: {env: U}}}
     keep: {last: 3, within: 2d}
+plans:
+  nightly: {schedule: "0 3 * * *", timezone: Europe/Vienna, repositories: [nas], quiesce: stop, verify: 5%, jitter: 10m}
+  carried: {schedule: {every: 1d}, verify: true, prune: false, catch_up: false, grace: 3d}
 limits: {freeze: 10s, store: none}
 """
 
@@ -39,7 +42,11 @@ def test_it_accepts_what_is_right() -> None:
     [
         "instance: {quiesce: never}",
         "instance: {compose: x}",
-        "plans: {}",
+        "notifications: []",
+        "plans: {nightly: {repositories: [nas]}}",
+        "plans: {nightly: {schedule: '0 3 * * *', drill: true}}",
+        "plans: {nightly: {schedule: {every: 1}}}",
+        "plans: {nightly: {schedule: '0 3 * * *', verify: 101%}}",
         "repositories: {nas: {engine: restic, location: x, passphrase: plain}}",
         "repositories: {nas: {engine: restic, location: x, passphrase: {sealed: x}}}",
         "repositories: {NAS: {engine: restic, location: x, passphrase: {env: P}}}",
