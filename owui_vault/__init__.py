@@ -67,11 +67,14 @@ if TYPE_CHECKING:
     from owui_vault.model import ComponentSize as ComponentSize
     from owui_vault.model import ComposeService as ComposeService
     from owui_vault.model import ContainerRecord as ContainerRecord
+    from owui_vault.model import CronSchedule as CronSchedule
     from owui_vault.model import DatabaseRecord as DatabaseRecord
     from owui_vault.model import DataMount as DataMount
     from owui_vault.model import Deadline as Deadline
+    from owui_vault.model import Decision as Decision
     from owui_vault.model import DiscardReport as DiscardReport
     from owui_vault.model import Entry as Entry
+    from owui_vault.model import ErrorNote as ErrorNote
     from owui_vault.model import ExtendedRecord as ExtendedRecord
     from owui_vault.model import FileRecord as FileRecord
     from owui_vault.model import FullCheck as FullCheck
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from owui_vault.model import InitializeResult as InitializeResult
     from owui_vault.model import InstanceReport as InstanceReport
     from owui_vault.model import InstanceState as InstanceState
+    from owui_vault.model import IntervalSchedule as IntervalSchedule
     from owui_vault.model import Kept as Kept
     from owui_vault.model import Label as Label
     from owui_vault.model import LaterLabel as LaterLabel
@@ -89,6 +93,10 @@ if TYPE_CHECKING:
     from owui_vault.model import OllamaModels as OllamaModels
     from owui_vault.model import Outcome as Outcome
     from owui_vault.model import OwnerRecord as OwnerRecord
+    from owui_vault.model import Plan as Plan
+    from owui_vault.model import PlanState as PlanState
+    from owui_vault.model import PlanStep as PlanStep
+    from owui_vault.model import PointFact as PointFact
     from owui_vault.model import Progress as Progress
     from owui_vault.model import ProgressSink as ProgressSink
     from owui_vault.model import Proof as Proof
@@ -104,8 +112,14 @@ if TYPE_CHECKING:
     from owui_vault.model import RepositoryInfo as RepositoryInfo
     from owui_vault.model import RepositoryPrune as RepositoryPrune
     from owui_vault.model import RepositoryResult as RepositoryResult
+    from owui_vault.model import RepositoryState as RepositoryState
     from owui_vault.model import RestoreReport as RestoreReport
     from owui_vault.model import RetentionPolicy as RetentionPolicy
+    from owui_vault.model import RunList as RunList
+    from owui_vault.model import RunOutcome as RunOutcome
+    from owui_vault.model import RunRecord as RunRecord
+    from owui_vault.model import RunReport as RunReport
+    from owui_vault.model import Schedule as Schedule
     from owui_vault.model import ScheduledWork as ScheduledWork
     from owui_vault.model import Secret as Secret
     from owui_vault.model import SecretKeyRecord as SecretKeyRecord
@@ -115,9 +129,13 @@ if TYPE_CHECKING:
     from owui_vault.model import SnapshotList as SnapshotList
     from owui_vault.model import SnapshotReport as SnapshotReport
     from owui_vault.model import SqliteLibrary as SqliteLibrary
+    from owui_vault.model import StatusReport as StatusReport
     from owui_vault.model import Step as Step
+    from owui_vault.model import StepRecord as StepRecord
+    from owui_vault.model import StepResult as StepResult
     from owui_vault.model import StoreReceipt as StoreReceipt
     from owui_vault.model import UndoReport as UndoReport
+    from owui_vault.model import Verdict as Verdict
     from owui_vault.model import VerifiedPart as VerifiedPart
     from owui_vault.model import VerifyDepth as VerifyDepth
     from owui_vault.model import VerifyReport as VerifyReport
@@ -155,13 +173,15 @@ _HOME = {
     ),
     "owui_vault.model": (
         "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
-        "ComponentSize ComposeService ContainerRecord DataMount DatabaseRecord Deadline DiscardReport Entry "
-        "ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState Kept "
-        "Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Progress "
-        "ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport "
-        "ReplacementPlan ReplacementReport RepositoryInfo RepositoryPrune RepositoryResult RestoreReport "
-        "RetentionPolicy ScheduledWork Secret SecretKeyRecord SetAside SkippedFile Snapshot SnapshotList "
-        "SnapshotReport SqliteLibrary Step StoreReceipt UndoReport VerifiedPart VerifyDepth VerifyReport"
+        "ComponentSize ComposeService ContainerRecord CronSchedule DataMount DatabaseRecord Deadline Decision "
+        "DiscardReport Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult "
+        "InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest "
+        "OllamaModel OllamaModels Outcome OwnerRecord Plan PlanState PlanStep PointFact Progress ProgressSink "
+        "Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
+        "ReplacementReport RepositoryInfo RepositoryPrune RepositoryResult RepositoryState RestoreReport "
+        "RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord "
+        "SetAside SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord "
+        "StepResult StoreReceipt UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

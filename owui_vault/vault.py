@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from owui_vault.config import default_state_dir
 from owui_vault.context.context import (
@@ -29,6 +30,7 @@ from owui_vault.model import (
     InitializeReport,
     InstanceReport,
     Manifest,
+    Plan,
     ProgressSink,
     PrunePlan,
     PruneReport,
@@ -38,9 +40,12 @@ from owui_vault.model import (
     ReplacementReport,
     RestoreReport,
     RetentionPolicy,
+    RunList,
+    RunReport,
     Snapshot,
     SnapshotList,
     SnapshotReport,
+    StatusReport,
     UndoReport,
     VerifyReport,
     ignore_progress,
@@ -49,6 +54,9 @@ from owui_vault.operations.operation_lock import OperationLock
 from owui_vault.operations.secret_warnings import with_secret_warnings
 from owui_vault.ports import Application, Clock, Held, Notifier, Quiescer
 from owui_vault.system.clock import SystemClock
+
+if TYPE_CHECKING:
+    from owui_vault.service.parts import Service
 
 # Each operation is imported when it is asked for: all of them take a third of a second, at every start.
 # ruff: noqa: PLC0415
@@ -76,6 +84,7 @@ class Vault:
         config_file: Path | None = None,
         series: str | None = None,
         environ: Mapping[str, str] | None = None,
+        plans: Sequence[Plan] = (),
     ) -> None:
         """Touches nothing. `environ` locates state and container engines (None: this process's environment)."""
         surroundings = os.environ if environ is None else environ
@@ -95,6 +104,11 @@ class Vault:
             environ=surroundings,
         )
         self._lock = OperationLock(self._context)
+        self._plans = tuple(plans)
+        if plans:
+            from owui_vault.service.parts import require_valid_plans
+
+            require_valid_plans(self._plans, [repository.name for repository in repositories])
 
     def __enter__(self) -> Vault:
         return self
@@ -113,6 +127,11 @@ class Vault:
     def repositories(self) -> tuple[Repository, ...]:
         """The repositories, in configuration order."""
         return self._context.repositories
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """What is done unattended, in configuration order."""
+        return self._plans
 
     def inspect(self) -> InstanceReport:
         """Report what the instance holds and what would be lost, without touching it."""
@@ -342,6 +361,45 @@ class Vault:
 
         with self._lock.writing("recover", located=True) as context:
             return recover(context)
+
+    def run(
+        self,
+        plans: Sequence[str] | str | None = None,
+        *,
+        dry_run: bool = False,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> RunReport:
+        """Carry out the plans that are due, or the named ones: snapshot, prune, verify, as each says.
+
+        What fails is in the report. Raises LockHeldError while another run of this series is under way. `dry_run`: say
+        what is due, and why.
+        """
+        from owui_vault.service.run_plans import run
+
+        names = [plans] if isinstance(plans, str) else list(plans or ())
+        return run(self._service(self._context), names, _callbacks(progress, cancel), dry_run=dry_run)
+
+    def history(self, last: int | None = None, plan: str | None = None) -> RunList:
+        """The runs that the state knows of, newest first, at most `last` of them."""
+        from owui_vault.service.history import history
+
+        return history(self._service(self._context), last, plan)
+
+    def status(self, max_age: timedelta | None = None, *, offline: bool = False) -> StatusReport:
+        """Judge each plan in each repository, or without plans each series: is it as new as it should be?
+
+        `offline`: from what this machine's state knows, each value with its age; no repository is asked.
+        """
+        from owui_vault.service.status import status
+
+        with self._lock.reading() as context:
+            return status(self._service(context), max_age, offline=offline)
+
+    def _service(self, context: OperationContext) -> Service:
+        from owui_vault.service.parts import Service
+
+        return Service(context=context, plans=self._plans, operations=self)
 
 
 def _application(context: OperationContext) -> Application:

@@ -38,6 +38,7 @@ CATCHES_EXCEPTION = {
     "operations/prune.py": "same repository|one repository of several",
     "repositories/lookup.py": "one repository of several",
     "operations/snapshot/store.py": "one repository of several",
+    "service/steps.py": "one step of several",
     "repositories/listing.py": "one repository of several",
     "cli/run.py": "the last stop",
 }
@@ -48,7 +49,9 @@ CATCHES_EVERYTHING = {
 }
 
 #: Modules that may be longer, each with its reason.
-LONGER: dict[str, str] = {}
+LONGER: dict[str, str] = {
+    "owui_vault/vault.py": "the facade: one method for each operation, and nothing else",
+}
 
 #: Functions that still take a fifth parameter by position. The list may get shorter, never longer.
 CROWDED = {

@@ -48,6 +48,9 @@ SIGNATURES = {
     "undo": [],
     "discard": [],
     "hold": ["mode", "limit"],
+    "run": ["plans", "dry_run"],
+    "history": ["last", "plan"],
+    "status": ["max_age", "offline"],
 }
 EXPORTED = {name: getattr(owui_vault, name) for name in owui_vault.__all__}
 

@@ -19,13 +19,13 @@ From = Annotated[str | None, typer.Option("--from", metavar="REPO", help="Only t
 SnapshotText = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="`latest`, an id, a prefix of one, or a date.")]
 Repositories = Annotated[list[str] | None, typer.Argument(metavar="[REPO]...", help="All, if none is given.")]
 
-_DURATION = re.compile(r"(?P<number>[1-9][0-9]{0,6})(?P<unit>[smh])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
+_DURATION = re.compile(r"(?P<number>[1-9][0-9]{0,6})(?P<unit>[smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(text: str) -> timedelta:
-    """`30s`, `5m`, `1h`. Raises ConfigError."""
+    """`30s`, `5m`, `1h`, `2d`. Raises ConfigError."""
     found = _DURATION.fullmatch(text)
     if not found:
-        raise ConfigError(f"{text!r} is not a duration", hint="Write 30s, 5m or 1h.")
+        raise ConfigError(f"{text!r} is not a duration", hint="Write 30s, 5m, 1h or 2d.")
     return timedelta(**{_UNITS[found["unit"]]: int(found["number"])})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from owui_vault.errors import VaultError
 
 SIGNALLED = 128  # plus the number of the signal, as a shell says it
-DONE, FAILED, INCOMPLETE, NOT_AS_FOUND, WRONG = 0, 1, 3, 4, 5
+DONE, FAILED, INCOMPLETE, NOT_AS_FOUND, WRONG, NO_VERDICT = 0, 1, 3, 4, 5, 6
 MEANINGS = (
     ("0", "done"),
     ("1", "failed; also: one of several repositories failed"),
@@ -20,7 +20,7 @@ MEANINGS = (
     ("12", "wrong passphrase"),
     ("130, 143", "stopped by SIGINT or SIGTERM, cleaned up"),
 )
-_WORST_FIRST = (NOT_AS_FOUND, FAILED, WRONG, INCOMPLETE)
+_WORST_FIRST = (NOT_AS_FOUND, FAILED, WRONG, NO_VERDICT, INCOMPLETE)
 
 
 def worst(codes: Iterable[int]) -> int:

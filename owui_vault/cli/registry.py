@@ -47,4 +47,7 @@ COMMANDS = (
     Entry("prune", UPKEEP, "Remove what `keep` does not keep.", changes=True),
     Entry("verify", UPKEEP, "Check the repository and what can be restored from it."),
     Entry("seal", UPKEEP, "Put secrets into a sealed file."),
+    Entry("run", UNATTENDED, "Do what is due now, or the named plans.", changes=True),
+    Entry("status", UNATTENDED, "Tell whether every plan is as new as it should be."),
+    Entry("history", UNATTENDED, "List what ran, newest first."),
 )

@@ -109,11 +109,15 @@ class StateDirectory:
 
         It is tried out: an engine that cannot write to it says that of the repository, or nothing that can be read.
         """
-        place = hashlib.sha256(location.encode(errors="surrogateescape")).hexdigest()[:8]
         with self._usable():
-            folder = private_directory(self.root / "repositories" / f"{name}-{place}")
+            folder = private_directory(self.known_folder(name, location))
             try_to_write(folder)
         return folder
+
+    def known_folder(self, name: str, location: str) -> Path:
+        """The same for whoever only reads; perhaps there is none."""
+        place = hashlib.sha256(location.encode(errors="surrogateescape")).hexdigest()[:8]
+        return self.root / "repositories" / f"{name}-{place}"
 
     def shared_folder(self) -> Path:
         """What engines must know of a repository wherever it is reached: by its own id, and no name or location."""

@@ -57,6 +57,11 @@ if TYPE_CHECKING:
     from owui_vault.model.manifest import ScheduledWork as ScheduledWork
     from owui_vault.model.manifest import SecretKeyRecord as SecretKeyRecord
     from owui_vault.model.manifest import SqliteLibrary as SqliteLibrary
+    from owui_vault.model.plans import CronSchedule as CronSchedule
+    from owui_vault.model.plans import IntervalSchedule as IntervalSchedule
+    from owui_vault.model.plans import Plan as Plan
+    from owui_vault.model.plans import Punctuality as Punctuality
+    from owui_vault.model.plans import Schedule as Schedule
     from owui_vault.model.replacement import DiscardReport as DiscardReport
     from owui_vault.model.replacement import ReplacementPlan as ReplacementPlan
     from owui_vault.model.replacement import ReplacementReport as ReplacementReport
@@ -78,6 +83,15 @@ if TYPE_CHECKING:
     from owui_vault.model.retention import PrunePlan as PrunePlan
     from owui_vault.model.retention import RepositoryPrune as RepositoryPrune
     from owui_vault.model.retention import RetentionPolicy as RetentionPolicy
+    from owui_vault.model.runs import Decision as Decision
+    from owui_vault.model.runs import ErrorNote as ErrorNote
+    from owui_vault.model.runs import PlanStep as PlanStep
+    from owui_vault.model.runs import RunList as RunList
+    from owui_vault.model.runs import RunOutcome as RunOutcome
+    from owui_vault.model.runs import RunRecord as RunRecord
+    from owui_vault.model.runs import RunReport as RunReport
+    from owui_vault.model.runs import StepRecord as StepRecord
+    from owui_vault.model.runs import StepResult as StepResult
     from owui_vault.model.sealing import KeyTrial as KeyTrial
     from owui_vault.model.sealing import SealedValues as SealedValues
     from owui_vault.model.sealing import Sealing as Sealing
@@ -92,6 +106,11 @@ if TYPE_CHECKING:
     from owui_vault.model.snapshots import Snapshot as Snapshot
     from owui_vault.model.snapshots import SnapshotList as SnapshotList
     from owui_vault.model.snapshots import StoreReceipt as StoreReceipt
+    from owui_vault.model.status import PlanState as PlanState
+    from owui_vault.model.status import PointFact as PointFact
+    from owui_vault.model.status import RepositoryState as RepositoryState
+    from owui_vault.model.status import StatusReport as StatusReport
+    from owui_vault.model.status import Verdict as Verdict
 
 #: Where each name lives; type checkers read the same above.
 _HOME = {
@@ -107,15 +126,20 @@ _HOME = {
         "DatabaseRecord ExtendedRecord FileRecord LedgerEntry LeftOut Manifest OllamaModel OwnerRecord "
         "ProofRecord ScheduledWork SecretKeyRecord SqliteLibrary"
     ),
+    "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
     "owui_vault.model.reports": (
         "ComponentSize InitializeReport InitializeResult InstanceReport PruneReport PruneResult "
         "RecoverReport RepositoryResult RestoreReport SnapshotReport VerifiedPart VerifyReport"
     ),
     "owui_vault.model.retention": "Kept PrunePlan RepositoryPrune RetentionPolicy",
+    "owui_vault.model.runs": (
+        "Decision ErrorNote PlanStep RunList RunOutcome RunRecord RunReport StepRecord StepResult"
+    ),
     "owui_vault.model.sealing": "KeyTrial SealedValues Sealing TryKey untried",
     "owui_vault.model.snapshots": (
         "LABEL_FORMAT Entry Label LaterLabel RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt"
     ),
+    "owui_vault.model.status": "PlanState PointFact RepositoryState StatusReport Verdict",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

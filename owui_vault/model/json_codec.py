@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePath
 from types import NoneType, UnionType
 from typing import TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -19,6 +20,7 @@ from typing import TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_ty
 from owui_vault.errors import VaultError
 
 _DURATION = re.compile(r"\btimedelta\b")
+_hints = lru_cache(maxsize=256)(get_type_hints)  # costs more than all the rest of reading a value back
 
 Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]
 
@@ -69,7 +71,7 @@ def _parsed(kind: object, value: object) -> object:  # noqa: PLR0911  one line p
         return {str(key): _parsed(inner[1], each) for key, each in value.items()}
     if isinstance(kind, type):
         if is_dataclass(kind) and isinstance(value, dict):
-            kinds = get_type_hints(kind)
+            kinds = _hints(kind)
             names = [each.name for each in fields(kind) if each.name in value]
             try:
                 return kind(**{name: _parsed(kinds[name], value[name]) for name in names})

@@ -1,0 +1,52 @@
+"""`status`: is everything as new as it should be?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from owui_vault.cli import exit_codes
+from owui_vault.cli.arguments import duration
+from owui_vault.cli.options import Passphrase
+from owui_vault.cli.request import Answer, Request, Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Request):
+    """`status`."""
+
+    passphrase = Passphrase.ASKED
+
+    max_age: timedelta | None = None
+    offline: bool = False
+
+    def perform(self, session: Session) -> Answer:
+        """5 when something is overdue or wrong, 6 when nobody can tell."""
+        from owui_vault.cli.render import status
+        from owui_vault.model import Verdict
+
+        report = session.vault.status(max_age=self.max_age, offline=self.offline)
+        codes = {Verdict.FINE: exit_codes.DONE, Verdict.UNKNOWN: exit_codes.NO_VERDICT}
+        return Answer(
+            value=report,
+            show=lambda screen: status.judged(screen, report),
+            exit_code=codes.get(report.verdict, exit_codes.WRONG),
+        )
+
+
+def command(
+    max_age: Annotated[
+        str | None,
+        typer.Option(
+            "--max-age", metavar="DURATION", help="Older than this is overdue, whatever a plan says: 26h, 2d."
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="From this machine's state alone: no repository is asked.")
+    ] = False,
+) -> Status:
+    """Tell whether every plan is as new as it should be, in each repository; without plans every series."""
+    return Status(max_age=duration(max_age) if max_age is not None else None, offline=offline)

@@ -1,0 +1,77 @@
+"""Whether everything is as new as it should be: what `status` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from owui_vault.model.runs import ErrorNote, RunRecord
+
+
+class Verdict(Enum):
+    """What is to be thought of it."""
+
+    FINE = "fine"
+    OVERDUE = "overdue"  # older than the schedule, or `max_age`, allows
+    WRONG = "wrong"  # something went wrong, and nothing has put it right since
+    UNKNOWN = "unknown"  # nobody could be asked, or nobody knows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointFact:
+    """A restore point, in short. `all_read_at`: when it was last verified by reading every file of it."""
+
+    id: str
+    instant: datetime
+    size_bytes: int | None = None
+    verified_at: datetime | None = None
+    all_read_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepositoryState:
+    """One plan, or one series, in one repository.
+
+    `newest` is the newest COMPLETE restore point, `verified` the newest of them that was verified and not found wrong.
+    `as_of` is when that was known: now where the repository was asked, otherwise when this machine last had to do with
+    it; None: nobody knows anything. `due` is by when the next one is due, and `late_after` when that is overdue.
+    `reasons` say in words what is not fine.
+    """
+
+    repository: str
+    series: str
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+    newest: PointFact | None = None
+    verified: PointFact | None = None
+    restore_points: int | None = None
+    as_of: datetime | None = None
+    due: datetime | None = None
+    late_after: datetime | None = None
+    error: ErrorNote | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanState:
+    """One plan: when it is due next, how its last run went, and what it has in each repository."""
+
+    plan: str
+    schedule: str
+    verdict: Verdict
+    next_due: datetime | None
+    last_run: RunRecord | None
+    repositories: tuple[RepositoryState, ...]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """Everything at one moment. Without plans, `series` has each series in each repository instead."""
+
+    at: datetime
+    verdict: Verdict
+    offline: bool
+    plans: tuple[PlanState, ...] = ()
+    series: tuple[RepositoryState, ...] = ()
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,192 @@
+"""The steps of a plan, in the order of a run: snapshot, prune, verify. Each failure is its own step's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from owui_vault.context.context import Callbacks
+from owui_vault.errors import CancelledError, ResumeError, RollbackError, UnforeseenError, VaultError
+from owui_vault.model import Outcome, SnapshotReport
+from owui_vault.model.plans import Plan
+from owui_vault.model.runs import ErrorNote, PlanStep, RunOutcome, StepRecord, StepResult
+from owui_vault.service.overdue import punctuality
+from owui_vault.service.parts import Service
+from owui_vault.service.timetable import Timetable
+
+_OUTCOMES = {Outcome.COMPLETE: RunOutcome.SUCCESS, Outcome.INCOMPLETE: RunOutcome.INCOMPLETE}
+_WORST_FIRST = (RunOutcome.FAILED, RunOutcome.WRONG, RunOutcome.INCOMPLETE, RunOutcome.SUCCESS)
+_MOST_TEXTS = 20  # of one kind in the ledger; the report and the log have all of them
+_MOST_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedRun:
+    """A plan that is carried out now, in the repositories in which it is due."""
+
+    plan: Plan
+    repositories: tuple[str, ...]
+    timetables: dict[str, Timetable]
+    since: dict[str, datetime]  # since when each plan is known
+    callbacks: Callbacks = field(default_factory=Callbacks)
+
+
+def worst(outcomes: Sequence[RunOutcome]) -> RunOutcome:
+    """The most significant one; what was skipped says nothing."""
+    return next((each for each in _WORST_FIRST if each in outcomes), RunOutcome.SUCCESS)
+
+
+def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
+    """One instant, stored in the repositories of the run."""
+    began, started = service.context.clock.now(), service.context.clock.monotonic()
+    note: ErrorNote | None = None
+    try:
+        report: SnapshotReport | None = service.operations.snapshot(
+            to=run.repositories,
+            tags=run.plan.tags,
+            quiesce=run.plan.quiesce,
+            plan=run.plan.name,
+            progress=run.callbacks.progress,
+            cancel=run.callbacks.cancel,
+        )
+    except Exception as raised:  # one step of several
+        error = failure_of(raised)
+        note = ErrorNote.of(error)
+        report = error.report if isinstance(error.report, SnapshotReport) else None
+    results = tuple(_stored(report, each.repository) for each in report.repositories) if report else ()
+    outcomes = [each.outcome for each in results]
+    if note:
+        outcomes.append(RunOutcome.FAILED)
+    return StepRecord(
+        step=PlanStep.SNAPSHOT,
+        began=began,
+        outcome=worst(outcomes),
+        took_seconds=service.context.clock.monotonic() - started,
+        results=results,
+        captured=report is not None and report.manifest is not None,
+        problems=_short(report.problems if report else ()),
+        warnings=_short(report.warnings if report else ()),
+        error=None if any(each.error for each in results) else note,
+    )
+
+
+def _stored(report: SnapshotReport, repository: str) -> StepResult:
+    (result,) = [each for each in report.repositories if each.repository == repository]
+    if result.error or result.snapshot is None:
+        note = ErrorNote.of(result.error) if result.error else None
+        return StepResult(repository=repository, outcome=RunOutcome.FAILED, error=note)
+    outcome = min(
+        (_OUTCOMES[result.snapshot.outcome], _OUTCOMES.get(report.outcome, RunOutcome.INCOMPLETE)),
+        key=_WORST_FIRST.index,
+    )
+    return StepResult(
+        repository=repository,
+        outcome=outcome,
+        snapshot=result.snapshot.id,
+        instant=result.snapshot.instant,
+        size_bytes=result.snapshot.size_bytes,
+        added_bytes=result.added_bytes,
+    )
+
+
+def prune(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepRecord:
+    """Each repository that has `keep`, if nothing speaks against it: see `_reason_not_to_prune`."""
+    keeping = {each.name for each in service.context.repositories if not each.keep.is_empty}
+
+    def one(name: str) -> StepResult:
+        reason = _reason_not_to_prune(service, run, taken, name)
+        if reason:
+            return StepResult(repository=name, outcome=RunOutcome.SKIPPED, note=reason)
+        planned = service.operations.plan_prune(repository=name)
+        callbacks = run.callbacks
+        report = service.operations.prune(planned, progress=callbacks.progress, cancel=callbacks.cancel)
+        (result,) = report.repositories
+        return StepResult(
+            repository=name,
+            outcome=RunOutcome.FAILED if result.error else RunOutcome.SUCCESS,
+            removed=len(result.removed),
+            freed_bytes=result.freed_bytes,
+            error=ErrorNote.of(result.error) if result.error else None,
+            problems=_short(result.warnings),
+        )
+
+    return _each(service, PlanStep.PRUNE, [each for each in run.repositories if each in keeping], one)
+
+
+def _reason_not_to_prune(service: Service, run: PlannedRun, taken: StepRecord | None, name: str) -> str:
+    """Old restore points go only where new ones come.
+
+    That is where this run stored a complete one; for a plan that takes no snapshots, where the newest complete one is
+    not overdue by any plan that stores there, or by this one where none does.
+    """
+    if run.plan.snapshot:
+        stored = [each for each in (taken.results if taken else ()) if each.repository == name]
+        complete = any(each.outcome is RunOutcome.SUCCESS for each in stored)
+        return "" if complete else "this run stored nothing complete there"
+    newest = [each for each in service.operations.snapshots(repository=name) if each.is_restore_point]
+    storing = [each for each in service.plans if each.snapshot and name in service.repositories_of(each)]
+    now = service.context.clock.now()
+    for plan in storing or [run.plan]:
+        instants = [each.instant for each in newest if not storing or each.plan == plan.name]
+        judged = punctuality(run.timetables[plan.name], instants, now, known_since=run.since.get(plan.name))
+        if judged.overdue or not instants:
+            return f"its newest complete snapshot by {plan.name} is overdue" if storing else "its snapshots are overdue"
+    return ""
+
+
+def verify(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepRecord:
+    """What this run stored in each repository; for a plan that takes no snapshots, the newest complete one there."""
+    stored = {each.repository: each.snapshot for each in (taken.results if taken else ()) if each.snapshot}
+
+    def one(name: str) -> StepResult:
+        if run.plan.snapshot and name not in stored:
+            return StepResult(repository=name, outcome=RunOutcome.SKIPPED, note="this run stored nothing there")
+        report = service.operations.verify(
+            stored.get(name, "latest"),
+            repository=name,
+            read_data=run.plan.read_data,
+            progress=run.callbacks.progress,
+            cancel=run.callbacks.cancel,
+        )
+        return StepResult(
+            repository=name,
+            outcome=RunOutcome.SUCCESS if report.ok else RunOutcome.WRONG,
+            snapshot=report.snapshot.id if report.snapshot else "",
+            problems=_short(report.problems),
+        )
+
+    return _each(service, PlanStep.VERIFY, run.repositories, one)
+
+
+def _each(
+    service: Service, step: PlanStep, repositories: Sequence[str], one: Callable[[str], StepResult]
+) -> StepRecord:
+    """The step in one repository after the other: what fails in one does not keep the others from theirs."""
+    began, started = service.context.clock.now(), service.context.clock.monotonic()
+    results = []
+    for name in repositories:
+        try:
+            results.append(one(name))
+        except Exception as raised:  # one step of several
+            note = ErrorNote.of(failure_of(raised))
+            results.append(StepResult(repository=name, outcome=RunOutcome.FAILED, error=note))
+    outcomes = [each.outcome for each in results if each.outcome is not RunOutcome.SKIPPED]
+    return StepRecord(
+        step=step,
+        began=began,
+        outcome=worst(outcomes) if outcomes else RunOutcome.SKIPPED,
+        took_seconds=service.context.clock.monotonic() - started,
+        results=tuple(results),
+    )
+
+
+def failure_of(error: Exception) -> VaultError:
+    """What `error` is as the result of one step. Raises what is nobody's result: the instance's, and a wish to stop."""
+    if isinstance(error, CancelledError | ResumeError | RollbackError):
+        raise error
+    return error if isinstance(error, VaultError) else UnforeseenError(error)
+
+
+def _short(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(each[:_MOST_CHARACTERS] for each in texts[:_MOST_TEXTS])
