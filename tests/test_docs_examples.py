@@ -136,7 +136,7 @@ def as_shown(operation: Callable[..., Any]) -> str:
     kept = [each for each in told.parameters.values() if each.name not in WATCHED | {"self"}]
     bare = [each.replace(annotation=inspect.Parameter.empty) for each in kept]
     text = str(told.replace(parameters=bare, return_annotation=inspect.Signature.empty))
-    as_written = {"'latest'": '"latest"', repr(Quiesce.PAUSE): "Quiesce.PAUSE"}
+    as_written = {"'latest'": '"latest"', "''": '""', repr(Quiesce.PAUSE): "Quiesce.PAUSE"}
     as_written[repr(timedelta(minutes=1))] = "timedelta(minutes=1)"
     return replaced(text, as_written)
 
