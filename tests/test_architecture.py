@@ -106,6 +106,7 @@ PARALLEL = {
     "rescue",
     "retention",
     "snapshots",
+    "status",
     "store",
 }
 
