@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from owui_vault.model import ComponentSize as ComponentSize
     from owui_vault.model import ComposeService as ComposeService
     from owui_vault.model import ContainerRecord as ContainerRecord
+    from owui_vault.model import CopyWay as CopyWay
     from owui_vault.model import CronSchedule as CronSchedule
     from owui_vault.model import DatabaseRecord as DatabaseRecord
     from owui_vault.model import DataMount as DataMount
@@ -109,8 +110,12 @@ if TYPE_CHECKING:
     from owui_vault.model import RecoverReport as RecoverReport
     from owui_vault.model import ReplacementPlan as ReplacementPlan
     from owui_vault.model import ReplacementReport as ReplacementReport
+    from owui_vault.model import ReplicationPlan as ReplicationPlan
+    from owui_vault.model import ReplicationReport as ReplicationReport
+    from owui_vault.model import ReplicationResult as ReplicationResult
     from owui_vault.model import RepositoryInfo as RepositoryInfo
     from owui_vault.model import RepositoryPrune as RepositoryPrune
+    from owui_vault.model import RepositoryReplication as RepositoryReplication
     from owui_vault.model import RepositoryResult as RepositoryResult
     from owui_vault.model import RepositoryState as RepositoryState
     from owui_vault.model import RestoreReport as RestoreReport
@@ -173,15 +178,16 @@ _HOME = {
     ),
     "owui_vault.model": (
         "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
-        "ComponentSize ComposeService ContainerRecord CronSchedule DataMount DatabaseRecord Deadline Decision "
-        "DiscardReport Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult "
-        "InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest "
-        "OllamaModel OllamaModels Outcome OwnerRecord Plan PlanState PlanStep PointFact Progress ProgressSink "
-        "Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
-        "ReplacementReport RepositoryInfo RepositoryPrune RepositoryResult RepositoryState RestoreReport "
-        "RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord "
-        "SetAside SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord "
-        "StepResult StoreReceipt UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
+        "ComponentSize ComposeService ContainerRecord CopyWay CronSchedule DataMount DatabaseRecord Deadline "
+        "Decision DiscardReport Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport "
+        "InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut "
+        "Manifest OllamaModel OllamaModels Outcome OwnerRecord Plan PlanState PlanStep PointFact Progress "
+        "ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport "
+        "ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo "
+        "RepositoryPrune RepositoryReplication RepositoryResult RepositoryState RestoreReport RetentionPolicy "
+        "RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside SkippedFile "
+        "Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt "
+        "UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

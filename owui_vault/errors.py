@@ -45,7 +45,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from owui_vault.model import InitializeReport, PruneReport, SnapshotReport
+    from owui_vault.model import InitializeReport, PruneReport, ReplicationReport, SnapshotReport
 
 
 class VaultError(Exception):
@@ -53,7 +53,7 @@ class VaultError(Exception):
 
     `hint` is one sentence that says what to do next. `retryable` is true when the same call may succeed
     later without any change. `exit_code` is what the command line ends with. `report` is set by
-    `Vault.snapshot`, `Vault.prune` and `Vault.initialize` when all repositories failed.
+    `Vault.snapshot`, `Vault.prune`, `Vault.initialize` and `Vault.replicate` when all repositories failed.
     """
 
     exit_code: int = 1
@@ -63,7 +63,7 @@ class VaultError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.report: SnapshotReport | PruneReport | InitializeReport | None = None
+        self.report: SnapshotReport | PruneReport | InitializeReport | ReplicationReport | None = None
 
 
 class ConfigError(VaultError):

@@ -199,6 +199,20 @@ class Engine(Protocol):
         """
         del call  # most programs remember nothing
 
+    def can_copy_from(self, source: Engine) -> bool:
+        """Whether `copy_from` this one is possible. Touches nothing."""
+        del source  # most programs cannot: then a snapshot passes through this machine
+        return False
+
+    def copy_from(self, source: Engine, engine_ids: Sequence[str], call: Call, source_call: Call) -> None:
+        """Bring these snapshots of another repository here, labels and all, without restoring them.
+
+        What was brought before is passed over. After an error or a death some of them may be here, each of them whole.
+        Raises SnapshotMissingError before anything is written.
+        """
+        del engine_ids, call, source_call
+        raise TypeError(f"{self.name} copies nothing from {source.name}")
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:

@@ -38,6 +38,8 @@ from owui_vault.model import (
     RecoverReport,
     ReplacementPlan,
     ReplacementReport,
+    ReplicationPlan,
+    ReplicationReport,
     RestoreReport,
     RetentionPolicy,
     RunList,
@@ -262,6 +264,38 @@ class Vault:
         with self._lock.writing("prune", cancel=callbacks.cancel) as context:
             recover_first(context)
             return pruning.prune(context, plan, callbacks)
+
+    def plan_replication(
+        self,
+        source: str | None = None,
+        to: Sequence[str] | str = (),
+        snapshots: Sequence[Snapshot | str] | None = None,
+        *,
+        instance: str | None = None,
+    ) -> ReplicationPlan:
+        """Plan which snapshots of one repository (None: the first) the others (or those in `to`) lack and would keep.
+
+        With `snapshots` exactly these are planned, where they are missing. A repository that does not answer has its
+        error in the plan; raises where the source does not.
+        """
+        from owui_vault.operations.replicate import ReplicationRequest, plan_replication
+
+        with self._lock.reading() as context:
+            request = ReplicationRequest(source=source, to=to, snapshots=snapshots, instance=instance)
+            return with_secret_warnings(context, plan_replication(context, request))
+
+    def replicate(
+        self, plan: ReplicationPlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
+    ) -> ReplicationReport:
+        """Carry out this plan: the same ids, labels and manifests, newest first. Needs no instance and removes nothing.
+
+        If every repository failed, the first error is raised, with the report as its `.report`.
+        """
+        from owui_vault.operations.replicate import replicate
+
+        callbacks = _callbacks(progress, cancel)
+        with self._lock.writing("replicate", cancel=callbacks.cancel) as context:
+            return replicate(context, plan, callbacks)
 
     def verify(  # noqa: PLR0913  each may be left out
         self,

@@ -37,6 +37,7 @@ CATCHES_EXCEPTION = {
     "repositories/verification_log.py": "one repository of several",
     "operations/prune.py": "same repository|one repository of several",
     "repositories/lookup.py": "one repository of several",
+    "operations/replicate.py": "one repository of several",
     "operations/snapshot/store.py": "one repository of several",
     "service/steps.py": "one step of several",
     "repositories/listing.py": "one repository of several",

@@ -41,6 +41,8 @@ SIGNATURES = {
     "restore": ["snapshot", "target", "components", "repository", "app_data_dir"],
     "plan_prune": ["policy", "repository"],
     "prune": ["plan"],
+    "plan_replication": ["source", "to", "snapshots"],
+    "replicate": ["plan"],
     "verify": ["snapshot", "repository", "read_data"],
     "recover": [],
     "plan_replacement": ["snapshot", "components", "repository"],

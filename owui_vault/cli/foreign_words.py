@@ -8,6 +8,7 @@ _HOLDS = "`owui-vault show SNAPSHOT` says what a snapshot holds."
 _CHECK = "Here it is `owui-vault verify`."
 _REMOVE = "Here it is `owui-vault prune`, which removes what `keep` does not keep; `prune --dry-run` shows it first."
 _EXTRACT = "Here it is `owui-vault restore SNAPSHOT --target DIR`."
+_COPY = "Here it is `owui-vault replicate`; `replicate --dry-run` shows it first."
 _MOUNT = "Nothing is mounted; `owui-vault restore SNAPSHOT --target DIR` writes a copy to look at."
 _UNLOCK = "A lock that a dead run left is removed by itself; `owui-vault recover` cleans up on this machine."
 _REWIND = "`owui-vault restore SNAPSHOT --in-place` replaces the live data, and shows what it would do first."
@@ -24,6 +25,7 @@ OF_OTHER_TOOLS = {
     **dict.fromkeys(("check", "test", "validate"), _CHECK),
     **dict.fromkeys(("forget", "delete", "rdelete", "repo-delete", "compact", "purge", "clean"), _REMOVE),
     **dict.fromkeys(("extract", "export-tar", "dump", "copy-out"), _EXTRACT),
+    **dict.fromkeys(("copy", "sync", "transfer"), _COPY),
     **dict.fromkeys(("mount", "umount", "unmount"), _MOUNT),
     **dict.fromkeys(("unlock", "break-lock"), _UNLOCK),
     **dict.fromkeys(("rewind", "rollback", "revert"), _REWIND),

@@ -67,6 +67,11 @@ if TYPE_CHECKING:
     from owui_vault.model.replacement import ReplacementReport as ReplacementReport
     from owui_vault.model.replacement import SetAside as SetAside
     from owui_vault.model.replacement import UndoReport as UndoReport
+    from owui_vault.model.replication import CopyWay as CopyWay
+    from owui_vault.model.replication import ReplicationPlan as ReplicationPlan
+    from owui_vault.model.replication import ReplicationReport as ReplicationReport
+    from owui_vault.model.replication import ReplicationResult as ReplicationResult
+    from owui_vault.model.replication import RepositoryReplication as RepositoryReplication
     from owui_vault.model.reports import ComponentSize as ComponentSize
     from owui_vault.model.reports import InitializeReport as InitializeReport
     from owui_vault.model.reports import InitializeResult as InitializeResult
@@ -131,6 +136,9 @@ _HOME = {
     "owui_vault.model.reports": (
         "ComponentSize InitializeReport InitializeResult InstanceReport PruneReport PruneResult "
         "RecoverReport RepositoryResult RestoreReport SnapshotReport VerifiedPart VerifyReport"
+    ),
+    "owui_vault.model.replication": (
+        "CopyWay ReplicationPlan ReplicationReport ReplicationResult RepositoryReplication"
     ),
     "owui_vault.model.retention": "Kept PrunePlan RepositoryPrune RetentionPolicy",
     "owui_vault.model.runs": (

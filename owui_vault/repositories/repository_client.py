@@ -152,11 +152,11 @@ class RepositoryClient:
         label: Label,
         *,
         reread: bool,
-        warn: Callable[[str], None],
         last_look: Callable[[], Sequence[str]],
+        warn: Callable[[str], None] | None = None,
     ) -> StoreReceipt:
-        """Write a tree as one snapshot. What is said about it goes to `warn`."""
-        call = replace(self._call, reread=reread, warn=warn, last_look=last_look)
+        """Write a tree as one snapshot. What is said about it goes to `warn`, else to whom it always goes."""
+        call = replace(self._call, reread=reread, warn=warn or self._call.warn, last_look=last_look)
         return self._patiently(lambda: self._engine.store(tree, label, call))
 
     def relabel(self, snapshot: Snapshot, label: Label) -> Snapshot:
@@ -175,6 +175,15 @@ class RepositoryClient:
     def verify(self, read_data: float) -> tuple[str, ...]:
         """Check it, and return what is damaged."""
         return self._patiently(lambda: self._engine.verify(self._call, read_data=read_data))
+
+    def can_copy_from(self, source: RepositoryClient) -> bool:
+        """Whether the engine can bring another repository's snapshots here by itself."""
+        return self._engine.can_copy_from(source._engine)
+
+    def copy_from(self, source: RepositoryClient, snapshots: Sequence[Snapshot]) -> None:
+        """Bring these of another repository here, by the engine itself."""
+        ids = [each.engine_id for each in snapshots]
+        self._patiently(lambda: self._engine.copy_from(source._engine, ids, self._call, source._call))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask again while another program holds its lock."""

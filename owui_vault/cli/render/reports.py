@@ -92,7 +92,7 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
     """What `init` did, and what must be kept elsewhere."""
     for result in report.repositories:
         if result.error:
-            _failed(screen, f"{result.repository}: FAILED", result.error)
+            failed(screen, f"{result.repository}: FAILED", result.error)
         else:
             done = "created" if result.created else "already exists"
             screen.line(f"{result.repository}: {done}", style="green")
@@ -113,7 +113,8 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
     warnings(screen, report.warnings)
 
 
-def _failed(screen: Screen, what: str, error: VaultError, indent: int = 2) -> None:
+def failed(screen: Screen, what: str, error: VaultError, indent: int = 2) -> None:
+    """What went wrong, and what to do."""
     screen.line(f"{what}: {error.message}", style="bold red")
     if error.hint:
         screen.line(f"{' ' * indent}hint: {error.hint}")
@@ -156,7 +157,7 @@ def _headline(report: SnapshotReport) -> tuple[str, str]:
 
 def _stored(screen: Screen, result: RepositoryResult) -> None:
     if result.error:
-        _failed(screen, f"  {result.repository}: FAILED", result.error, indent=4)
+        failed(screen, f"  {result.repository}: FAILED", result.error, indent=4)
         return
     added = f"{size(result.added_bytes)} added, {size(result.read_bytes)} read, {duration(result.took)}"
     screen.line(f"  {result.repository}: stored, {added}")
@@ -222,7 +223,7 @@ def _freed(screen: Screen, result: PruneResult) -> None:
     if result.removed or not result.error:
         screen.line(f"{result.repository}: {count(len(once_each(result.removed)), 'snapshot')} removed{freed}")
     if result.error:
-        _failed(screen, f"{result.repository}: FAILED", result.error)
+        failed(screen, f"{result.repository}: FAILED", result.error)
 
 
 def recovered(screen: Screen, report: RecoverReport) -> None:

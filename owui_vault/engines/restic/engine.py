@@ -14,7 +14,7 @@ from owui_vault.engines.restic import store as restic_storing
 from owui_vault.engines.restic.errors import ENGINE
 from owui_vault.engines.restic.location import parse_location
 from owui_vault.engines.restic.locks import clear_remains
-from owui_vault.engines.restic.program import Access, Restic
+from owui_vault.engines.restic.program import Access, Restic, agree
 from owui_vault.engines.restic.rights import may_write, require_rights
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
@@ -128,6 +128,18 @@ class ResticEngine(Engine):
         """Forget exactly these, and look whether they are gone."""
         with self._changing(call, named=True) as restic:
             maintenance.remove(restic, engine_ids)
+
+    def can_copy_from(self, source: Engine) -> bool:
+        """Restic copies between two repositories where one environment and one set of options serve both."""
+        return isinstance(source, ResticEngine) and agree(self._access, source._access)
+
+    def copy_from(self, source: Engine, engine_ids: Sequence[str], call: Call, source_call: Call) -> None:
+        """`restic copy`: what has been copied before is passed over."""
+        if not isinstance(source, ResticEngine):
+            raise TypeError(f"restic copies nothing from {source.name}")
+        with self._changing(call) as restic, source._open(source_call) as their_restic:
+            clear_remains(their_restic)
+            maintenance.copy_from(restic, their_restic, engine_ids)
 
     def compact(self, call: Call) -> int | None:
         """Prune."""

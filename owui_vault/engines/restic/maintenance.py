@@ -116,6 +116,20 @@ def set_label(restic: Restic, engine_id: str, label: Label) -> Snapshot:
     return made[0]
 
 
+def copy_from(restic: Restic, source: Restic, engine_ids: Sequence[str]) -> None:
+    """Copy these if all of them are there. Asked for an id it does not know, restic warns and says status 0."""
+    there = {each.engine_id for each in as_labelled(source)}
+    for missing in (each for each in engine_ids if each not in there):
+        raise SnapshotMissingError(
+            f"there is no snapshot {missing!r} in {source.shown}", engine=ENGINE, hint="List them with `snapshots`."
+        )
+    for first in range(0, len(engine_ids), _MOST_IDS):
+        text = TextMonitor(restic.call, Step.STORE)
+        ids = engine_ids[first : first + _MOST_IDS]
+        both = restic.reading_from(source)
+        both.run_checked("copy", *ids, sinks=Sinks(stdout=text.stdout), monitor=text.monitor)
+
+
 def remove(restic: Restic, engine_ids: Sequence[str]) -> None:
     """Forget these if all of them are there, and everything that is there could be listed."""
     there = listed(restic)

@@ -60,6 +60,21 @@ class Access:
     options: tuple[str, ...]
 
 
+def agree(one: Access, other: Access) -> bool:
+    """Whether one environment and one set of options serve both: no variable and no option has two meanings.
+
+    Both over sftp do not: restic is told one way to start ssh for all. Values that cannot be compared without asking
+    for them count as different.
+    """
+    options = [dict(option.partition("=")[::2] for option in each.options) for each in (one, other)]
+    pairs: tuple[tuple[Mapping[str, object], Mapping[str, object]], ...] = (
+        (one.environment, other.environment),
+        (options[0], options[1]),
+    )
+    same = all(first[name] == second[name] for first, second in pairs for name in first.keys() & second.keys())
+    return same and not (ssh_words(one.location.text) and ssh_words(other.location.text))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """What restic said when it ended by itself. `stderr` is kept although it was handed on."""
@@ -92,6 +107,7 @@ class Restic:
     def __init__(self, access: Access, call: Call) -> None:
         self.call = call
         self.location = access.location
+        self._source: Restic | None = None
         self.passed_over: list[str] = []  # what it could not read and left out of an answer
         self._extra = reveal_all(access.environment, call.secrets)
         self._told = with_credentials(access.location.text, self._extra)
@@ -99,7 +115,7 @@ class Restic:
         if not self._passphrase.strip():
             raise SecretError(f"the passphrase of {access.location.shown} is empty")
         values = (call.secrets.of(value) for value in access.environment.values() if not isinstance(value, str))
-        self._secrets = (self._passphrase, password_in(self._told), *values)
+        self._secrets: tuple[str, ...] = (self._passphrase, password_in(self._told), *values)
         self._environment = engine_environment(self._ours(), self._extra)
         self._program = self._find(access.program)
         options = (*access.options, *self._patient(access))
@@ -131,6 +147,10 @@ class Restic:
         files = ("--password-file", f"/dev/fd/{passphrase}", "--repository-file", f"/dev/fd/{location}")
         return [self._program, *files, *self._options]
 
+    def _as_source(self, passphrase: int, location: int) -> list[str]:
+        files = ("--from-password-file", f"/dev/fd/{passphrase}", "--from-repository-file", f"/dev/fd/{location}")
+        return [*files, *self._options]
+
     def clean(self, text: str) -> str:
         """What restic said, as it may be shown; only for what was understood before: a secret may be a word of it."""
         return redact(text, self._secrets)
@@ -161,6 +181,15 @@ class Restic:
             secrets = (self._passphrase, self._told)
             descriptors = [stack.enter_context(process.secret_descriptor(text)) for text in secrets]
             argv = (*self._base(*descriptors), *arguments)
+            if source := self._source:
+                secrets = (source._passphrase, source._told)
+                theirs = [stack.enter_context(process.secret_descriptor(text)) for text in secrets]
+                argv = (*argv, *source._as_source(*theirs))
+                descriptors += theirs
+                record.touch(mode=0o600)
+                # One file: the next run in either repository finds out whether this one is dead.
+                beside = new_record(source.call.folder)
+                beside.hardlink_to(record)
             command = process.Command(
                 argv=(*launcher_argv(), "run", str(os.getpid()), str(record), "--", *argv),
                 name=ENGINE,
@@ -179,18 +208,32 @@ class Restic:
             )
         if done.status >= 0:  # it ended by itself; else its record says that it may have left something behind
             record.unlink(missing_ok=True)
+            if source:
+                beside.unlink(missing_ok=True)
         if done.status in (launcher.CANNOT_RUN, launcher.PARENT_GONE):
             raise ProgramMissingError(f"cannot run {self._program}: {self.clean(' '.join(kept))}")
         return RunResult(status=done.status, stdout=done.stdout, stderr=tuple(kept), argv=argv)
 
     def run_checked(
-        self, *arguments: str, sinks: Sinks | None = None, monitor: Monitor | None = None, short: bool = False
+        self,
+        *arguments: str,
+        sinks: Sinks | None = None,
+        monitor: Monitor | None = None,
+        short: bool = False,
     ) -> None:
         """Run it, and raise what any other status than 0 means. `short` runs are bounded by their whole time."""
         bounds = Bounds(total=self.call.timeout_seconds) if short else None
         result = self.run(*arguments, sinks=sinks, monitor=monitor, bounds=bounds)
         if result.status != 0:
             raise self.error(result.status, result.stderr, result.argv)
+
+    def reading_from(self, source: Restic) -> Restic:
+        """The same for a command that reads from another repository as well: `copy`."""
+        both = copy(self)
+        both._source = source
+        both._secrets = (*self._secrets, *source._secrets)
+        both._environment = {**source._extra, **self._environment}
+        return both
 
     def uncancellable(self) -> Restic:
         """The same, but `cancel` is not heard: for what must not be left half finished."""

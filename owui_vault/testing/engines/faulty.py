@@ -92,6 +92,16 @@ class FaultyEngine(Engine):
         with self._around("verify"):
             return self.engine.verify(call, read_data=read_data)
 
+    def can_copy_from(self, source: Engine) -> bool:
+        """As the one behind."""
+        return self.engine.can_copy_from(source.engine if isinstance(source, FaultyEngine) else source)
+
+    def copy_from(self, source: Engine, engine_ids: Sequence[str], call: Call, source_call: Call) -> None:
+        """As the one behind, or a fault."""
+        with self._around("copy_from"):
+            behind = source.engine if isinstance(source, FaultyEngine) else source
+            self.engine.copy_from(behind, engine_ids, call, source_call)
+
     def forget(self, call: Call) -> None:
         """As the one behind, or a fault."""
         with self._around("forget"):
