@@ -87,7 +87,7 @@ def plan_replication(context: OperationContext, request: ReplicationRequest) -> 
             for each in doubted
         )
         + tuple(
-            f"snapshot {each.id} is not copied: a later version of owui_vault ({each.later.version or 'unknown'}) stored it"
+            f"snapshot {each.id} is not copied: a later version ({each.later.version or 'unknown'}) stored it"
             for each in at_source.snapshots
             if each.later
         ),
