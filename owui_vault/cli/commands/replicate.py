@@ -25,7 +25,7 @@ class Replicate(Request):
 
     def perform(self, session: Session) -> Answer:
         """What the only repository failed with, or 1 when one of several did."""
-        from owui_vault.cli.render import copies
+        from owui_vault.cli.render import replicas
 
         plan = session.vault.plan_replication(
             self.source, to=self.to, snapshots=self.snapshots or None, instance=self.instance
@@ -33,24 +33,24 @@ class Replicate(Request):
         if self.dry_run:
             return Answer(
                 value=plan,
-                show=lambda screen: copies.planned(screen, plan),
+                show=lambda screen: replicas.planned(screen, plan),
                 exit_code=exit_codes.of_one_or_several([each.error for each in plan.repositories]),
             )
         with session.callbacks() as callbacks:
             report = session.vault.replicate(plan, **callbacks)
         return Answer(
             value=report,
-            show=lambda screen: copies.replicated(screen, report),
+            show=lambda screen: replicas.replicated(screen, report),
             exit_code=exit_codes.of_one_or_several([each.error for each in report.repositories]),
         )
 
     def show_report(self, report: object, screen: Screen) -> None:
         """How each repository fared, where there are several."""
-        from owui_vault.cli.render import copies
+        from owui_vault.cli.render import replicas
         from owui_vault.model import ReplicationReport
 
         if isinstance(report, ReplicationReport) and len(report.repositories) > 1:
-            copies.replicated(screen, report)
+            replicas.replicated(screen, report)
 
 
 def command(
