@@ -10,6 +10,7 @@ import pytest
 from owui_vault import BorgEngine, Engine, ResticEngine, Secret
 from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.borg_templates import PlaceBorg
+from tests.operations.house import Houses
 from tests.restic_templates import PlaceRestic
 
 MakeEngine = Callable[[Path], Engine]
@@ -45,3 +46,9 @@ def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic, place
         return kind(str(folder), Secret(PASSPHRASE), program=program)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def houses(tmp_path_factory: pytest.TempPathFactory) -> Houses:
+    """`houses.one()`: a `House` that nobody has lived in, in no time."""
+    return Houses(tmp_path_factory.mktemp("houses"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,15 +48,30 @@ class FakeApplication:
 
 
 class House:
-    """An instance, its vault, and one snapshot of an earlier state."""
+    """An instance, its vault, and one snapshot of an earlier state.
 
-    def __init__(self, folder: Path) -> None:
+    `as_built` is one that was built at the same place, and whose files are there as they were then.
+    """
+
+    earlier: dict[str, str]
+    later: dict[str, str]
+    snapshot: str
+
+    def __init__(self, folder: Path, as_built: House | None = None) -> None:
         self.data_dir = folder / "data"
-        make_small_instance(self.data_dir)
         self.folder = folder
+        if as_built is None:
+            make_small_instance(self.data_dir)
         self.quiescer = FakeQuiescer(folder)
         self.application = FakeApplication()
         self.vault = self.a_vault()
+        if as_built is None:
+            self._build()
+        else:
+            self.earlier, self.later = dict(as_built.earlier), dict(as_built.later)
+            self.snapshot = as_built.snapshot
+
+    def _build(self) -> None:
         self.vault.initialize()
         use_small_instance(self.data_dir, "earlier")
         self.earlier = state_of_small_instance(self.data_dir)
@@ -86,3 +103,28 @@ class House:
 
     def runs(self) -> bool:
         return self.quiescer.observe().state is InstanceState.RUNNING
+
+
+class Houses:
+    """Houses that are built once and put back as they were for each test that asks.
+
+    At one place: an instance's database has its path in its rows, and the state directory names what it is about.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._place, self._kept = folder / "house", folder / "as-built"
+        self._built: House | None = None
+
+    def one(self) -> House:
+        """A house at the same place as all others: what the last test did to it is gone."""
+        if self._built is None:
+            self._built = House(self._place)
+            self._copy(self._place, self._kept)
+            return self._built
+        shutil.rmtree(self._place)
+        self._copy(self._kept, self._place)
+        return House(self._place, self._built)
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        subprocess.run(["cp", "-a", source, target], check=True)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from owui_vault import CancelledError, RestoreError
 from owui_vault.system.removal import LeftoverError, remove_tree
-from tests.operations.house import House
+from tests.operations.house import House, Houses
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: Houses) -> House:
+    return houses.one()
 
 
 @pytest.fixture

@@ -24,15 +24,15 @@ from owui_vault.system.work_folder import WorkFolder
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.instances.small import state_of_small_instance, use_small_instance
 from tests.operations.deaths import at_rename, dies, nobody_works_on
-from tests.operations.house import House
+from tests.operations.house import House, Houses
 
 RENAMES = 6  # of three parts
 KEEP_ALL = RetentionPolicy(last=10)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: Houses) -> House:
+    return houses.one()
 
 
 def left_behind(data_dir: Path) -> set[str]:

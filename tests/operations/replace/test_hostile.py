@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from owui_vault import RestoreError, ResumeError, RollbackError
-from tests.operations.house import House
+from tests.operations.house import House, Houses
 
 ABSURD = {"format": 1, "new": "incoming/data", "parts": [], "old": ["x"], "key": "", "back": False}
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: Houses) -> House:
+    return houses.one()
 
 
 def tree(folder: Path) -> dict[str, str]:

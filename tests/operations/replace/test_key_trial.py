@@ -7,7 +7,6 @@ import hashlib
 import json
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -16,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from owui_vault import DataDirectory, Outcome, Progress, Repository, Secret, Vault
 from owui_vault.secrets.sources import FileSource
 from owui_vault.testing.engines.directory import DirectoryEngine
-from tests.operations.house import House
+from tests.operations.house import House, Houses
 
 KEY = "the key"
 
@@ -37,9 +36,9 @@ def run(house: House, *statements: tuple[str, tuple[object, ...]]) -> None:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    house = House(tmp_path)
-    (tmp_path / ".webui_secret_key").write_text(KEY)
+def house(houses: Houses) -> House:
+    house = houses.one()
+    (house.folder / ".webui_secret_key").write_text(KEY)
     run(house, ("CREATE TABLE tool (id TEXT, valves TEXT)", ()))
     return house
 

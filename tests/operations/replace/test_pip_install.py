@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from owui_vault import RestoreError, TargetError
 from owui_vault.instance.runtime import inspect_environment
-from tests.operations.house import House
+from tests.operations.house import House, Houses
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def site(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: Houses) -> House:
+    return houses.one()
 
 
 @pytest.mark.parametrize("below", ["data", "data/sub"])

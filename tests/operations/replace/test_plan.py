@@ -43,12 +43,12 @@ from owui_vault.system.work_folder import WorkFolder
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.fakes import FakeInstance, FakeQuiescer
 from owui_vault.testing.instances.small import make_small_instance, use_small_instance
-from tests.operations.house import FakeApplication, House
+from tests.operations.house import FakeApplication, House, Houses
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: Houses) -> House:
+    return houses.one()
 
 
 def change(data_dir: Path, statement: str, *values: object) -> None:

@@ -26,12 +26,12 @@ from owui_vault import (
 )
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.instances.small import state_of_small_instance, use_small_instance
-from tests.operations.house import House
+from tests.operations.house import House, Houses
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: Houses) -> House:
+    return houses.one()
 
 
 def test_a_plan_says_what_would_happen_and_touches_nothing(house: House) -> None:
