@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from owui_vault.ports import Notifier, Quiescer
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.instances.small import make_small_instance, state_of_small_instance, use_small_instance
+from tests.built_once import BuiltOnce
 
 # Also how long a guardian waits for a stop to land that was asked for by a run that died.
 QUICK = Limits(capture=CaptureLimits(stop_seconds=1.0))
@@ -106,25 +105,11 @@ class House:
 
 
 class Houses:
-    """Houses that are built once and put back as they were for each test that asks.
+    """Houses for tests that change them, built once."""
 
-    At one place: an instance's database has its path in its rows, and the state directory names what it is about.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._place, self._kept = folder / "house", folder / "as-built"
-        self._built: House | None = None
+    def __init__(self, workshop: Path) -> None:
+        self._once = BuiltOnce(workshop, House)
 
     def one(self) -> House:
-        """A house at the same place as all others: what the last test did to it is gone."""
-        if self._built is None:
-            self._built = House(self._place)
-            self._copy(self._place, self._kept)
-            return self._built
-        shutil.rmtree(self._place)
-        self._copy(self._kept, self._place)
-        return House(self._place, self._built)
-
-    @staticmethod
-    def _copy(source: Path, target: Path) -> None:
-        subprocess.run(["cp", "-a", source, target], check=True)
+        """A house at the same place as all others, that nobody has lived in."""
+        return House(self._once.place, self._once.put_back())

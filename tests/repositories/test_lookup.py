@@ -39,18 +39,24 @@ from owui_vault.system.lock import file_lock
 from owui_vault.system.removal import remove_tree
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.instances.small import make_small_instance, use_small_instance
+from tests.built_once import BuiltOnce
 
 
 class House:
     """Two instances that share a repository, and a second repository that holds the first one's alone."""
 
-    def __init__(self, folder: Path) -> None:
+    taken: dict[str, str]
+
+    def __init__(self, folder: Path, as_built: House | None = None) -> None:
         self.folder = folder
         self.nas, self.usb = self.engine("nas"), self.engine("usb")
+        self.home, self.work = self.instance("home", "nas", "usb"), self.instance("work", "nas")
+        if as_built is not None:
+            self.taken = dict(as_built.taken)
+            return
         for name in ("home", "work"):
             make_small_instance(folder / name)
             use_small_instance(folder / name, name)
-        self.home, self.work = self.instance("home", "nas", "usb"), self.instance("work", "nas")
         self.home.initialize()
         self.taken = {"home": self.home.snapshot(to="nas").id, "work": self.work.snapshot().id}
 
@@ -86,9 +92,14 @@ class House:
         engine.store(tree, label, Call(folder=self.folder))
 
 
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory: pytest.TempPathFactory) -> BuiltOnce[House]:
+    return BuiltOnce(tmp_path_factory.mktemp("houses"), House)
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: BuiltOnce[House]) -> House:
+    return House(houses.place, houses.put_back())
 
 
 def test_an_id_needs_no_series(house: House, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from owui_vault import (
     RestoreReport,
     Secret,
     Snapshot,
+    SnapshotReport,
     TargetError,
     Vault,
 )
@@ -36,6 +37,7 @@ from owui_vault.operations.restore.target import MARKER, claimed
 from owui_vault.operations.snapshot import manifest_builder as describing
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.instances.small import make_small_instance, state_of_small_instance, use_small_instance
+from tests.built_once import BuiltOnce
 
 CONTAINER_PATH = "/app/backend/data"
 
@@ -56,9 +58,27 @@ class WatchedEngine(DirectoryEngine):
 class House:
     """A pip installation with everything a snapshot can hold, and one snapshot of it."""
 
-    def __init__(self, folder: Path) -> None:
+    taken: SnapshotReport
+
+    def __init__(self, folder: Path, as_built: House | None = None) -> None:
         self.folder = folder
         self.data_dir = folder / "instance" / "data"
+        if as_built is None:
+            self._furnish()
+        self.engine = WatchedEngine(folder / "repository")
+        self.vault = Vault(
+            DataDirectory(self.data_dir),
+            [Repository("nas", self.engine)],
+            state_dir=folder / "state",
+            config_file=folder / "vault.yaml",
+        )
+        if as_built is None:
+            self.vault.initialize()
+        self.taken = as_built.taken if as_built else self.vault.snapshot()
+        assert self.taken.outcome is Outcome.COMPLETE
+        self.target = folder / "copy"
+
+    def _furnish(self) -> None:
         make_small_instance(self.data_dir)
         use_small_instance(self.data_dir, "mine")
         (self.data_dir / "config.json").write_text("{}")
@@ -68,19 +88,7 @@ class House:
             (self.data_dir / "cache" / name).parent.mkdir(parents=True)
             (self.data_dir / "cache" / name).write_text("kept")
         (self.data_dir.parent / ".webui_secret_key").write_text("a secret key")
-        config = folder / "vault.yaml"
-        config.write_text("{}")
-        self.engine = WatchedEngine(folder / "repository")
-        self.vault = Vault(
-            DataDirectory(self.data_dir),
-            [Repository("nas", self.engine)],
-            state_dir=folder / "state",
-            config_file=config,
-        )
-        self.vault.initialize()
-        self.taken = self.vault.snapshot()
-        assert self.taken.outcome is Outcome.COMPLETE
-        self.target = folder / "copy"
+        (self.folder / "vault.yaml").write_text("{}")
 
     def restore(self, **more: object) -> RestoreReport:
         return self.vault.restore("latest", self.target, **more)  # type: ignore[arg-type]
@@ -101,9 +109,14 @@ class House:
             return [path for (path,) in connection.execute("SELECT path FROM file")]
 
 
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory: pytest.TempPathFactory) -> BuiltOnce[House]:
+    return BuiltOnce(tmp_path_factory.mktemp("houses"), House)
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(houses: BuiltOnce[House]) -> House:
+    return House(houses.place, houses.put_back())
 
 
 def test_everything_comes_back_and_the_report_says_so(house: House) -> None:
