@@ -101,17 +101,8 @@ def choose(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
 
 
 def exactly(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot | None:
-    """The one with this id, ours or the engine's, or this name of an archive: no series has to be known for that.
-
-    Raises SnapshotAmbiguousError where two runs have come by the same id of ours.
-    """
-    fitting = [each for each in judged(snapshots) if wanted in (each.id, each.engine_id, each.name)]
-    if len(different := once_each(fitting)) > 1:
-        raise SnapshotAmbiguousError(
-            f"{wanted!r} is the id of {len(different)} snapshots",
-            hint=f"Give the engine's id instead: {', '.join(each.engine_id for each in different)}.",
-        )
-    return fitting[0] if fitting else None
+    """The one with this id, ours or the engine's, or this name of an archive: no series has to be known for that."""
+    return next((each for each in judged(snapshots) if wanted in (each.id, each.engine_id, each.name)), None)
 
 
 def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:

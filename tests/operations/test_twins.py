@@ -21,7 +21,6 @@ from owui_vault import (
     RetentionPolicy,
     Secret,
     Snapshot,
-    SnapshotAmbiguousError,
     Vault,
 )
 from owui_vault.cli.render.reports import planned, pruned
@@ -159,15 +158,3 @@ def test_what_prune_shows_has_it_once(quick: Series, capsys: pytest.CaptureFixtu
     assert "nas: 2 kept, 1 removed" in shown
     assert "1 snapshot removed" in shown
     assert [shown.count(each) for each in quick.ids] == [1, 1, 1]
-
-
-def test_two_snapshots_that_came_by_one_id_are_told_apart(quick: Series) -> None:
-    """Eight digits are few: another instant is another snapshot."""
-    id_, instant = quick.ids[0], make_label(2).instant
-    tree = quick.folder / "stage"
-    quick.engine.store(tree, replace(make_label(4), id=id_, instant=instant), quick.call())
-    with pytest.raises(SnapshotAmbiguousError) as caught:
-        quick.vault.manifest(id_)
-    entries = [each for each in quick.vault.snapshots() if each.id == id_]
-    assert len(entries) == 2
-    assert all(each.engine_id in caught.value.hint for each in entries)
