@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import stat
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -12,16 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from owui_vault.components.database.facts import file_rows
-from owui_vault.components.names import DATABASE, OLLAMA, OUTSIDE, UPLOADS, VECTOR_DATABASE
+from owui_vault.components.names import OUTSIDE
+from owui_vault.components.providers import PROVIDERS, Returned
 from owui_vault.components.restored_tree import tree_problem
-from owui_vault.components.sqlite_files import open_at_rest
-from owui_vault.components.uploads import HashOf, UploadFindings, check_uploads, names, printable, sha256_of
-from owui_vault.components.vectors.chroma import read_store
+from owui_vault.components.uploads import HashOf, printable, sha256_of
 from owui_vault.instance.layout import OUTSIDE_COMPONENTS, component_of, component_outside
 from owui_vault.manifest.inventory import FileList, from_entries, from_tree
 from owui_vault.model import NEVER, Component, ComponentRecord, DatabaseRecord, Entry, FileRecord, Manifest
-from owui_vault.system.patterns import left_out_of
 
 _Difference: TypeAlias = tuple[ComponentRecord, ComponentRecord]  # of a list: in the manifest, and here
 _HASHES_AT_ONCE = 2  # the two large ones are the databases; hashing lets other threads run
@@ -67,20 +63,25 @@ def compare_with_manifest(
             outside = _outside_tree(data_dir.parent / OUTSIDE)
         content = [*_contents(data_dir, manifest, fetched, hash_of)]
         lists, veiled = _told_apart(files, _lists(files, manifest, listed), is_told=listing is not None)
-        vectors = _vectors(data_dir, manifest) if content and Component.VECTORS in fetched else ()
-        of_uploads = hash_of if Component.UPLOADS in fetched else None
-        uploads = _uploads(data_dir, manifest, files, of_uploads) if Component.UPLOADS in listed else UploadFindings()
+        returned = Returned(
+            data_dir=data_dir,
+            manifest=manifest,
+            fetched=fetched,
+            differing={record.name for record, _here in lists},
+            is_content_other=bool(content),
+            size_of=files.size_of,
+            hash_of=hash_of,
+        )
+        checks = [provider.check(returned) for provider in PROVIDERS if provider.name in listed]
     told = {component_of(path) for path, _text in content}
     return Comparison(
         problems=(
             *(text for _path, text in content),
-            *vectors,
             *(_list_text(record, here) for record, here in lists if record.name not in told),
             *_outside_problems(outside, manifest, listed),
-            *(_blob_problems(data_dir.parent / OUTSIDE / OLLAMA, hash_of) if Component.OLLAMA in fetched else ()),
-            *(_upload_problems(uploads) if Component.UPLOADS in {record.name for record, _here in lists} else ()),
+            *(text for each in checks for text in each.problems),
         ),
-        changed=_changed(uploads),
+        changed=tuple(text for each in checks for text in each.changed),
         doubtful=tuple(_veiled_text(record) for record in veiled),
         identical=tuple(each.path for each in _hashed(manifest, fetched) if each.path not in dict(content)),
     )
@@ -89,8 +90,8 @@ def compare_with_manifest(
 def _unrecorded(data_dir: Path, manifest: Manifest, fetched: set[Component]) -> str:
     """A database of which the manifest says nothing would be believed without having been compared."""
     recorded = {record.path for record in manifest.databases}
-    for name in (DATABASE, VECTOR_DATABASE):
-        if component_of(name) in fetched and name not in recorded and (data_dir / name).is_file():
+    for name in (name for each in PROVIDERS if each.name in fetched for name in each.databases):
+        if name not in recorded and (data_dir / name).is_file():
             return f"{name} was restored, but the manifest does not say what it should hold"
     return ""
 
@@ -108,8 +109,7 @@ def _contents(
 
 
 def _hashed(manifest: Manifest, fetched: set[Component]) -> tuple[DatabaseRecord | FileRecord, ...]:
-    databases = (each for each in manifest.databases if component_of(each.path) in fetched)
-    return (*databases, *(manifest.vector_files if Component.VECTORS in fetched else ()))
+    return tuple(record for each in PROVIDERS if each.name in fetched for record in each.hashed(manifest))
 
 
 def _content_problem(path: Path, record: DatabaseRecord | FileRecord, hash_of: HashOf) -> str:
@@ -128,25 +128,6 @@ def _content_problem(path: Path, record: DatabaseRecord | FileRecord, hash_of: H
     if hash_of(path) != record.sha256:
         return f"{name} is not what was stored: same size, other content (SHA-256 differs)"
     return ""
-
-
-def _vectors(data_dir: Path, manifest: Manifest) -> tuple[str, ...]:
-    """What a difference in the vector store means for searches; asked only when some file of it differs."""
-    try:
-        store = read_store(data_dir, left_out_of(manifest))
-    except sqlite3.Error as error:
-        return (f"{VECTOR_DATABASE} cannot be read: {error}",)
-    recorded = {record.id: record.vectors for record in manifest.collections}
-    found = {record.id: record.vectors for record in store.collections}
-    gone = [record.name for record in manifest.collections if record.id not in found]
-    flaws = [printable(flaw) for flaw in store.flaws]
-    if gone:
-        flaws.append(f"collections of the manifest that are missing: {names(gone)}")
-    for record in store.collections:
-        expected = recorded.get(record.id, record.vectors)
-        if record.vectors != expected:
-            flaws.append(f"collection {printable(record.name)}: {record.vectors:,} instead of {expected:,} vectors")
-    return tuple(flaws)
 
 
 def _lists(files: FileList, manifest: Manifest, listed: set[Component]) -> Iterator[_Difference]:
@@ -212,44 +193,3 @@ def _outside_problems(found: Mapping[str, int], manifest: Manifest, listed: set[
         if (len(sizes), sum(sizes)) != (record.files, record.size_bytes):
             here = replace(record, files=len(sizes), size_bytes=sum(sizes))
             yield f"{OUTSIDE}/: {_list_text(record, here)}"
-
-
-def _blob_problems(folder: Path, hash_of: HashOf) -> Iterator[str]:
-    """Ollama's blobs are called by their SHA-256."""
-    for path in sorted(folder.glob("models/blobs/sha256-*")):
-        if path.is_symlink() or not path.is_file() or hash_of(path) != path.name.removeprefix("sha256-"):
-            yield f"{OUTSIDE}/{path.relative_to(folder.parent)} is not what its name says (SHA-256 differs)"
-
-
-def _uploads(data_dir: Path, manifest: Manifest, files: FileList, hash_of: HashOf | None) -> UploadFindings:
-    """Rows against uploads; nothing where the database cannot be asked, which is told elsewhere."""
-    if not (data_dir / DATABASE).is_file():
-        return UploadFindings()
-    try:
-        with open_at_rest(data_dir / DATABASE) as connection:
-            return check_uploads(
-                file_rows(connection),
-                data_dir / UPLOADS,
-                size_of=lambda name: files.size_of(f"{UPLOADS}/{name}"),
-                hash_of=hash_of,
-                is_left_out=left_out_of(manifest),
-            )
-    except sqlite3.DatabaseError:
-        return UploadFindings()
-
-
-def _upload_problems(found: UploadFindings) -> Iterator[str]:
-    if found.missing:
-        yield f"{len(found.missing):,} uploads in the database are missing: {names(found.missing)}"
-    if found.wrong_size:
-        yield f"{len(found.wrong_size):,} uploads differ in size from what the database says: {names(found.wrong_size)}"
-
-
-def _changed(found: UploadFindings) -> tuple[str, ...]:
-    if not found.wrong_hash:
-        return ()
-    text = (
-        f"{len(found.wrong_hash):,} uploads are not what the application received (SHA-256), and were so when they were"
-        f" stored: {names(found.wrong_hash)}"
-    )
-    return (text,)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
+from owui_vault.components.providers import PROVIDERS
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.scratch import scratch
 from owui_vault.errors import (
@@ -42,8 +43,8 @@ from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.system.durable_files import require_space
 
 _SPARE_BYTES = 64 << 20
-_FETCHED = (Component.DATABASE, Component.VECTORS)
-_ALWAYS_FETCHED = (MANIFEST_NAME, "data/webui.db", "data/vector_db")
+_FETCHED = tuple(each.name for each in PROVIDERS if each.databases)
+_ALWAYS_FETCHED = (MANIFEST_NAME, *(f"data/{each.place}" for each in PROVIDERS if each.databases))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

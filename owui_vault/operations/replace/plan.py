@@ -13,7 +13,7 @@ from owui_vault.components.names import DATABASE
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.errors import RestoreError, TargetError, WrongInstanceError
 from owui_vault.instance.data_dir import FACTS, ProbeResult, probe_instance, restorable_at
-from owui_vault.instance.layout import component_of, deleted_at_start
+from owui_vault.instance.layout import OUTSIDE_COMPONENTS, component_of, deleted_at_start
 from owui_vault.instance.runtime import RuntimeEnvironment
 from owui_vault.instance.secret_key import FoundKey
 from owui_vault.model import Component, InstanceState, Manifest, Quiesce, ReplacementPlan, Snapshot
@@ -31,7 +31,6 @@ from owui_vault.system.patterns import matches
 
 _SPARE_BYTES = 256 << 20
 _LEFT_OUT = (Component.CACHE, Component.AUDIT_LOG)  # not in a snapshot unless they were included
-_OUTSIDE = (Component.SECRET_KEY, Component.CONFIGURATION, Component.OLLAMA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +152,11 @@ def _require_room(data_dir: Path, needed_bytes: int) -> None:
 
 def _components(manifest: Manifest, wanted: Sequence[Component] | None) -> tuple[Component, ...]:
     """The components that are exchanged; all of them includes those of which the snapshot holds nothing."""
-    held = tuple(record.name for record in manifest.components if record.name not in _OUTSIDE)
+    held = tuple(record.name for record in manifest.components if record.name not in OUTSIDE_COMPONENTS)
     if wanted is None:
-        return tuple(each for each in Component if each not in _OUTSIDE and (each in held or each not in _LEFT_OUT))
+        return tuple(
+            each for each in Component if each not in OUTSIDE_COMPONENTS and (each in held or each not in _LEFT_OUT)
+        )
     missing = [each.value for each in wanted if each not in held]
     if missing:
         raise TargetError(

@@ -15,6 +15,7 @@ from owui_vault.components.database.upload_paths import called_here
 from owui_vault.components.names import ENVIRONMENT_NAME, KEY_NAME, OLLAMA, OUTSIDE
 from owui_vault.components.ollama.copy import KeptModels, keep_models
 from owui_vault.components.ollama.models import find_models, models_folder
+from owui_vault.components.providers import PROVIDERS
 from owui_vault.components.sqlite_files import library_version
 from owui_vault.context.context import OperationContext
 from owui_vault.errors import CaptureError, NoSpaceError
@@ -41,7 +42,6 @@ from owui_vault.model import (
     Captured,
     CapturePlan,
     Component,
-    ComponentKind,
     ComponentRecord,
     ContainerRecord,
     LeftOut,
@@ -91,7 +91,8 @@ def build_manifest(
         *ollama.problems,
         *_content_problems(captured, facts),
     )
-    components = tuple(_components(captured, facts))
+    application = _application(plan.data_dir, facts, environment)
+    components = tuple(_components(captured, application))
     manifest = Manifest(
         id=naming.id,
         instance=context.the_instance().name,
@@ -111,7 +112,7 @@ def build_manifest(
         ),
         tags=naming.tags,
         proof=captured.proof,
-        application=_application(plan.data_dir, facts, environment),
+        application=application,
         databases=captured.databases,
         components=components,
         vector_files=captured.vector_files,
@@ -129,13 +130,13 @@ def build_manifest(
         uploads=next((each.files for each in components if each.name is Component.UPLOADS), 0),
         sqlite=library_version(),
     )
-    _write(captured.stage, manifest)
-    return manifest
+    return _written(captured.stage, manifest)
 
 
-def _write(stage: Path, manifest: Manifest) -> None:
+def _written(stage: Path, manifest: Manifest) -> Manifest:
     write_durably(stage / RESTORE_TEXT_NAME, restore_text(manifest, Restored.of(stage)).encode(), mode=0o644)
     write_durably(stage / MANIFEST_NAME, manifest_to_bytes(manifest), mode=0o644)
+    return manifest
 
 
 @contextmanager
@@ -151,10 +152,10 @@ def stage_errors(work: Folder) -> Iterator[None]:
         raise CaptureError(told, hint="Nothing was stored. Check that file and its disk.") from error
 
 
-def _components(captured: Captured, facts: StageFacts) -> Iterator[ComponentRecord]:
-    schemas = {ComponentKind.SQLITE: facts.database.alembic_head, ComponentKind.CHROMA: facts.chroma_migration}
-    for each in component_records(from_inventory(captured.inventory)):
-        yield replace(each, schema=schemas.get(each.kind, ""))
+def _components(captured: Captured, application: ApplicationRecord) -> Iterator[ComponentRecord]:
+    schemas = {each.name: each.schema(application) for each in PROVIDERS}
+    for record in component_records(from_inventory(captured.inventory)):
+        yield replace(record, schema=schemas.get(record.name, ""))
     yield from component_records(from_outside(captured.stage / OUTSIDE), component_outside)
 
 
