@@ -139,6 +139,7 @@ if TYPE_CHECKING:
     from owui_vault.model import StepRecord as StepRecord
     from owui_vault.model import StepResult as StepResult
     from owui_vault.model import StoreReceipt as StoreReceipt
+    from owui_vault.model import UnansweredRepository as UnansweredRepository
     from owui_vault.model import UndoReport as UndoReport
     from owui_vault.model import Verdict as Verdict
     from owui_vault.model import VerifiedPart as VerifiedPart
@@ -187,7 +188,7 @@ _HOME = {
         "RepositoryPrune RepositoryReplication RepositoryResult RepositoryState RestoreReport RetentionPolicy "
         "RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside SkippedFile "
         "Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt "
-        "UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
+        "UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

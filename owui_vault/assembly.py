@@ -104,6 +104,7 @@ def _repository(settings: RepositorySettings, environ: Mapping[str, str]) -> Rep
         keep=settings.keep or RetentionPolicy(),
         passphrase=passphrase,
         secrets=tuple(environment.values()),
+        optional=settings.optional,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +48,7 @@ from owui_vault.model import (
     SnapshotList,
     SnapshotReport,
     StatusReport,
+    UnansweredRepository,
     UndoReport,
     VerifyReport,
     ignore_progress,
@@ -190,7 +191,8 @@ class Vault:
         """List the snapshots of one series, newest first; with `everything` all series and foreign ones too.
 
         Each repository's own are listed: a snapshot that is in two appears twice. The result is a tuple with
-        `warnings`, for example about a repository that no longer holds what this machine stored there last.
+        `warnings`, for example about a repository that no longer holds what this machine stored there last, and
+        `unanswered`, the repositories that did not answer while others did.
         """
         from owui_vault.operations.list_snapshots import list_snapshots
 
@@ -198,16 +200,26 @@ class Vault:
             return list_snapshots(context, repository, instance, everything=everything)
 
     def manifest(
-        self, snapshot: Snapshot | str, repository: str | None = None, *, instance: str | None = None
+        self,
+        snapshot: Snapshot | str,
+        repository: str | None = None,
+        *,
+        instance: str | None = None,
+        on_unanswered: Callable[[UnansweredRepository], None] | None = None,
     ) -> Manifest:
         """Read what a snapshot says about itself, without restoring it.
 
         Here and below, `instance` selects a series if there are several. It is not needed with an exact id.
+        `on_unanswered` hears of each repository that was asked first and did not answer.
         """
         from owui_vault.repositories.lookup import find, read_manifest
 
         with self._lock.reading() as context:
-            return read_manifest(context.state, find(context, snapshot, repository, Callbacks(), instance=instance))
+            found = find(context, snapshot, repository, Callbacks(), instance=instance)
+            if on_unanswered:
+                for each in found.unanswered:
+                    on_unanswered(each)
+            return read_manifest(context.state, found)
 
     def restore(  # noqa: PLR0913  each may be left out
         self,

@@ -273,6 +273,8 @@ class RepositoryPart(Part):
     """The engine's program, if it is not the one in PATH."""
     options: dict[Text, Text] = {}
     """restic's extended options (`-o NAME=VALUE`)."""
+    optional: bool = False
+    """Whether it may be away, as a disk that is carried out of the house: then that is a note and no failure."""
 
     @model_validator(mode="after")
     def _options_are_restics(self) -> RepositoryPart:

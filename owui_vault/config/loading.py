@@ -121,6 +121,7 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
         keep=RetentionPolicy(**dict(part.keep)) if part.keep else None,
         program=part.program,
         options=dict(part.options),
+        optional=part.optional,
     )
 
 

@@ -60,6 +60,7 @@ class RepositorySettings:
     keep: RetentionPolicy | None = None
     program: str | None = None  # None: the engine's own name, looked up in PATH
     options: Mapping[str, str] = field(default_factory=dict)
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owui_vault.context.state import StateDirectory
-from owui_vault.errors import ConfigError
+from owui_vault.errors import ConfigError, RepositoryMissingError, RepositoryUnreachableError, VaultError
 from owui_vault.model import (
     NAME_PATTERN,
     NEVER,
@@ -20,6 +20,7 @@ from owui_vault.model import (
     ProgressSink,
     Quiesce,
     RetentionPolicy,
+    UnansweredRepository,
     ignore_progress,
 )
 from owui_vault.ports import (
@@ -84,13 +85,25 @@ class Container(InstanceOptions):
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A place to store snapshots in, under a name of its own. `keep` may be empty: then nothing is ever pruned."""
+    """A place to store snapshots in, under a name of its own. `keep` may be empty: then nothing is ever pruned.
+
+    `optional`: it may be away, as a disk is that is carried out of the house; then that is a note and no failure.
+    """
 
     name: str
     engine: Engine
     keep: RetentionPolicy = field(default_factory=RetentionPolicy)
     passphrase: DescribedSecret | None = None  # for `init` to say where it is, and to warn of an unwise place
     secrets: tuple[DescribedSecret, ...] = ()  # others that the engine takes, to warn of as well
+    optional: bool = False
+
+    def excuses(self, error: VaultError) -> bool:
+        """Whether this is no failure: it is away, and may be."""
+        return self.optional and isinstance(error, RepositoryMissingError | RepositoryUnreachableError)
+
+    def unanswered(self, error: VaultError) -> UnansweredRepository:
+        """This one, which did not answer."""
+        return UnansweredRepository(repository=self.name, error=error, excused=self.excuses(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

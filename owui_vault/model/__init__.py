@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     from owui_vault.model.snapshots import Snapshot as Snapshot
     from owui_vault.model.snapshots import SnapshotList as SnapshotList
     from owui_vault.model.snapshots import StoreReceipt as StoreReceipt
+    from owui_vault.model.snapshots import UnansweredRepository as UnansweredRepository
     from owui_vault.model.status import PlanState as PlanState
     from owui_vault.model.status import PointFact as PointFact
     from owui_vault.model.status import RepositoryState as RepositoryState
@@ -146,7 +147,8 @@ _HOME = {
     ),
     "owui_vault.model.sealing": "KeyTrial SealedValues Sealing TryKey untried",
     "owui_vault.model.snapshots": (
-        "LABEL_FORMAT Entry Label LaterLabel RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt"
+        "LABEL_FORMAT Entry Label LaterLabel RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt "
+        "UnansweredRepository"
     ),
     "owui_vault.model.status": "PlanState PointFact RepositoryState StatusReport Verdict",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from owui_vault.model.basics import Component
 from owui_vault.model.manifest import Manifest, ScheduledWork
-from owui_vault.model.snapshots import Snapshot
+from owui_vault.model.snapshots import Snapshot, UnansweredRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class ReplacementPlan:
     key_file: str = ""
     quiet_start: bool = False
     unknown_version: str = ""
+    unanswered: tuple[UnansweredRepository, ...] = ()  # asked for the snapshot before the one that had it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

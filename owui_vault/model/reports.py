@@ -21,7 +21,7 @@ from owui_vault.model.manifest import (
     SqliteLibrary,
 )
 from owui_vault.model.retention import PrunePlan
-from owui_vault.model.snapshots import RepositoryInfo, SkippedFile, Snapshot
+from owui_vault.model.snapshots import RepositoryInfo, SkippedFile, Snapshot, UnansweredRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ class RepositoryResult:
     changed: tuple[str, ...] = ()  # what somebody changed while the engine read it, relative to the data directory
     warnings: tuple[str, ...] = ()  # what this repository cannot keep
     took: timedelta = timedelta()
+    excused: bool = False  # it may be away, and was: the error is no failure of the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ class RestoreReport:
         default_factory=ScheduledWork
     )  # what is due by now, and runs by itself at the first start
     held: Path | None = None  # where the old values lie if `quiet_start` switched that off
+    unanswered: tuple[UnansweredRepository, ...] = ()  # asked for the snapshot before the one that had it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ class VerifyReport:
     took: timedelta
     parts: tuple[VerifiedPart, ...] = ()  # what was looked at, and how; empty where nothing could be fetched
     full_checks: tuple[FullCheck, ...] = ()  # SQLite's, of each database that came back as it was stored
+    unanswered: tuple[UnansweredRepository, ...] = ()  # asked for the snapshot before the one that had it
 
     @property
     def ok(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from owui_vault.model.snapshots import Snapshot
+from owui_vault.model.snapshots import Snapshot, UnansweredRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,7 @@ class RepositoryPrune:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
-    """What `Vault.prune` would do, one entry per repository."""
+    """What `Vault.prune` would do, one entry per repository that answered; nothing happens to the others."""
 
     repositories: tuple[RepositoryPrune, ...]
+    unanswered: tuple[UnansweredRepository, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from owui_vault.errors import VaultError
 from owui_vault.model.basics import Outcome, Proof
 
 LABEL_FORMAT = 2  # what is written; 1 is read for ever
@@ -128,15 +129,34 @@ class Snapshot:
         return self.outcome is Outcome.COMPLETE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnansweredRepository:
+    """A repository that did not answer, while others did. `excused`: it may be away, and that is no failure."""
+
+    repository: str
+    error: VaultError
+    excused: bool = False
+
+
 class SnapshotList(tuple[Snapshot, ...]):
-    """A tuple of snapshots, newest first, with `warnings` that the reader must know."""
+    """A tuple of snapshots, newest first, with `warnings` that the reader must know.
+
+    What the repositories in `unanswered` hold is not in it.
+    """
 
     warnings: tuple[str, ...]
+    unanswered: tuple[UnansweredRepository, ...]
 
-    def __new__(cls, snapshots: Iterable[Snapshot] = (), warnings: Iterable[str] = ()) -> Self:
-        """A tuple with one more attribute."""
+    def __new__(
+        cls,
+        snapshots: Iterable[Snapshot] = (),
+        warnings: Iterable[str] = (),
+        unanswered: Iterable[UnansweredRepository] = (),
+    ) -> Self:
+        """A tuple with two more attributes."""
         made = super().__new__(cls, snapshots)
         made.warnings = tuple(warnings)
+        made.unanswered = tuple(unanswered)
         return made
 
 

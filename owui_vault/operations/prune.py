@@ -27,7 +27,7 @@ from owui_vault.model import (
 from owui_vault.operations.inspect import current_fingerprint
 from owui_vault.operations.notifications import notify_failures
 from owui_vault.repositories.identity import require_current, require_distinct
-from owui_vault.repositories.listing import RepositoryListing, require_own_series
+from owui_vault.repositories.listing import RepositoryListing, require_one_answer, require_own_series, survey
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.retention import decide
 from owui_vault.repositories.selectors import judged, once_each
@@ -41,13 +41,22 @@ def plan_prune(
 ) -> PrunePlan:
     """What pruning would remove and why the rest stays. Reads only.
 
-    Raises ConfigError for an empty policy, and the repository's own error when one does not answer: a plan is whole or
-    there is none.
+    Raises ConfigError for an empty policy. A repository that does not answer keeps the others from nothing, and is
+    named in the plan; where none answers, the error is raised.
     """
+    selected = context.select(names)
+    for repository in selected:
+        _require_policy(repository, policy or repository.keep)
     fingerprint = _fingerprint(context)
-    planned = tuple(_plan_one(context, each, policy or each.keep, fingerprint) for each in context.select(names))
+    surveyed = survey(context, selected)
+    silent = require_one_answer(surveyed)
+    planned = tuple(
+        _plan_one(context, each, policy or each.client.repository.keep, fingerprint)
+        for each in surveyed
+        if not each.error
+    )
     require_distinct(context)
-    return PrunePlan(repositories=planned)
+    return PrunePlan(repositories=planned, unanswered=silent)
 
 
 def _fingerprint(context: OperationContext) -> str | None:
@@ -60,24 +69,26 @@ def _fingerprint(context: OperationContext) -> str | None:
         return None
 
 
-def _plan_one(
-    context: OperationContext, repository: Repository, policy: RetentionPolicy, fingerprint: str | None
-) -> RepositoryPrune:
+def _require_policy(repository: Repository, policy: RetentionPolicy) -> None:
     if policy.is_empty:
         raise ConfigError(
             f"repository {repository.name!r} has no retention policy",
             hint=f"Set repositories.{repository.name}.keep, for example `keep: {{last: 3, daily: 7, weekly: 4}}`, or"
             " name the ones to prune.",
         )
-    client = RepositoryClient(context, repository)
-    surveyed = RepositoryListing(client=client, snapshots=client.list())
+
+
+def _plan_one(
+    context: OperationContext, surveyed: RepositoryListing, policy: RetentionPolicy, fingerprint: str | None
+) -> RepositoryPrune:
+    client = surveyed.client
     require_current(client, surveyed.snapshots)
     require_own_series(context, fingerprint, [surveyed])
     if learn_ledger(context, surveyed):  # what another machine has verified is not removed by this one
         surveyed = replace(surveyed, snapshots=client.list())
     instance = context.series()
     kept, removed = decide(policy, surveyed.series(instance))
-    return RepositoryPrune(repository=repository.name, instance=instance, policy=policy, kept=kept, removed=removed)
+    return RepositoryPrune(repository=client.name, instance=instance, policy=policy, kept=kept, removed=removed)
 
 
 def prune(context: OperationContext, plan: PrunePlan, callbacks: Callbacks) -> PruneReport:
@@ -104,7 +115,8 @@ def prune(context: OperationContext, plan: PrunePlan, callbacks: Callbacks) -> P
     if errors and len(errors) == len(results):
         errors[0].report = report
         raise errors[0]
-    notify_failures(context, "prune", results)
+    missed = [each for each in plan.unanswered if not each.excused]
+    notify_failures(context, "prune", [*results, *missed])
     return report
 
 

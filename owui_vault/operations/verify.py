@@ -32,6 +32,7 @@ from owui_vault.model import (
     Progress,
     Snapshot,
     Step,
+    UnansweredRepository,
     VerifiedPart,
     VerifyDepth,
     VerifyReport,
@@ -100,8 +101,15 @@ def verify(context: OperationContext, request: VerifyRequest) -> VerifyReport:
         took=timedelta(seconds=context.clock.monotonic() - started),
         parts=content.parts,
         full_checks=content.full_checks,
+        unanswered=_unanswered(found),
     )
     return _noted(context, request, report)
+
+
+def _unanswered(found: LocatedSnapshot | None) -> tuple[UnansweredRepository, ...]:
+    """Those that said nothing; what is damaged has its place among the problems."""
+    silent = found.unanswered if found else ()
+    return tuple(each for each in silent if not isinstance(each.error, RepositoryDamagedError))
 
 
 def _but(passed: SkippedRepositories, damaged: SkippedRepositories) -> SkippedRepositories:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import LaterFormatError, VaultError, WrongInstanceError
-from owui_vault.model import LABEL_FORMAT, Snapshot
+from owui_vault.model import LABEL_FORMAT, Snapshot, UnansweredRepository
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.selectors import newest_first
 from owui_vault.repositories.side_by_side import side_by_side
@@ -27,6 +27,11 @@ class RepositoryListing:
     def name(self) -> str:
         """The repository's name."""
         return self.client.name
+
+    @property
+    def unanswered(self) -> UnansweredRepository | None:
+        """Why it did not answer; None if it did."""
+        return self.client.repository.unanswered(self.error) if self.error else None
 
     def series(self, instance: str) -> tuple[Snapshot, ...]:
         """The snapshots of one series, newest first."""
@@ -74,6 +79,14 @@ def survey(
         return RepositoryListing(client=client.heard_by(callbacks), snapshots=found, error=error)
 
     return side_by_side(repositories, ask, callbacks, at_most=_MOST_AT_ONCE)
+
+
+def require_one_answer(surveyed: Sequence[RepositoryListing]) -> tuple[UnansweredRepository, ...]:
+    """Those that did not answer. Where none did, the first failure is raised: it would look like success else."""
+    silent = tuple(each.unanswered for each in surveyed if each.unanswered)
+    if silent and len(silent) == len(surveyed):
+        raise next((each.error for each in silent if not each.excused), silent[0].error)
+    return silent
 
 
 def require_own_series(

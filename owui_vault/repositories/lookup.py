@@ -22,7 +22,7 @@ from owui_vault.manifest.documents import (
     MANIFEST_NAME,
     manifest_from_bytes,
 )
-from owui_vault.model import Entry, Manifest, Outcome, Secret, Snapshot
+from owui_vault.model import Entry, Manifest, Outcome, Secret, Snapshot, UnansweredRepository
 from owui_vault.repositories.listing import later_format
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.selectors import choose, exactly, later_instead
@@ -38,6 +38,7 @@ class LocatedSnapshot:
     client: RepositoryClient
     snapshot: Snapshot
     passed_over: SkippedRepositories = ()
+    unanswered: tuple[UnansweredRepository, ...] = ()
 
     @property
     def repository(self) -> str:
@@ -91,6 +92,7 @@ def search(
 ) -> tuple[LocatedSnapshot | None, SkippedRepositories]:
     """The same, but why repositories were skipped is answered also where none has it."""
     passed: list[tuple[str, VaultError]] = []
+    unanswered: list[UnansweredRepository] = []
     for repository in context.select(name or (wanted.repository if isinstance(wanted, Snapshot) else None)):
         client = RepositoryClient(context, repository, callbacks)
         try:
@@ -98,10 +100,14 @@ def search(
         except SnapshotAmbiguousError:
             raise
         except Exception as raised:  # one repository of several
-            passed.append((client.name, client.failure(raised, "looking at")))
+            error = client.failure(raised, "looking at")
+            passed.append((client.name, error))
+            if not isinstance(error, SnapshotMissingError):
+                unanswered.append(repository.unanswered(error))
             continue
         told = tuple((name, error) for name, error in passed if _matters(error, wanted))
-        return LocatedSnapshot(client=client, snapshot=found, passed_over=told), tuple(passed)
+        located = LocatedSnapshot(client=client, snapshot=found, passed_over=told, unanswered=tuple(unanswered))
+        return located, tuple(passed)
     return None, tuple(passed)
 
 

@@ -54,7 +54,7 @@ def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
         error = failure_of(raised)
         note = ErrorNote.of(error)
         report = error.report if isinstance(error.report, SnapshotReport) else None
-    results = tuple(_stored(report, each.repository) for each in report.repositories) if report else ()
+    results = tuple(stored_result(report, each.repository) for each in report.repositories) if report else ()
     outcomes = [each.outcome for each in results]
     if note:
         outcomes.append(RunOutcome.FAILED)
@@ -71,11 +71,15 @@ def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
     )
 
 
-def _stored(report: SnapshotReport, repository: str) -> StepResult:
+def stored_result(report: SnapshotReport, repository: str) -> StepResult:
+    """How a snapshot ended in one repository; that it is away where it may be is no failure."""
     (result,) = [each for each in report.repositories if each.repository == repository]
+    if result.error and result.excused:
+        note = f"away, as it may be: {result.error.message}"
+        return StepResult(repository=repository, outcome=RunOutcome.SKIPPED, note=note)
     if result.error or result.snapshot is None:
-        note = ErrorNote.of(result.error) if result.error else None
-        return StepResult(repository=repository, outcome=RunOutcome.FAILED, error=note)
+        error = ErrorNote.of(result.error) if result.error else None
+        return StepResult(repository=repository, outcome=RunOutcome.FAILED, error=error)
     outcome = min(
         (_OUTCOMES[result.snapshot.outcome], _OUTCOMES.get(report.outcome, RunOutcome.INCOMPLETE)),
         key=_WORST_FIRST.index,

@@ -129,6 +129,33 @@ def test_one_of_several_repositories_failing_is_1_and_the_other_is_stored(vault:
     assert [bool(each["error"]) for each in told["repositories"]] == [False, True]
 
 
+@pytest.mark.parametrize("optional", [False, True])
+def test_an_absent_repository_stops_nobody(vault: Program, optional: bool) -> None:
+    text = (vault.folder / "vault.yaml").read_text()
+    nas = next(line for line in text.splitlines() if line.startswith("  nas:"))
+    usb = nas.replace("nas", "usb").replace("engine", f"optional: {str(optional).lower()}, engine")
+    vault.configure(text.replace(nas, f"{usb}\n{nas}"))
+    code = 0 if optional else 1
+    for words in (
+        "snapshots",
+        "show latest",
+        "prune --dry-run",
+        "snapshot",
+        "prune",
+        "verify",
+        "restore latest --target x",
+    ):
+        done = vault.run(*words.split())
+        assert done.returncode == code, (words, done.stdout + done.stderr)
+        assert "usb" in done.stdout
+        assert "no repository at" in done.stdout
+    assert len(vault.run("snapshots", "--from", "nas").stdout.splitlines()) == 3
+    assert (vault.folder / "x/data/webui.db").is_file()
+    told = vault.json("snapshots", code=code)["unanswered"]
+    assert [(each["repository"], each["excused"]) for each in told] == [("usb", optional)]
+    assert vault.run("snapshots", "--from", "usb").returncode == 10
+
+
 def test_all_repositories_failing_tells_the_first_error_and_the_report(vault: Program) -> None:
     (vault.folder / "nas").rename(vault.folder / "away")
     told = vault.json("snapshot", code=10)

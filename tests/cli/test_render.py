@@ -145,7 +145,8 @@ def test_the_list_is_a_table(screen: Screen, paper: io.StringIO, stored: Snapsho
     assert second[-4:] == ["–", "–", "–", "no"]
     deeply = replace(verified, verified_all_at=stored.time)
     earlier = replace(deeply, verified_all_at=stored.time - timedelta(days=9))
-    snapshots.listed(screen, [deeply, earlier], now, everything=False)
+    for each in (deeply, earlier):
+        snapshots.listed(screen, [each], now, everything=False)
     before = f"{stored.time.astimezone() - timedelta(days=9):%Y-%m-%d}"
     assert f" {day}, all  " in paper.getvalue()
     assert f" {day}, all {before}  " in paper.getvalue()
@@ -160,8 +161,23 @@ def test_nothing_is_cut_on_a_narrow_terminal(stored: Snapshot, monkeypatch: pyte
 
 
 def test_several_repositories_are_named(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
-    snapshots.listed(screen, [stored, replace(stored, repository="far")], stored.time, everything=False)
-    assert [line.split()[1] for line in paper.getvalue().splitlines()] == ["repository", "nas", "far"]
+    """One row for what is in two of them; what differs is told."""
+    assert stored.label
+    bad = replace(stored.label, outcome=Outcome.INCOMPLETE)
+    other = replace(stored, repository="far", label=replace(stored.label, id="0badcafe"))
+    snapshots.listed(screen, [stored, replace(stored, repository="far"), other], stored.time, everything=False)
+    heading, both, one = paper.getvalue().splitlines()
+    assert heading.split()[1] == "repositories"
+    assert both.startswith("4e1c0a9f  nas, far ")
+    assert one.startswith("0badcafe  far ")
+    snapshots.listed(screen, [stored, replace(stored, repository="far", label=bad)], stored.time, everything=False)
+    assert "  incomplete (far)  " in paper.getvalue().splitlines()[-1]
+
+
+def test_foreign_snapshots_are_each_on_their_own(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
+    foreign = replace(stored, label=None, name="theirs")
+    snapshots.listed(screen, [foreign, replace(foreign, repository="far")], stored.time, everything=True)
+    assert [line.split()[:2] for line in paper.getvalue().splitlines()[1:]] == [["theirs", "nas"], ["theirs", "far"]]
 
 
 def test_an_empty_list_says_what_to_do(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:

@@ -21,18 +21,24 @@ class Prune(Request):
     dry_run: bool = False
 
     def perform(self, session: Session) -> Answer:
-        """What the only repository failed with, or 1 when one of several did."""
+        """What the only repository failed with, or 1 when one of several did or none of it answered."""
         from owui_vault.cli.render import reports
 
         plan = session.vault.plan_prune(repository=self.names or None)
         if self.dry_run:
-            return Answer(value=plan, show=lambda screen: reports.planned(screen, plan), asked_for=True)
+            return Answer(
+                value=plan,
+                show=lambda screen: reports.planned(screen, plan),
+                asked_for=True,
+                exit_code=exit_codes.of_unanswered(plan.unanswered),
+            )
         with session.callbacks() as callbacks:
             report = session.vault.prune(plan, **callbacks)
+        done = exit_codes.of_one_or_several([each.error for each in report.repositories])
         return Answer(
             value=report,
             show=lambda screen: reports.pruned(screen, report),
-            exit_code=exit_codes.of_one_or_several([each.error for each in report.repositories]),
+            exit_code=exit_codes.worst([done, exit_codes.of_unanswered(plan.unanswered)]),
         )
 
     def show_report(self, report: object, screen: Screen) -> None:

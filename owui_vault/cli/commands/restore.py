@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owui_vault.cli import exit_codes
 from owui_vault.cli.arguments import PARTS, From, Series, SnapshotText
 from owui_vault.cli.request import Answer, Request, Session
 from owui_vault.cli.terminal import at_a_terminal
@@ -32,7 +33,7 @@ class Restore(Request):
     quiet_start: bool = False
 
     def perform(self, session: Session) -> Answer:
-        """Write it and check it."""
+        """Write it and check it. 1 when a repository that was asked first did not answer."""
         from owui_vault.cli.render import reports
 
         with session.callbacks() as callbacks:
@@ -46,7 +47,11 @@ class Restore(Request):
                 quiet_start=self.quiet_start,
                 **callbacks,
             )
-        return Answer(value=report, show=lambda screen: reports.restored(screen, report))
+        return Answer(
+            value=report,
+            show=lambda screen: reports.restored(screen, report),
+            exit_code=exit_codes.of_unanswered(report.unanswered),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,11 @@ class Replace(Request):
             accepted = True  # the plan said that nobody could be asked, and a person agreed to it
         with session.callbacks() as callbacks:
             report = session.vault.replace(plan, accept_unknown_version=accepted, **callbacks)
-        return Answer(value=report, show=lambda screen: live.replaced(screen, report))
+        return Answer(
+            value=report,
+            show=lambda screen: live.replaced(screen, report),
+            exit_code=exit_codes.of_unanswered(plan.unanswered),
+        )
 
 
 def _require_consent(plan: ReplacementPlan) -> None:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from owui_vault.cli import exit_codes
 from owui_vault.cli.arguments import From, Series, SnapshotText
 from owui_vault.cli.request import Answer, Request, Session
+
+if TYPE_CHECKING:  # its grammar does without them
+    from owui_vault.cli.render.screen import Screen
+    from owui_vault.model import UnansweredRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +24,23 @@ class Show(Request):
 
     def perform(self, session: Session) -> Answer:
         """Read its manifest."""
-        from owui_vault.cli.render import snapshots
+        from owui_vault.cli.render import reports, snapshots
 
-        found = session.vault.manifest(self.snapshot, repository=self.repository, instance=self.instance)
-        return Answer(more={"manifest": found}, show=lambda screen: snapshots.manifest(screen, found), asked_for=True)
+        silent: list[UnansweredRepository] = []
+        found = session.vault.manifest(
+            self.snapshot, repository=self.repository, instance=self.instance, on_unanswered=silent.append
+        )
+
+        def show(screen: Screen) -> None:
+            snapshots.manifest(screen, found)
+            reports.unanswered(screen, silent)
+
+        return Answer(
+            more={"manifest": found, **({"unanswered": silent} if silent else {})},
+            show=show,
+            asked_for=True,
+            exit_code=exit_codes.of_unanswered(silent),
+        )
 
 
 def command(snapshot: SnapshotText, repository: From = None, instance: Series = None) -> Show:

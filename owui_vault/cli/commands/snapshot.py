@@ -30,7 +30,7 @@ class TakeSnapshot(Request):
             report = session.vault.snapshot(
                 to=self.to or None, tags=self.tags, quiesce=self.quiesce, dry_run=self.dry_run, **callbacks
             )
-        stored = exit_codes.of_several(each.error for each in report.repositories)
+        stored = exit_codes.of_several(each.error for each in report.repositories if not each.excused)
         outcome = exit_codes.DONE if report.outcome is Outcome.COMPLETE else exit_codes.INCOMPLETE
         return Answer(
             value=report,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from owui_vault.cli import exit_codes
 from owui_vault.cli.arguments import From, Series
 from owui_vault.cli.request import Answer, Request, Session
 
@@ -27,9 +28,10 @@ class ListSnapshots(Request):
         found = session.vault.snapshots(repository=self.repository, instance=self.instance, everything=self.everything)
         now = SystemClock().now()
         return Answer(
-            more={"snapshots": found, "warnings": found.warnings},
+            more={"snapshots": found, "warnings": found.warnings, "unanswered": found.unanswered},
             show=lambda screen: snapshots.listed(screen, found, now, everything=self.everything),
             asked_for=True,
+            exit_code=exit_codes.of_unanswered(found.unanswered),
         )
 
 

@@ -29,7 +29,7 @@ class Verify(Request):
     read_data: float = 0.0
 
     def perform(self, session: Session) -> Answer:
-        """5 when something is wrong."""
+        """5 when something is wrong, 1 when a repository did not answer."""
         from owui_vault.cli.render import verification
 
         with session.callbacks() as callbacks:
@@ -40,10 +40,11 @@ class Verify(Request):
                 instance=self.instance,
                 **callbacks,
             )
+        found = exit_codes.DONE if report.ok else exit_codes.WRONG
         return Answer(
             value=report,
             show=lambda screen: verification.verified(screen, report),
-            exit_code=exit_codes.DONE if report.ok else exit_codes.WRONG,
+            exit_code=exit_codes.worst([found, exit_codes.of_unanswered(report.unanswered)]),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 from owui_vault.cli.render import containers
@@ -25,6 +25,7 @@ from owui_vault.model import (
     SecretKeyRecord,
     Snapshot,
     SnapshotReport,
+    UnansweredRepository,
 )
 from owui_vault.repositories.selectors import once_each
 
@@ -156,6 +157,9 @@ def _headline(report: SnapshotReport) -> tuple[str, str]:
 
 
 def _stored(screen: Screen, result: RepositoryResult) -> None:
+    if result.error and result.excused:
+        screen.line(f"  {result.repository}: away, as it may be ({result.error.message})")
+        return
     if result.error:
         failed(screen, f"  {result.repository}: FAILED", result.error, indent=4)
         return
@@ -189,6 +193,9 @@ def planned(screen: Screen, plan: PrunePlan) -> None:
     """What stays and why, and what would go."""
     for each in plan.repositories:
         _plan_of(screen, each, f"{len(once_each(each.removed))} would be removed", lambda _one: "would be removed")
+    if plan.unanswered:
+        screen.line()
+    unanswered(screen, plan.unanswered)
 
 
 def _plan_of(screen: Screen, planned: RepositoryPrune, what_goes: str, fate: Callable[[Snapshot], str]) -> None:
@@ -211,6 +218,7 @@ def pruned(screen: Screen, report: PruneReport) -> None:
     screen.line()
     for result in report.repositories:
         _freed(screen, result)
+    unanswered(screen, report.plan.unanswered)
     warnings(screen, tuple(f"{each.repository}: {text}" for each in report.repositories for text in each.warnings))
 
 
@@ -237,6 +245,15 @@ def sealed(screen: Screen, path: Path, names: tuple[str, ...]) -> None:
     """What `seal` did."""
     screen.line(f"{path} now holds {', '.join(names)}")
     screen.line("Its key opens all of them: keep a copy of it somewhere else.")
+
+
+def unanswered(screen: Screen, silent: Sequence[UnansweredRepository]) -> None:
+    """What is not in the answer, because a repository gave none."""
+    for each in silent:
+        if each.excused:
+            screen.line(f"{each.repository} is away, as it may be: {each.error.message}")
+        else:
+            failed(screen, f"{each.repository} did not answer", each.error)
 
 
 def warnings(screen: Screen, texts: tuple[str, ...]) -> None:

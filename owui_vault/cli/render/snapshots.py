@@ -7,7 +7,7 @@ from datetime import datetime
 
 from owui_vault.cli.render import containers
 from owui_vault.cli.render.phrases import age, count, duration, local, local_column, size, sqlite_versions, verified_on
-from owui_vault.cli.render.reports import secret_key, warnings
+from owui_vault.cli.render.reports import secret_key, unanswered, warnings
 from owui_vault.cli.render.screen import Screen
 from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot, SnapshotList
 
@@ -16,6 +16,9 @@ def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, ever
     """A table, newest first, with what the reader must know before relying on it."""
     _table(screen, snapshots, now, everything=everything)
     if isinstance(snapshots, SnapshotList):
+        if snapshots.unanswered:
+            screen.line()
+        unanswered(screen, snapshots.unanswered)
         warnings(screen, snapshots.warnings)
 
 
@@ -26,32 +29,48 @@ def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, ever
         return
     several = len({each.repository for each in snapshots}) > 1
     series = everything or len({each.instance for each in snapshots}) > 1
-    heading, instants = local_column(each.instant for each in snapshots)
+    rows = list(_by_id(snapshots).values())
+    heading, instants = local_column(held[0].instant for held in rows)
     columns = ["id", heading, "age", "size", "outcome", "proof", "verified", "tags"]
     columns[1:1] = ["series"] if series else []
-    columns[1:1] = ["repository"] if several else []
+    columns[1:1] = ["repositories"] if several else []
     screen.table(
         columns,
         (
-            _row(each, instant, now, several=several, series=series)
-            for each, instant in zip(snapshots, instants, strict=True)
+            _row(held, instant, now, several=several, series=series)
+            for held, instant in zip(rows, instants, strict=True)
         ),
         right=frozenset({"age", "size"}),
     )
 
 
-def _row(snapshot: Snapshot, instant: str, now: datetime, *, several: bool, series: bool) -> list[str]:
+def _by_id(snapshots: Sequence[Snapshot]) -> dict[object, list[Snapshot]]:
+    """What several repositories hold of one instant; foreign ones are each on their own."""
+    rows: dict[object, list[Snapshot]] = {}
+    for each in snapshots:
+        ours = each.label and (each.label.id, each.label.instance, each.label.instant)
+        rows.setdefault(ours or (each.repository, each.engine_id), []).append(each)
+    return rows
+
+
+def _row(held: Sequence[Snapshot], instant: str, now: datetime, *, several: bool, series: bool) -> list[str]:
+    """One instant. Where repositories differ: the worse outcome, with where it is so, and the last verification."""
+    snapshot = held[0]
     label = snapshot.label
+    bad = [each for each in held if each.label and not each.is_restore_point]
+    where = f" ({', '.join(dict.fromkeys(each.repository for each in bad))})" if 0 < len(bad) < len(held) else ""
+    worst = (bad or held)[0]
+    verified = max(held, key=lambda each: each.verified_at.timestamp() if each.verified_at else 0.0)
     return [
         label.id if label else snapshot.name,
-        *([snapshot.repository] if several else []),
+        *([", ".join(dict.fromkeys(each.repository for each in held))] if several else []),
         *([snapshot.instance or "(foreign)"] if series else []),
         instant,
         age(snapshot.instant, now),
         size(snapshot.size_bytes),
-        label.outcome.value if label else "–",
+        f"{worst.label.outcome.value}{where}" if worst.label else "–",
         label.mode.value if label else "–",
-        verified_on(snapshot),
+        verified_on(verified),
         ", ".join(label.tags) if label else "",
     ]
 

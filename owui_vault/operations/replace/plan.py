@@ -89,6 +89,7 @@ def plan_replacement(
             *key.warnings,
         ),
         key_file=key.file,
+        unanswered=found.unanswered,
         quiet_start=request.quiet_start,
         unknown_version=_unknown_version(manifest, components, application, probe),
     )

@@ -93,6 +93,7 @@ def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport
             *_ruin_warning(manifest, components),
             *scheduled.warnings,
         ),
+        unanswered=found.unanswered,
         took=timedelta(seconds=context.clock.monotonic() - started),
     )
 

@@ -52,7 +52,13 @@ from owui_vault.operations.recovery.recover import opened_work, recovered
 from owui_vault.operations.snapshot.manifest_builder import SnapshotIdentity, build_manifest, stage_errors
 from owui_vault.operations.snapshot.store import KnownUploads, demote_unconfirmed, store_everywhere
 from owui_vault.repositories.identity import require_distinct, rolled_back
-from owui_vault.repositories.listing import RepositoryListing, later_formats, require_own_series, survey
+from owui_vault.repositories.listing import (
+    RepositoryListing,
+    later_formats,
+    require_one_answer,
+    require_own_series,
+    survey,
+)
 from owui_vault.repositories.overlap import require_apart
 from owui_vault.repositories.verification_log import learn_lost_ledger
 from owui_vault.system.patterns import left_out_by
@@ -142,11 +148,16 @@ def _look(
 
 def _require_one_answer(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
     """Raise the first error when no repository answered: then the instance is not touched at all."""
-    errors = [each.error for each in surveyed if each.error]
-    if len(errors) < len(surveyed):
-        return
+    try:
+        require_one_answer(surveyed)
+    except VaultError as error:
+        error.report = _unanswered_report(context, surveyed)
+        raise
+
+
+def _unanswered_report(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> SnapshotReport:
     results = [RepositoryResult(repository=each.name, error=each.error) for each in surveyed]
-    errors[0].report = SnapshotReport(
+    return SnapshotReport(
         id="",
         instance=context.the_instance().name,
         instant=context.clock.now(),
@@ -158,7 +169,6 @@ def _require_one_answer(context: OperationContext, surveyed: Sequence[Repository
         manifest=None,
         took=timedelta(),
     )
-    raise errors[0]
 
 
 def _plan(
@@ -291,7 +301,7 @@ def _report(
     results: tuple[RepositoryResult, ...],
     took: timedelta,
 ) -> SnapshotReport:
-    errors = [each.error for each in results if each.error]
+    errors = [each.error for each in sorted(results, key=lambda each: each.excused) if each.error]
     failed = bool(errors) and len(errors) == len(results)
     problems = (*manifest.problems, *_late_problems(manifest, results))
     outcome = Outcome.INCOMPLETE if problems else Outcome.COMPLETE
@@ -331,8 +341,9 @@ def _late_problems(manifest: Manifest, results: Sequence[RepositoryResult]) -> I
 
 
 def _told(context: OperationContext, report: SnapshotReport) -> SnapshotReport:
-    if any(each.error for each in report.repositories):
-        told = notify_failures(context, "snapshot", report.repositories)
+    failed = [each for each in report.repositories if each.error and not each.excused]
+    if failed:
+        told = notify_failures(context, "snapshot", failed)
     elif report.outcome is Outcome.INCOMPLETE:
         told = notify(context, "snapshot", "incomplete", "; ".join(report.problems))
     else:
