@@ -132,6 +132,14 @@ class Engine(Protocol):
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. Raises RepositoryExistsError before touching an existing one."""
 
+    def initialize_like(self, source: Engine, call: Call, source_call: Call) -> RepositoryInfo:
+        """Create the repository so that it cuts files as `source` does, which `can_copy_from` accepts.
+
+        Raises as `initialize` does.
+        """
+        del source, source_call  # for most programs that is no property of a repository
+        return self.initialize(call)
+
     @abstractmethod
     def inspect(self, call: Call) -> RepositoryInfo:
         """Prove that the repository is reachable, the passphrase fits and the program is new enough."""

@@ -143,9 +143,13 @@ class Vault:
         with self._lock.reading(located=True) as context:
             return with_secret_warnings(context, inspect(context))
 
-    def initialize(self, *names: str, adopt: bool = False, again: bool = False) -> InitializeReport:
+    def initialize(
+        self, *names: str, adopt: bool = False, again: bool = False, like: str | None = None
+    ) -> InitializeReport:
         """Create the repositories that do not exist; without names, all.
 
+        `like` names one that new ones of the same engine shall cut files like, so that copies between them share data;
+        otherwise that is the first of them.
         `again` creates a new repository where a known one is gone. `adopt` lets this instance continue a series that
         another one started.
         """
@@ -156,7 +160,7 @@ class Vault:
         with self._lock.writing("initialize", located=adopt) as context:
             recover_first(context)
             fingerprint = (current_fingerprint(context) or "") if adopt else ""
-            request = InitializeRequest(names=names, adopt=adopt, again=again)
+            request = InitializeRequest(names=names, adopt=adopt, again=again, like=like)
             return with_secret_warnings(context, initialize(context, request, fingerprint))
 
     def snapshot(  # noqa: PLR0913  each may be left out

@@ -225,7 +225,7 @@ def require_valid_names(
 
 def require_derived(quiescer: Quiescer | None, engines: Sequence[Engine]) -> None:
     """Raise TypeError for parts that lack what their port has a default for: not in the middle of an operation."""
-    of_engines = ("forget", "can_copy_from", "copy_from")
+    of_engines = ("forget", "initialize_like", "can_copy_from", "copy_from")
     parts: list[tuple[object, type, tuple[str, ...]]] = [(engine, Engine, of_engines) for engine in engines]
     if quiescer is not None:
         parts.append((quiescer, Quiescer, ("remarks", "launch", "places")))

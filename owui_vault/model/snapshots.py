@@ -162,12 +162,17 @@ class SnapshotList(tuple[Snapshot, ...]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryInfo:
-    """Which repository answered."""
+    """Which repository answered.
+
+    `chunking` is the same in repositories that cut files into the same pieces, so that what is copied between them
+    shares its data with what is stored there; empty where the repository does not decide that.
+    """
 
     id: str
     location: str  # credentials removed
     engine: str
     engine_version: str
+    chunking: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,15 @@ from owui_vault.repositories.repository_client import RepositoryClient, require_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitializeRequest:
-    """`adopt`: go on with a series of another instance. `again`: make a new repository where a known one was."""
+    """`adopt`: go on with a series of another instance. `again`: make a new repository where a known one was.
+
+    `like`: the repository that new ones are to cut files like; None: the first one that answers and can be copied from.
+    """
 
     names: Sequence[str] = ()
     adopt: bool = False
     again: bool = False
+    like: str | None = None
 
 
 def initialize(context: OperationContext, request: InitializeRequest, fingerprint: str = "") -> InitializeReport:
@@ -45,7 +49,8 @@ def initialize(context: OperationContext, request: InitializeRequest, fingerprin
     require_apart(context, repositories)
     for each in repositories:
         require_own_ground(context, each)
-    results = tuple(_attempt(context, each, request) for each in repositories)
+    models = [_model(context, request.like)] if request.like else []
+    results = tuple(_attempt(context, each, request, models) for each in repositories)
     warnings = tuple(f"{each.repository}: {text}" for each in results for text in each.warnings)
     report = InitializeReport(repositories=results, warnings=warnings)
     errors = [result.error for result in report.repositories if result.error]
@@ -62,20 +67,49 @@ def initialize(context: OperationContext, request: InitializeRequest, fingerprin
     return report
 
 
-def _attempt(context: OperationContext, repository: Repository, request: InitializeRequest) -> InitializeResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """A repository that new ones may be like."""
+
+    client: RepositoryClient
+    info: RepositoryInfo
+
+
+def _model(context: OperationContext, name: str) -> _Model:
+    (repository,) = context.select(name)
+    client = RepositoryClient(context, repository)
+    return _Model(client=client, info=client.inspect())
+
+
+def _differs(model: _Model | None, client: RepositoryClient, info: RepositoryInfo) -> tuple[str, ...]:
+    """A warning where copies would share nothing with what is stored there."""
+    if model is None or model.info.chunking == info.chunking:
+        return ()
+    return (
+        f"it cuts files into other pieces than {model.client.name!r}, so that what `replicate` copies between the two"
+        f" takes its space twice; a new repository made with `init {client.name} --like {model.client.name}` shares it",
+    )
+
+
+def _attempt(
+    context: OperationContext, repository: Repository, request: InitializeRequest, models: list[_Model]
+) -> InitializeResult:
+    """One repository; later ones may be like it."""
     warnings: list[str] = []
     client = RepositoryClient(context, repository, Callbacks(warn=warnings.append))
+    like = next((each for each in models if client.can_copy_from(each.client)), None)
     try:
-        info, created = _initialize_one(context, client, request)
+        info, created = _initialize_one(context, client, request, like)
     except Exception as raised:  # one repository of several
         error = client.failure(raised, "creating")
         return InitializeResult(repository=repository.name, passphrase_source=_source(repository), error=error)
+    models.append(_Model(client=client, info=info))
     return InitializeResult(
         repository=repository.name,
         info=info,
         created=created,
         passphrase_source=_source(repository),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_differs(like, client, info)),
     )
 
 
@@ -84,7 +118,7 @@ def _source(repository: Repository) -> str:
 
 
 def _initialize_one(
-    context: OperationContext, client: RepositoryClient, request: InitializeRequest
+    context: OperationContext, client: RepositoryClient, request: InitializeRequest, like: _Model | None
 ) -> tuple[RepositoryInfo, bool]:
     """The repository, and whether it was created."""
     require_engine_kind(client.repository)
@@ -94,7 +128,7 @@ def _initialize_one(
             info, created = _inspect(client, request), False
         except RepositoryMissingError as error:
             _require_unknown(known, client.repository, request, error)
-            info, created = _create(client)
+            info, created = _create(client, like)
         require_new(context, client.repository, info)
         if not created and not request.again:
             require_same_id(known.id, info)
@@ -114,8 +148,10 @@ def _inspect(client: RepositoryClient, request: InitializeRequest) -> Repository
         return client.inspect()
 
 
-def _create(client: RepositoryClient) -> tuple[RepositoryInfo, bool]:
+def _create(client: RepositoryClient, like: _Model | None) -> tuple[RepositoryInfo, bool]:
     try:
+        if like:
+            return client.initialize_like(like.client), True
         return client.initialize(), True
     except RepositoryExistsError:
         # Somebody else made it in this moment.

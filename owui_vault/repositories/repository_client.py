@@ -125,6 +125,10 @@ class RepositoryClient:
         """Create it. Raises RepositoryExistsError."""
         return self._engine.initialize(self._call)
 
+    def initialize_like(self, source: RepositoryClient) -> RepositoryInfo:
+        """Create it so that it cuts files as another one does. Raises RepositoryExistsError."""
+        return self._engine.initialize_like(source._engine, self._call, source._call)
+
     def forget(self) -> None:
         """From now on it is right as it is, whatever was stored there once."""
         self._engine.forget(self._call)

@@ -25,6 +25,7 @@ class Initialize(Request):
     adopt: bool = False
     again: bool = False
     discover: bool = False
+    like: str | None = None
 
     def perform(self, session: Session) -> Answer:
         """One of several repositories failed: 1. All failed: the vault raised."""
@@ -34,7 +35,7 @@ class Initialize(Request):
         if self.discover:
             found = discover(session.options, session.environ, session.folder)
             return Answer(value=found, show=lambda screen: show_discovered(screen, found), asked_for=True)
-        report = session.vault.initialize(*self.names, adopt=self.adopt, again=self.again)
+        report = session.vault.initialize(*self.names, adopt=self.adopt, again=self.again, like=self.like)
         return Answer(
             value=report,
             show=lambda screen: reports.initialized(screen, report),
@@ -58,14 +59,17 @@ def command(
     again: Annotated[
         bool, typer.Option("--again", help="A known repository is gone or has changed: create it again, or accept it.")
     ] = False,
+    like: Annotated[
+        str | None, typer.Option(metavar="REPO", help="New ones cut files as this one: copies between them share data.")
+    ] = None,
     discover: Annotated[
         bool, typer.Option("--discover", help="Find the container and write a first vault.yaml; nothing else.")
     ] = False,
 ) -> Initialize:
     """Create the repositories that do not exist, and print what you must keep somewhere else."""
     names = tuple(repositories or ())
-    if discover and (names or adopt or again):
+    if discover and (names or adopt or again or like):
         raise ConfigError(
             "--discover writes a configuration and nothing else", hint="Run the rest as a second command."
         )
-    return Initialize(names=names, adopt=adopt, again=again, discover=discover)
+    return Initialize(names=names, adopt=adopt, again=again, like=like, discover=discover)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from owui_vault.engines.common.disk_full import disk_full_as_error
@@ -81,22 +82,39 @@ class ResticEngine(Engine):
 
     def initialize(self, call: Call) -> RepositoryInfo:
         """Create the repository. restic looks for an existing one first, and leaves that alone."""
+        with self._creating(call) as restic:
+            restic.ask(questions.init)
+        return self.inspect(call)
+
+    def initialize_like(self, source: Engine, call: Call, source_call: Call) -> RepositoryInfo:
+        """The same, with the other one's chunker parameters."""
+        if not isinstance(source, ResticEngine):
+            return self.initialize(call)
+        with self._creating(call) as restic, source._open(source_call) as their_restic:
+            restic.reading_from(their_restic).run_checked("init", "--copy-chunker-params", short=True)
+        return self.inspect(call)
+
+    @contextmanager
+    def _creating(self, call: Call) -> Iterator[Restic]:
         with self._open(call) as restic:
             require_rights(restic.location, write=True)
             restic.version()
-            restic.ask(questions.init)
+            yield restic
             for invisible in invisible_ends(call.secrets.of(self._access.passphrase)):
                 call.warn(
                     f"the passphrase {invisible}: restic strips blanks and byte order marks, other programs do not"
                 )
-        return self.inspect(call)
 
     def inspect(self, call: Call) -> RepositoryInfo:
         """Prove that it is reachable, the passphrase fits and restic is new enough."""
         with self._open(call) as restic:
             version = restic.version()
             config = restic.ask(questions.config, "--no-lock")
-        return RepositoryInfo(id=str(config["id"]), location=self.location, engine=self.name, engine_version=version)
+        # Not the polynomial itself: it is a secret of the repository, as good as a part of its key.
+        chunking = sha256(str(config.get("chunker_polynomial")).encode()).hexdigest()[:16]
+        return RepositoryInfo(
+            id=str(config["id"]), location=self.location, engine=self.name, engine_version=version, chunking=chunking
+        )
 
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         """Back up what is below `tree`."""

@@ -92,6 +92,12 @@ class FaultyEngine(Engine):
         with self._around("verify"):
             return self.engine.verify(call, read_data=read_data)
 
+    def initialize_like(self, source: Engine, call: Call, source_call: Call) -> RepositoryInfo:
+        """As the one behind, or a fault."""
+        with self._around("initialize_like"):
+            behind = source.engine if isinstance(source, FaultyEngine) else source
+            return self.engine.initialize_like(behind, call, source_call)
+
     def can_copy_from(self, source: Engine) -> bool:
         """As the one behind."""
         return self.engine.can_copy_from(source.engine if isinstance(source, FaultyEngine) else source)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from owui_vault import Repository, Vault
 from owui_vault.engines.borg.engine import BorgEngine
 from owui_vault.engines.restic.engine import ResticEngine
-from owui_vault.errors import SnapshotMissingError, WrongPassphraseError
+from owui_vault.errors import ConfigError, SnapshotMissingError, WrongPassphraseError
 from owui_vault.model import Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engines.bench import Bench, make_label
@@ -86,6 +87,26 @@ def test_what_is_copied_is_the_same_and_nothing_else_comes(pair: Pair) -> None:
 
 
 @pytest.mark.slow
+def test_a_repository_made_like_another_cuts_files_as_that_one_does(pair: Pair, restic_program: Path) -> None:
+    """So that what is copied there shares its data with what is stored there."""
+    source, _ = pair
+    folder = source.folder.parent / "alike"
+    folder.mkdir()
+    alike = Bench(
+        engine=ResticEngine(str(folder / "repository"), Secret("alike"), program=str(restic_program)), folder=folder
+    )
+    info = alike.engine.initialize_like(source.engine, alike.call(), source.call())
+    assert info.chunking == source.engine.inspect(source.call()).chunking
+    source.big(8_000_000)
+    stored = source.engine.store(source.tree, make_label(1), source.call()).snapshot
+    alike.engine.copy_from(source.engine, [stored.engine_id], alike.call(), source.call())
+    again = alike.engine.store(source.tree, make_label(2), alike.call())
+    assert again.added_bytes < 100_000
+    plain = ResticEngine(str(folder / "plain"), Secret("plain"), program=str(restic_program))
+    assert plain.initialize(alike.call()).chunking != info.chunking
+
+
+@pytest.mark.slow
 def test_an_unknown_id_is_an_error_before_anything_is_copied(pair: Pair) -> None:
     known = pair[0].store(1).snapshot.engine_id
     with pytest.raises(SnapshotMissingError):
@@ -131,3 +152,25 @@ def test_a_copy_that_is_killed_leaves_no_lock_that_lasts(pair: Pair, tmp_path: P
     assert set(target.listed()) == {snapshot.id}
     for bench in pair:
         assert not list((bench.repository / "locks").iterdir())
+
+
+@pytest.mark.slow
+def test_init_makes_new_repositories_alike_and_warns_of_one_that_is_not(tmp_path: Path, own_restic: Path) -> None:
+    def a_vault(*names: str) -> Vault:
+        engines = {name: ResticEngine(str(tmp_path / name), Secret("x"), program=str(own_restic)) for name in names}
+        repositories = [Repository(name, each) for name, each in engines.items()]
+        return Vault(None, repositories, state_dir=tmp_path / "state")
+
+    first, second = a_vault("one", "two").initialize().repositories
+    assert first.info
+    assert second.info
+    assert first.info.chunking == second.info.chunking != ""
+    a_vault("stranger").initialize()
+    vault = a_vault("one", "stranger", "new")
+    report = vault.initialize("stranger", "new", like="one")
+    assert [each.created for each in report.repositories] == [False, True]
+    (told,) = report.warnings
+    assert told.startswith("stranger: it cuts files into other pieces than 'one'")
+    assert "init stranger --like one" in told
+    with pytest.raises(ConfigError, match="no repository named 'nowhere'"):
+        vault.initialize(like="nowhere")
