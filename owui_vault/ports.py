@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -104,6 +105,8 @@ class Call:
     # anything is, the snapshot is written down as INCOMPLETE. An engine that cannot never asks; then its caller looks.
     last_look: Callable[[], Sequence[str]] | None = None
     cancel: threading.Event = NEVER
+    # By which the user's own profiles, agents, proxies and key files are found: the vault's.
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     # one for all calls of an operation
     secrets: Revealed = field(default_factory=Revealed, repr=False, compare=False)
 

@@ -89,7 +89,7 @@ class Vault:
         environ: Mapping[str, str] | None = None,
         plans: Sequence[Plan] = (),
     ) -> None:
-        """Touches nothing. `environ` locates state and container engines (None: this process's environment)."""
+        """Touches nothing. By `environ` (None: this process's) state, container engines and profiles are found."""
         surroundings = os.environ if environ is None else environ
         require_valid_names(instance, series, repositories)
         require_derived(quiescer, [repository.engine for repository in repositories])

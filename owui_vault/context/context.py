@@ -147,7 +147,7 @@ class OperationContext:
     config_file: Path | None = None
     series_name: str | None = None  # None: the instance's name
     secrets: Revealed = field(default_factory=Revealed, repr=False)  # of one operation
-    environ: Mapping[str, str] = field(default_factory=dict)  # where an engine of containers may be named
+    environ: Mapping[str, str] = field(default_factory=dict)  # may name an engine of containers; engines inherit of it
 
     def the_instance(self) -> DataDirectory:
         """The instance. Raises ConfigError where none is configured."""

@@ -65,6 +65,7 @@ class RepositoryClient:
             warn=self._callbacks.warn,
             cancel=self._callbacks.cancel,
             secrets=context.secrets,
+            environ=context.environ,
         )
 
     def heard_by(self, callbacks: Callbacks) -> RepositoryClient:

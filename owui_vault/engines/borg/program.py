@@ -291,7 +291,7 @@ class Borg:
     def _environment(
         self, descriptor: int | None, more: Mapping[str, str] | None, *, reads: bool = True
     ) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        kept = {name: self.call.environ[name] for name in _KEPT if name in self.call.environ}
         extra = {"BORG_RSH": ssh_command(self.call.timeout_seconds)} | kept | dict(self._setting.environment)
         ours = {
             "BORG_REPO": self._setting.location,
@@ -308,7 +308,7 @@ class Borg:
             ours["BORG_SELFTEST"] = "disabled"
         if descriptor is not None:
             ours["BORG_PASSPHRASE_FD"] = str(descriptor)
-        return engine_environment(ours, extra)
+        return engine_environment(ours, extra, self.call.environ)
 
     def _remote(self) -> tuple[str, ...]:
         return ("--remote-path", self._setting.remote_path) if self._setting.remote_path else ()

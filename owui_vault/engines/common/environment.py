@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -60,16 +59,15 @@ def reveal_all(extra: Mapping[str, SecretSource | str], secrets: Revealed) -> di
 
 
 def engine_environment(
-    ours: Mapping[str, str], extra: Mapping[str, str], inherited: Mapping[str, str] | None = None
+    ours: Mapping[str, str], extra: Mapping[str, str], inherited: Mapping[str, str]
 ) -> dict[str, str]:
     """Everything an engine program finds in its environment.
 
     `ours` is what this package decides (folders, descriptors); it wins over `extra`, the user's for this repository,
-    and that over the few variables of our own environment (`inherited`) that are kept. Nothing named RESTIC_*, BORG_*
-    or AWS_* comes from there: which repository is meant must not depend on who runs us.
+    and that over the few variables of the environment we were given (`inherited`) that are kept. Nothing named
+    RESTIC_*, BORG_* or AWS_* comes from there: which repository is meant must not depend on who runs us.
     """
-    found = os.environ if inherited is None else inherited
-    kept = {name: found[name] for name in _KEPT if found.get(name)}
+    kept = {name: inherited[name] for name in _KEPT if inherited.get(name)}
     environment = {"PATH": _PATH, **kept, **extra, **ours, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
     if (place := environment.get("TMPDIR")) and not Path(place).is_dir():
         # restic 0.14 to 0.19 fail there in words of their own, borg passes over it

@@ -116,7 +116,7 @@ class Restic:
             raise SecretError(f"the passphrase of {access.location.shown} is empty")
         values = (call.secrets.of(value) for value in access.environment.values() if not isinstance(value, str))
         self._secrets: tuple[str, ...] = (self._passphrase, password_in(self._told), *values)
-        self._environment = engine_environment(self._ours(), self._extra)
+        self._environment = engine_environment(self._ours(), self._extra, call.environ)
         self._program = self._find(access.program)
         options = (*access.options, *self._patient(access))
         self._options = tuple(word for option in options for word in ("-o", option))
