@@ -44,6 +44,7 @@ from owui_vault.model import (
     RetentionPolicy,
     RunList,
     RunReport,
+    SetAside,
     Snapshot,
     SnapshotList,
     SnapshotReport,
@@ -382,6 +383,13 @@ class Vault:
 
         with self._lock.writing("undo", located=True) as context:
             return undo_last(context, _application(context), _callbacks(progress, cancel))
+
+    def previous_data(self) -> tuple[SetAside, ...]:
+        """What `undo` and `discard` are about, newest first: the data that were kept. Recovers first."""
+        from owui_vault.operations.replace.replace import previous_data_of
+
+        with self._lock.writing("recover", located=True) as context:
+            return previous_data_of(context)
 
     def discard(self) -> DiscardReport:
         """Delete all previous data that were kept, for good."""

@@ -49,6 +49,7 @@ SIGNATURES = {
     "replace": ["plan"],
     "undo": [],
     "discard": [],
+    "previous_data": [],
     "hold": ["mode", "limit"],
     "run": ["plans", "dry_run"],
     "history": ["last", "plan"],

@@ -18,6 +18,7 @@ Series = Annotated[
 From = Annotated[str | None, typer.Option("--from", metavar="REPO", help="Only this repository.")]
 SnapshotText = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="`latest`, an id, a prefix of one, or a date.")]
 Repositories = Annotated[list[str] | None, typer.Argument(metavar="[REPO]...", help="All, if none is given.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 _DURATION = re.compile(r"(?P<number>[1-9][0-9]{0,6})(?P<unit>[smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from owui_vault.errors import SecretError
+from owui_vault.errors import ConfigError, SecretError
 from owui_vault.model import Secret
 
 PASSPHRASE_VARIABLE = "OWUI_VAULT_PASSPHRASE"  # noqa: S105  the name of a variable
@@ -34,3 +34,16 @@ def ask(what: str, *, twice: bool = False) -> Secret:
     if not answer:
         raise SecretError("the answer is empty", hint="An empty passphrase protects nothing.")
     return Secret(answer)
+
+
+def require_consent(question: str) -> None:
+    """Ask a person about what was shown above. Raises ConfigError unless the answer is yes; also where nobody is."""
+    if not at_a_terminal():
+        raise ConfigError(
+            "confirmation is needed, but there is no terminal and --yes was not given; nothing was changed",
+            hint="Review the plan above, then run the same command with --yes.",
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise ConfigError("not confirmed; nothing was changed")

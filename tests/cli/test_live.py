@@ -41,14 +41,28 @@ def test_in_place_there_and_back_and_tidied_up(vault: Program) -> None:
     assert "--yes" in asked.stderr
     assert users(data) == 1
 
+    dry = vault.run("restore", "latest", "--in-place", "--dry-run")
+    assert (dry.returncode, users(data)) == (0, 1)
+    assert dry.stderr == ""
+    assert dry.stdout.splitlines()[:2] == asked.stderr.splitlines()[:2]
+    assert "exchanged" in dry.stdout
+
     done = vault.json("restore", "latest", "--in-place", "--yes")
     assert users(data) == before
     assert done["health"].startswith("not asked")
     assert Path(done["aside"]["path"]).is_dir()
 
-    assert "restored" in vault.run("undo").stdout
+    for word in ("undo", "discard"):
+        refused = vault.run(word)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert done["aside"]["path"] in refused.stderr
+        assert "--yes" in refused.stderr
+    assert users(data) == before
+    undone = vault.run("undo", "--yes")
+    assert done["aside"]["path"] in undone.stderr
+    assert "restored" in undone.stdout
     assert users(data) == 1
-    assert "deleted" in vault.run("discard").stdout
+    assert "deleted" in vault.run("discard", "--yes").stdout
     assert not (data / ".owui-vault").exists()
     assert "there are no previous data" in vault.run("undo").stderr
 
@@ -75,6 +89,18 @@ def test_an_error_is_text_whatever_the_held_command_was_told(vault: Program) -> 
     done = vault.run("hold", "--", "true", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     assert "owui-vault: pause is not available for this instance" in done.stderr
+
+
+def test_the_plan_and_its_warnings_come_before_the_exchange_and_once(vault: Program) -> None:
+    (vault.folder / "data/webui.db").unlink()
+    done = vault.run("restore", "latest", "--in-place", "--yes")
+    assert done.returncode == 0, done.stderr
+    warning = "there is no webui.db now"
+    before, after = done.stderr, done.stdout
+    assert warning in before
+    assert "exchanged" in before
+    assert warning not in after
+    assert vault.run("-q", "undo", "--yes").stderr == ""
 
 
 def test_the_question_is_asked_on_a_terminal_and_no_means_no(vault: Program) -> None:

@@ -151,7 +151,7 @@ def test_the_sidecar_does_everything_from_beside(project: Project, tmp_path: Pat
     assert "cap_drop" in (back / "outside" / "compose.yaml").read_text()
     project.vault("restore", "latest", "--in-place", "--yes")
     assert project.state() == "running"
-    project.vault("discard")
+    project.vault("discard", "--yes")
     assert not (project.data() / ".owui-vault").exists()
     if "proxy" in project.name:
         the_proxy_lets_nothing_else_through(project)

@@ -210,8 +210,8 @@ def replaced(site: Site, identity: str) -> dict[str, Any]:
 
 def undone(site: Site) -> dict[str, Any]:
     if not isinstance(site, ProcessSite):
-        told = site.ours("live", "undo")
-        site.ours("live", "discard")
+        told = site.ours("live", "undo", "--yes")
+        site.ours("live", "discard", "--yes")
         return told
     vault = stopping_vault(site)
     report = vault.undo()

@@ -5,19 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from owui_vault.cli import exit_codes
 from owui_vault.cli.arguments import PARTS, From, Series, SnapshotText
 from owui_vault.cli.request import Answer, Request, Session
-from owui_vault.cli.terminal import at_a_terminal
+from owui_vault.cli.terminal import require_consent
 from owui_vault.errors import ConfigError
 from owui_vault.model import Component
-
-if TYPE_CHECKING:  # its grammar does without it
-    from owui_vault.model import ReplacementPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +59,14 @@ class Replace(Request):
     repository: str | None = None
     components: tuple[Component, ...] = ()
     yes: bool = False
+    dry_run: bool = False
     accept_unknown_version: bool = False
     quiet_start: bool = False
 
     def perform(self, session: Session) -> Answer:
-        """Plan, ask, replace."""
+        """Plan, show the plan, ask, replace."""
         from owui_vault.cli.render import live
+        from owui_vault.cli.render.screen import Screen
 
         plan = session.vault.plan_replacement(
             self.snapshot,
@@ -75,9 +74,18 @@ class Replace(Request):
             repository=self.repository,
             quiet_start=self.quiet_start,
         )
+        if self.dry_run:
+            return Answer(
+                value=plan,
+                show=lambda screen: live.planned(screen, plan),
+                exit_code=exit_codes.of_unanswered(plan.unanswered),
+                asked_for=True,
+            )
+        if not (self.yes and session.options.verbosity < 0):
+            live.planned(Screen(sys.stderr), plan)
         accepted = self.accept_unknown_version
         if not self.yes:
-            _require_consent(plan)
+            require_consent("Replace the live data as described above?")
             accepted = True  # the plan said that nobody could be asked, and a person agreed to it
         with session.callbacks() as callbacks:
             report = session.vault.replace(plan, accept_unknown_version=accepted, **callbacks)
@@ -88,23 +96,6 @@ class Replace(Request):
         )
 
 
-def _require_consent(plan: ReplacementPlan) -> None:
-    """The only question this program asks: everything else can be taken back."""
-    from owui_vault.cli.render import live
-    from owui_vault.cli.render.screen import Screen
-
-    live.planned(Screen(sys.stderr), plan)
-    if not at_a_terminal():
-        raise ConfigError(
-            "confirmation is needed, but there is no terminal and --yes was not given; nothing was changed",
-            hint="Review the plan above, then run the same command with --yes.",
-        )
-    sys.stderr.write("Replace the live data as described above? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ConfigError("not confirmed; nothing was changed")
-
-
 def command(  # noqa: PLR0913  each is an option
     snapshot: SnapshotText,
     *,
@@ -113,6 +104,7 @@ def command(  # noqa: PLR0913  each is an option
         bool, typer.Option("--in-place", help="Replace the live data; the previous data are kept until `discard`.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --in-place: do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --in-place: only show what would happen.")] = False,
     repository: From = None,
     instance: Series = None,
     component: Annotated[
@@ -139,6 +131,8 @@ def command(  # noqa: PLR0913  each is an option
     if target is not None:
         if accept_unknown_version:
             raise ConfigError("--accept-unknown-version goes with --in-place", hint="With --target nothing is started.")
+        if dry_run:
+            raise ConfigError("--dry-run goes with --in-place", hint="With --target the live data are left alone.")
         return Restore(
             snapshot=snapshot,
             target=target,
@@ -157,6 +151,7 @@ def command(  # noqa: PLR0913  each is an option
         repository=repository,
         components=parts,
         yes=yes,
+        dry_run=dry_run,
         accept_unknown_version=accept_unknown_version,
         quiet_start=quiet_start,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from owui_vault.cli.render.phrases import duration, local, size
 from owui_vault.cli.render.reports import warnings
 from owui_vault.cli.render.screen import Screen
-from owui_vault.model import DiscardReport, ReplacementPlan, ReplacementReport, UndoReport
+from owui_vault.model import DiscardReport, ReplacementPlan, ReplacementReport, SetAside, UndoReport
 
 
 def planned(screen: Screen, plan: ReplacementPlan) -> None:
@@ -37,7 +39,23 @@ def replaced(screen: Screen, report: ReplacementReport) -> None:
         ("took", duration(report.took)),
     ])  # fmt: skip
     screen.line("  `undo` restores the previous data, `discard` deletes them for good.")
-    warnings(screen, report.warnings)
+    warnings(screen, tuple(each for each in report.warnings if each not in plan.warnings))  # those came before
+
+
+def undoing(screen: Screen, kept: Sequence[SetAside]) -> None:
+    """What `undo` would do."""
+    screen.line("Restoring the previous data", style="bold")
+    screen.pairs([
+        ("from before", f"snapshot {kept[0].snapshot} was restored, {local(kept[0].since)}"),
+        ("they are in", f"{kept[0].path} ({size(kept[0].size_bytes)})"),
+        ("the present ones", "are kept until `discard`"),
+    ])  # fmt: skip
+
+
+def discarding(screen: Screen, kept: Sequence[SetAside]) -> None:
+    """What `discard` would delete."""
+    screen.line("Deleting the previous data, for good", style="bold")
+    screen.items(f"of {local(each.since)}: {each.path} ({size(each.size_bytes)})" for each in kept)
 
 
 def undone(screen: Screen, report: UndoReport) -> None:

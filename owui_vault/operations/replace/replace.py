@@ -156,6 +156,16 @@ def undo_last(context: OperationContext, application: Application, callbacks: Ca
     return UndoReport(restored=kept, outage=done.outage, health=done.health, warnings=done.warnings)
 
 
+def previous_data_of(context: OperationContext) -> tuple[SetAside, ...]:
+    """All previous data, newest first, once what a killed run left is settled."""
+    with recovered(context) as (data_dir, lock):
+        try:
+            with in_place(data_dir, lock) as place:
+                return previous_data.list_previous_data(place.work)
+        except FileNotFoundError:
+            return ()
+
+
 def discard_all(context: OperationContext) -> DiscardReport:
     """Delete all previous data, for good."""
     with recovered(context) as (data_dir, lock):
