@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +26,9 @@ from owui_vault.manifest.documents import (
 from owui_vault.model import Entry, Manifest, Outcome, Secret, Snapshot, UnansweredRepository
 from owui_vault.repositories.listing import later_format
 from owui_vault.repositories.repository_client import RepositoryClient
-from owui_vault.repositories.selectors import choose, exactly, later_instead
+from owui_vault.repositories.selectors import choose, exactly, judged, later_instead
 
+_log = logging.getLogger(__name__)
 SkippedRepositories: TypeAlias = tuple[tuple[str, VaultError], ...]  # names of repositories, and why each gave nothing
 LATE = "files changed in the stage, or could not be read, while this repository's engine stored them"
 
@@ -52,6 +54,19 @@ class LocatedSnapshot:
     def contents(self) -> Iterator[Entry]:
         """All its paths."""
         return self.client.contents(self.snapshot)
+
+    def elsewhere(self) -> Iterator[LocatedSnapshot]:
+        """The same snapshot in the other repositories that answer, in their order; each is asked when it is needed."""
+        for client in self.client.others():
+            try:
+                there = [each for each in judged(client.list()) if each.label]
+            except Exception as raised:  # one repository of several
+                error = client.failure(raised, "looking at")
+                _log.warning("could not look for %s in %s: %s", self.snapshot.id, client.name, error.message)
+                continue
+            same = exactly(there, self.snapshot.id)
+            if same and same.instant == self.snapshot.instant and same.outcome is self.snapshot.outcome:
+                yield LocatedSnapshot(client=client, snapshot=same)
 
     @property
     def warnings(self) -> tuple[str, ...]:

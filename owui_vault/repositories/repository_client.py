@@ -72,6 +72,11 @@ class RepositoryClient:
         """The same one with other listeners."""
         return RepositoryClient(self._context, self.repository, callbacks)
 
+    def others(self) -> tuple[RepositoryClient, ...]:
+        """All others of the configuration, with the same listeners."""
+        others = (each for each in self._context.repositories if each.name != self.name)
+        return tuple(RepositoryClient(self._context, each, self._callbacks) for each in others)
+
     @property
     def name(self) -> str:
         """The repository's name in the configuration."""

@@ -63,7 +63,7 @@ from owui_vault.operations.replace.plan import divided, require_known_schema, wh
 from owui_vault.operations.replace.rename_check import require_renamable
 from owui_vault.operations.restore.quiet_start import Scheduled, is_ruined, settle_schedule
 from owui_vault.operations.restore.restore import paths_of
-from owui_vault.operations.restore.salvage import fetch_or_name
+from owui_vault.operations.restore.salvage import fetch_from_any
 from owui_vault.ports import Application
 from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key
 from owui_vault.secrets.application_key import try_key
@@ -235,9 +235,10 @@ def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, cal
     place.work.make_folder(INCOMING)
     target = place.work.path / INCOMING
     paths = paths_of(plan.components, (entry.path for entry in found.contents()))
+    elsewhere: tuple[str, ...] = ()
     if paths:  # of components that hold nothing there is nothing to fetch, and no path at all would mean everything
         found.client.progress(Step.FETCH)
-        fetch_or_name(found, target, paths=paths, keep=False)
+        elsewhere = fetch_from_any(found, target, paths=paths, keep=False)
     callbacks.progress(Progress(step=Step.CHECK, text="comparing with the manifest"))
     _check(plan, target / "data", callbacks)
     is_elsewhere = plan.app_data_dir != plan.manifest.application.data_dir
@@ -260,7 +261,7 @@ def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, cal
     require_renamable(plan.data_dir, _coming(place))
     # Renames are on disk before what they name, unless that is there already: a power cut would leave empty files.
     sync_filesystem(target)
-    return replace(scheduled, warnings=(*scheduled.warnings, *lost))
+    return replace(scheduled, warnings=(*elsewhere, *scheduled.warnings, *lost))
 
 
 def _stage_key(context: OperationContext, found: LocatedSnapshot, place: InPlace) -> None:

@@ -19,7 +19,7 @@ from owui_vault.manifest.documents import MANIFEST_NAME, RESTORE_TEXT_NAME
 from owui_vault.manifest.restore_text import Restored, restore_text
 from owui_vault.model import Component, Manifest, Progress, RestoreReport, Snapshot, Step
 from owui_vault.operations.restore.quiet_start import check_can_be_quiet, is_ruined, settle_schedule
-from owui_vault.operations.restore.salvage import fetch_or_name
+from owui_vault.operations.restore.salvage import fetch_from_any, fetch_or_name
 from owui_vault.operations.restore.target import claimed, usable_target
 from owui_vault.repositories.lookup import LATE, LocatedSnapshot, find, manifest_in, read_manifest
 from owui_vault.system.durable_files import private_directory, require_space, write_durably
@@ -55,7 +55,7 @@ def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport
     require_space(target, _judged_ahead(context, request, found, target) + _SPARE_BYTES, "this restore")
     is_new = not target.exists()
     with claimed(target):
-        _fetch(request, found, target)
+        elsewhere = _fetch(request, found, target)
         manifest = manifest_in(target, found.snapshot)
         components = _components(manifest, request.components)
         decision = _decide_paths(request, target, manifest, components)
@@ -88,6 +88,7 @@ def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport
         held=scheduled.held,
         warnings=(
             *found.warnings,
+            *elsewhere,
             *dict.fromkeys(remarks),
             *warnings,
             *_ruin_warning(manifest, components),
@@ -145,13 +146,17 @@ def _decide_paths(
     return None
 
 
-def _fetch(request: RestoreRequest, found: LocatedSnapshot, target: Path) -> None:
+def _fetch(request: RestoreRequest, found: LocatedSnapshot, target: Path) -> tuple[str, ...]:
+    """What had to come from another repository, where none was named."""
     paths: tuple[str, ...] = ()
     if request.components is not None:
         of_them = paths_of(request.components, (entry.path for entry in found.contents()))
         paths = (MANIFEST_NAME, RESTORE_TEXT_NAME, *of_them)
     found.client.progress(Step.FETCH)
-    fetch_or_name(found, target, paths=paths)
+    if request.repository:
+        fetch_or_name(found, target, paths=paths)
+        return ()
+    return fetch_from_any(found, target, paths=paths)
 
 
 def paths_of(components: Sequence[Component], everything: Iterator[str]) -> list[str]:

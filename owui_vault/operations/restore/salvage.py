@@ -1,19 +1,52 @@
-"""Restores what is left of a snapshot whose repository is damaged, and names the files that are lost."""
+"""Restores what is left of a snapshot whose repository is damaged; the rest from another, else named as lost."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from owui_vault.components.uploads import names
-from owui_vault.errors import EngineError, RepositoryDamagedError
-from owui_vault.model import Entry
+from owui_vault.errors import EngineError, RepositoryDamagedError, RepositoryUnreachableError, VaultError
+from owui_vault.model import Entry, Step
 from owui_vault.repositories.lookup import LocatedSnapshot
 from owui_vault.system.patterns import is_chosen
 
+_log = logging.getLogger(__name__)
 _MOST_BELIEVED = 100  # of what an engine says at length only the end is kept
 _MOST_TRIED = 20  # borg ends at each file that is damaged
+
+
+def fetch_from_any(
+    found: LocatedSnapshot, target: Path, *, paths: Sequence[str] = (), keep: bool = True
+) -> tuple[str, ...]:
+    """Fetch a snapshot, or these paths of it; returns a warning that says what came from another repository, and why.
+
+    What its repository gives back damaged comes from the next one that holds the same snapshot; all of it where the
+    repository falls silent, or cannot say what is damaged. Raises the first repository's error if no other one helps.
+    """
+    try:
+        fetch_or_name(found, target, paths=paths, keep=keep)
+    except (RepositoryDamagedError, RepositoryUnreachableError) as error:
+        lost = _lost(error)
+        for other in found.elsewhere():
+            other.client.progress(Step.FETCH, f"{len(lost):,} files" if lost else "")
+            try:
+                fetch_or_name(other, target, paths=lost or paths, keep=keep)
+            except (RepositoryDamagedError, RepositoryUnreachableError) as again:
+                _log.warning("%s does not have it either: %s", other.repository, again.message)
+                lost = _lost(again) or lost
+                continue
+            what = names(lost) if lost else "everything"
+            return (f"{what} came from {other.repository!r}, since {found.repository!r} failed: {error.message}",)
+        raise
+    return ()
+
+
+def _lost(error: VaultError) -> tuple[str, ...]:
+    """What is damaged; nothing where the engine cannot be trusted to have named all of it."""
+    return error.paths if isinstance(error, RepositoryDamagedError) and len(error.paths) < _MOST_BELIEVED else ()
 
 
 def fetch_or_name(found: LocatedSnapshot, target: Path, *, paths: Sequence[str] = (), keep: bool = True) -> None:

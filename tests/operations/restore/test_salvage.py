@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from owui_vault import Component, DataDirectory, Engine, Repository, RepositoryDamagedError, Vault
+from owui_vault import (
+    Call,
+    Component,
+    DataDirectory,
+    Engine,
+    Repository,
+    RepositoryDamagedError,
+    RepositoryUnreachableError,
+    Secret,
+    Vault,
+)
 from owui_vault.operations.restore.target import MARKER
+from owui_vault.testing.engines.directory import DirectoryEngine
+from owui_vault.testing.engines.faulty import FaultyEngine
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.instances.small import make_small_instance, use_small_instance
 from tests.operations.conftest import MakeEngine
@@ -107,3 +120,89 @@ def test_in_place_every_damaged_file_is_named_and_nothing_is_exchanged(engine: E
     after = {path: path.lstat().st_ino for path in (tmp_path / "data").rglob("*") if ".owui-vault" not in path.parts}
     assert after == before
     assert not list((tmp_path / "data").glob(".owui-vault/incoming"))
+
+
+def two_copies(tmp_path: Path, engine: Engine, other: Engine) -> Vault:
+    """One snapshot, with a large upload, in both repositories."""
+    data_dir = tmp_path / "data"
+    make_small_instance(data_dir)
+    use_small_instance(data_dir, "small")
+    (data_dir / "uploads" / "large.bin").write_bytes(os.urandom(LARGE))
+    vault = Vault(
+        DataDirectory(data_dir),
+        [Repository("nas", engine), Repository("far", other)],
+        quiescer=FakeQuiescer(tmp_path),
+        application=FakeApplication(),
+        state_dir=tmp_path / "state",
+        limits=QUICK,
+    )
+    vault.initialize()
+    vault.snapshot()
+    return vault
+
+
+def test_what_one_repository_has_lost_comes_from_the_next(engine: Engine, tmp_path: Path) -> None:
+    far = DirectoryEngine(tmp_path / "far", Secret("x"))
+    fetched: list[tuple[str, ...]] = []
+    vault = two_copies(tmp_path, engine, Watched(far, fetched))
+    damage(tmp_path / "repository")
+    report = vault.restore("latest", tmp_path / "target")
+    assert fetched == [("data/uploads/large.bin",)]
+    assert any(
+        "data/uploads/large.bin came from 'far', since 'nas' failed: 1 of " in text for text in report.warnings
+    ), report.warnings
+    for path in (tmp_path / "data" / "uploads").iterdir():
+        assert (report.data_dir / "uploads" / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(RepositoryDamagedError):
+        vault.restore("latest", tmp_path / "named", repository="nas")
+
+
+def test_in_place_too(tmp_path: Path) -> None:
+    near, far = (DirectoryEngine(tmp_path / name, Secret("x")) for name in ("repository", "far"))
+    vault = two_copies(tmp_path, near, far)
+    before = uploads_of(tmp_path / "data")
+    damage(tmp_path / "repository")
+    use_small_instance(tmp_path / "data", "later")
+    report = vault.replace(vault.plan_replacement("latest"))
+    assert any("came from 'far'" in text for text in report.warnings)
+    assert uploads_of(tmp_path / "data") == before
+
+
+def test_all_comes_from_the_next_where_the_first_falls_silent(tmp_path: Path) -> None:
+    def silent(call: str, moment: str) -> None:
+        if (call, moment) == ("fetch", "before"):
+            raise RepositoryUnreachableError("no answer")
+
+    near = FaultyEngine(DirectoryEngine(tmp_path / "repository", Secret("x")), silent)
+    fetched: list[tuple[str, ...]] = []
+    vault = two_copies(tmp_path, near, Watched(DirectoryEngine(tmp_path / "far", Secret("x")), fetched))
+    report = vault.restore("latest", tmp_path / "target")
+    assert fetched == [()]
+    assert "everything came from 'far', since 'nas' failed: no answer" in report.warnings
+
+
+def test_where_no_other_repository_helps_the_first_error_stands(tmp_path: Path) -> None:
+    near, far = (DirectoryEngine(tmp_path / name, Secret("x")) for name in ("repository", "far"))
+    vault = two_copies(tmp_path, near, far)
+    for name in ("repository", "far"):
+        damage(tmp_path / name)
+    with pytest.raises(RepositoryDamagedError) as caught:
+        vault.restore("latest", tmp_path / "target")
+    assert caught.value.paths == ("data/uploads/large.bin",)
+    assert "large.bin" in (tmp_path / "target" / MARKER).read_text()
+
+
+class Watched(FaultyEngine):
+    """Notes which paths were fetched."""
+
+    def __init__(self, engine: Engine, fetched: list[tuple[str, ...]]) -> None:
+        super().__init__(engine)
+        self._fetched = fetched
+
+    def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
+        self._fetched.append(tuple(paths))
+        super().fetch(engine_id, target, call, paths=paths)
+
+
+def uploads_of(data_dir: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (data_dir / "uploads").iterdir()}
