@@ -1,0 +1,196 @@
+"""Plans as the program runs them: a real instance, a real repository, real kills, and what is heard of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+Program = Any  # the class of that name in conftest.py
+
+PLANS = """\
+plans:
+  nightly: {schedule: "0 3 * * *", verify: true, timezone: UTC}
+  often: {schedule: {every: 1h}, prune: false}
+"""
+
+
+@pytest.fixture
+def planned(vault: Program) -> Program:
+    vault.configure((vault.folder / "vault.yaml").read_text() + PLANS)
+    return vault
+
+
+def ledger(vault: Program) -> Path:
+    path: Path = vault.folder / "state/instances/open-webui/runs.jsonl"
+    return path
+
+
+def test_what_is_due_is_done_and_told_and_then_nothing_is(planned: Program) -> None:
+    said = planned.run("run", "--dry-run")
+    assert "nothing in nas yet" in said.stdout
+    done = planned.run("run")
+    assert done.returncode == 0, done.stderr
+    assert "often: success" in done.stdout
+    assert "snapshot: nas: stored" in done.stdout
+    again = planned.run("run")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    listed = planned.json("history")["runs"]
+    assert [(each["plan"], each["outcome"]) for each in listed] == [("often", "success")]
+    newest = planned.json("snapshots")["snapshots"][0]
+    assert newest["label"]["plan"] == "often"
+    assert newest["label"]["id"] == listed[0]["steps"][0]["results"][0]["snapshot"]
+
+
+@pytest.mark.thorough
+def test_a_named_plan_runs_all_its_steps_and_status_sees_it(planned: Program) -> None:
+    assert planned.run("status", "--offline").returncode == 6
+    report = planned.json("run", "nightly", "often")
+    assert [each["step"] for each in report["runs"][0]["steps"]] == ["snapshot", "prune", "verify"]
+    assert [each["outcome"] for each in report["runs"][0]["steps"]] == ["success"] * 3
+    assert planned.run("-q", "status").returncode == 0
+    quiet = planned.run("-q", "status", "--offline")
+    assert (quiet.returncode, quiet.stdout) == (0, "")
+    shown = planned.run("status")
+    assert "Everything is as new as it should be." in shown.stdout
+    (planned.folder / "nas").rename(planned.folder / "away")
+    assert planned.json("status", code=6)["plans"][0]["repositories"][0]["error"]["type"] == "RepositoryMissingError"
+    assert planned.json("status", "--offline")["verdict"] == "fine"
+    failed = planned.run("-q", "run", "nightly")
+    assert failed.returncode == 1
+    assert "nightly: FAILED" in failed.stdout
+    assert "no repository at" in failed.stdout or "repository" in failed.stdout
+    wrong = planned.run("-q", "status", "--offline")
+    assert wrong.returncode == 5
+    assert "WRONG" in wrong.stdout
+
+
+def slow_engine(vault: Program, at: str) -> Path:
+    """An engine that hangs at one of its commands, and says so in a file."""
+    engine = (vault.folder / "vault.yaml").read_text().partition("program: ")[2].partition(",")[0]
+    script = vault.folder / "slow-engine"
+    hang = f'if [ "$word" = {at} ]; then touch {vault.folder}/waiting; exec sleep 60; fi'
+    script.write_text(f'#!/bin/sh\nfor word; do {hang}; done\nexec {engine} "$@"\n')
+    script.chmod(0o755)
+    vault.configure((vault.folder / "vault.yaml").read_text().replace(engine, str(script)))
+    waiting: Path = vault.folder / "waiting"
+    return waiting
+
+
+def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < until
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "at", ["backup", *(pytest.param(each, marks=pytest.mark.thorough) for each in ("forget", "check"))]
+)
+def test_a_run_that_is_killed_at_any_step_is_told_by_the_next_one_and_not_twice(planned: Program, at: str) -> None:
+    """By a real `kill -9`, and while it lives a second one is told who runs."""
+    before = (planned.folder / "vault.yaml").read_text()
+    planned.run("snapshot")
+    planned.run("snapshot")
+    waiting = slow_engine(planned, at)
+    child = planned.start("run", "nightly")
+    wait_for(waiting, child)
+    assert planned.json("history")["runs"][0]["outcome"] == "running"
+    held = planned.json("run", "nightly", code=11)["error"]
+    assert held["type"] == "LockHeldError"
+    assert f"process {child.pid} " in held["message"]
+    child.kill()
+    child.communicate()
+    planned.configure(before)
+    step = {"backup": "snapshot", "forget": "prune", "check": "verify"}[at]
+    (record,) = planned.json("history")["runs"]
+    assert (record["outcome"], record["steps"][-1]["step"]) == ("killed", step)
+    assert planned.run("-q", "status", "--offline").returncode == 5
+    told = planned.json("run", code=1)
+    assert [each["plan"] for each in told["killed"]] == ["nightly"]
+    assert [each["plan"] for each in told["runs"]] == ["often"], "its own work is done all the same"
+    assert told["runs"][0]["outcome"] == "success"
+    assert planned.json("run")["killed"] == []
+
+
+@pytest.mark.thorough
+def test_a_wish_to_stop_is_written_down(planned: Program) -> None:
+    waiting = slow_engine(planned, "backup")
+    child = planned.start("--json", "run", "nightly")
+    wait_for(waiting, child)
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 143, out + err
+    (record,) = planned.json("history")["runs"]
+    assert (record["outcome"], record["steps"][0]["step"]) == ("failed", "snapshot")
+    assert record["steps"][0]["error"]["type"] == "CancelledError"
+
+
+@pytest.mark.thorough
+@pytest.mark.root
+@pytest.mark.parametrize(("code", "kind"), [(1, "NoSpaceError"), (2, "ConfigError")])
+def test_a_state_that_cannot_be_written_starts_nothing(planned: Program, code: int, kind: str) -> None:
+    state = planned.folder / "state"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(state)], check=True)
+    try:
+        assert planned.run("run", "--dry-run").returncode == 0
+        planned.run("init")
+        if kind == "NoSpaceError":
+            with suppress(OSError):
+                (state / "full").write_bytes(bytes(16_000_000))
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
+        for words in (["run"], ["run", "nightly"]):
+            error = planned.json(*words, code=code)["error"]
+            assert error["type"] == kind
+            assert f"the state directory {state} cannot be used" in error["message"]
+        assert planned.run("status", "--offline").returncode == 6
+    finally:
+        subprocess.run(["umount", str(state)], check=True)
+
+
+@pytest.mark.thorough
+def test_no_secret_and_no_address_is_in_the_ledger(planned: Program) -> None:
+    text = (planned.folder / "vault.yaml").read_text()
+    where = "rest:http://ada:hunter2@127.0.0.1:9/secret-place"
+    planned.configure(text.replace("location: nas", f"location: '{where}'"))
+    done = planned.run("run", "nightly")
+    assert done.returncode == 1
+    written = ledger(planned).read_text()
+    assert "hunter2" not in written + done.stdout + done.stderr
+    assert "nightly" in written
+
+
+@pytest.mark.thorough
+def test_a_damaged_ledger_is_told_also_with_q(planned: Program) -> None:
+    planned.run("run")
+    entries = [json.loads(each) for each in ledger(planned).read_text().splitlines()]
+    assert {each["entry"] for each in entries} == {"plan", "run-began", "step-began", "step-ended", "run-ended"}
+    ledger(planned).write_text("damage\n" + ledger(planned).read_text())
+    done = planned.run("-q", "run", "often")
+    assert done.returncode == 0
+    assert "1 line of the run ledger could not be read" in done.stdout
+    assert planned.run("-q", "run", "often").stdout == ""
+
+
+def test_a_run_whose_time_was_slept_through_is_made_up_for(planned: Program) -> None:
+    """The ledger says that the plan is older than its last time; nothing else does."""
+    planned.run("run")
+    moment = (datetime.now(UTC) - timedelta(days=3)).isoformat().replace("+00:00", "Z")
+    lines = [json.loads(each) for each in ledger(planned).read_text().splitlines()]
+    for each in lines:
+        if each["entry"] == "plan":
+            each["at"] = each["since"] = moment
+    ledger(planned).write_text("".join(json.dumps(each) + "\n" for each in lines))
+    report = planned.json("run")
+    assert [each["plan"] for each in report["runs"]] == ["nightly"]
+    assert report["runs"][0]["because"].startswith("due since")
