@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from owui_vault.model.json_codec import local_text
 from owui_vault.model.plans import CronSchedule, Plan
 from owui_vault.model.runs import Decision, PlanStep, RunOutcome, RunRecord, StepResult
+from owui_vault.service.overdue import is_believed
 from owui_vault.service.run_entries import PlanNoted
 from owui_vault.service.timetable import Timetable
 
@@ -36,9 +37,9 @@ def decide(
     """Whether a plan is due now. `runs` are its own, oldest first; `repositories` those that it is about.
 
     What the ledger dates after now is not believed: a clock that ran ahead once must not keep a plan from running until
-    it gets there.
+    it gets there. A few minutes are no more than a clock that was corrected, and nothing is done twice for that.
     """
-    believed = [each for each in runs if each.began <= now]
+    believed = [each for each in runs if is_believed(each.began, now)]
     if believed and believed[-1].outcome is RunOutcome.RUNNING:
         return _not_due(timetable.plan, f"it is running since {local_text(believed[-1].began)}")
     if isinstance(timetable.plan.schedule, CronSchedule):
@@ -58,7 +59,7 @@ def _decide_cron(
     plan = timetable.plan
     following = timetable.first_after(now)
     due = timetable.last_until(now)
-    if due is None or noted is None or not noted.at <= now or due <= noted.at:
+    if due is None or noted is None or not is_believed(noted.at, now) or due <= noted.at:
         return _not_due(plan, "no time of its schedule has come since it was configured", following)
     last = runs[-1] if runs else None
     if last is None or last.began < due:
@@ -113,7 +114,7 @@ _EVER = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 
 def _next_in(timetable: Timetable, runs: Sequence[RunRecord], repository: str, now: datetime) -> datetime:
-    served = [time for time in _served(timetable.plan, runs, repository) if time <= now]
+    served = [time for time in _served(timetable.plan, runs, repository) if is_believed(time, now)]
     return timetable.first_after(max(served)) if served else _EVER
 
 

@@ -12,6 +12,11 @@ from owui_vault.service.timetable import Timetable
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
+def is_believed(moment: datetime, now: datetime) -> bool:
+    """Whether something that is said to have happened then may have."""
+    return moment <= now + CLOCK_TOLERANCE
+
+
 def punctuality(
     timetable: Timetable, results: Iterable[datetime], now: datetime, *, known_since: datetime | None = None
 ) -> Punctuality:
@@ -23,7 +28,7 @@ def punctuality(
     is wrong, and a wrong clock must not keep anybody quiet.
     """
     dated = tuple(results)
-    credible = [each for each in dated if each <= now + CLOCK_TOLERANCE]
+    credible = [each for each in dated if is_believed(each, now)]
     wrong = len(credible) < len(dated)
     if not credible:
         due = _first_due(timetable, known_since, now)
@@ -34,7 +39,7 @@ def punctuality(
 
 
 def _first_due(timetable: Timetable, known_since: datetime | None, now: datetime) -> datetime:
-    if known_since is None or known_since > now + CLOCK_TOLERANCE:
+    if known_since is None or not is_believed(known_since, now):
         return timetable.last_until(now) or now
     if isinstance(timetable.plan.schedule, IntervalSchedule):
         return known_since  # there is nothing to count from

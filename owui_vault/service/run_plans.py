@@ -33,6 +33,7 @@ from owui_vault.model.runs import (
 from owui_vault.operations.notifications import notify
 from owui_vault.service import steps
 from owui_vault.service.due import decide
+from owui_vault.service.overdue import is_believed
 from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History, PlanNoted, RunBegan, RunEnded, StepBegan, StepEnded
 from owui_vault.service.run_ledger import RunLedger
@@ -138,7 +139,7 @@ def _new(service: Service, look: _Look) -> tuple[PlanNoted, ...]:
     for plan in service.plans:
         known = look.history.noted.get(plan.name)
         schedule = str(plan.schedule)
-        if known is None or known.at > look.now:
+        if known is None or not is_believed(known.at, look.now):
             new.append(PlanNoted(plan=plan.name, at=look.now, since=look.now, schedule=schedule))
         elif known.schedule != schedule:
             new.append(PlanNoted(plan=plan.name, at=look.now, since=known.since, schedule=schedule))
@@ -146,13 +147,13 @@ def _new(service: Service, look: _Look) -> tuple[PlanNoted, ...]:
 
 
 def _tell_of_killed(service: Service, run: RunRecord, now: datetime) -> RunRecord:
-    """A failure like any other, told by whoever comes next, and written down as told."""
-    service.ledger.append(RunEnded(run=run.id, at=now, outcome=RunOutcome.KILLED, exit_code=1))
+    """A failure like any other, told by whoever comes next, and then written down as told."""
     detail = (
         f"the run of plan {run.plan} that began at {local_text(run.began)} did not end: it was killed, ran out of"
         " memory, or the machine went down"
     )
     notify(service.context, "run", "failure", detail)
+    service.ledger.append(RunEnded(run=run.id, at=now, outcome=RunOutcome.KILLED, exit_code=1))
     return replace(run, ended=now, exit_code=1)
 
 

@@ -18,7 +18,7 @@ from owui_vault.model.status import PlanState, RepositoryState, StatusReport, Ve
 from owui_vault.repositories.listing import RepositoryListing, survey
 from owui_vault.service.due import main_step
 from owui_vault.service.known_facts import Facts, asked, found_wrong, remembered, remembered_series, verified_times
-from owui_vault.service.overdue import CLOCK_TOLERANCE, punctuality
+from owui_vault.service.overdue import is_believed, punctuality
 from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History
 from owui_vault.service.timetable import Timetable
@@ -70,7 +70,7 @@ def _worst(states: Iterable[PlanState | RepositoryState]) -> Verdict:
 
 
 def _plan_state(service: Service, look: _Look, plan: Plan, timetable: Timetable) -> PlanState:
-    runs = [each for each in look.history.of(plan.name) if each.began <= look.now + CLOCK_TOLERANCE]
+    runs = [each for each in look.history.of(plan.name) if is_believed(each.began, look.now)]
     last = runs[-1] if runs else None
     ended = next((each for each in reversed(runs) if each.outcome is not RunOutcome.RUNNING), None)
     names = service.repositories_of(plan)

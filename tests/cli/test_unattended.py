@@ -159,7 +159,7 @@ def test_a_state_that_cannot_be_written_starts_nothing(planned: Program, code: i
 
 
 @pytest.mark.thorough
-def test_no_secret_and_no_address_is_in_the_ledger(planned: Program) -> None:
+def test_no_secret_is_in_the_ledger(planned: Program) -> None:
     text = (planned.folder / "vault.yaml").read_text()
     where = "rest:http://ada:hunter2@127.0.0.1:9/secret-place"
     planned.configure(text.replace("location: nas", f"location: '{where}'"))

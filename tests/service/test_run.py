@@ -138,6 +138,22 @@ def test_a_clock_that_was_set_back_neither_repeats_nor_silences(tmp_path: Path) 
     assert began(world.ticks(at(3, "12:00"))) == [("nightly", "03 03:00")]
 
 
+@pytest.mark.parametrize("schedule", [DAILY, IntervalSchedule(every=HOUR)], ids=["cron", "every"])
+def test_a_clock_that_was_corrected_by_a_minute_does_nothing_twice(
+    tmp_path: Path, schedule: CronSchedule | IntervalSchedule
+) -> None:
+    world = World(tmp_path, Plan(name="nightly", schedule=schedule))
+    world.run()
+    world.clock.set(at(1, "03:00"))
+    world.run()
+    taken = len(world.taken)
+    world.clock.set(at(1, "02:59"))
+    assert world.run() == QUIET
+    world.clock.set(at(1, "03:00"))
+    assert world.run() == QUIET
+    assert len(world.taken) == taken
+
+
 def test_a_clock_that_ran_ahead_for_years_keeps_no_plan_from_running(tmp_path: Path) -> None:
     world = World(tmp_path, NIGHTLY)
     world.clock.set(datetime(2031, 1, 1, tzinfo=UTC))
