@@ -84,19 +84,23 @@ class _Run:
         """The error, below the report that it carries."""
         with suppress(BrokenPipeError):
             if error.report and self._request and not self._as_json:
-                self._request.show_report(error.report, Screen(sys.stderr))
-            print_error(error, exit_code, as_json=self._as_json)
+                self._request.show_report(error.report, Screen(sys.stderr, told_below=error))
+            print_error(error, exit_code, as_json=self._as_json, verbose=_is_verbose(self._words))
 
 
 def _with_places(error: UnforeseenError, words: Sequence[str]) -> VaultError:
     """The error, with the place where it happened if `-v` was given."""
-    ours = options_before_dashdash(words)
-    verbose = any(word == "--verbose" or (word.startswith("-v") and set(word[1:]) == {"v"}) for word in ours)
-    if not verbose:
+    if not _is_verbose(words):
         return error
     told = VaultError("\n".join([error.message, *(f"  {place}" for place in error.places)]), hint="Please report this.")
     told.report = error.report
     return told
+
+
+def _is_verbose(words: Sequence[str]) -> bool:
+    """Whether `-v` was given, also where the words could not be understood."""
+    ours = options_before_dashdash(words)
+    return any(word == "--verbose" or (word.startswith("-v") and set(word[1:]) == {"v"}) for word in ours)
 
 
 def _set_up_logging(verbosity: int) -> None:

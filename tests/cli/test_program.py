@@ -165,6 +165,9 @@ def test_all_repositories_failing_tells_the_first_error_and_the_report(vault: Pr
     assert done.returncode == 10
     assert "was taken: no repository answered" in done.stderr
     assert "nas: FAILED" in done.stderr
+    for text in (told["error"]["message"], told["error"]["hint"]):
+        assert done.stderr.count(text) == 1
+    assert "restic said: " not in done.stderr
 
 
 def test_incomplete_is_3(vault: Program) -> None:

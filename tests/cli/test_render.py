@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -158,6 +159,55 @@ def test_nothing_is_cut_on_a_narrow_terminal(stored: Snapshot, monkeypatch: pyte
     snapshots.listed(Screen(terminal), [stored], stored.time, everything=True)
     for claim in ("4e1c0a9f", "open-webui", f"{stored.time.astimezone():%Y-%m-%d %H:%M:%S}", "complete", "release"):
         assert claim in terminal.getvalue()
+
+
+def test_what_matters_least_goes_first_on_a_narrow_terminal(stored: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stored.label
+    bare = replace(stored, label=replace(stored.label, tags=()))
+    for columns, kept in ((200, "proof tags"), (82, "proof"), (78, "size"), (66, "age"), (48, "outcome")):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        terminal = Terminal()
+        snapshots.listed(Screen(terminal), [bare], stored.time, everything=False)
+        lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in terminal.getvalue().splitlines()]
+        assert all(len(line) <= columns for line in lines), (columns, lines)
+        assert set(kept.split()) <= set(lines[0].split()), (columns, lines)
+        assert lines[1].startswith("4e1c0a9f  ")
+
+
+def test_texts_are_wrapped_between_words_with_a_hanging_indent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = Terminal()
+    text = Screen(terminal)
+    words = "one two three four five six seven eight nine ten eleven /a/path/that/is/longer/than/a/line/has/room"
+    text.items([words])
+    text.pairs([("name", words)])
+    text.line(words)
+    text.table(("id", "why"), [("4e1c0a9f", words)])
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in terminal.getvalue().splitlines()]
+    for line in lines:
+        assert len(line) <= 40 or line.strip().startswith("/a/path")
+        assert set(line.split()) <= {*words.split(), "-", "name", "id", "why", "4e1c0a9f"}
+    assert lines[0].startswith("  - one two")
+    assert lines[1].startswith("    ")
+    (name,) = [number for number, line in enumerate(lines) if line.startswith("  name  one")]
+    assert lines[name + 1].startswith(" " * 8)
+    (row,) = [number for number, line in enumerate(lines) if line.startswith("4e1c0a9f  one")]
+    assert lines[row + 1].startswith(" " * 10)
+    assert lines[row + 1][10] != " "
+
+
+def test_an_error_is_wrapped_on_a_terminal_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    error = VaultError(
+        "a b c d e f g h i j k l m n o p q r s t u v w", hint="Do this and that and whatever else helps."
+    )
+    for stream, longest in ((Terminal(), 40), (io.StringIO(), 60)):
+        monkeypatch.setattr("sys.stderr", stream)
+        print_error(error, 1, as_json=False)
+        lines = stream.getvalue().splitlines()
+        assert max(map(len, lines)) <= longest
+        assert (len(lines) == 2) is (longest == 60)
+    assert " ".join(lines).split() == f"owui-vault: {error.message} hint: {error.hint}".split()
 
 
 def test_several_repositories_are_named(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
@@ -443,6 +493,8 @@ def test_json_is_one_object_with_the_fields_of_the_report(
 def test_an_error_is_told_with_its_hint(capsys: pytest.CaptureFixture[str], snapshot_report: SnapshotReport) -> None:
     error = EngineError("restic failed", engine="restic", stderr_tail=f"a\n{EVIL}\n", hint="Try again.")
     print_error(error, 1, as_json=False)
+    assert capsys.readouterr().err == "owui-vault: restic failed\n  hint: Try again.\n"
+    print_error(error, 1, as_json=False, verbose=True)
     shown_ = capsys.readouterr()
     assert shown_.out == ""
     assert shown_.err.startswith("owui-vault: restic failed\n  restic said: a\n")

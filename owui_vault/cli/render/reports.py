@@ -115,7 +115,10 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
 
 
 def failed(screen: Screen, what: str, error: VaultError, indent: int = 2) -> None:
-    """What went wrong, and what to do."""
+    """What failed, and what to do; once, where the error is told below."""
+    if error is screen.told_below:
+        screen.line(f"{what}, see below", style="bold red")
+        return
     screen.line(f"{what}: {error.message}", style="bold red")
     if error.hint:
         screen.line(f"{' ' * indent}hint: {error.hint}")

@@ -41,6 +41,7 @@ def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, ever
             for held, instant in zip(rows, instants, strict=True)
         ),
         right=frozenset({"age", "size"}),
+        least=("proof", "size", "age", "verified"),
     )
 
 

@@ -55,7 +55,7 @@ def store_everywhere(
             return _store(context, captured, manifest, each, client)
         except Exception as raised:  # one repository of several
             error = client.failure(raised, "storing in")
-            _log.warning("could not store in %s: %s", each.name, error.message)
+            _log.info("could not store in %s: %s", each.name, error.message)
             return RepositoryResult(repository=each.name, error=error, excused=client.repository.excuses(error))
 
     return side_by_side(surveyed, attempt, callbacks, at_most=context.limits.parallel)
