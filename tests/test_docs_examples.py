@@ -27,6 +27,7 @@ from owui_vault.config.document import (
     KeepPart,
     LimitsPart,
     Part,
+    PlanPart,
     RepositoryPart,
     VaultPart,
 )
@@ -87,7 +88,13 @@ def rows(heading: str) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("heading", "part"), [("`instance`", InstancePart), ("`repositories`", RepositoryPart), ("`limits`", LimitsPart)]
+    ("heading", "part"),
+    [
+        ("`instance`", InstancePart),
+        ("`repositories`", RepositoryPart),
+        ("`plans`", PlanPart),
+        ("`limits`", LimitsPart),
+    ],
 )
 def test_every_key_of_the_configuration_is_explained(heading: str, part: type[Part]) -> None:
     assert set(rows(heading)) == set(part.model_fields)

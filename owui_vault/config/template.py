@@ -41,6 +41,7 @@ instance:
   # secret_key: /etc/owui-vault/webui_secret_key    # only when `inspect` does not find it
 
 {_repositories(known)}
+# plans: {{nightly: {{schedule: "0 3 * * *", verify: 5%}}}}    # what `owui-vault run` does: docs/scheduling.md
 # limits: {{freeze: 10s, stop: 60s, lock_wait: 5m}}
 """
 
