@@ -15,6 +15,7 @@ import pytest
 from owui_vault import (
     BorgEngine,
     CancelledError,
+    DataDirectory,
     Engine,
     Outcome,
     Repository,
@@ -32,6 +33,7 @@ from owui_vault.ports import Call
 from owui_vault.testing.engines.bench import make_label
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.engines.faulty import FaultyEngine
+from owui_vault.testing.instances.small import make_small_instance, use_small_instance
 from tests.operations.conftest import PASSPHRASE, MakeEngine
 
 
@@ -48,43 +50,48 @@ class Series:
         repository = Repository("nas", engine, RetentionPolicy(last=last))
         return Vault(None, [repository], state_dir=self.folder / "state")
 
-    def call(self) -> Call:
-        folder = self.folder / "calls"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return Call(folder=folder)
-
     def store(self, number: int) -> str:
         tree = self.folder / "stage"
         tree.mkdir(exist_ok=True)
         (tree / "data").write_bytes(b"%d" % number)
-        return self.engine.store(tree, make_label(number), self.call()).snapshot.id
+        return self.engine.store(tree, make_label(number), call_in(self.folder)).snapshot.id
 
     def entries(self) -> list[tuple[str, str]]:
-        return [(each.id, each.outcome.value) for each in self.engine.snapshots(self.call())]
+        return [(each.id, each.outcome.value) for each in self.engine.snapshots(call_in(self.folder))]
 
     def relabel_append_only(self, id_: str, outcome: Outcome = Outcome.INCOMPLETE) -> None:
-        """Relabel, and have the first entry back: a server that lets nothing be deleted keeps it."""
-        (first,) = [each for each in self.engine.snapshots(self.call()) if each.id == id_]
-        assert first.label
-        label = replace(first.label, outcome=outcome)
-        if isinstance(self.engine, BorgEngine):
-            self.copy_archive(first, encode_comment(label))
-            return
-        (record,) = (self.folder / "repository/snapshots").glob(f"{first.engine_id}*")
-        content, mode = record.read_bytes(), record.stat().st_mode
-        self.engine.relabel(first.engine_id, label, self.call())
-        record.write_bytes(content)
-        record.chmod(mode)
+        relabel_append_only(self.folder, self.engine, id_, outcome)
 
-    def copy_archive(self, archive: Snapshot, comment: str) -> None:
-        environment = os.environ | {
-            "BORG_REPO": str(self.folder / "repository"),
-            "BORG_PASSPHRASE": PASSPHRASE,
-            "BORG_BASE_DIR": str(self.folder / "bare"),
-            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
-        }
-        words = ("--target", f"{archive.name}.again", "--comment", comment, f"::{archive.name}")
-        subprocess.run(("borg", "recreate", *words), env=environment, check=True, capture_output=True)
+
+def call_in(folder: Path) -> Call:
+    (folder / "calls").mkdir(mode=0o700, exist_ok=True)
+    return Call(folder=folder / "calls")
+
+
+def relabel_append_only(folder: Path, engine: Engine, id_: str, outcome: Outcome = Outcome.INCOMPLETE) -> None:
+    """Relabel, and have the first entry back: a server that lets nothing be deleted keeps it."""
+    (first,) = [each for each in engine.snapshots(call_in(folder)) if each.id == id_]
+    assert first.label
+    label = replace(first.label, outcome=outcome)
+    if isinstance(engine, BorgEngine):
+        copy_archive(folder, first, encode_comment(label))
+        return
+    (record,) = (folder / "repository/snapshots").glob(f"{first.engine_id}*")
+    content, mode = record.read_bytes(), record.stat().st_mode
+    engine.relabel(first.engine_id, label, call_in(folder))
+    record.write_bytes(content)
+    record.chmod(mode)
+
+
+def copy_archive(folder: Path, archive: Snapshot, comment: str) -> None:
+    environment = os.environ | {
+        "BORG_REPO": str(folder / "repository"),
+        "BORG_PASSPHRASE": PASSPHRASE,
+        "BORG_BASE_DIR": str(folder / "bare"),
+        "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+    }
+    words = ("--target", f"{archive.name}.again", "--comment", comment, f"::{archive.name}")
+    subprocess.run(("borg", "recreate", *words), env=environment, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -158,3 +165,25 @@ def test_what_prune_shows_has_it_once(quick: Series, capsys: pytest.CaptureFixtu
     assert "nas: 2 kept, 1 removed" in shown
     assert "1 snapshot removed" in shown
     assert [shown.count(each) for each in quick.ids] == [1, 1, 1]
+
+
+def test_what_a_killed_run_left_is_not_relabelled_again_each_night(tmp_path: Path) -> None:
+    """Where nothing can be deleted, each time would leave one more entry."""
+    make_small_instance(tmp_path / "data")
+    use_small_instance(tmp_path / "data", "first")
+    calls: list[str] = []
+    engine = FaultyEngine(
+        DirectoryEngine(tmp_path / "repository", Secret(PASSPHRASE)), lambda name, _moment: calls.append(name)
+    )
+    repository = Repository("nas", engine)
+    vault = Vault(DataDirectory(tmp_path / "data"), [repository], state_dir=tmp_path / "state")
+    vault.initialize()
+    taken = vault.snapshot().id
+    relabel_append_only(tmp_path, engine.engine, taken)
+    state = StateDirectory(tmp_path / "state")
+    state.remember_storing(state.repository_folder("nas", engine.location), "open-webui", taken)
+    calls.clear()
+    report = vault.snapshot()
+    assert any(f"snapshot {taken} in nas is INCOMPLETE" in each for each in report.warnings)
+    assert "relabel" not in calls
+    assert [each.id for each in engine.snapshots(call_in(tmp_path))].count(taken) == 2

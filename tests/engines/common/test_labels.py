@@ -94,6 +94,18 @@ def test_a_label_of_the_first_format_is_read_and_written_as_it_was() -> None:
     assert labels.label_to_json(FIRST) == text
 
 
+def test_a_label_of_the_second_format_stays_readable() -> None:
+    """As restic has it in tags; what is written once is read for ever."""
+    tags = (
+        "owui-vault", "format=2", "id=4e1c0a9f", "instance=open-webui", "fingerprint=9b2c9b2c9b2c9b2c9b2c9b2c9b2c9b2c",
+        "instant=2026-11-20T03:00:00.123456Z", "sequence=7", "outcome=complete", "mode=live", "application=0.12.4",
+        "engine=borg", "engine-version=1.4.5", "chunking=fixed%2C65536", "size=31000000", "plan=nightly", "users=2",
+        "chats=0", "uploads=8", "version=0.1.0", "user=before-upgrade", "user=v1.2",
+    )  # fmt: skip
+    assert labels.label_from_tags(tags) == LABEL
+    assert labels.label_to_tags(LABEL) == tags
+
+
 def test_what_only_the_second_format_says_is_nothing_in_the_first() -> None:
     fields = [*labels.label_to_fields(FIRST), ("plan", "nightly"), ("users", "3"), ("version", "9")]
     assert labels.label_from_fields(fields) == FIRST

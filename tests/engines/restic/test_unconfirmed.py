@@ -204,3 +204,19 @@ def test_what_is_doubted_can_be_named_as_it_was_listed(bench: Bench) -> None:
     assert outcomes(bench, "another machine") == [("00000001", INCOMPLETE)]
     bench.engine.remove([changed.engine_id], bench.call())
     assert outcomes(bench) == []
+
+
+@pytest.mark.slow
+def test_what_cannot_be_deleted_is_not_marked_once_more_by_each_run(bench: Bench) -> None:
+    """An append-only server keeps the old entry; the new one beside it says what is to be said."""
+    stored = bench.store(1).snapshot
+    (old,) = kept_in(bench)
+    content = old.read_bytes()
+    bench.engine.relabel(stored.engine_id, make_label(1, outcome=INCOMPLETE), bench.call())
+    old.write_bytes(content)
+    both = [("00000001", COMPLETE), ("00000001", INCOMPLETE)]
+    assert sorted(outcomes(bench), key=str) == sorted(both, key=str)
+    mark_unconfirmed(bench.call().folder, "00000001")
+    bench.store(2)
+    assert unconfirmed_ids(bench.call().folder) == frozenset()
+    assert sorted(outcomes(bench), key=str) == sorted([*both, ("00000002", COMPLETE)], key=str)

@@ -44,6 +44,10 @@ def test_it_is_stored_whole_and_named_as_what_it_is(data_dir: Path, settings: st
     assert not any("damaged" in each.lower() for each in report.warnings)
     assert report.manifest
     (record,) = [each for each in report.manifest.databases if each.path == "webui.db"]
+    assert (report.manifest.users, report.manifest.chats) == (None, None)  # nobody can count them: not none at all
+    label = report.repositories[0].snapshot.label if report.repositories[0].snapshot else None
+    assert label
+    assert (label.users, label.chats, label.uploads) == (None, None, report.manifest.uploads)
     assert record.check == "encrypted"
     checked = vault.verify("latest", read_data=1.0)
     assert checked.ok, checked.problems
