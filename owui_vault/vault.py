@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from owui_vault.config import default_state_dir
 from owui_vault.context.context import (
@@ -27,6 +27,7 @@ from owui_vault.model import (
     NEVER,
     Component,
     DiscardReport,
+    Entry,
     InitializeReport,
     InstanceReport,
     Manifest,
@@ -225,6 +226,67 @@ class Vault:
                 for each in found.unanswered:
                     on_unanswered(each)
             return read_manifest(context.state, found)
+
+    def entries(
+        self,
+        snapshot: Snapshot | str,
+        path: str = "",
+        repository: str | None = None,
+        *,
+        instance: str | None = None,
+        on_unanswered: Callable[[UnansweredRepository], None] | None = None,
+    ) -> tuple[Entry, ...]:
+        """List what a snapshot holds at a path and below it; paths begin with `data/` or `outside/`.
+
+        Raises ConfigError where it holds nothing there. `on_unanswered` as for `manifest`.
+        """
+        from owui_vault.operations.look_inside import LookRequest, entries
+
+        with self._lock.reading() as context:
+            request = LookRequest(snapshot=snapshot, path=path, repository=repository, instance=instance)
+            listed, found = entries(context, request)
+            if on_unanswered:
+                for each in found.unanswered:
+                    on_unanswered(each)
+            return listed
+
+    def read(
+        self, snapshot: Snapshot | str, path: str, repository: str | None = None, *, instance: str | None = None
+    ) -> bytes:
+        """Read one file of a snapshot; of a directory, a tar of it. All in memory; `dump` writes to a stream."""
+        from io import BytesIO
+
+        content = BytesIO()
+        self.dump(snapshot, path, content, repository, instance=instance)
+        return content.getvalue()
+
+    def dump(  # noqa: PLR0913  each may be left out
+        self,
+        snapshot: Snapshot | str,
+        path: str,
+        to: BinaryIO,
+        repository: str | None = None,
+        *,
+        instance: str | None = None,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> tuple[UnansweredRepository, ...]:
+        """Write one file of a snapshot into a stream; of a directory, a tar of it. Returns who did not answer.
+
+        It is fetched first, to a private place below the state directory, and removed afterwards. Raises ConfigError
+        where the snapshot holds nothing there, or something that is neither file nor directory.
+        """
+        from owui_vault.operations.look_inside import LookRequest, read
+
+        request = LookRequest(
+            snapshot=snapshot,
+            path=path,
+            repository=repository,
+            instance=instance,
+            callbacks=_callbacks(progress, cancel),
+        )
+        with self._lock.reading() as context:
+            return read(context, request, to)
 
     def restore(  # noqa: PLR0913  each may be left out
         self,

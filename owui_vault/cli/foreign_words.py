@@ -21,10 +21,10 @@ _ENGINE = "Use the engine itself for that, restic or borg; `owui-vault snapshots
 OF_OTHER_TOOLS = {
     **dict.fromkeys(("backup", "create", "dump-all", "save"), _TAKE),
     **dict.fromkeys(("list", "rlist", "repo-list", "archives"), _LIST),
-    **dict.fromkeys(("ls", "find", "stats", "diff"), _HOLDS),
+    **dict.fromkeys(("find", "stats", "diff"), _HOLDS),
     **dict.fromkeys(("check", "test", "validate"), _CHECK),
     **dict.fromkeys(("forget", "delete", "rdelete", "repo-delete", "compact", "purge", "clean"), _REMOVE),
-    **dict.fromkeys(("extract", "export-tar", "dump", "copy-out"), _EXTRACT),
+    **dict.fromkeys(("extract", "export-tar", "copy-out"), _EXTRACT),
     **dict.fromkeys(("copy", "sync", "transfer"), _COPY),
     **dict.fromkeys(("mount", "umount", "unmount"), _MOUNT),
     **dict.fromkeys(("unlock", "break-lock"), _UNLOCK),

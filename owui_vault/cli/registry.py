@@ -39,6 +39,8 @@ COMMANDS = (
     Entry("snapshot", EVERY_DAY, "Take one instant and store it in each repository."),
     Entry("snapshots", EVERY_DAY, "List the snapshots, newest first."),
     Entry("show", EVERY_DAY, "Show what a snapshot holds."),
+    Entry("ls", EVERY_DAY, "List the paths that a snapshot holds."),
+    Entry("dump", EVERY_DAY, "Write one file of a snapshot to stdout, or a directory as a tar."),
     Entry("hold", EVERY_DAY, "Keep the instance quiet while a command runs.", changes=True),
     Entry("restore", RESTORE, "Write a snapshot into a new directory, or in place.", changes=True),
     Entry("undo", RESTORE, "Restore the previous data after an in-place restore.", changes=True),

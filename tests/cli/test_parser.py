@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from owui_vault.cli.commands.discard import Discard
+from owui_vault.cli.commands.dump import Dump
 from owui_vault.cli.commands.hold import Hold
 from owui_vault.cli.commands.init import Initialize
 from owui_vault.cli.commands.inspect import Inspect
+from owui_vault.cli.commands.ls import List
 from owui_vault.cli.commands.prune import Prune
 from owui_vault.cli.commands.recover import Recover
 from owui_vault.cli.commands.restore import Replace, Restore
@@ -57,6 +59,9 @@ from owui_vault.model import Component, Quiesce
         ),
         ("restore 4e1c --in-place --yes", Replace(snapshot="4e1c", yes=True)),
         ("restore 4e1c --in-place --dry-run", Replace(snapshot="4e1c", dry_run=True)),
+        ("ls latest", List(snapshot="latest")),
+        ("ls latest data/uploads --from a", List(snapshot="latest", path="data/uploads", repository="a")),
+        ("dump 4e1c data/webui.db", Dump(snapshot="4e1c", path="data/webui.db")),
         ("undo", Undo()),
         ("undo --yes", Undo(yes=True)),
         ("discard", Discard()),

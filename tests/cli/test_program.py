@@ -129,6 +129,21 @@ def test_one_of_several_repositories_failing_is_1_and_the_other_is_stored(vault:
     assert [bool(each["error"]) for each in told["repositories"]] == [False, True]
 
 
+def test_one_file_and_a_directory_come_out_of_a_snapshot(vault: Program) -> None:
+    listed = vault.run("ls", "latest", "data/uploads").stdout.splitlines()
+    assert listed[0].endswith("dir  data/uploads/")
+    path = listed[1].split("  ")[-1]
+    script = f"{sys.executable} -m owui_vault"
+    shell = f"{script} dump latest '{path}' | cmp - '{path}' && {script} dump latest data/uploads | tar -tf - | wc -l"
+    done = subprocess.run(
+        ["sh", "-c", shell], cwd=vault.folder, env=vault.environ(None), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, int(done.stdout)) == (0, len(listed)), done.stderr
+    assert vault.json("ls", "latest", "data/webui.db")["entries"][0]["path"] == "data/webui.db"
+    assert vault.json("dump", "latest", "data/webui.db", code=2)["error"]["type"] == "ConfigError"
+    assert "holds no 'data/nothing'" in vault.run("dump", "latest", "data/nothing").stderr
+
+
 @pytest.mark.parametrize("optional", [False, True])
 def test_an_absent_repository_stops_nobody(vault: Program, optional: bool) -> None:
     text = (vault.folder / "vault.yaml").read_text()
