@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from owui_vault.model import ComponentRecord as ComponentRecord
     from owui_vault.model import ComponentSize as ComponentSize
     from owui_vault.model import ComposeService as ComposeService
+    from owui_vault.model import Compression as Compression
     from owui_vault.model import ContainerRecord as ContainerRecord
     from owui_vault.model import CopyWay as CopyWay
     from owui_vault.model import CronSchedule as CronSchedule
@@ -179,8 +180,8 @@ _HOME = {
     ),
     "owui_vault.model": (
         "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
-        "ComponentSize ComposeService ContainerRecord CopyWay CronSchedule DataMount DatabaseRecord Deadline "
-        "Decision DiscardReport Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport "
+        "ComponentSize ComposeService Compression ContainerRecord CopyWay CronSchedule DataMount DatabaseRecord "
+        "Deadline Decision DiscardReport Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport "
         "InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut "
         "Manifest OllamaModel OllamaModels Outcome OwnerRecord Plan PlanState PlanStep PointFact Progress "
         "ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport "

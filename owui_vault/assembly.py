@@ -119,10 +119,18 @@ def _engine(settings: RepositorySettings, passphrase: SecretSource, environment:
                 environment=environment,
                 program=settings.program or "restic",
                 options=[f"{name}={value}" for name, value in settings.options.items()],
+                upload_limit=settings.upload_limit,
+                download_limit=settings.download_limit,
+                compression=settings.compression,
             )
         case EngineName.BORG:
             from owui_vault.engines.borg.engine import BorgEngine
 
             return BorgEngine(
-                settings.location, passphrase, environment=environment, program=settings.program or "borg"
+                settings.location,
+                passphrase,
+                environment=environment,
+                program=settings.program or "borg",
+                upload_limit=settings.upload_limit,
+                compression=settings.compression,
             )

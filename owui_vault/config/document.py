@@ -78,6 +78,7 @@ Text = Annotated[str, BeforeValidator(values.text)]
 Name = Annotated[str, BeforeValidator(values.name), _form(NAME_PATTERN)]
 Tag = Annotated[str, BeforeValidator(values.tag), _form(TAG_PATTERN)]
 Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema({"type": "integer", "minimum": 0})]
+Rate = Annotated[int, BeforeValidator(values.rate), _form(values.RATE_PATTERN, examples=["2 MiB"])]
 Parallel = Annotated[
     int, BeforeValidator(values.parallel), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 32})
 ]
@@ -273,6 +274,12 @@ class RepositoryPart(Part):
     """The engine's program, if it is not the one in PATH."""
     options: dict[Text, Text] = {}
     """restic's extended options (`-o NAME=VALUE`)."""
+    upload_limit: Rate | None = None
+    """How much is sent there per second at most."""
+    download_limit: Rate | None = None
+    """How much is fetched from there per second at most; restic only."""
+    compression: Annotated[Literal["off", "fast", "max"], BeforeValidator(_or_off)] | None = None
+    """How hard the engine tries to make small what it stores; otherwise between fast and max."""
     optional: bool = False
     """Whether it may be away, as a disk that is carried out of the house: then that is a note and no failure."""
 
@@ -280,6 +287,8 @@ class RepositoryPart(Part):
     def _options_are_restics(self) -> RepositoryPart:
         if self.options and self.engine == "borg":
             raise ValueError("has 'options', which only restic takes; for borg use 'environment' (BORG_RSH, …)")
+        if self.download_limit and self.engine == "borg":
+            raise ValueError("has 'download_limit', and borg cannot limit what it fetches")
         return self
 
 

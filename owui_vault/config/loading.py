@@ -25,7 +25,7 @@ from owui_vault.config.values import ConfigContext, kind
 from owui_vault.config.variables import replace_variables
 from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
-from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy
 from owui_vault.model.secrets import (
     CommandSecret,
     CredentialSecret,
@@ -121,6 +121,9 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
         keep=RetentionPolicy(**dict(part.keep)) if part.keep else None,
         program=part.program,
         options=dict(part.options),
+        upload_limit=part.upload_limit,
+        download_limit=part.download_limit,
+        compression=Compression(part.compression) if part.compression else None,
         optional=part.optional,
     )
 

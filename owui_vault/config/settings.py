@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
-from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy
 from owui_vault.model.plans import Plan
 from owui_vault.model.secrets import SecretReference
 
@@ -60,6 +60,9 @@ class RepositorySettings:
     keep: RetentionPolicy | None = None
     program: str | None = None  # None: the engine's own name, looked up in PATH
     options: Mapping[str, str] = field(default_factory=dict)
+    upload_limit: int | None = None  # bytes per second, as the next one
+    download_limit: int | None = None
+    compression: Compression | None = None
     optional: bool = False
 
 

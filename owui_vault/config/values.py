@@ -14,6 +14,7 @@ from owui_vault.errors import ConfigError
 from owui_vault.model import NAME_PATTERN, TAG_PATTERN
 from owui_vault.system import cron
 
+RATE_PATTERN = r"[1-9][0-9]{0,5} ?(KiB|MiB|GiB)"
 DURATION_PATTERN = r"[0-9]{1,6}(s|m|h|d)"
 VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
 UNIT_PATTERN = r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*"
@@ -82,6 +83,14 @@ def duration(value: object) -> timedelta:
     if not re.fullmatch(DURATION_PATTERN, written):
         raise ValueError("must be a duration: a whole number and its unit, such as 30s, 5m, 2h or 1d")
     return timedelta(**{_UNITS[written[-1]]: int(written[:-1])})
+
+
+def rate(value: object) -> int:
+    """`500 KiB`, `2 MiB` or `1 GiB` per second, in bytes. Raises ValueError."""
+    if not isinstance(value, str) or not re.fullmatch(RATE_PATTERN, value.strip()):
+        raise ValueError("must be how much per second: a whole number and KiB, MiB or GiB, such as 2 MiB")
+    number, unit = value.strip()[:-3].strip(), value.strip()[-3:]
+    return int(number) << {"KiB": 10, "MiB": 20, "GiB": 30}[unit]
 
 
 def positive_duration(value: object) -> timedelta:

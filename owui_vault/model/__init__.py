@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from owui_vault.model.basics import TAG_PATTERN as TAG_PATTERN
     from owui_vault.model.basics import Component as Component
     from owui_vault.model.basics import ComponentKind as ComponentKind
+    from owui_vault.model.basics import Compression as Compression
     from owui_vault.model.basics import Deadline as Deadline
     from owui_vault.model.basics import InstanceState as InstanceState
     from owui_vault.model.basics import Listening as Listening
@@ -121,8 +122,8 @@ if TYPE_CHECKING:
 #: Where each name lives; type checkers read the same above.
 _HOME = {
     "owui_vault.model.basics": (
-        "NAME_PATTERN NEVER TAG_PATTERN Component ComponentKind Deadline InstanceState Listening OllamaModels Outcome "
-        "Progress ProgressSink Proof Providers Quiesce Secret Step VerifyDepth ignore_progress"
+        "Component ComponentKind Compression Deadline InstanceState Listening NAME_PATTERN NEVER OllamaModels "
+        "Outcome Progress ProgressSink Proof Providers Quiesce Secret Step TAG_PATTERN VerifyDepth ignore_progress"
     ),
     "owui_vault.model.capture": "Captured CaptureLimits CapturePlan Findings",
     "owui_vault.model.checks": "CURED FULL QUICK FullCheck",

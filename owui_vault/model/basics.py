@@ -67,6 +67,14 @@ class ComponentKind(Enum):
     OLLAMA = "ollama"  # manifests and blobs of Ollama's
 
 
+class Compression(Enum):
+    """How hard an engine tries to make small what it stores, on one scale for both."""
+
+    OFF = "off"
+    FAST = "fast"
+    MAX = "max"
+
+
 class OllamaModels(Enum):
     """How much of Ollama's models a snapshot holds."""
 

@@ -19,7 +19,7 @@ from owui_vault.config import (
     load_settings,
 )
 from owui_vault.errors import ConfigError
-from owui_vault.model import OllamaModels, Quiesce, RetentionPolicy, Secret
+from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy, Secret
 from owui_vault.model.secrets import (
     CommandSecret,
     CredentialSecret,
@@ -58,6 +58,9 @@ repositories:
       KEYRING: {keyring: b2, username: ada}
       SEALED: {sealed: keys.sealed, name: b2, unlock: {file: ~/unlock}}
     options: {sftp.connections: "4"}
+    upload_limit: 2 MiB
+    download_limit: 500KiB
+    compression: off
     keep: {last: 3, daily: 7, within: 2d, tags: [release]}
   away:
     engine: borg
@@ -126,6 +129,9 @@ def test_every_key_arrives(tmp_path: Path) -> None:
                     ),
                 },
                 options={"sftp.connections": "4"},
+                upload_limit=2 << 20,
+                download_limit=500 << 10,
+                compression=Compression.OFF,
                 keep=RetentionPolicy(last=3, daily=7, within=timedelta(days=2), tags=("release",)),
             ),
             RepositorySettings(

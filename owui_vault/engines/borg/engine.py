@@ -22,7 +22,7 @@ from owui_vault.engines.borg.store import store
 from owui_vault.engines.common.disk_full import disk_full_as_error
 from owui_vault.engines.common.environment import check_extra, invisible_ends, reveal_all, without_credentials
 from owui_vault.errors import CancelledError, ConfigError, EngineError, SecretError
-from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
+from owui_vault.model import Compression, Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, Engine, SecretSource
 
 _ENCRYPTIONS = ("repokey-blake2", "repokey", "keyfile-blake2", "keyfile")
@@ -47,13 +47,23 @@ class BorgEngine(Engine):
         program: str = ENGINE,
         encryption: str = "repokey-blake2",
         remote_path: str = "",
+        upload_limit: int | None = None,
+        compression: Compression | None = None,
     ) -> None:
+        """Touches nothing. `upload_limit` is bytes per second, and for a place that is reached over ssh."""
         check_extra(environment)
         if encryption not in _ENCRYPTIONS:
             raise ConfigError(
                 f"{encryption!r} is not an encryption mode of borg", hint=f"Choose one of {', '.join(_ENCRYPTIONS)}."
             )
+        if upload_limit and local_folder(location) is not None:
+            raise ConfigError(
+                f"borg cannot limit what it writes to {location}, which is on this machine",
+                hint="Leave out upload_limit; borg has it for repositories over ssh.",
+            )
         self._location = _absolute(location)
+        self._upload_limit = upload_limit
+        self._compression = compression
         self._passphrase = passphrase
         self._environment = dict(environment)
         self._program = program
@@ -185,6 +195,8 @@ class BorgEngine(Engine):
             passphrase=passphrase,
             environment=reveal_all(self._environment, call.secrets),
             remote_path=self._remote_path,
+            upload_limit=self._upload_limit,
+            compression=self._compression,
         )
         with disk_full_as_error(call.folder):
             borg = Borg(setting, call)

@@ -26,6 +26,7 @@ from owui_vault.engines.common.disk_full import local_disk_full
 from owui_vault.engines.common.environment import engine_environment, launcher_argv, private_folder, redact, ssh_command
 from owui_vault.engines.common.run_records import new_record
 from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, VaultError
+from owui_vault.model import Compression
 from owui_vault.ports import Call
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
 from owui_vault.system.python import interpreter
@@ -91,6 +92,8 @@ class Setting:
     passphrase: str
     environment: Mapping[str, str]  # the user's, revealed
     remote_path: str = ""
+    upload_limit: int | None = None  # bytes per second
+    compression: Compression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +314,15 @@ class Borg:
         return engine_environment(ours, extra, self.call.environ)
 
     def _remote(self) -> tuple[str, ...]:
-        return ("--remote-path", self._setting.remote_path) if self._setting.remote_path else ()
+        setting = self._setting
+        path = ("--remote-path", setting.remote_path) if setting.remote_path else ()
+        limit = ("--upload-ratelimit", str(max(1, setting.upload_limit >> 10))) if setting.upload_limit else ()
+        return (*path, *limit)
+
+    @property
+    def compression(self) -> Compression | None:
+        """How hard it is to try to make small what it stores; None: as is best for most."""
+        return self._setting.compression
 
     def _lock_wait(self, request: Request) -> tuple[str, ...]:
         """Less than the time of the whole call, so that the answer is `locked` and not `too slow`."""

@@ -28,7 +28,7 @@ from owui_vault.engines.common.environment import launcher_argv
 from owui_vault.engines.common.full_read import is_due, record_full_read
 from owui_vault.engines.common.unreadable import named
 from owui_vault.errors import DeadlineExceededError, EngineError
-from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
+from owui_vault.model import Compression, Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
 from owui_vault.ports import Call
 from owui_vault.system.unwinding import undoing
 
@@ -37,6 +37,11 @@ from owui_vault.system.unwinding import undoing
 CHUNKING = "fixed,65536"
 #: zstd,3 stored the day's change of that database in 57 % of lz4's space, for 1.4 × the time of a first snapshot.
 COMPRESSION = "zstd,3"
+_COMPRESSIONS: dict[Compression | None, str] = {
+    Compression.OFF: "none",
+    Compression.FAST: "lz4",
+    Compression.MAX: "zstd,12",
+}
 
 _CHUNKING = re.compile(r"fixed,\d+(,\d+)?|buzhash,\d+,\d+,\d+,\d+")
 _CODE_ERROR, _CODE_CHANGED, _CODE_DIRECTORY = "E", "C", "d"
@@ -222,11 +227,12 @@ def _attempt(job: _Job) -> _Attempt:
 
 
 def _arguments(job: _Job) -> tuple[str, ...]:
+    compression = _COMPRESSIONS.get(job.borg.compression, COMPRESSION)
     label, files = job.label, "rechunk,mtime" if job.everything else "mtime,size"
     # No ctime: it is of no use after a restore, and each new hard link to an upload changes it.
     return (
         "create", "--json", "--progress", "--list", "--filter", _CODE_DIRECTORY + _CODE_ERROR + _CODE_CHANGED,
-        "--compression", COMPRESSION, "--chunker-params", label.chunking, "--files-cache", files, "--noctime",
+        "--compression", compression, "--chunker-params", label.chunking, "--files-cache", files, "--noctime",
         "--timestamp", label.instant.strftime("%Y-%m-%dT%H:%M:%S"), "--comment", encode_comment(label),
         "--paths-from-command", "--paths-delimiter", r"\0", archive_argument(archive_name(label)), "--",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from owui_vault.engines.restic.locks import clear_remains
 from owui_vault.engines.restic.program import Access, Restic, agree
 from owui_vault.engines.restic.rights import may_write, require_rights
 from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultError
-from owui_vault.model import Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
+from owui_vault.model import Compression, Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, Engine, SecretSource
 from owui_vault.system.unwinding import on_failure
 
@@ -28,7 +28,7 @@ class ResticEngine(Engine):
 
     name = ENGINE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  most of them are for the rare
         self,
         location: str,
         passphrase: SecretSource,
@@ -36,8 +36,14 @@ class ResticEngine(Engine):
         environment: Mapping[str, SecretSource | str] | None = None,
         program: str = "restic",
         options: Sequence[str] = (),
+        upload_limit: int | None = None,
+        download_limit: int | None = None,
+        compression: Compression | None = None,
     ) -> None:
-        """Touches nothing. `options` are restic's extended ones, `name=value`. Raises ConfigError."""
+        """Touches nothing. `options` are restic's extended ones, `name=value`; limits are bytes per second.
+
+        Raises ConfigError.
+        """
         check_extra(environment or {})
         self._access = Access(
             program=program,
@@ -45,6 +51,9 @@ class ResticEngine(Engine):
             passphrase=passphrase,
             environment=dict(environment or {}),
             options=tuple(options),
+            upload_limit=upload_limit,
+            download_limit=download_limit,
+            compression=compression,
         )
 
     @property

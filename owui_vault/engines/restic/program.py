@@ -32,7 +32,7 @@ from owui_vault.engines.restic.location import Location, password_in, probe, ssh
 from owui_vault.engines.restic.monitor import LineMonitor, Monitor
 from owui_vault.engines.restic.resticpy import Question, ask_restic
 from owui_vault.errors import ProgramMissingError, SecretError, VaultError
-from owui_vault.model import NEVER
+from owui_vault.model import NEVER, Compression
 from owui_vault.ports import Call, SecretSource
 from owui_vault.system import process
 from owui_vault.system.durable_files import read_json, write_durably
@@ -47,6 +47,7 @@ _PROBE_SECONDS = 20.0
 _PASSED_OVER = ("Ignoring", "could not load snapshot")  # the second with restic 0.14
 _PROGRESS_PER_SECOND = "10"
 OLDEST = (0, 14)
+_COMPRESSIONS = {Compression.OFF: "off", Compression.FAST: "auto", Compression.MAX: "max"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,15 @@ class Access:
     passphrase: SecretSource
     environment: Mapping[str, SecretSource | str]
     options: tuple[str, ...]
+    upload_limit: int | None = None  # bytes per second, as the next one
+    download_limit: int | None = None
+    compression: Compression | None = None
+
+    def flags(self) -> list[str]:
+        """What restic is told about how it may use this repository. Its limits are whole KiB per second."""
+        limits = {"--limit-upload": self.upload_limit, "--limit-download": self.download_limit}
+        told = [word for flag, limit in limits.items() if limit for word in (flag, str(max(1, limit >> 10)))]
+        return told + (["--compression", _COMPRESSIONS[self.compression]] if self.compression else [])
 
 
 def agree(one: Access, other: Access) -> bool:
@@ -120,6 +130,8 @@ class Restic:
         self._program = self._find(access.program)
         options = (*access.options, *self._patient(access))
         self._options = tuple(word for option in options for word in ("-o", option))
+        self._flags = tuple(access.flags())
+        self._fetching = tuple(replace(access, upload_limit=None, compression=None).flags())
         probe(access.location, self._environment, seconds=min(_PROBE_SECONDS, call.timeout_seconds))
 
     def _ours(self) -> dict[str, str]:
@@ -145,11 +157,11 @@ class Restic:
 
     def _base(self, passphrase: int, location: int) -> list[str]:
         files = ("--password-file", f"/dev/fd/{passphrase}", "--repository-file", f"/dev/fd/{location}")
-        return [self._program, *files, *self._options]
+        return [self._program, *files, *self._options, *self._flags]
 
     def _as_source(self, passphrase: int, location: int) -> list[str]:
         files = ("--from-password-file", f"/dev/fd/{passphrase}", "--from-repository-file", f"/dev/fd/{location}")
-        return [*files, *self._options]
+        return [*files, *self._options, *self._fetching]
 
     def clean(self, text: str) -> str:
         """What restic said, as it may be shown; only for what was understood before: a secret may be a word of it."""
