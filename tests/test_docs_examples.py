@@ -118,7 +118,8 @@ def test_defaults_are_those_of_the_program() -> None:
     limits = LimitSettings()
     for each in fields(LimitSettings):
         said = rows("`limits`")[each.name][0].strip("`")
-        assert getattr(limits, each.name) == (None if said == "none" else positive_duration(said)), each.name
+        shown = None if said == "none" else int(said) if said.isdigit() else positive_duration(said)
+        assert getattr(limits, each.name) == shown, each.name
     for key, (said, _) in rows("`instance`").items():
         default = InstancePart.model_fields[key].default
         assert said.strip("`") == default or (not default and not said.startswith("`")), key
