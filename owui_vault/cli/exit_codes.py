@@ -29,9 +29,12 @@ _WORST_FIRST = (NOT_AS_FOUND, FAILED, WRONG, NO_VERDICT, INCOMPLETE)
 
 
 def worst(codes: Iterable[int]) -> int:
-    """The most significant code, if several apply."""
-    found = set(codes)
-    return next((code for code in _WORST_FIRST if code in found), DONE)
+    """The most significant code, if several apply. An error's own stays what it is if it is the only one."""
+    found = set(codes) - {DONE}
+    if len(found) == 1:
+        return found.pop()
+    known = {code if code in _WORST_FIRST else FAILED for code in found}
+    return next((code for code in _WORST_FIRST if code in known), DONE)
 
 
 def of_several(errors: Iterable[VaultError | None]) -> int:

@@ -58,11 +58,19 @@ def status(service: Service, max_age: timedelta | None, *, offline: bool) -> Sta
         plans = tuple(_plan_state(service, look, plan, timetables[plan.name]) for plan in service.plans)
         if offline:
             warnings.append("no repository was asked; each value is as old as it says")
+        warnings += _absences(look)
         return StatusReport(at=look.now, verdict=_worst(plans), offline=offline, plans=plans, warnings=tuple(warnings))
     found = tuple(_all_series(service, look))
     if max_age is None:
         warnings.append("no plan says how old a restore point may be; --max-age does")
     return StatusReport(at=look.now, verdict=_worst(found), offline=offline, series=found, warnings=tuple(warnings))
+
+
+def _absences(look: _Look) -> Iterator[str]:
+    """Repositories that may be away, and are: they are judged by what this machine stored there."""
+    for name, listing in (look.listings or {}).items():
+        if listing.error and listing.client.repository.excuses(listing.error):
+            yield f"{name} is away, as it may be, and is judged by what this machine stored there"
 
 
 def _worst(states: Iterable[PlanState | RepositoryState]) -> Verdict:
@@ -117,10 +125,11 @@ def _in_repository(  # noqa: PLR0913  each is looked up once for all repositorie
     noted = look.history.noted.get(plan.name)
     since = noted.since if noted else None
     own = plan if plan.snapshot else None
-    if look.listings is None:
+    listing = look.listings[name] if look.listings is not None else None
+    if listing is None or (listing.error and listing.client.repository.excuses(listing.error)):
         facts = remembered(runs, name, noted.at if noted else None, look.verifications)
     else:
-        facts = asked(look.listings[name], look.series, look.now, own)
+        facts = asked(listing, look.series, look.now, own)
     step = main_step(plan)
     match step:
         case PlanStep.SNAPSHOT:

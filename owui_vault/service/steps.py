@@ -56,12 +56,14 @@ def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
         report = error.report if isinstance(error.report, SnapshotReport) else None
     results = tuple(stored_result(report, each.repository) for each in report.repositories) if report else ()
     outcomes = [each.outcome for each in results]
+    if report and report.repositories and all(each.excused for each in report.repositories):
+        note = None  # all of them may be away, and are
     if note:
         outcomes.append(RunOutcome.FAILED)
     return StepRecord(
         step=PlanStep.SNAPSHOT,
         began=began,
-        outcome=worst(outcomes),
+        outcome=worst(outcomes) if set(outcomes) != {RunOutcome.SKIPPED} else RunOutcome.SKIPPED,
         took_seconds=service.context.clock.monotonic() - started,
         results=results,
         captured=report is not None and report.manifest is not None,
@@ -74,6 +76,8 @@ def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
 def stored_result(report: SnapshotReport, repository: str) -> StepResult:
     """How a snapshot ended in one repository; that it is away where it may be is no failure."""
     (result,) = [each for each in report.repositories if each.repository == repository]
+    if result.error and result.excused:
+        return _away(repository, result.error)
     if result.error and result.excused:
         note = f"away, as it may be: {result.error.message}"
         return StepResult(repository=repository, outcome=RunOutcome.SKIPPED, note=note)
@@ -92,6 +96,11 @@ def stored_result(report: SnapshotReport, repository: str) -> StepResult:
         size_bytes=result.snapshot.size_bytes,
         added_bytes=result.added_bytes,
     )
+
+
+def _away(repository: str, error: VaultError) -> StepResult:
+    """A repository that may be away, and is: no failure."""
+    return StepResult(repository=repository, outcome=RunOutcome.SKIPPED, note=f"it may be away: {error.message}")
 
 
 def prune(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepRecord:
@@ -173,8 +182,10 @@ def _each(
         try:
             results.append(one(name))
         except Exception as raised:  # one step of several
-            note = ErrorNote.of(failure_of(raised))
-            results.append(StepResult(repository=name, outcome=RunOutcome.FAILED, error=note))
+            error = failure_of(raised)
+            (repository,) = service.context.select(name)
+            failed = StepResult(repository=name, outcome=RunOutcome.FAILED, error=ErrorNote.of(error))
+            results.append(_away(name, error) if repository.excuses(error) else failed)
     outcomes = [each.outcome for each in results if each.outcome is not RunOutcome.SKIPPED]
     return StepRecord(
         step=step,

@@ -580,3 +580,30 @@ def test_a_locked_or_unreachable_repository_is_a_failure_with_its_own_error(tmp_
     assert record.steps[0].error
     assert (record.steps[0].error.type, record.steps[0].error.hint) == ("RepositoryUnreachableError", "Is it up?")
     assert (world.service().context.series(), SERIES) == (SERIES, SERIES)
+
+
+def test_a_disk_that_may_be_away_is_a_note_and_no_failure(tmp_path: Path) -> None:
+    """Also where it is the only one of its plan; and it stays due until it is there."""
+    carried = Plan(name="carried", schedule=IntervalSchedule(every=DAY), repositories=("disk",), verify=True)
+    world = World(tmp_path, NIGHTLY, carried, repositories=("nas", "disk"), optional=("disk",))
+    world.carry_away("disk")
+    report = world.run("nightly", "carried")
+    nightly, alone = report.runs
+    assert [each.exit_code for each in report.runs] == [0, 0]
+    assert nightly.steps[0].outcome is RunOutcome.SUCCESS
+    assert outcomes(alone) == dict.fromkeys(PlanStep, RunOutcome.SKIPPED)
+    assert alone.steps[0].results[0].note.startswith("it may be away: ")
+    world.bring_back("disk")
+    world.clock.advance(TICK)
+    (record,) = world.run().runs
+    assert (record.plan, record.steps[0].outcome) == ("carried", RunOutcome.SUCCESS)
+
+
+def test_a_disk_that_may_be_away_is_not_verified_then(tmp_path: Path) -> None:
+    proof = Plan(name="proof", schedule=DAILY, snapshot=False, verify=True, prune=False)
+    world = World(tmp_path, proof, repositories=("nas", "disk"), optional=("disk",))
+    world.snapshot()
+    world.carry_away("disk")
+    (record,) = world.run("proof").runs
+    assert [each.outcome for each in record.steps[0].results] == [RunOutcome.SUCCESS, RunOutcome.SKIPPED]
+    assert record.exit_code == 0

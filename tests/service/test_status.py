@@ -122,6 +122,18 @@ def test_a_repository_that_does_not_answer_is_unknown_and_offline_as_old_as_it_i
     assert world.vault.status(offline=True).verdict is Verdict.FINE
 
 
+def test_a_disk_that_may_be_away_counts_the_same_and_its_absence_does_not(tmp_path: Path) -> None:
+    world = World(tmp_path, NIGHTLY, repositories=("nas", "disk"), optional=("disk",))
+    world.ticks(at(2, "05:00"), HOUR)
+    world.carry_away("disk")
+    report = world.vault.status()
+    assert [each.verdict for each in report.plans[0].repositories] == [Verdict.FINE, Verdict.FINE]
+    assert any(each.startswith("disk is away, as it may be") for each in report.warnings)
+    world.ticks(at(3, "09:30"), HOUR)
+    report = world.vault.status()
+    assert [each.verdict for each in report.plans[0].repositories] == [Verdict.FINE, Verdict.OVERDUE]
+
+
 @BOTH
 def test_what_failed_in_one_repository_is_wrong_there_until_it_went_well(tmp_path: Path, *, offline: bool) -> None:
     world = World(tmp_path, NIGHTLY, repositories=("nas", "disk"))
@@ -309,3 +321,9 @@ def test_unknown_is_6_and_never_outranks_what_is_wrong() -> None:
     assert exit_codes.worst([6, 3]) == 6
     assert exit_codes.worst([6, 5]) == 5
     assert exit_codes.worst([0, 6]) == 6
+
+
+def test_no_code_of_an_error_becomes_none() -> None:
+    assert exit_codes.worst([12, 0]) == 12
+    assert exit_codes.worst([11, 3]) == 1
+    assert exit_codes.worst([10, 4]) == 4

@@ -73,6 +73,7 @@ class World:
         *plans: Plan,
         repositories: Sequence[str] = ("nas",),
         keep: RetentionPolicy = KEEP,
+        optional: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.clock = FakeClock(START)
@@ -88,6 +89,7 @@ class World:
         self.asked: list[str] = []
         self.engines = {name: DirectoryEngine(folder / name, Secret("x")) for name in repositories}
         self.keep = keep
+        self.optional = optional
         (folder / "tree").mkdir(parents=True)
         self.vault = self.a_vault(*plans)
         self.vault.initialize()
@@ -96,7 +98,10 @@ class World:
         self.plans = plans
         return Vault(
             None,
-            [Repository(name, engine, keep=self.keep) for name, engine in self.engines.items()],
+            [
+                Repository(name, engine, keep=self.keep, optional=name in self.optional)
+                for name, engine in self.engines.items()
+            ],
             notifiers=[self.heard],
             clock=self.clock,
             state_dir=self.folder / "state",
@@ -192,7 +197,7 @@ class World:
         try:
             receipt = self.engines[name].store(self.folder / "tree", label, Call(folder=folder))
         except RepositoryMissingError as error:
-            return RepositoryResult(repository=name, error=error)
+            return RepositoryResult(repository=name, error=error, excused=name in self.optional)
         return RepositoryResult(repository=name, snapshot=replace(receipt.snapshot, repository=name), added_bytes=8)
 
     def snapshots(

@@ -38,7 +38,7 @@ class Prune(Request):
         return Answer(
             value=report,
             show=lambda screen: reports.pruned(screen, report),
-            exit_code=exit_codes.worst([done, exit_codes.of_unanswered(plan.unanswered)]),
+            exit_code=exit_codes.worst([done, exit_codes.of_unanswered(report.plan.unanswered)]),
         )
 
     def show_report(self, report: object, screen: Screen) -> None:
