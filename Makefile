@@ -39,13 +39,13 @@ test-all: set-up-test  ## make test and make thorough, the set-up of the second 
 	@$(MAKE) --no-print-directory set-up-beside
 	@$(MAKE) --no-print-directory --keep-going check thorough
 
-check:  ## everything that must hold before a commit: what uses one core beside each other, then the tests
+check:  ## everything that must hold before a commit
 	@status=0; \
 	$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target beside-each-other || status=1; \
-	$(MAKE) --no-print-directory tests || status=1; \
+	$(MAKE) --no-print-directory --keep-going tests demo-in-time || status=1; \
 	exit $$status
 
-beside-each-other: types demo-in-time format-check lint imports spelling
+beside-each-other: types format-check lint imports spelling
 
 thorough: set-up-all  ## what make test leaves out: other engines, servers, containers, file systems, a tenth of all kills and races
 	@$(MAKE) --no-print-directory --keep-going tests-thorough tests-alone
