@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from owui_vault.cli.commands.completion import Completion, Shell
 from owui_vault.cli.commands.discard import Discard
 from owui_vault.cli.commands.dump import Dump
 from owui_vault.cli.commands.hold import Hold
@@ -62,6 +63,7 @@ from owui_vault.model import Component, Quiesce
         ("ls latest", List(snapshot="latest")),
         ("ls latest data/uploads --from a", List(snapshot="latest", path="data/uploads", repository="a")),
         ("dump 4e1c data/webui.db", Dump(snapshot="4e1c", path="data/webui.db")),
+        ("completion fish", Completion(shell=Shell.FISH)),
         ("undo", Undo()),
         ("undo --yes", Undo(yes=True)),
         ("discard", Discard()),

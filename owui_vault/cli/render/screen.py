@@ -109,6 +109,11 @@ class Screen:
         for each in wrapped(shown, self._width, indent + 2 if hang is None else hang):
             self.console.print(each, style=style)
 
+    def text(self, text: str) -> None:
+        """Lines as they are: for another program."""
+        for line in text.splitlines():
+            self.console.print(printable(line))
+
     def heading(self, text: str) -> None:
         """A line that begins a part."""
         self.line()
