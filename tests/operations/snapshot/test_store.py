@@ -317,8 +317,9 @@ def test_cancelled_before_it_could_be_corrected_it_is_not_believed(house: House)
     with pytest.raises(CancelledError):
         house.vault.snapshot(cancel=cancel)
     assert removed == []
-    assert [each.outcome for each in house.vault.snapshots("one")] == [Outcome.INCOMPLETE]
-    assert not house.complete("two")
+    # Both are stored to side by side: whichever is cancelled first, the other may not have come to storing.
+    stored = [each.outcome for name in ("one", "two") for each in house.vault.snapshots(name)]
+    assert set(stored) == {Outcome.INCOMPLETE}
 
 
 def test_what_failed_to_be_stored_while_something_changed_is_not_believed_when_it_shows_up(house: House) -> None:
