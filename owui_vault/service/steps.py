@@ -78,9 +78,6 @@ def stored_result(report: SnapshotReport, repository: str) -> StepResult:
     (result,) = [each for each in report.repositories if each.repository == repository]
     if result.error and result.excused:
         return _away(repository, result.error)
-    if result.error and result.excused:
-        note = f"away, as it may be: {result.error.message}"
-        return StepResult(repository=repository, outcome=RunOutcome.SKIPPED, note=note)
     if result.error or result.snapshot is None:
         error = ErrorNote.of(result.error) if result.error else None
         return StepResult(repository=repository, outcome=RunOutcome.FAILED, error=error)
