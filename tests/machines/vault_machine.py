@@ -222,7 +222,7 @@ class VaultMachine(RuleBasedStateMachine):
         components = [Component.DATABASE] if alone else None
         engine.fault = self.away(chosen.repository, "fetch", when, 1)
         with pytest.raises(RepositoryUnreachableError):
-            self.vault.restore(chosen, target, components=components)
+            self.vault.restore(chosen, target, components=components, repository=chosen.repository)
         engine.fault = no_fault
         if alone:  # the manifest was asked for, and nothing was begun
             assert not target.exists()
