@@ -85,7 +85,7 @@ def global_options(  # noqa: PLR0913  each is an option
             "-v", "--verbose", count=True, show_default=False, help="Print more; twice: every engine command, too."
         ),
     ] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing if all went well.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but warnings if all went well.")] = False,
     data_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Without a file: the data directory.")] = None,
     container: Annotated[str | None, typer.Option(metavar="NAME", help="Without a file: the container.")] = None,
     repository: Annotated[str | None, typer.Option(metavar="LOCATION", help="Without a file: the repository.")] = None,

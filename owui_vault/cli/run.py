@@ -78,6 +78,8 @@ class _Run:
                 print_json(answer.value, **answer.more)
             elif answer.exit_code != DONE or options.verbosity >= 0 or answer.asked_for:
                 answer.show(Screen(sys.stdout))
+            elif warnings := tuple(getattr(answer.value, "warnings", ())):  # it went well, and somebody has to look
+                _warn(warnings)
         return answer.exit_code
 
     def tell(self, error: VaultError, exit_code: int) -> None:
@@ -86,6 +88,12 @@ class _Run:
             if error.report and self._request and not self._as_json:
                 self._request.show_report(error.report, Screen(sys.stderr, told_below=error))
             print_error(error, exit_code, as_json=self._as_json, verbose=_is_verbose(self._words))
+
+
+def _warn(warnings: tuple[str, ...]) -> None:
+    from owui_vault.cli.render import reports  # noqa: PLC0415  only where there is something to say
+
+    reports.warnings(Screen(sys.stderr), warnings)
 
 
 def _with_places(error: UnforeseenError, words: Sequence[str]) -> VaultError:

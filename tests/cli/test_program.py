@@ -414,6 +414,15 @@ def test_quiet_is_silent_on_success_and_on_nothing_else(vault: Program) -> None:
     assert "INCOMPLETE" in incomplete.stdout
 
 
+def test_quiet_does_not_hide_a_warning(vault: Program) -> None:
+    """A backup that is fine today, and a passphrase that anybody may read."""
+    (vault.folder / "pass").chmod(0o644)
+    done = vault.run("-q", "snapshot")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "pass" in done.stderr
+    assert "Warnings" in done.stderr
+
+
 def test_twice_verbose_shows_each_engine_command_and_the_configuration(vault: Program) -> None:
     once = vault.run("-v", "snapshots")
     assert f"the configuration in use is {vault.folder / 'vault.yaml'}" in once.stderr
