@@ -62,6 +62,8 @@ def test_parts_that_are_not_derived_are_refused_before_anything_is_done(tmp_path
     with pytest.raises(TypeError, match=r"Structural has no remarks, launch, places: derive it from .*ports\.Quiescer"):
         Vault(None, [], quiescer=Structural(), state_dir=tmp_path)  # type: ignore[arg-type]  # that is the test
     engine: object = StructuralEngine()
-    with pytest.raises(TypeError, match=r"StructuralEngine has no forget, .*copy_from.*: derive it from .*ports\.Engine"):
+    with pytest.raises(
+        TypeError, match=r"StructuralEngine has no forget, .*copy_from.*: derive it from .*ports\.Engine"
+    ):
         Vault(None, [Repository("nas", engine)], state_dir=tmp_path)  # type: ignore[arg-type]  # that is the test
     Vault(None, [Repository("nas", DirectoryEngine(tmp_path, Secret("x")))], quiescer=Plain(), state_dir=tmp_path)
