@@ -179,9 +179,11 @@ class OperationContext:
 
     def series(self, instance: str | None = None) -> str:
         """The name of the series an operation is about."""
-        if instance:
-            return instance
-        return self.instance.name if self.instance else self.series_name or DEFAULT_INSTANCE_NAME
+        return self.named_series(instance) or DEFAULT_INSTANCE_NAME
+
+    def named_series(self, instance: str | None = None) -> str | None:
+        """The series that was asked for, else the configured one; None where nobody named any."""
+        return instance or (self.instance.name if self.instance else self.series_name)
 
     def select(self, names: Sequence[str] | str | None) -> tuple[Repository, ...]:
         """The repositories of these names, in configuration order; all without names. Raises ConfigError."""

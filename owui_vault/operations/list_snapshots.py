@@ -20,7 +20,7 @@ def list_snapshots(
     silent = require_one_answer(surveyed)
     found = [each for repository_found in surveyed for each in repository_found.snapshots]
     gone = [text for each in surveyed if not each.error for text in rolled_back(each.client, each.snapshots)]
-    series = None if everything else instance or (context.instance.name if context.instance else context.series_name)
+    series = None if everything else context.named_series(instance)
     gone += later_formats(found, series)
     if everything:  # also those that a relabelling left behind
         return SnapshotList(newest_first(judged(found)), gone, silent)

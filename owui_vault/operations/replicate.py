@@ -8,6 +8,7 @@ ever removed here, and the instance is not needed: slow links may take as long a
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -40,7 +41,7 @@ from owui_vault.model import (
 )
 from owui_vault.operations.notifications import notify_failures
 from owui_vault.repositories.identity import require_distinct
-from owui_vault.repositories.listing import RepositoryListing, survey
+from owui_vault.repositories.listing import RepositoryListing, fingerprint_of, survey
 from owui_vault.repositories.lookup import manifest_in
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.retention import decide
@@ -114,7 +115,7 @@ def _chosen(
     context: OperationContext, request: ReplicationRequest, source: RepositoryListing, doubted: Sequence[Snapshot]
 ) -> tuple[Snapshot, ...]:
     """What could be brought: of the named series, of the instance's, or of all where there is none."""
-    series = request.instance or (context.instance.name if context.instance else context.series_name)
+    series = context.named_series(request.instance)
     ours = [each for each in source.snapshots if each.label and series in (None, each.instance)]
     candidates = tuple(each for each in newest_first(once_each(ours)) if each not in doubted)
     if request.snapshots is None:
@@ -153,10 +154,7 @@ def _missing_of(
 
 def _require_same_instance(series: str, name: str, here: Sequence[Snapshot], candidates: Sequence[Snapshot]) -> None:
     """Raise WrongInstanceError where the newest of a series here is of another instance than the newest to come."""
-    known, coming = (
-        next((each.label.fingerprint for each in side if each.label and each.label.fingerprint), "")
-        for side in (here, candidates)
-    )
+    known, coming = fingerprint_of(here), fingerprint_of(candidates)
     if known and coming and known != coming:
         raise WrongInstanceError(
             f"the series {series!r} in repository {name!r} belongs to another instance (its fingerprint is"
@@ -208,7 +206,7 @@ def _attempt(
         context=context,
         source=source,
         target=RepositoryClient(context, repository, replace(callbacks, warn=warnings.append)),
-        cancel=callbacks,
+        cancel=callbacks.cancel,
     )
     started = context.clock.monotonic()
     error: VaultError | None = planned.error
@@ -238,14 +236,16 @@ class _Copying:
     context: OperationContext
     source: RepositoryClient
     target: RepositoryClient
-    cancel: Callbacks
+    cancel: threading.Event
     copied: list[Snapshot] = field(default_factory=list)
     error: VaultError | None = None
     added_bytes: int = 0
 
     def bring(self, planned: RepositoryReplication) -> None:
         """All that is planned and not there by now."""
-        wanted = self._not_there(planned.copies)
+        before = RepositoryListing(client=self.target, snapshots=self.target.list())
+        there = {(each.id, each.instance, each.instant) for each in before.snapshots if each.label}
+        wanted = [each for each in planned.copies if (each.id, each.instance, each.instant) not in there]
         if planned.way is CopyWay.ENGINE:
             # The newest by itself: whatever ends this later, the most valuable one is there.
             for some in (wanted[:1], wanted[1:]):
@@ -254,15 +254,11 @@ class _Copying:
             return
         for each in wanted:
             try:
-                self._through_stage(each)
+                self._through_stage(each, before.chunking(each.instance))
             except (ContentMismatchError, RepositoryDamagedError, RestoreError) as error:
                 # This one cannot be had from here; the others may be.
                 _log.warning("snapshot %s stays behind: %s", each.id, error.message)
                 self.error = self.error or error
-
-    def _not_there(self, copies: Sequence[Snapshot]) -> list[Snapshot]:
-        there = {(each.id, each.instance, each.instant) for each in self.target.list() if each.label}
-        return [each for each in copies if (each.id, each.instance, each.instant) not in there]
 
     def _by_engine(self, snapshots: Sequence[Snapshot]) -> None:
         self.target.progress(Step.STORE, ", ".join(each.id for each in snapshots[:3]))
@@ -279,7 +275,7 @@ class _Copying:
                 came = self.target.relabel(came, each.label)
             self._note(came)
 
-    def _through_stage(self, snapshot: Snapshot) -> None:
+    def _through_stage(self, snapshot: Snapshot, chunking: str) -> None:
         label = snapshot.label
         if label is None:
             raise TypeError("only snapshots with a label are planned")
@@ -289,7 +285,7 @@ class _Copying:
             self.source.fetch(snapshot, folder)
             self._check(snapshot, folder)
             self.target.progress(Step.STORE, snapshot.id)
-            label = replace(label, chunking=self._chunking(snapshot))
+            label = replace(label, chunking=chunking)
             receipt = self.target.store(folder, label, reread=True, last_look=tuple)
         stored = replace(receipt.snapshot, repository=self.target.name)
         if receipt.skipped and label.outcome is Outcome.COMPLETE:
@@ -304,7 +300,7 @@ class _Copying:
     def _check(self, snapshot: Snapshot, folder: Path) -> None:
         """Raise rather than store as the snapshot what is not."""
         manifest = manifest_in(folder, snapshot)
-        found = compare_with_manifest(folder / "data", manifest, cancel=self.cancel.cancel)
+        found = compare_with_manifest(folder / "data", manifest, cancel=self.cancel)
         if found.problems and snapshot.is_restore_point:
             raise ContentMismatchError(
                 f"snapshot {snapshot.id} in {self.source.name!r} differs from its manifest:"
@@ -318,11 +314,6 @@ class _Copying:
                 f"snapshot {snapshot.id} cannot pass through this machine unchanged: {'; '.join(lost)}",
                 hint="Run `replicate` as root: only root can give files to their owners.",
             )
-
-    def _chunking(self, snapshot: Snapshot) -> str:
-        engine = self.target.repository.engine.name
-        labels = (each.label for each in newest_first(self.target.list()) if each.instance == snapshot.instance)
-        return next((label.chunking for label in labels if label and label.engine == engine), "")
 
     def _note(self, stored: Snapshot) -> None:
         """What is there now; the newest of its series is what must not be missing there from now on."""

@@ -37,6 +37,12 @@ class RepositoryListing:
         """The snapshots of one series, newest first."""
         return newest_first([each for each in self.snapshots if each.label and each.instance == instance])
 
+    def chunking(self, instance: str) -> str:
+        """How this engine has cut the files of a series here until now; empty where nothing says it."""
+        engine = self.client.repository.engine.name
+        labels = (each.label for each in self.series(instance))
+        return next((label.chunking for label in labels if label and label.engine == engine), "")
+
     def highest(self, instance: str) -> int:
         """The highest number of the series, also where a later version gave it out; 0 where there is none."""
         return max((each.sequence for each in self.snapshots if each.instance == instance), default=0)
@@ -104,11 +110,14 @@ def require_own_series(
     if fingerprint and context.state.instance_memory(instance).adopted == fingerprint:
         return
     for each in surveyed:
-        known = next(
-            (one.label.fingerprint for one in each.series(instance) if one.label and one.label.fingerprint), ""
-        )
+        known = fingerprint_of(each.series(instance))
         if known and known != fingerprint:
             raise _wrong_instance(instance, each.name, known, fingerprint)
+
+
+def fingerprint_of(series: Sequence[Snapshot]) -> str:
+    """Of the first of these snapshots that has one; empty: none has."""
+    return next((each.label.fingerprint for each in series if each.label and each.label.fingerprint), "")
 
 
 def _wrong_instance(instance: str, repository: str, known: str, fingerprint: str) -> WrongInstanceError:

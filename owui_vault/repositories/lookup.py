@@ -173,8 +173,7 @@ def _of_a_series(
 ) -> Snapshot:
     everything, later = there
     names = sorted({each.instance for each in everything})
-    configured = context.instance.name if context.instance else context.series_name
-    series = instance or configured or (names[0] if len(names) == 1 else None)
+    series = context.named_series(instance) or (names[0] if len(names) == 1 else None)
     if series is None and names:
         raise SnapshotMissingError(
             f"repository {repository!r} holds {len(names)} series, and {wanted!r} could belong to any",

@@ -179,7 +179,7 @@ def _errors_in(last: RunRecord | None, repository: str) -> Iterator[str]:
 def _all_series(service: Service, look: _Look) -> Iterator[RepositoryState]:
     """Each series in each repository: the configured one, or all that there are."""
     context = service.context
-    one = context.instance is not None or context.series_name is not None
+    one = context.named_series() is not None
     for repository in context.select(None):
         if look.listings is None:
             known = dict(remembered_series(context, repository))

@@ -171,9 +171,6 @@ def _demote_unconfirmed_in(context: OperationContext, client: RepositoryClient) 
 
 
 def _label(manifest: Manifest, surveyed: RepositoryListing) -> Label:
-    engine = surveyed.client.repository.engine.name
-    earlier = (each.label for each in surveyed.series(manifest.instance))
-    chunking = next((label.chunking for label in earlier if label and label.engine == engine), "")
     return Label(
         id=manifest.id,
         instance=manifest.instance,
@@ -184,7 +181,7 @@ def _label(manifest: Manifest, surveyed: RepositoryListing) -> Label:
         mode=manifest.proof.mode,
         tags=manifest.tags,
         application_version=manifest.application.version,
-        chunking=chunking,
+        chunking=surveyed.chunking(manifest.instance),
         size_bytes=sum(each.size_bytes for each in manifest.components),
         plan=manifest.plan,
         users=manifest.users,
