@@ -285,3 +285,13 @@ class RollbackError(RestoreError):
     """An in-place restore failed and could not be undone."""
 
     exit_code = 4
+
+
+def as_result(error: Exception) -> VaultError:
+    """What `error` is as the result of one part of several, so that the others are not kept from theirs.
+
+    Raises what is nobody's result: a wish to stop, and what concerns the instance.
+    """
+    if isinstance(error, CancelledError | ResumeError | RollbackError):
+        raise error
+    return error if isinstance(error, VaultError) else UnforeseenError(error)

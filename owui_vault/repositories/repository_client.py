@@ -15,10 +15,9 @@ from owui_vault.errors import (
     CancelledError,
     RepositoryLockedError,
     RepositoryMissingError,
-    ResumeError,
-    RollbackError,
     UnforeseenError,
     VaultError,
+    as_result,
 )
 from owui_vault.model import (
     ALL,
@@ -111,19 +110,13 @@ class RepositoryClient:
         )
 
     def failure(self, error: Exception, doing: str) -> VaultError:
-        """What `error` is as the result of one repository of several, so that the others are not kept from theirs.
-
-        Raises what is nobody's result: CancelledError, and what concerns the instance.
-        """
-        if isinstance(error, CancelledError | ResumeError | RollbackError):
-            raise error
+        """What `error` is as the result of one repository of several. Raises as `as_result` does."""
+        result = as_result(error)
         if self._callbacks.cancel.is_set():  # an engine that was interrupted may call it what it likes
             raise CancelledError(f"stopped while {doing} {self.name}") from error
-        if isinstance(error, VaultError):
-            return error
-        unforeseen = UnforeseenError(error)
-        _log.info("%s, %s %s: %s", unforeseen.message, doing, self.name, "; ".join(unforeseen.places))
-        return unforeseen
+        if isinstance(result, UnforeseenError):
+            _log.info("%s, %s %s: %s", result.message, doing, self.name, "; ".join(result.places))
+        return result
 
     # The engine's methods
 

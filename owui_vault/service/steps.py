@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from owui_vault.context.context import Callbacks
-from owui_vault.errors import CancelledError, ResumeError, RollbackError, UnforeseenError, VaultError
+from owui_vault.errors import VaultError, as_result
 from owui_vault.model import Outcome, SnapshotReport
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import ErrorNote, PlanStep, RunOutcome, StepRecord, StepResult
@@ -51,7 +51,7 @@ def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
             cancel=run.callbacks.cancel,
         )
     except Exception as raised:  # one step of several
-        error = failure_of(raised)
+        error = as_result(raised)
         note = ErrorNote.of(error)
         report = error.report if isinstance(error.report, SnapshotReport) else None
     results = tuple(stored_result(report, each.repository) for each in report.repositories) if report else ()
@@ -179,7 +179,7 @@ def _each(
         try:
             results.append(one(name))
         except Exception as raised:  # one step of several
-            error = failure_of(raised)
+            error = as_result(raised)
             (repository,) = service.context.select(name)
             failed = StepResult(repository=name, outcome=RunOutcome.FAILED, error=ErrorNote.of(error))
             results.append(_away(name, error) if repository.excuses(error) else failed)
@@ -191,13 +191,6 @@ def _each(
         took_seconds=service.context.clock.monotonic() - started,
         results=tuple(results),
     )
-
-
-def failure_of(error: Exception) -> VaultError:
-    """What `error` is as the result of one step. Raises what is nobody's result: the instance's, and a wish to stop."""
-    if isinstance(error, CancelledError | ResumeError | RollbackError):
-        raise error
-    return error if isinstance(error, VaultError) else UnforeseenError(error)
 
 
 def _short(texts: Sequence[str]) -> tuple[str, ...]:
