@@ -15,6 +15,7 @@ from owui_vault.context.scratch import scratch
 from owui_vault.errors import ConfigError
 from owui_vault.model import Entry, Snapshot, UnansweredRepository
 from owui_vault.repositories.lookup import LocatedSnapshot, find
+from owui_vault.system.patterns import is_chosen
 
 _HINT = "`owui-vault ls SNAPSHOT` lists what it holds; paths begin with data/ or outside/."
 
@@ -34,9 +35,7 @@ def entries(context: OperationContext, request: LookRequest) -> tuple[tuple[Entr
     """The path and everything below it, sorted. Raises ConfigError where the snapshot holds no such path."""
     path = _normal(request.path)
     found = _find(context, request)
-    below = tuple(
-        each for each in found.contents() if not path or each.path == path or each.path.startswith(f"{path}/")
-    )
+    below = tuple(each for each in found.contents() if is_chosen(each.path, (path,) if path else ()))
     if not below:
         raise _missing(found, path)
     return tuple(sorted(below, key=lambda each: each.path.split("/"))), found
