@@ -27,6 +27,7 @@ def test_a_new_repository_is_brought_up_to_date(mirrored: Program) -> None:
     planned = mirrored.run("replicate", "--dry-run", "--to", "far")
     assert planned.returncode == 0, planned.stderr
     assert "nas → far: 1 snapshot would be copied: copied by the engine itself" in planned.stdout
+    assert mirrored.run("-q", "replicate", "--dry-run", "--to", "far").stdout == planned.stdout
     assert mirrored.json("snapshots", "--from", "far")["snapshots"] == []
     done = mirrored.run("replicate", "--to", "far")
     assert done.returncode == 0, done.stderr

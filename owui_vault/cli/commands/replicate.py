@@ -35,6 +35,7 @@ class Replicate(Request):
                 value=plan,
                 show=lambda screen: replicas.planned(screen, plan),
                 exit_code=exit_codes.of_one_or_several([each.error for each in plan.repositories]),
+                asked_for=True,
             )
         with session.callbacks() as callbacks:
             report = session.vault.replicate(plan, **callbacks)
