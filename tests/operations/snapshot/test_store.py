@@ -303,7 +303,7 @@ def test_an_engine_that_was_interrupted_may_call_it_what_it_likes(house: House) 
     """What was asked to end is no failure of the repository's, whichever of the two came to it first."""
     cancel = threading.Event()
     house.on("store", "before", cancelling(cancel, RepositoryUnreachableError("the connection was closed")))
-    with pytest.raises(CancelledError, match="storing in (one|two)"):
+    with pytest.raises(CancelledError, match=r"storing in (one|two)"):
         house.vault.snapshot(cancel=cancel)
     assert house.vault.snapshots() == ()
 
