@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from owui_vault.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from owui_vault.assembly import check_configuration as check_configuration
+    from owui_vault.assembly import effective_settings as effective_settings
     from owui_vault.assembly import open_vault as open_vault
     from owui_vault.context.context import Container as Container
     from owui_vault.context.context import DataDirectory as DataDirectory
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from owui_vault.model import ComponentSize as ComponentSize
     from owui_vault.model import ComposeService as ComposeService
     from owui_vault.model import Compression as Compression
+    from owui_vault.model import ConfigurationReport as ConfigurationReport
     from owui_vault.model import ContainerRecord as ContainerRecord
     from owui_vault.model import CopyWay as CopyWay
     from owui_vault.model import CronSchedule as CronSchedule
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
     from owui_vault.model import Deadline as Deadline
     from owui_vault.model import Decision as Decision
     from owui_vault.model import DiscardReport as DiscardReport
+    from owui_vault.model import EffectiveSettings as EffectiveSettings
     from owui_vault.model import Entry as Entry
     from owui_vault.model import ErrorNote as ErrorNote
     from owui_vault.model import ExtendedRecord as ExtendedRecord
@@ -130,6 +134,7 @@ if TYPE_CHECKING:
     from owui_vault.model import Secret as Secret
     from owui_vault.model import SecretKeyRecord as SecretKeyRecord
     from owui_vault.model import SetAside as SetAside
+    from owui_vault.model import Setting as Setting
     from owui_vault.model import SkippedFile as SkippedFile
     from owui_vault.model import Snapshot as Snapshot
     from owui_vault.model import SnapshotList as SnapshotList
@@ -165,7 +170,7 @@ if TYPE_CHECKING:
 
 #: Where each name lives; type checkers read the same above.
 _HOME = {
-    "owui_vault.assembly": "open_vault",
+    "owui_vault.assembly": "check_configuration effective_settings open_vault",
     "owui_vault.context.context": "Container DataDirectory InstanceOptions Limits Repository",
     "owui_vault.engines.borg.engine": "BorgEngine",
     "owui_vault.engines.restic.engine": "ResticEngine",
@@ -180,16 +185,17 @@ _HOME = {
     ),
     "owui_vault.model": (
         "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
-        "ComponentSize ComposeService Compression ContainerRecord CopyWay CronSchedule DataMount DatabaseRecord "
-        "Deadline Decision DiscardReport Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport "
-        "InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut "
-        "Manifest OllamaModel OllamaModels Outcome OwnerRecord Plan PlanState PlanStep PointFact Progress "
-        "ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport "
-        "ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo "
-        "RepositoryPrune RepositoryReplication RepositoryResult RepositoryState RestoreReport RetentionPolicy "
-        "RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside SkippedFile "
-        "Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt "
-        "UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
+        "ComponentSize ComposeService Compression ConfigurationReport ContainerRecord CopyWay CronSchedule "
+        "DataMount DatabaseRecord Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote ExtendedRecord "
+        "FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState IntervalSchedule Kept "
+        "Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Plan PlanState "
+        "PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult "
+        "Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport "
+        "ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication RepositoryResult RepositoryState "
+        "RestoreReport RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret "
+        "SecretKeyRecord SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary "
+        "StatusReport Step StepRecord StepResult StoreReceipt UnansweredRepository UndoReport Verdict VerifiedPart "
+        "VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

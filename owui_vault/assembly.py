@@ -9,7 +9,9 @@ from pathlib import Path
 
 from owui_vault.config import EngineName, InstanceSettings, RepositorySettings, Unproven, VaultSettings, load_settings
 from owui_vault.context.context import Container, DataDirectory, Limits, Repository
+from owui_vault.errors import ConfigError
 from owui_vault.model import CaptureLimits, ContainerRecord, RetentionPolicy
+from owui_vault.model.config_reports import ConfigurationReport, EffectiveSettings
 from owui_vault.ports import Engine, Quiescer, SecretSource
 from owui_vault.secrets import secret_source
 from owui_vault.vault import Vault
@@ -35,6 +37,52 @@ def discover(container: str, environ: Mapping[str, str]) -> ContainerRecord:
     from owui_vault.instance.container.container import find_container
 
     return find_container(container, engine_addresses(environ)).record
+
+
+def data_directory(path: Path) -> Path:
+    """The data directory there, by its names alone. Raises InstanceNotFoundError, with the one that may be meant."""
+    from owui_vault.instance.data_dir import directory_at
+
+    return directory_at(path)
+
+
+def data_dir_of_unit(unit: str) -> Path:
+    """Where a systemd unit says that its Open WebUI keeps its data. Raises ConfigError."""
+    from owui_vault.quiesce.unit_settings import launch_of
+
+    launch = launch_of(unit if "." in unit else f"{unit}.service")
+    named = launch.settings.get("DATA_DIR", "")
+    if not named or not (Path(named).is_absolute() or launch.folder):
+        why = "; ".join(launch.unknown) or f"unit {unit} sets no DATA_DIR"
+        raise ConfigError(f"where the data are is not known: {why}", hint="Pass --data-dir DIR as well.")
+    return (launch.folder or Path("/")) / named
+
+
+def check_configuration(config: Path | str, environ: Mapping[str, str] | None = None) -> ConfigurationReport:
+    """Read a configuration and say what deserves a second look; no instance is touched, no repository asked.
+
+    `environ` as for `open_vault`. Raises ConfigError that names every mistake.
+    """
+    from owui_vault.operations import check_configuration as checks
+
+    return checks.check_configuration(Path(config), os.environ if environ is None else environ)
+
+
+def effective_settings(config: Path | str, environ: Mapping[str, str] | None = None) -> EffectiveSettings:
+    """The settings that a configuration puts into effect, each with where it came from; no secret is among them.
+
+    `environ` as for `open_vault`. Raises ConfigError that names every mistake.
+    """
+    from owui_vault.operations.effective_settings import settings_of_file
+
+    return settings_of_file(Path(config), os.environ if environ is None else environ)
+
+
+def settings_of_options(settings: VaultSettings, environ: Mapping[str, str]) -> EffectiveSettings:
+    """The same for settings that stand in no file."""
+    from owui_vault.operations import effective_settings as effective
+
+    return effective.settings_of_options(settings, environ)
 
 
 def vault_from_settings(settings: VaultSettings, environ: Mapping[str, str]) -> Vault:

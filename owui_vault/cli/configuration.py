@@ -35,9 +35,14 @@ def settings_for(options: GlobalOptions, needs: Needs, environ: Mapping[str, str
     """The settings a command works with. Relative paths of options start at `folder`. Raises ConfigError."""
     if options.without_file:
         return _from_options(options, needs, environ, folder)
-    file = expand(str(options.config), folder, environ) if options.config else find_config(environ, folder)
-    if file is None and needs.looks_for_container:
+    if options.config is None and needs.looks_for_container and find_config(environ, folder) is None:
         return VaultSettings(state_dir=default_state_dir(environ), instance=InstanceSettings(container=""))
+    return load_settings(file_for(options, environ, folder), environ)
+
+
+def file_for(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -> Path:
+    """The configuration that is read. Raises ConfigError where there is none."""
+    file = expand(str(options.config), folder, environ) if options.config else find_config(environ, folder)
     if file is None:
         looked = ", ".join(str(path) for path in config_candidates(environ, folder))
         raise ConfigError(
@@ -45,7 +50,7 @@ def settings_for(options: GlobalOptions, needs: Needs, environ: Mapping[str, str
             hint="Pass one with --config FILE, or pass --data-dir DIR and --repository LOCATION.",
         )
     _log.info("the configuration in use is %s", file)
-    return load_settings(file, environ)
+    return file
 
 
 def _from_options(options: GlobalOptions, needs: Needs, environ: Mapping[str, str], folder: Path) -> VaultSettings:

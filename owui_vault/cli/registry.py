@@ -50,6 +50,7 @@ COMMANDS = (
     Entry("replicate", UPKEEP, "Bring to other repositories what one holds."),
     Entry("verify", UPKEEP, "Check the repository and what can be restored from it."),
     Entry("seal", UPKEEP, "Put secrets into a sealed file."),
+    Entry("config", UPKEEP, "Write, check or show the configuration."),
     Entry("completion", UPKEEP, "Print a script that completes commands in a shell."),
     Entry("run", UNATTENDED, "Do what is due now, or the named plans.", changes=True),
     Entry("status", UNATTENDED, "Tell whether every plan is as new as it should be."),

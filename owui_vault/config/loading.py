@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -46,6 +47,22 @@ def load(path: Path, environ: Mapping[str, str]) -> VaultSettings:
 
 def settings_from(document: Document, path: Path, environ: Mapping[str, str]) -> VaultSettings:
     """Check what was read and convert it. Raises ConfigError with every mistake in it."""
+    return checked(document, path, environ).settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A file without mistakes: as it stands there, with every variable replaced, checked, and converted."""
+
+    data_as_written: object = field(repr=False)  # may hold secrets, as the next
+    data: dict[object, object] = field(repr=False)
+    lines: Mapping[KeyPath, int]
+    part: parts.VaultPart
+    settings: VaultSettings
+
+
+def checked(document: Document, path: Path, environ: Mapping[str, str]) -> Checked:
+    """Check what was read. Raises ConfigError with every mistake in it."""
     if document.data is None:
         raise ConfigError(f"{path} is empty", hint="docs/configuration.md has a complete configuration to start from.")
     mistakes = list(document.mistakes)
@@ -67,9 +84,10 @@ def settings_from(document: Document, path: Path, environ: Mapping[str, str]) ->
     if mistakes:
         raise config_error(path, mistakes, document.lines)
     try:
-        return _settings(part, path, around)
+        settings = _settings(part, path, around)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}", hint=error.hint) from None
+    return Checked(data_as_written=document.data, lines=document.lines, data=data, part=part, settings=settings)
 
 
 def _within(path: KeyPath, told: set[KeyPath]) -> bool:
@@ -104,8 +122,8 @@ def _instance(part: parts.InstancePart) -> InstanceSettings:
         unproven=Unproven(part.unproven),
         systemd_unit=part.systemd_unit,
         pid_file=part.pid_file,
-        secret_key=_reference(part.secret_key) if part.secret_key else None,
-        database_url=_reference(part.database_url) if part.database_url else None,
+        secret_key=reference_of(part.secret_key) if part.secret_key else None,
+        database_url=reference_of(part.database_url) if part.database_url else None,
         ollama=OllamaModels(part.ollama),
         ollama_dir=part.ollama_dir,
     )
@@ -116,8 +134,8 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
         name=name,
         engine=EngineName(part.engine),
         location=expand_location(part.location, around.folder, around.environ),
-        passphrase=_reference(part.passphrase),
-        environment={key: _reference(value) for key, value in part.environment.items()},
+        passphrase=reference_of(part.passphrase),
+        environment={key: reference_of(value) for key, value in part.environment.items()},
         keep=RetentionPolicy(**dict(part.keep)) if part.keep else None,
         program=part.program,
         options=dict(part.options),
@@ -128,7 +146,8 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
     )
 
 
-def _reference(part: parts.SecretPart) -> SecretReference:
+def reference_of(part: parts.SecretPart) -> SecretReference:
+    """Where a secret is, as a value."""
     reference: SecretReference
     if part.given is not None:
         reference = GivenSecret(secret=part.given)
@@ -143,7 +162,7 @@ def _reference(part: parts.SecretPart) -> SecretReference:
     elif part.keyring is not None and part.username is not None:
         reference = KeyringSecret(service=part.keyring, username=part.username)
     elif part.sealed is not None and part.name is not None and part.unlock is not None:
-        reference = SealedSecret(path=part.sealed, name=part.name, unlock=_reference(part.unlock))
+        reference = SealedSecret(path=part.sealed, name=part.name, unlock=reference_of(part.unlock))
     else:
         raise TypeError("a secret without a source was let through")
     return reference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from owui_vault.config.errors import ConfigProblem, KeyPath
 
@@ -19,6 +20,20 @@ _NO_VALUE = "has no value; give it one, or remove the key"  # whoever writes `ke
 def replace_variables(data: object, environ: Mapping[str, str], mistakes: list[ConfigProblem]) -> object:
     """The same data with variables replaced; what cannot be is added to `mistakes`. Keys are left alone."""
     return _replace(data, (), environ, mistakes)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable that a text names, and what stands in for it where it has no value; None: nothing does."""
+
+    name: str
+    default: str | None = None
+
+
+def variables_in(text: str) -> tuple[Variable, ...]:
+    """The variables that a text names, each once."""
+    found = (each for each in _PLACE.finditer(text) if each["name"])
+    return tuple(dict.fromkeys(Variable(each["name"], each["default"]) for each in found))
 
 
 def _replace(data: object, path: KeyPath, environ: Mapping[str, str], mistakes: list[ConfigProblem]) -> object:

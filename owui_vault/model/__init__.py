@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from owui_vault.model.checks import FULL as FULL
     from owui_vault.model.checks import QUICK as QUICK
     from owui_vault.model.checks import FullCheck as FullCheck
+    from owui_vault.model.config_reports import ConfigurationReport as ConfigurationReport
+    from owui_vault.model.config_reports import EffectiveSettings as EffectiveSettings
+    from owui_vault.model.config_reports import Setting as Setting
     from owui_vault.model.containers import ComposeService as ComposeService
     from owui_vault.model.containers import ContainerRecord as ContainerRecord
     from owui_vault.model.containers import DataMount as DataMount
@@ -127,6 +130,7 @@ _HOME = {
     ),
     "owui_vault.model.capture": "Captured CaptureLimits CapturePlan Findings",
     "owui_vault.model.checks": "CURED FULL QUICK FullCheck",
+    "owui_vault.model.config_reports": "ConfigurationReport EffectiveSettings Setting",
     "owui_vault.model.containers": "ComposeService ContainerRecord DataMount",
     "owui_vault.model.manifest": (
         "ALL ENCRYPTED KINDS MANIFEST_FORMAT ApplicationRecord AttributeRecord CollectionRecord ComponentRecord "

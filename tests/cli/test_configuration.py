@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from owui_vault.cli import discover
+from owui_vault.cli import first_configuration
 from owui_vault.cli.commands.inspect import Inspect
 from owui_vault.cli.commands.snapshot import TakeSnapshot
 from owui_vault.cli.commands.snapshots import ListSnapshots
@@ -120,7 +120,7 @@ class Terminal:
 
 def test_a_container_is_not_looked_for_where_a_directory_was_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data-dir names a directory"):
-        discover.discover(GlobalOptions(data_dir=tmp_path), ENVIRON, tmp_path)
+        first_configuration.discover(GlobalOptions(data_dir=tmp_path), ENVIRON, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -133,7 +133,7 @@ def test_a_new_configuration_hides_none_that_is_in_use(tmp_path: Path, monkeypat
     here.mkdir()
     monkeypatch.setattr("owui_vault.assembly.discover", lambda *_: pytest.fail("nothing is looked for"))
     with pytest.raises(ConfigError, match=f"{here}/vault.yaml would hide {in_use}") as caught:
-        discover.discover(GlobalOptions(), {"HOME": str(tmp_path / "home")}, here)
+        first_configuration.discover(GlobalOptions(), {"HOME": str(tmp_path / "home")}, here)
     assert "--config FILE" in caught.value.hint
     assert not list(here.iterdir())
 
@@ -144,5 +144,5 @@ def test_a_configuration_that_cannot_be_written_is_told(monkeypatch: pytest.Monk
     found = SimpleNamespace(name="open-webui", image="ghcr.io/open-webui", mount=mount, data_dir="/app/backend/data")
     monkeypatch.setattr("owui_vault.assembly.discover", lambda _name, _environ: found)
     with pytest.raises(ConfigError, match=f"cannot write {file}") as caught:
-        discover.discover(GlobalOptions(config=Path(file)), ENVIRON, Path("/"))
+        first_configuration.discover(GlobalOptions(config=Path(file)), ENVIRON, Path("/"))
     assert "--config" in caught.value.hint

@@ -26,7 +26,7 @@ def test_it_can_be_read_as_it_is(tmp_path: Path, container: str) -> None:
 def test_what_is_commented_out_is_right_as_well(tmp_path: Path) -> None:
     text = first_text(TemplateValues(container="a", found="b"))
     begin = text.index("# repositories:")
-    body = "\n".join(line.removeprefix("# ") for line in text[begin:].splitlines())
+    body = "\n".join(line.removeprefix("#").removeprefix(" ") for line in text[begin:].splitlines())
     file = tmp_path / "vault.yaml"
     file.write_text(text[:begin] + body)
     file.chmod(0o600)

@@ -29,7 +29,7 @@ class Initialize(Request):
 
     def perform(self, session: Session) -> Answer:
         """One of several repositories failed: 1. All failed: the vault raised."""
-        from owui_vault.cli.discover import discover, show_discovered
+        from owui_vault.cli.first_configuration import discover, show_discovered
         from owui_vault.cli.render import reports
 
         if self.discover:
