@@ -99,6 +99,8 @@ if TYPE_CHECKING:
     from owui_vault.model import OllamaModels as OllamaModels
     from owui_vault.model import Outcome as Outcome
     from owui_vault.model import OwnerRecord as OwnerRecord
+    from owui_vault.model import PinReport as PinReport
+    from owui_vault.model import PinResult as PinResult
     from owui_vault.model import Plan as Plan
     from owui_vault.model import PlanState as PlanState
     from owui_vault.model import PlanStep as PlanStep
@@ -186,16 +188,16 @@ _HOME = {
     "owui_vault.model": (
         "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
         "ComponentSize ComposeService Compression ConfigurationReport ContainerRecord CopyWay CronSchedule "
-        "DataMount DatabaseRecord Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote ExtendedRecord "
-        "FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState IntervalSchedule Kept "
-        "Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Plan PlanState "
-        "PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult "
-        "Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport "
-        "ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication RepositoryResult RepositoryState "
-        "RestoreReport RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret "
-        "SecretKeyRecord SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary "
-        "StatusReport Step StepRecord StepResult StoreReceipt UnansweredRepository UndoReport Verdict VerifiedPart "
-        "VerifyDepth VerifyReport"
+        "DatabaseRecord DataMount Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote "
+        "ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState "
+        "IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome "
+        "OwnerRecord PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof "
+        "ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
+        "ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune "
+        "RepositoryReplication RepositoryResult RepositoryState RestoreReport RetentionPolicy RunList RunOutcome "
+        "RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot "
+        "SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt "
+        "UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

@@ -31,6 +31,7 @@ from owui_vault.model import (
     InitializeReport,
     InstanceReport,
     Manifest,
+    PinReport,
     Plan,
     ProgressSink,
     PrunePlan,
@@ -343,6 +344,39 @@ class Vault:
         with self._lock.writing("prune", cancel=callbacks.cancel) as context:
             recover_first(context)
             return pruning.prune(context, plan, callbacks)
+
+    def pin(
+        self,
+        snapshot: Snapshot | str,
+        *,
+        instance: str | None = None,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> PinReport:
+        """Let no retention remove this snapshot, in any repository that holds it. What fails in one is in the report.
+
+        Asked again, it does what an earlier call could not.
+        """
+        from owui_vault.operations.pinning import PinRequest, pin
+
+        request = PinRequest(snapshot=snapshot, pinned=True, instance=instance, callbacks=_callbacks(progress, cancel))
+        with self._lock.writing("pin", cancel=request.callbacks.cancel) as context:
+            return pin(context, request)
+
+    def unpin(
+        self,
+        snapshot: Snapshot | str,
+        *,
+        instance: str | None = None,
+        progress: ProgressSink | None = None,
+        cancel: threading.Event | None = None,
+    ) -> PinReport:
+        """Let retention decide about this snapshot again, in every repository that holds it."""
+        from owui_vault.operations.pinning import PinRequest, pin
+
+        request = PinRequest(snapshot=snapshot, pinned=False, instance=instance, callbacks=_callbacks(progress, cancel))
+        with self._lock.writing("unpin", cancel=request.callbacks.cancel) as context:
+            return pin(context, request)
 
     def plan_replication(
         self,

@@ -35,6 +35,7 @@ CATCHES_EXCEPTION = {
     "operations/notifications.py": "a notifier",
     "operations/initialize.py": "one repository of several",
     "repositories/verification_log.py": "one repository of several",
+    "operations/pinning.py": "one repository of several",
     "operations/prune.py": "same repository|one repository of several",
     "repositories/lookup.py": "one repository of several",
     "operations/replicate.py": "one repository of several",

@@ -44,6 +44,8 @@ SIGNATURES = {
     "restore": ["snapshot", "target", "components", "repository", "app_data_dir"],
     "plan_prune": ["policy", "repository"],
     "prune": ["plan"],
+    "pin": ["snapshot"],
+    "unpin": ["snapshot"],
     "plan_replication": ["source", "to", "snapshots"],
     "replicate": ["plan"],
     "verify": ["snapshot", "repository", "read_data"],

@@ -47,6 +47,8 @@ COMMANDS = (
     Entry("discard", RESTORE, "Delete the previous data kept by an in-place restore.", changes=True),
     Entry("recover", RESTORE, "Finish or roll back what a killed run left behind.", changes=True),
     Entry("prune", UPKEEP, "Remove what `keep` does not keep.", changes=True),
+    Entry("pin", UPKEEP, "Let no retention remove a snapshot."),
+    Entry("unpin", UPKEEP, "Let retention decide about a snapshot again.", changes=True),
     Entry("replicate", UPKEEP, "Bring to other repositories what one holds."),
     Entry("verify", UPKEEP, "Check the repository and what can be restored from it."),
     Entry("seal", UPKEEP, "Put secrets into a sealed file."),

@@ -80,6 +80,8 @@ if TYPE_CHECKING:
     from owui_vault.model.reports import InitializeReport as InitializeReport
     from owui_vault.model.reports import InitializeResult as InitializeResult
     from owui_vault.model.reports import InstanceReport as InstanceReport
+    from owui_vault.model.reports import PinReport as PinReport
+    from owui_vault.model.reports import PinResult as PinResult
     from owui_vault.model.reports import PruneReport as PruneReport
     from owui_vault.model.reports import PruneResult as PruneResult
     from owui_vault.model.reports import RecoverReport as RecoverReport
@@ -140,8 +142,8 @@ _HOME = {
     "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
     "owui_vault.model.reports": (
-        "ComponentSize InitializeReport InitializeResult InstanceReport PruneReport PruneResult "
-        "RecoverReport RepositoryResult RestoreReport SnapshotReport VerifiedPart VerifyReport"
+        "ComponentSize InitializeReport InitializeResult InstanceReport PinReport PinResult PruneReport "
+        "PruneResult RecoverReport RepositoryResult RestoreReport SnapshotReport VerifiedPart VerifyReport"
     ),
     "owui_vault.model.replication": (
         "CopyWay ReplicationPlan ReplicationReport ReplicationResult RepositoryReplication"

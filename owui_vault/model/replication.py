@@ -19,10 +19,14 @@ class CopyWay(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryReplication:
-    """What one repository would get. `error`: it could not be asked, and gets nothing."""
+    """What one repository would get. `error`: it could not be asked, and gets nothing.
+
+    `pins` are there already, and would be pinned as they are at the source; what is pinned here is never unpinned.
+    """
 
     repository: str
     copies: tuple[Snapshot, ...] = ()  # as the source lists them, newest first
+    pins: tuple[Snapshot, ...] = ()  # as this repository lists them, newest first
     way: CopyWay = CopyWay.STAGE
     error: VaultError | None = None
 
@@ -42,6 +46,7 @@ class ReplicationResult:
 
     repository: str
     copied: tuple[Snapshot, ...] = ()  # as this repository lists them, in the order in which they came
+    pinned: tuple[Snapshot, ...] = ()  # were there before, and are pinned now
     error: VaultError | None = None
     added_bytes: int | None = None  # None: the engine does not say
     warnings: tuple[str, ...] = ()

@@ -120,6 +120,32 @@ class PruneReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PinResult:
+    """How one repository fared. `snapshot` as it is listed there now; None: it is not there, or nobody could look.
+
+    `changed` is False where it had been so before. `excused`: the repository may be away, and is.
+    """
+
+    repository: str
+    snapshot: Snapshot | None = None
+    changed: bool = False
+    error: VaultError | None = None
+    excused: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinReport:
+    """One snapshot pinned, or not any more, in each repository that holds it."""
+
+    id: str
+    instance: str
+    instant: datetime
+    pinned: bool
+    repositories: tuple[PinResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedPart:
     """Files of one component that were checked in the same way."""
 

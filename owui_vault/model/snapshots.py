@@ -41,6 +41,7 @@ class Label:
     chats: int | None = None
     uploads: int | None = None  # files below uploads/
     version: str = ""  # of this package, which stored it
+    pinned: bool = False  # no retention removes it; said in both formats
     format: int = LABEL_FORMAT
 
 
@@ -122,6 +123,11 @@ class Snapshot:
     def uploads(self) -> int | None:
         """How many files it had below `uploads/`."""
         return self.label.uploads if self.label else None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether no retention removes it."""
+        return self.label is not None and self.label.pinned
 
     @property
     def is_restore_point(self) -> bool:

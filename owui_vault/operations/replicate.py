@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +43,7 @@ from owui_vault.operations.notifications import notify_failures
 from owui_vault.repositories.identity import require_distinct
 from owui_vault.repositories.listing import RepositoryListing, fingerprint_of, survey
 from owui_vault.repositories.lookup import manifest_in
+from owui_vault.repositories.pin_labels import entries_of, set_pinned
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.retention import decide
 from owui_vault.repositories.selectors import choose, newest_first, once_each
@@ -132,15 +133,22 @@ def _planned(
     if target.error:
         return RepositoryReplication(repository=target.name, error=target.error)
     try:
-        copies = [
-            each
+        by_series = {
+            series: [each for each in chosen if each.instance == series]
             for series in sorted({each.instance for each in chosen})
-            for each in _missing_of(series, target, [each for each in chosen if each.instance == series], asked=asked)
-        ]
+        }
+        copies = [one for series, some in by_series.items() for one in _missing_of(series, target, some, asked=asked)]
+        pins = [one for series, some in by_series.items() for one in _unpinned(target.series(series), some)]
     except VaultError as error:
         return RepositoryReplication(repository=target.name, error=error)
     way = CopyWay.ENGINE if target.client.can_copy_from(source.client) else CopyWay.STAGE
-    return RepositoryReplication(repository=target.name, copies=newest_first(copies), way=way)
+    return RepositoryReplication(repository=target.name, copies=newest_first(copies), pins=newest_first(pins), way=way)
+
+
+def _unpinned(here: Sequence[Snapshot], candidates: Sequence[Snapshot]) -> Iterator[Snapshot]:
+    """What is here and not pinned, and pinned at the source. The other way round nothing is done: pins are added."""
+    pinned = {(each.id, each.instant) for each in candidates if each.pinned}
+    return (each for each in once_each(here) if not each.pinned and (each.id, each.instant) in pinned)
 
 
 def _missing_of(
@@ -189,7 +197,7 @@ def replicate(context: OperationContext, plan: ReplicationPlan, callbacks: Callb
     results = tuple(_attempt(context, source, each, callbacks) for each in plan.repositories)
     took = timedelta(seconds=context.clock.monotonic() - started)
     report = ReplicationReport(plan=plan, repositories=results, warnings=plan.warnings, took=took)
-    errors = [each.error for each in results if each.error and not each.copied]
+    errors = [each.error for each in results if each.error and not (each.copied or each.pinned)]
     if errors and len(errors) == len(results):
         errors[0].report = report
         raise errors[0]
@@ -207,6 +215,7 @@ def _attempt(
         source=source,
         target=RepositoryClient(context, repository, replace(callbacks, warn=warnings.append)),
         cancel=callbacks.cancel,
+        warnings=warnings,
     )
     started = context.clock.monotonic()
     error: VaultError | None = planned.error
@@ -222,6 +231,7 @@ def _attempt(
     return ReplicationResult(
         repository=repository.name,
         copied=tuple(copying.copied),
+        pinned=tuple(copying.pinned),
         error=error,
         added_bytes=None if planned.way is CopyWay.ENGINE else copying.added_bytes,
         warnings=tuple(dict.fromkeys(warnings)),
@@ -237,12 +247,14 @@ class _Copying:
     source: RepositoryClient
     target: RepositoryClient
     cancel: threading.Event
+    warnings: list[str]
     copied: list[Snapshot] = field(default_factory=list)
+    pinned: list[Snapshot] = field(default_factory=list)
     error: VaultError | None = None
     added_bytes: int = 0
 
     def bring(self, planned: RepositoryReplication) -> None:
-        """All that is planned and not there by now."""
+        """All that is planned and not there by now, and the pins of what is."""
         before = RepositoryListing(client=self.target, snapshots=self.target.list())
         there = {(each.id, each.instance, each.instant) for each in before.snapshots if each.label}
         wanted = [each for each in planned.copies if (each.id, each.instance, each.instant) not in there]
@@ -251,14 +263,22 @@ class _Copying:
             for some in (wanted[:1], wanted[1:]):
                 if some:
                     self._by_engine(some)
-            return
-        for each in wanted:
+        for each in wanted if planned.way is CopyWay.STAGE else ():
             try:
                 self._through_stage(each, before.chunking(each.instance))
             except (ContentMismatchError, RepositoryDamagedError, RestoreError) as error:
                 # This one cannot be had from here; the others may be.
                 _log.warning("snapshot %s stays behind: %s", each.id, error.message)
                 self.error = self.error or error
+        for each in planned.pins:
+            if there_now := entries_of(before.snapshots, each):
+                self.pinned.append(self._pin(there_now))
+
+    def _pin(self, entries: Sequence[Snapshot]) -> Snapshot:
+        now, warning = set_pinned(self.target, self.target.as_labelled(entries), pinned=True)
+        if warning:
+            self.warnings.append(f"snapshot {now.id}: {warning}")
+        return now
 
     def _by_engine(self, snapshots: Sequence[Snapshot]) -> None:
         self.target.progress(Step.STORE, ", ".join(each.id for each in snapshots[:3]))
@@ -273,6 +293,8 @@ class _Copying:
                 )
             if came.outcome is not each.outcome:
                 came = self.target.relabel(came, each.label)
+            if each.pinned and not came.pinned:  # the source has an entry that says so, and it was another one
+                came = self._pin(entries_of(self.target.list(), came))
             self._note(came)
 
     def _through_stage(self, snapshot: Snapshot, chunking: str) -> None:

@@ -203,6 +203,19 @@ class RepositoryClient:
 
     # What this machine knows
 
+    def remember_renamed(self, before: Snapshot, after: Snapshot) -> None:
+        """A relabelling has given a snapshot another id of the engine's: what was stored last here is still there."""
+        last = dict(self.memory.last).get(before.instance)
+        if last and last.engine_id == before.engine_id != after.engine_id:
+            self._state.remember_stored(self.folder, before.instance, replace(last, engine_id=after.engine_id))
+
+    def as_labelled(self, listed: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+        """These with the labels that the repository itself has, whatever this machine doubts."""
+        if not self.memory.unverified:
+            return tuple(listed)
+        said = {each.engine_id: each.label for each in self.snapshots()}
+        return tuple(replace(each, label=said.get(each.engine_id, each.label)) for each in listed)
+
     def list(self) -> tuple[Snapshot, ...]:
         """All its snapshots, once it is known to be the repository it was, with what this machine knows of each.
 

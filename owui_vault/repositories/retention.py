@@ -17,7 +17,7 @@ Where restic stops, these go on:
 
 - INCOMPLETE snapshots fill no bucket and count for nothing. Those newer than the newest complete one stay, because
   they are the best there is of their time; all others go, unless one of the policy's tags keeps them.
-- The newest complete and the newest verified one are never removed, whatever the policy says.
+- The newest complete and the newest verified one are never removed, whatever the policy says, nor are pinned ones.
 - An id of ours that is there twice counts once: the two share one place of each rule and one fate. Where only one of
   them says COMPLETE, they use up no place that a sound one could have, and stay where a COMPLETE one would.
 - A policy that keeps nothing is refused, also when that only shows on the series (tags that no snapshot carries).
@@ -109,7 +109,7 @@ def _shared(
 
 
 def _as_one(group: Sequence[Snapshot], *, best: bool) -> Snapshot:
-    """The newest of the twins, with the tags of all, verified when any is."""
+    """The newest of the twins, with the tags of all, verified and pinned when any is."""
     newest = group[0]
     if newest.label is None or len(group) == 1:
         return newest
@@ -117,7 +117,8 @@ def _as_one(group: Sequence[Snapshot], *, best: bool) -> Snapshot:
     outcome = Outcome.COMPLETE if (any(points) if best else all(points)) else Outcome.INCOMPLETE
     tags = tuple(sorted({tag for one in group if one.label for tag in one.label.tags}))
     verified = max((one.verified_at for one in group if one.verified_at), default=None)
-    return replace(newest, label=replace(newest.label, outcome=outcome, tags=tags), verified_at=verified)
+    label = replace(newest.label, outcome=outcome, tags=tags, pinned=any(one.pinned for one in group))
+    return replace(newest, label=label, verified_at=verified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,8 @@ def _reasons_of_promise(walk: Sequence[Snapshot]) -> _Reasons:
         reasons[complete[0].engine_id].append("newest complete")
     for one in [one for one in complete if one.verified_at is not None][:1]:
         reasons[one.engine_id].append("newest verified")
+    for one in [one for one in walk if one.pinned]:
+        reasons[one.engine_id].append("pinned")
     for one in walk:
         if one.is_restore_point:
             break

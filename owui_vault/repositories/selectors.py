@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from owui_vault.errors import SnapshotAmbiguousError, SnapshotMissingError
 from owui_vault.model import Outcome, Snapshot
 from owui_vault.model.json_codec import local_text
 from owui_vault.repositories.retention import age_order
 
+Identity: TypeAlias = tuple[str, str, str, datetime]
 SHORTEST_PREFIX = 4
 _DATE = re.compile(
     r"(?P<day>\d{4}-\d{2}-\d{2})"
@@ -35,28 +37,33 @@ def newest_restore_point(snapshots: Sequence[Snapshot]) -> Snapshot | None:
 
 
 def judged(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
-    """The same, but where an id of ours is there twice, each of the two is as good as the worse.
+    """The same, but where an id of ours is there twice, each of the two is as good as the worse, and pinned if one is.
 
     A relabelling leaves both where nothing can be deleted (append-only): the older says what is not true any more.
     """
-    doubted = {_identity(each) for each in snapshots if each.label and not each.is_restore_point}
-    return tuple(
-        replace(each, label=replace(each.label, outcome=Outcome.INCOMPLETE))
-        if each.label and each.is_restore_point and _identity(each) in doubted
-        else each
-        for each in snapshots
-    )
+    doubted = {identity(each) for each in snapshots if each.label and not each.is_restore_point}
+    pinned = {identity(each) for each in snapshots if each.pinned}
+    return tuple(_as_judged(each, doubted, pinned) for each in snapshots)
+
+
+def _as_judged(snapshot: Snapshot, doubted: Container[Identity], pinned: Container[Identity]) -> Snapshot:
+    label = snapshot.label
+    if label is None:
+        return snapshot
+    outcome = Outcome.INCOMPLETE if identity(snapshot) in doubted else label.outcome
+    wanted = replace(label, outcome=outcome, pinned=identity(snapshot) in pinned)
+    return snapshot if wanted == label else replace(snapshot, label=wanted)
 
 
 def once_each(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
     """The same, judged, and of those that share an id of ours in one repository the first."""
     first: dict[object, Snapshot] = {}
     for each in judged(snapshots):
-        first.setdefault(_identity(each) if each.label else (each.repository, each.engine_id), each)
+        first.setdefault(identity(each) if each.label else (each.repository, each.engine_id), each)
     return tuple(first.values())
 
 
-def _identity(snapshot: Snapshot) -> tuple[str, str, str, datetime]:
+def identity(snapshot: Snapshot) -> Identity:
     """What says that two are one: our id alone is short enough for two runs to have come by the same."""
     return snapshot.repository, snapshot.instance, snapshot.id, snapshot.instant
 

@@ -24,6 +24,7 @@ def snapshot(
     complete: bool = True,
     tags: tuple[str, ...] = (),
     verified: bool = False,
+    pinned: bool = False,
     number: int | None = None,
     instance: str = "open-webui",
 ) -> Snapshot:
@@ -37,6 +38,7 @@ def snapshot(
         outcome=Outcome.COMPLETE if complete else Outcome.INCOMPLETE,
         mode=Proof.LIVE if complete else Proof.UNPROVEN,
         tags=tags,
+        pinned=pinned,
     )
     return Snapshot(
         engine_id=identity * 8,
@@ -68,6 +70,7 @@ def any_series(draw: st.DrawFn, *, ordered: bool = False, complete: bool = False
             complete=complete or draw(st.sampled_from([True, True, False])),
             tags=draw(st.sampled_from([(), (), ("release",), ("audit", "release")])),
             verified=draw(st.sampled_from([False, False, True])),
+            pinned=draw(st.sampled_from([False, False, False, False, True])),
             number=number,
         )
         for number, (sequence, instant) in enumerate(zip(numbers, times, strict=True))
@@ -109,6 +112,16 @@ def test_the_order_of_the_listing_does_not_matter(
     shuffled = list(series)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # Hypothesis's own Random
     assert decide(policy, shuffled) == decide(policy, series)
+
+
+@EXAMPLES
+@given(any_series(), policies)
+def test_what_is_pinned_stays_and_takes_nobodys_place(series: list[Snapshot], policy: RetentionPolicy) -> None:
+    kept, _ = decide(policy, series)
+    assert {one.engine_id for one in series if one.pinned} <= set(ids(kept))
+    without = [replace(one, label=replace(one.label, pinned=False)) for one in series if one.label]
+    others = {one.snapshot.engine_id for one in kept if one.reasons != ("pinned",)}
+    assert others == set(ids(decide(policy, without)[0]))
 
 
 @EXAMPLES
@@ -181,7 +194,7 @@ def test_an_incomplete_one_stays_while_it_is_newer_than_every_complete_one(
             continue
         tagged = one.label is not None and bool(set(one.label.tags) & set(policy.tags))
         newer = newest is None or age_order(one) > age_order(newest)
-        assert (one.engine_id in kept) == (tagged or newer)
+        assert (one.engine_id in kept) == (tagged or newer or one.pinned)
 
 
 @EXAMPLES

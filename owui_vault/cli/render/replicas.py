@@ -25,6 +25,8 @@ def planned(screen: Screen, plan: ReplicationPlan) -> None:
         what = f"{count(number, 'snapshot')} would be copied" if number else "up to date"
         screen.heading(f"{plan.source} → {each.repository}: {what}{way}")
         _snapshots(screen, each.copies)
+        if each.pins:
+            screen.line(f"would be pinned there, too: {', '.join(one.id for one in each.pins)}")
     warnings(screen, plan.warnings)
 
 
@@ -56,5 +58,7 @@ def _result(screen: Screen, source: str, result: ReplicationResult) -> None:
         what = f"{count(len(result.copied), 'snapshot')} copied{added}, {duration(result.took)}"
         screen.line(f"{where}: {what if result.copied else 'nothing is missing'}", style="green")
         _snapshots(screen, result.copied)
+    if result.pinned:
+        screen.line(f"{where}: pinned there, too: {', '.join(one.id for one in result.pinned)}")
     if result.error:
         failed(screen, f"{where}: FAILED", result.error)

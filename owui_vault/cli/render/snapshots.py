@@ -32,12 +32,14 @@ def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, ever
     rows = list(_by_id(snapshots).values())
     heading, instants = local_column(held[0].instant for held in rows)
     columns = ["id", heading, "age", "size", "outcome", "proof", "verified", "tags"]
+    pins = any(each.pinned for each in snapshots)
+    columns += ["pinned"] if pins else []
     columns[1:1] = ["series"] if series else []
     columns[1:1] = ["repositories"] if several else []
     screen.table(
         columns,
         (
-            _row(held, instant, now, several=several, series=series)
+            [*_row(held, instant, now, several=several, series=series), *([_pinned_in(held)] if pins else [])]
             for held, instant in zip(rows, instants, strict=True)
         ),
         right=frozenset({"age", "size"}),
@@ -74,6 +76,12 @@ def _row(held: Sequence[Snapshot], instant: str, now: datetime, *, several: bool
         verified_on(verified),
         ", ".join(label.tags) if label else "",
     ]
+
+
+def _pinned_in(held: Sequence[Snapshot]) -> str:
+    """Whether it is pinned, and where, if not everywhere."""
+    where = [each.repository for each in held if each.pinned]
+    return "" if not where else "yes" if len(where) == len(held) else ", ".join(dict.fromkeys(where))
 
 
 def manifest(screen: Screen, told: Manifest) -> None:

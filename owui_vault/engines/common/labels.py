@@ -18,6 +18,7 @@ from owui_vault.model.json_codec import iso
 
 MARK = "owui-vault"  # the tag, and the key of the JSON, by which ours are known
 _USER_TAG = "user"  # the only field that may stand more than once
+_PINNED = "yes"
 _LONGEST_VALUE = 200
 _MOST_FIELDS = 1000
 
@@ -53,6 +54,7 @@ def label_to_fields(label: Label) -> tuple[Field, ...]:
         ("plan", label.plan or ""),
         *((name, "" if number is None else str(number)) for name, number in _numbers(label)),
         ("version", label.version),
+        ("pinned", _PINNED if label.pinned else ""),
         *((_USER_TAG, tag) for tag in label.tags),
     )
     fields = tuple((name, value) for name, value in pairs if value)
@@ -132,8 +134,15 @@ def _build(values: Mapping[str, str], tags: tuple[str, ...]) -> Label:
         chats=_number(since_2.get("chats")),
         uploads=_number(since_2.get("uploads")),
         version=_fitting(_VERSION, since_2.get("version", "")),
+        pinned=_truth(values.get("pinned", "")),
         format=int(values["format"]),
     )
+
+
+def _truth(text: str) -> bool:
+    if text not in ("", _PINNED):
+        raise ValueError(f"{text!r} is neither {_PINNED!r} nor nothing")
+    return bool(text)
 
 
 def _number(text: str | None) -> int | None:

@@ -48,7 +48,7 @@ class KeepingTests(EngineBench):
         """Our id stays, the engine's may not; there is one of it as before."""
         stored = bench.store(tags=("old",)).snapshot
         assert stored.label is not None
-        wanted = replace(stored.label, outcome=Outcome.INCOMPLETE, tags=("new", "tags"))
+        wanted = replace(stored.label, outcome=Outcome.INCOMPLETE, tags=("new", "tags"), pinned=True)
         changed = bench.engine.relabel(stored.engine_id, wanted, bench.call())
         assert changed.label == wanted
         (listed,) = bench.engine.snapshots(bench.call())

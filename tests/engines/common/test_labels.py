@@ -57,6 +57,7 @@ def any_label(draw: st.DrawFn) -> Label:
         chats=draw(NUMBER),
         uploads=draw(NUMBER),
         version=draw(st.sampled_from(["", "0.1.0", "2.0.0rc1", "1.0+local.1", "0.2.dev3"])),
+        pinned=draw(st.booleans()),
     )
 
 
@@ -104,6 +105,17 @@ def test_a_label_of_the_second_format_stays_readable() -> None:
     )  # fmt: skip
     assert labels.label_from_tags(tags) == LABEL
     assert labels.label_to_tags(LABEL) == tags
+
+
+def test_a_label_of_the_first_format_can_be_pinned() -> None:
+    pinned = replace(FIRST, pinned=True)
+    assert labels.label_from_json(labels.label_to_json(pinned)) == pinned
+    assert labels.label_from_fields([*labels.label_to_fields(FIRST), ("pinned", "yes")]) == pinned
+
+
+@pytest.mark.parametrize("value", ["no", "true", "YES", "yes "])
+def test_a_pin_that_is_not_ours_makes_a_label_none(value: str) -> None:
+    assert labels.label_from_fields([*labels.label_to_fields(LABEL), ("pinned", value)]) is None
 
 
 def test_what_only_the_second_format_says_is_nothing_in_the_first() -> None:
