@@ -41,7 +41,6 @@ VaultError
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -135,6 +134,8 @@ class UnforeseenError(VaultError):
     @property
     def places(self) -> tuple[str, ...]:
         """Where it happened, the innermost place last; nothing of the data."""
+        import traceback  # noqa: PLC0415  slow, and rarely needed
+
         frames = traceback.extract_tb(self.__cause__.__traceback__ if self.__cause__ else None)
         return tuple(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
 

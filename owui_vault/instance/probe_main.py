@@ -12,23 +12,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from owui_vault.components.database.facts import DatabaseFacts, alembic_head, facts_of, fingerprint, has_local_uploads
+from owui_vault.components.database.first_facts import alembic_head, fingerprint, has_local_uploads
 from owui_vault.components.names import DATABASE, VECTOR_DATABASE
 from owui_vault.components.sqlite_files import beside, connect, read_header, table_names
-from owui_vault.components.vectors.chroma import VectorStore, read_store_in
-from owui_vault.model import CollectionRecord
 from owui_vault.model.json_codec import Json, to_json
+
+# Most runs look at the identity alone, and pay for nothing else.
+# ruff: noqa: PLC0415
 
 IDENTITY, FACTS = "identity", "facts"
 _TRIES = 10
@@ -108,30 +107,34 @@ def _read_database(path: Path, depth: str) -> dict[str, Json]:
         return {"unread": str(error)}
     except sqlite3.DatabaseError as error:
         return {"damage": str(error)}
-    return {"facts": to_json(facts), "ours": ours}
+    return {"facts": facts, "ours": ours}
 
 
-def _identity(connection: sqlite3.Connection) -> tuple[DatabaseFacts, bool]:
-    facts = DatabaseFacts(
-        fingerprint=fingerprint(connection),
-        alembic_head=alembic_head(connection),
-        has_local_uploads=has_local_uploads(connection),
-    )
+def _identity(connection: sqlite3.Connection) -> tuple[Json, bool]:
+    """Some of the fields of `DatabaseFacts`."""
+    facts: dict[str, Json] = {
+        "fingerprint": fingerprint(connection),
+        "alembic_head": alembic_head(connection),
+        "has_local_uploads": has_local_uploads(connection),
+    }
     return facts, set(table_names(connection)) >= _OF_OPEN_WEBUI
 
 
-def _all_facts(connection: sqlite3.Connection) -> tuple[DatabaseFacts, bool]:
-    return facts_of(connection), set(table_names(connection)) >= _OF_OPEN_WEBUI
+def _all_facts(connection: sqlite3.Connection) -> tuple[Json, bool]:
+    from owui_vault.components.database.facts import facts_of
+
+    return to_json(facts_of(connection)), set(table_names(connection)) >= _OF_OPEN_WEBUI
 
 
 def _read_vectors(vectors: Path) -> dict[str, Json]:
+    from owui_vault.components.vectors.chroma import VectorStore, read_store_in
+
     path = (vectors / Path(VECTOR_DATABASE).name).resolve()
     try:
         store: VectorStore = _between_writes(path, lambda: _read_at_rest(path, lambda it: read_store_in(it, vectors)))
     except (UnreadableError, OSError, sqlite3.DatabaseError) as error:
         return {"vectors_unread": str(error)}
-    collections: tuple[CollectionRecord, ...] = store.collections
-    return {"vectors": {"collections": to_json(collections), "migration": store.migration}}
+    return {"vectors": {"collections": to_json(store.collections), "migration": store.migration}}
 
 
 def read_live(path: Path, read: Callable[[sqlite3.Connection], Read]) -> Read:
@@ -190,6 +193,9 @@ def _marks(path: Path) -> tuple[tuple[int, ...], ...]:
 
 def _read_copy(path: Path, read: Callable[[sqlite3.Connection], Read]) -> Read:
     """Copy the database with its WAL or journal as they are, and read the copy."""
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="owui-vault-") as folder:
         copy = Path(folder) / path.name
         needed = sum(_size(each) for each in (path, beside(path, "-wal"), beside(path, "-journal")))
@@ -208,11 +214,13 @@ def _read_copy(path: Path, read: Callable[[sqlite3.Connection], Read]) -> Read:
 
 
 def _copy_all(path: Path, copy: Path) -> None:
-    shutil.copyfile(path, copy)
+    from shutil import copyfile
+
+    copyfile(path, copy)
     for suffix in ("-wal", "-journal"):
         beside(copy, suffix).unlink(missing_ok=True)
         with suppress(FileNotFoundError):  # a journal goes with its transaction, between two looks as well
-            shutil.copyfile(beside(path, suffix), beside(copy, suffix))
+            copyfile(beside(path, suffix), beside(copy, suffix))
 
 
 if __name__ == "__main__":

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
-
-from owui_vault.errors import ProgramMissingError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 _NAME = re.compile(r"python(3(\.\d+)?)?")  # not python-host or pythonista, which embed one
@@ -29,6 +26,10 @@ def interpreter(*, any_version: bool = False) -> str:
     for candidate in own:
         if candidate and _NAME.fullmatch(Path(candidate).name) and _runs(candidate):
             return candidate
+    import shutil  # noqa: PLC0415  slow, and rarely needed: these programs import this module as well
+
+    from owui_vault.errors import ProgramMissingError  # noqa: PLC0415  same
+
     found = shutil.which("python3") if any_version else None
     if found is None:
         raise ProgramMissingError(

@@ -12,7 +12,6 @@ import marshal
 import os
 import select
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
@@ -70,6 +69,8 @@ class _Confined(sqlite3.Connection):
     """A connection whose database another process has open. Statements and their rows, nothing else."""
 
     def __init__(self, folder: int, name: str, options: str) -> None:
+        import subprocess  # noqa: PLC0415  slow, and rarely needed by the child of a capture and by the probe
+
         super().__init__(":memory:")
         self._numbers = count()
         self._interrupts: Callable[[], object] | None = None
@@ -94,6 +95,8 @@ class _Confined(sqlite3.Connection):
 
     def close(self) -> None:
         """Close it there, which may bring a log into the database, and wait for the end of the process."""
+        import subprocess  # noqa: PLC0415  there since this was opened
+
         child = self._child
         with suppress(OSError):
             if child.stdin:

@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from owui_vault.components.database.facts import facts_of, fingerprint
+from owui_vault.components.database.facts import facts_of
+from owui_vault.components.database.first_facts import fingerprint
 from owui_vault.instance import probe_main
 
 

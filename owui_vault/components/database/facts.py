@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 import sqlite3
@@ -11,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from owui_vault.components.database.first_facts import alembic_head, fingerprint, has_local_uploads
 from owui_vault.components.database.sealed_values import sealed_values
 from owui_vault.components.external_state import Neighbour, read_neighbours
 from owui_vault.components.names import DATABASE, UPLOADS
@@ -91,32 +91,6 @@ def facts_of(connection: sqlite3.Connection) -> DatabaseFacts:
         neighbours=read_neighbours(connection),
         has_local_uploads=has_local_uploads(connection),
     )
-
-
-def has_local_uploads(connection: sqlite3.Connection) -> bool:
-    """Whether the bytes of any row of `file` are on a disk: those are nowhere else, even if new ones go to a bucket."""
-    if "path" not in column_names(connection, "file"):
-        return False
-    query = "SELECT 1 FROM file WHERE path IS NOT NULL AND path <> '' AND NOT instr(path, '://') LIMIT 1"
-    return connection.execute(query).fetchone() is not None
-
-
-def fingerprint(connection: sqlite3.Connection) -> str:
-    """Which instance this is: a hash of its oldest user. Neither a rename of the host nor an upgrade changes it."""
-    if not {"id", "created_at"} <= column_names(connection, "user"):
-        return ""
-    oldest = connection.execute("SELECT id, created_at FROM user ORDER BY created_at, id LIMIT 1").fetchone()
-    if oldest is None:
-        return ""
-    text = f"{oldest[0]}\n{oldest[1]}".encode(errors="surrogateescape")
-    return hashlib.sha256(text).hexdigest()[:16]
-
-
-def alembic_head(connection: sqlite3.Connection) -> str:
-    """The schema's revision; several, joined by commas, where there are branches."""
-    if "version_num" not in column_names(connection, "alembic_version"):
-        return ""
-    return ",".join(str(each) for (each,) in connection.execute("SELECT version_num FROM alembic_version ORDER BY 1"))
 
 
 def file_rows(connection: sqlite3.Connection) -> Iterator[FileRow]:
