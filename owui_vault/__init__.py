@@ -99,6 +99,8 @@ if TYPE_CHECKING:
     from owui_vault.model import OllamaModels as OllamaModels
     from owui_vault.model import Outcome as Outcome
     from owui_vault.model import OwnerRecord as OwnerRecord
+    from owui_vault.model import Page as Page
+    from owui_vault.model import Pages as Pages
     from owui_vault.model import PinReport as PinReport
     from owui_vault.model import PinResult as PinResult
     from owui_vault.model import Plan as Plan
@@ -124,6 +126,7 @@ if TYPE_CHECKING:
     from owui_vault.model import RepositoryPrune as RepositoryPrune
     from owui_vault.model import RepositoryReplication as RepositoryReplication
     from owui_vault.model import RepositoryResult as RepositoryResult
+    from owui_vault.model import RepositorySpace as RepositorySpace
     from owui_vault.model import RepositoryState as RepositoryState
     from owui_vault.model import RestoreReport as RestoreReport
     from owui_vault.model import RetentionPolicy as RetentionPolicy
@@ -188,16 +191,16 @@ _HOME = {
     "owui_vault.model": (
         "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
         "ComponentSize ComposeService Compression ConfigurationReport ContainerRecord CopyWay CronSchedule "
-        "DatabaseRecord DataMount Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote "
-        "ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState "
-        "IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome "
-        "OwnerRecord PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof "
-        "ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
-        "ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune "
-        "RepositoryReplication RepositoryResult RepositoryState RestoreReport RetentionPolicy RunList RunOutcome "
-        "RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot "
-        "SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt "
-        "UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
+        "DatabaseRecord DataMount Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote ExtendedRecord "
+        "FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState IntervalSchedule Kept "
+        "Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Page Pages "
+        "PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers "
+        "PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan "
+        "ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication RepositoryResult "
+        "RepositorySpace RepositoryState RestoreReport RetentionPolicy RunList RunOutcome RunRecord RunReport "
+        "Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot SnapshotList "
+        "SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt UnansweredRepository "
+        "UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

@@ -107,6 +107,7 @@ def vault_from_settings(settings: VaultSettings, environ: Mapping[str, str]) -> 
         config_file=settings.path,
         environ=environ,
         plans=settings.plans,
+        pages=settings.pages,
     )
 
 

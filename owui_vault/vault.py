@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from owui_vault.context.context import (
     require_valid_names,
 )
 from owui_vault.context.state import StateDirectory
+from owui_vault.errors import ResumeError, RollbackError
 from owui_vault.model import (
     NEVER,
     Component,
@@ -31,6 +33,8 @@ from owui_vault.model import (
     InitializeReport,
     InstanceReport,
     Manifest,
+    Page,
+    Pages,
     PinReport,
     Plan,
     ProgressSink,
@@ -60,6 +64,7 @@ from owui_vault.operations.operation_lock import OperationLock
 from owui_vault.operations.secret_warnings import with_secret_warnings
 from owui_vault.ports import Application, Clock, Held, Notifier, Quiescer
 from owui_vault.system.clock import SystemClock
+from owui_vault.system.unwinding import on_failure
 
 if TYPE_CHECKING:
     from owui_vault.service.parts import Service
@@ -91,6 +96,7 @@ class Vault:
         series: str | None = None,
         environ: Mapping[str, str] | None = None,
         plans: Sequence[Plan] = (),
+        pages: Pages | None = None,
     ) -> None:
         """Touches nothing. By `environ` (None: this process's) state, container engines and profiles are found."""
         surroundings = os.environ if environ is None else environ
@@ -111,6 +117,7 @@ class Vault:
         )
         self._lock = OperationLock(self._context)
         self._plans = tuple(plans)
+        self._pages = pages or Pages()
         if plans:
             from owui_vault.service.parts import require_valid_plans
 
@@ -527,12 +534,29 @@ class Vault:
         """Carry out the plans that are due, or the named ones: snapshot, prune, verify, as each says.
 
         What fails is in the report. Raises LockHeldError while another run of this series is under way. `dry_run`: say
-        what is due, and why.
+        what is due, and why. Afterwards the vault's `pages` are written anew.
         """
         from owui_vault.service.run_plans import run
 
         names = [plans] if isinstance(plans, str) else list(plans or ())
-        return run(self._service(self._context), names, _callbacks(progress, cancel), dry_run=dry_run)
+        with on_failure(self._publish_failure):
+            report = run(self._service(self._context), names, _callbacks(progress, cancel), dry_run=dry_run)
+        if dry_run or not (report.runs or report.killed):
+            return report
+        return replace(report, warnings=(*report.warnings, *self._publish(offline=False)))
+
+    def _publish_failure(self, error: BaseException) -> None:
+        """The instance may be down: that is to be seen at once, whatever the repositories do."""
+        if isinstance(error, ResumeError | RollbackError):
+            self._publish(offline=True)
+
+    def _publish(self, *, offline: bool) -> tuple[str, ...]:
+        if self._pages == Pages():
+            return ()
+        from owui_vault.service.publishing import publish
+
+        with self._lock.reading() as context:
+            return publish(self._service(context), self._pages, offline=offline)
 
     def history(self, last: int | None = None, plan: str | None = None) -> RunList:
         """The runs that the state knows of, newest first, at most `last` of them."""
@@ -549,6 +573,13 @@ class Vault:
 
         with self._lock.reading() as context:
             return status(self._service(context), max_age, offline=offline)
+
+    def metrics(self, file: Path | None = None, *, max_age: timedelta | None = None, offline: bool = False) -> Page:
+        """The same status as Prometheus's text, written into a file in one step if one is given."""
+        from owui_vault.service.publishing import metrics
+
+        with self._lock.reading() as context:
+            return metrics(self._service(context), file, max_age, offline=offline)
 
     def _service(self, context: OperationContext) -> Service:
         from owui_vault.service.parts import Service

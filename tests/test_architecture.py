@@ -40,6 +40,7 @@ CATCHES_EXCEPTION = {
     "repositories/lookup.py": "one repository of several",
     "operations/replicate.py": "one repository of several",
     "operations/snapshot/store.py": "one repository of several",
+    "service/publishing.py": "a page is no part of the run",
     "service/steps.py": "one step of several",
     "repositories/listing.py": "one repository of several",
     "cli/run.py": "the last stop",
@@ -113,6 +114,7 @@ PARALLEL = {
 }
 
 HEAVY = ["pydantic", "yaml", "typer", "rich", "docker", "cryptography", "restic", "click", "requests"]
+HEAVY += ["prometheus_client"]
 
 
 def name(path: Path) -> str:

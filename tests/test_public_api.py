@@ -59,6 +59,7 @@ SIGNATURES = {
     "run": ["plans", "dry_run"],
     "history": ["last", "plan"],
     "status": ["max_age", "offline"],
+    "metrics": ["file", "max_age", "offline"],
 }
 EXPORTED = {name: getattr(owui_vault, name) for name in owui_vault.__all__}
 

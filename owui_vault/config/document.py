@@ -377,5 +377,7 @@ class VaultPart(Part):
     repositories: dict[Name, RepositoryPart] = {}
     plans: dict[Name, PlanPart] = {}
     limits: LimitsPart | None = None
+    metrics: PathText | None = None
+    """A file for Prometheus (node_exporter's textfile collector: NAME.prom), written anew after each run."""
     state_dir: PathText | None = None
     """Where caches, journals and memories are kept."""

@@ -27,6 +27,7 @@ from owui_vault.config.variables import replace_variables
 from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
 from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model.pages import Pages
 from owui_vault.model.secrets import (
     CommandSecret,
     CredentialSecret,
@@ -103,6 +104,7 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
         repositories=tuple(_repository(name, each, around) for name, each in part.repositories.items()),
         plans=tuple(plan_of(name, each) for name, each in part.plans.items()),
         limits=_limits(part.limits) if part.limits else LimitSettings(),
+        pages=Pages(metrics=part.metrics),
     )
 
 

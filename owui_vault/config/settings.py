@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model.pages import Pages
 from owui_vault.model.plans import Plan
 from owui_vault.model.secrets import SecretReference
 
@@ -91,3 +92,4 @@ class VaultSettings:
     repositories: tuple[RepositorySettings, ...] = ()
     plans: tuple[Plan, ...] = ()
     limits: LimitSettings = LimitSettings()
+    pages: Pages = field(default_factory=Pages)

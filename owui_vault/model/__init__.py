@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from owui_vault.model.manifest import ScheduledWork as ScheduledWork
     from owui_vault.model.manifest import SecretKeyRecord as SecretKeyRecord
     from owui_vault.model.manifest import SqliteLibrary as SqliteLibrary
+    from owui_vault.model.pages import Page as Page
+    from owui_vault.model.pages import Pages as Pages
     from owui_vault.model.plans import CronSchedule as CronSchedule
     from owui_vault.model.plans import IntervalSchedule as IntervalSchedule
     from owui_vault.model.plans import Plan as Plan
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
     from owui_vault.model.snapshots import UnansweredRepository as UnansweredRepository
     from owui_vault.model.status import PlanState as PlanState
     from owui_vault.model.status import PointFact as PointFact
+    from owui_vault.model.status import RepositorySpace as RepositorySpace
     from owui_vault.model.status import RepositoryState as RepositoryState
     from owui_vault.model.status import StatusReport as StatusReport
     from owui_vault.model.status import Verdict as Verdict
@@ -139,6 +142,7 @@ _HOME = {
         "DatabaseRecord ExtendedRecord FileRecord LedgerEntry LeftOut Manifest OllamaModel OwnerRecord "
         "ProofRecord ScheduledWork SecretKeyRecord SqliteLibrary"
     ),
+    "owui_vault.model.pages": "Page Pages",
     "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
     "owui_vault.model.reports": (
@@ -157,6 +161,6 @@ _HOME = {
         "LABEL_FORMAT Entry Label LaterLabel RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt "
         "UnansweredRepository"
     ),
-    "owui_vault.model.status": "PlanState PointFact RepositoryState StatusReport Verdict",
+    "owui_vault.model.status": "PlanState PointFact RepositorySpace RepositoryState StatusReport Verdict",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

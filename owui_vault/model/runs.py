@@ -68,7 +68,11 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """One step of a run. `captured`: whether the instance had been read, and perhaps been paused or stopped."""
+    """One step of a run. `captured`: whether the instance had been read, and perhaps been paused or stopped.
+
+    `freeze_seconds` is how long the application could not write, `outage_seconds` how long it was stopped; None: that
+    is not known.
+    """
 
     step: PlanStep
     began: datetime
@@ -79,6 +83,8 @@ class StepRecord:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: ErrorNote | None = None  # of the whole step, where no repository has it
+    freeze_seconds: float | None = None
+    outage_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ class RepositoryState:
 
     `newest` is the newest COMPLETE restore point, `verified` the newest of them that was verified and not found wrong.
     `as_of` is when that was known: now where the repository was asked, otherwise when this machine last had to do with
-    it; None: nobody knows anything. `due` is by when the next one is due, and `late_after` when that is overdue.
+    it; None: nobody knows anything. `due` is by when the next one is due, and `late_after` when that is overdue;
+    `overdue` says whether it is, whatever else the verdict says.
     `reasons` say in words what is not fine.
     """
 
@@ -49,6 +50,7 @@ class RepositoryState:
     as_of: datetime | None = None
     due: datetime | None = None
     late_after: datetime | None = None
+    overdue: bool = False
     error: ErrorNote | None = None
 
 
@@ -66,6 +68,22 @@ class PlanState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RepositorySpace:
+    """What a repository takes, how fast that grows, and when its place is full. None: it is not known.
+
+    `growth_bytes_per_day` is of the last thirty days. `until_full_seconds` goes by that or by how fast the free space
+    shrinks, whichever is faster; it is None, too, where neither is so. `as_of` is when it was measured.
+    """
+
+    repository: str
+    size_bytes: int | None = None
+    free_bytes: int | None = None
+    growth_bytes_per_day: float | None = None
+    until_full_seconds: float | None = None
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
     """Everything at one moment. Without plans, `series` has each series in each repository instead."""
 
@@ -74,4 +92,5 @@ class StatusReport:
     offline: bool
     plans: tuple[PlanState, ...] = ()
     series: tuple[RepositoryState, ...] = ()
+    space: tuple[RepositorySpace, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -63,13 +63,24 @@ class RunEnded:
     took_seconds: float = 0.0
 
 
-Entry: TypeAlias = Union[PlanNoted, RunBegan, StepBegan, StepEnded, RunEnded]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceMeasured:
+    """What a repository took after a run, and what was free there; None where its place does not tell."""
+
+    repository: str
+    at: datetime
+    size_bytes: int | None
+    free_bytes: int | None
+
+
+Entry: TypeAlias = Union[PlanNoted, RunBegan, StepBegan, StepEnded, RunEnded, PlaceMeasured]
 _KINDS: Mapping[str, type[Entry]] = {
     "plan": PlanNoted,
     "run-began": RunBegan,
     "step-began": StepBegan,
     "step-ended": StepEnded,
     "run-ended": RunEnded,
+    "place-measured": PlaceMeasured,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -81,6 +92,7 @@ class History:
     runs: tuple[RunRecord, ...] = ()
     noted: Mapping[str, PlanNoted]
     damaged: int = 0  # lines that nobody can read
+    measured: tuple[PlaceMeasured, ...] = ()
 
     def of(self, plan: str) -> tuple[RunRecord, ...]:
         """The runs of one plan, oldest first."""
@@ -110,10 +122,13 @@ def told_by(entries: Iterable[Entry], running: str | None, damaged: int = 0) -> 
     runs: dict[str, RunRecord] = {}
     holders: dict[str, str] = {}
     noted: dict[str, PlanNoted] = {}
+    measured: dict[tuple[str, datetime], PlaceMeasured] = {}  # a ledger begun anew repeats the last ones
     for entry in entries:
         match entry:
             case PlanNoted():
                 noted[entry.plan] = entry
+            case PlaceMeasured():
+                measured[entry.repository, entry.at] = entry
             case RunBegan():
                 holders[entry.run] = entry.holder
                 runs[entry.run] = RunRecord(
@@ -136,7 +151,7 @@ def told_by(entries: Iterable[Entry], running: str | None, damaged: int = 0) -> 
                     exit_code=entry.exit_code,
                     took_seconds=entry.took_seconds,
                 )
-    return History(runs=tuple(runs.values()), noted=noted, damaged=damaged)
+    return History(runs=tuple(runs.values()), noted=noted, damaged=damaged, measured=tuple(measured.values()))
 
 
 def _with_step(run: RunRecord, step: StepRecord) -> RunRecord:
@@ -148,7 +163,7 @@ def still_needed(entries: Sequence[Entry], history: History) -> tuple[Entry, ...
     """What a new ledger begins with when the old one has grown too long.
 
     That is what decides when a plan is due, and what is known of each repository: how each plan was noted last, its
-    last two runs, and the last that served each repository.
+    last two runs, the last that served each repository, and what each repository took last.
     """
     kept: set[str] = set()
     for plan in {each.plan for each in history.runs}:
@@ -160,8 +175,14 @@ def still_needed(entries: Sequence[Entry], history: History) -> tuple[Entry, ...
                 for result in step.results:
                     served[result.repository, step.step, result.outcome] = run.id
         kept.update(served.values())
-    return tuple(
-        entry
-        for entry in entries
-        if (history.noted[entry.plan] is entry if isinstance(entry, PlanNoted) else entry.run in kept)
-    )
+    last_measured = {each.repository: each for each in history.measured}
+
+    def is_needed(entry: Entry) -> bool:
+        match entry:
+            case PlanNoted():
+                return history.noted[entry.plan] is entry
+            case PlaceMeasured():
+                return last_measured[entry.repository] is entry
+        return entry.run in kept
+
+    return tuple(entry for entry in entries if is_needed(entry))

@@ -37,6 +37,7 @@ from owui_vault.service.overdue import is_believed
 from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History, PlanNoted, RunBegan, RunEnded, StepBegan, StepEnded
 from owui_vault.service.run_ledger import RunLedger
+from owui_vault.service.space import note_space
 from owui_vault.system.unwinding import on_failure
 
 _EXIT_CODES = {RunOutcome.FAILED: 1, RunOutcome.WRONG: 5, RunOutcome.INCOMPLETE: 3, RunOutcome.SUCCESS: 0}
@@ -109,6 +110,7 @@ def _run_alone(
         record, unwritten = _run_one(service, planned, decision.because, held_as)
         runs.append(record)
         unrecorded += unwritten
+    note_space(service, dict.fromkeys(name for decision in look.due for name in decision.repositories))
     return RunReport(runs=tuple(runs), killed=killed, warnings=warnings, unrecorded=unrecorded)
 
 

@@ -21,6 +21,7 @@ from owui_vault.service.known_facts import Facts, asked, found_wrong, remembered
 from owui_vault.service.overdue import is_believed, punctuality
 from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History
+from owui_vault.service.space import nearly_full, space_of
 from owui_vault.service.timetable import Timetable
 
 _WORST_FIRST = (Verdict.WRONG, Verdict.OVERDUE, Verdict.UNKNOWN, Verdict.FINE)
@@ -43,7 +44,7 @@ def status(service: Service, max_age: timedelta | None, *, offline: bool) -> Sta
     """Judge every plan; without plans every series, by `max_age` alone."""
     context = service.context
     series = context.series()
-    history = service.ledger.read()
+    history = service.ledger.read_recent()
     look = _Look(
         now=context.clock.now(),
         max_age=max_age,
@@ -53,17 +54,23 @@ def status(service: Service, max_age: timedelta | None, *, offline: bool) -> Sta
         listings=None if offline else {each.name: each for each in survey(context, context.select(None))},
     )
     warnings = [f"{history.damaged} lines of the run ledger cannot be read"] if history.damaged else []
+    space = space_of(context, history, look.now, offline=offline)
+    warnings += nearly_full(space)
     if service.plans:
         timetables = service.timetables()
         plans = tuple(_plan_state(service, look, plan, timetables[plan.name]) for plan in service.plans)
         if offline:
             warnings.append("no repository was asked; each value is as old as it says")
         warnings += _absences(look)
-        return StatusReport(at=look.now, verdict=_worst(plans), offline=offline, plans=plans, warnings=tuple(warnings))
+        return StatusReport(
+            at=look.now, verdict=_worst(plans), offline=offline, plans=plans, space=space, warnings=tuple(warnings)
+        )
     found = tuple(_all_series(service, look))
     if max_age is None:
         warnings.append("no plan says how old a restore point may be; --max-age does")
-    return StatusReport(at=look.now, verdict=_worst(found), offline=offline, series=found, warnings=tuple(warnings))
+    return StatusReport(
+        at=look.now, verdict=_worst(found), offline=offline, series=found, space=space, warnings=tuple(warnings)
+    )
 
 
 def _absences(look: _Look) -> Iterator[str]:
@@ -198,6 +205,7 @@ def _all_series(service: Service, look: _Look) -> Iterator[RepositoryState]:
 def _state(look: _Look, facts: Facts, series: str, judged: Punctuality | None, *, what: str) -> RepositoryState:
     """What is to be thought of these facts. Without `judged` no schedule says how old the newest may be."""
     newest = facts.points[0] if facts.points else None
+    is_old = look.max_age is not None and newest is not None and look.now - newest.instant > look.max_age
     state = RepositoryState(
         repository=facts.repository,
         series=series,
@@ -208,6 +216,7 @@ def _state(look: _Look, facts: Facts, series: str, judged: Punctuality | None, *
         as_of=facts.as_of,
         due=judged.due if judged else None,
         late_after=judged.late_after if judged else None,
+        overdue=(judged is not None and judged.overdue) or is_old,
         error=facts.error,
     )
     wrong, late = list(facts.gone), []
@@ -217,7 +226,7 @@ def _state(look: _Look, facts: Facts, series: str, judged: Punctuality | None, *
         late.append(_overdue(judged, what))
     if judged is None and facts.are_all and newest is None:
         wrong.append("there is no complete snapshot")
-    if look.max_age is not None and newest and look.now - newest.instant > look.max_age:
+    if newest and is_old:
         late.append(f"the newest complete snapshot, of {local_text(newest.instant)}, is older than {look.max_age}")
     if facts.error:
         return replace(state, verdict=Verdict.UNKNOWN, reasons=(f"it cannot be asked: {facts.error.message}",))

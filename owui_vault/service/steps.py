@@ -70,6 +70,8 @@ def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
         problems=_short(report.problems if report else ()),
         warnings=_short(report.warnings if report else ()),
         error=None if any(each.error for each in results) else note,
+        freeze_seconds=report.proof.freeze_seconds if report and report.manifest else None,
+        outage_seconds=report.proof.outage_seconds if report and report.manifest else None,
     )
 
 

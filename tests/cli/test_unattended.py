@@ -174,7 +174,8 @@ def test_no_secret_is_in_the_ledger(planned: Program) -> None:
 def test_a_damaged_ledger_is_told_also_with_q(planned: Program) -> None:
     planned.run("run")
     entries = [json.loads(each) for each in ledger(planned).read_text().splitlines()]
-    assert {each["entry"] for each in entries} == {"plan", "run-began", "step-began", "step-ended", "run-ended"}
+    kinds = {"plan", "run-began", "step-began", "step-ended", "run-ended", "place-measured"}
+    assert {each["entry"] for each in entries} == kinds
     ledger(planned).write_text("damage\n" + ledger(planned).read_text())
     done = planned.run("-q", "run", "often")
     assert done.returncode == 0
@@ -194,3 +195,25 @@ def test_a_run_whose_time_was_slept_through_is_made_up_for(planned: Program) -> 
     report = planned.json("run")
     assert [each["plan"] for each in report["runs"]] == ["nightly"]
     assert report["runs"][0]["because"].startswith("due since")
+
+
+def test_prometheus_reads_what_status_says_from_stdout_or_a_file(planned: Program) -> None:
+    said = planned.run("-q", "status", "--offline", "--metrics")
+    assert said.returncode == 6
+    assert 'owui_vault_verdict{series="open-webui",verdict="unknown"} 1.0' in said.stdout
+    written = planned.run("status", "--offline", "--metrics", "vault.prom")
+    assert "written to" in written.stdout
+    assert "owui_vault_info" in (planned.folder / "vault.prom").read_text()
+    assert planned.run("status", "vault.prom").returncode == 2
+    assert planned.json("status", "--metrics", "--offline", code=6)["text"].startswith("# HELP")
+
+
+def test_each_run_writes_the_metrics_that_the_configuration_names(planned: Program) -> None:
+    planned.configure((planned.folder / "vault.yaml").read_text() + "metrics: vault.prom\n")
+    assert planned.run("run", "often").returncode == 0
+    text = (planned.folder / "vault.prom").read_text()
+    assert 'owui_vault_restore_points{plan="often",repository="nas",series="open-webui"} 1.0' in text
+    assert "owui_vault_repository_free_bytes" in text
+    shown = planned.run("status").stdout
+    assert "full in" in shown
+    assert "correct horse" not in text

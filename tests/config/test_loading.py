@@ -299,7 +299,10 @@ limit: {}
         ("limits: {idle: [1s]}", "must be a duration such as 30s, 5m, 2h or 1d, not a list"),
         ("limits: {store: never}", "must be a duration"),
         ("state_dir: [a]", "state_dir (line 1): must be text, not a list"),
-        ("a: {b: c}", "a (line 1): is not known; allowed here: instance, limits, plans, repositories, state_dir"),
+        (
+            "a: {b: c}",
+            "a (line 1): is not known; allowed here: instance, limits, metrics, plans, repositories, state_dir",
+        ),
         ("state_dir: ${A", "has a '${' that is not ${NAME} or ${NAME:-default}"),
         ("instance: {name: a, name: b}", "instance.name (line 1): is given twice"),
         ("- a", "must hold keys and values, not a list"),

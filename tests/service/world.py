@@ -79,6 +79,7 @@ class World:
         self.clock = FakeClock(START)
         self.heard = Heard()
         self.outcome = Outcome.COMPLETE
+        self.proof = ProofRecord(mode=Proof.LIVE, attempts=1)
         self.verified: dict[str, tuple[str, ...]] = {}
         self.refusal: VaultError | None = None
         self.meanwhile: Callable[[str], None] = lambda _step: None
@@ -127,6 +128,14 @@ class World:
                 reports.append(report)
             self.to_the_next_tick(every)
         return reports
+
+    def nights(self, count: int) -> None:
+        """So many nights from the first on, with one tick at three; then it is eight in the morning."""
+        self.run()
+        for number in range(count):
+            self.clock.set(START + timedelta(days=number, hours=3))
+            self.run()
+        self.clock.set(START + timedelta(days=count - 1, hours=8))
 
     def to_the_next_tick(self, every: timedelta = TICK) -> None:
         """Timers go by the clock, not by when the last run ended; what they miss while it runs, they miss."""
@@ -177,7 +186,7 @@ class World:
             instance=SERIES,
             instant=instant,
             outcome=self.outcome if manifest else Outcome.FAILED,
-            proof=ProofRecord(mode=Proof.LIVE, attempts=1),
+            proof=self.proof,
             problems=() if self.outcome is Outcome.COMPLETE else ("an upload could not be read",),
             warnings=(),
             repositories=results,

@@ -114,6 +114,10 @@ class Screen:
         for line in text.splitlines():
             self.console.print(printable(line))
 
+    def exactly(self, text: str) -> None:
+        """A whole document, for another program."""
+        self._stream.write(text)
+
     def heading(self, text: str) -> None:
         """A line that begins a part."""
         self.line()

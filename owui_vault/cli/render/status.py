@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from owui_vault.cli.render.phrases import age, local, size
+from owui_vault.cli.render.phrases import age, duration, local, size
 from owui_vault.cli.render.reports import warnings
 from owui_vault.cli.render.screen import Screen
-from owui_vault.model import PlanState, PointFact, RepositoryState, RunOutcome, StatusReport, Verdict
+from owui_vault.model import (
+    Page,
+    PlanState,
+    PointFact,
+    RepositorySpace,
+    RepositoryState,
+    RunOutcome,
+    StatusReport,
+    Verdict,
+)
 
 _SUMMARY = {
     Verdict.FINE: ("Everything is as new as it should be.", "green"),
@@ -34,7 +43,17 @@ def judged(screen: Screen, report: StatusReport) -> None:
         screen.line()
         _table(screen, report.series, report, series=True)
         screen.items(_reasons((), report.series))
+    _space(screen, report)
     warnings(screen, report.warnings)
+
+
+def published(screen: Screen, page: Page) -> None:
+    """Where a page was written, or the page itself; its warnings are in it."""
+    if page.file is None:
+        screen.exactly(page.text)
+        return
+    screen.line(*_SUMMARY[page.verdict])
+    screen.line(f"written to {page.file}")
 
 
 def _last_run(plan: PlanState, now: datetime) -> str:
@@ -61,6 +80,46 @@ def _table(screen: Screen, states: Sequence[RepositoryState], report: StatusRepo
         for each in states
     ]
     screen.table(columns, rows, right=frozenset({"age", "size"}))
+
+
+def _space(screen: Screen, report: StatusReport) -> None:
+    """What each repository takes and how long that can go on; left out where nothing at all is known."""
+    if all(each == RepositorySpace(repository=each.repository) for each in report.space):
+        return
+    screen.line()
+    columns = ["repository", "takes", "free", "growth", "full in", *(["known for"] if report.offline else [])]
+    rows = [
+        [
+            each.repository,
+            _or_unknown(size(each.size_bytes), each.size_bytes),
+            _or_unknown(size(each.free_bytes), each.free_bytes),
+            growth(each),
+            until_full(each),
+            *([age(each.as_of, report.at) if each.as_of else "–"] if report.offline else []),
+        ]
+        for each in report.space
+    ]
+    screen.table(columns, rows, right=frozenset({"takes", "free", "growth"}))
+
+
+def _or_unknown(text: str, value: int | None) -> str:
+    return "unknown" if value is None else text
+
+
+def growth(space: RepositorySpace) -> str:
+    """`12 MB a day`."""
+    if space.growth_bytes_per_day is None:
+        return "unknown"
+    return f"{size(round(space.growth_bytes_per_day))} a day"
+
+
+def until_full(space: RepositorySpace) -> str:
+    """`40 days`; whether it is not known, or never."""
+    if space.until_full_seconds is not None:
+        years = space.until_full_seconds / (365 * 86_400)
+        return "over 10 years" if years > 10 else duration(space.until_full_seconds)
+    known = space.free_bytes is not None and space.growth_bytes_per_day is not None
+    return "does not fill" if known else "unknown"
 
 
 def _newest(point: PointFact | None, now: datetime) -> tuple[str, str, str, str]:

@@ -1,0 +1,1 @@
+"""The status for other eyes: Prometheus's text and an HTML page, made of values alone."""

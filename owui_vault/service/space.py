@@ -1,0 +1,122 @@
+"""Whether the repositories have room: what each took after each run, and what that comes to.
+
+Whatever is not known is unknown, which is neither good nor bad: it is no part of any verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from owui_vault.context.context import OperationContext
+from owui_vault.errors import VaultError
+from owui_vault.model.runs import PlanStep, RunRecord
+from owui_vault.model.status import RepositorySpace
+from owui_vault.repositories import disk_usage
+from owui_vault.service.overdue import is_believed
+from owui_vault.service.parts import Service
+from owui_vault.service.run_entries import History, PlaceMeasured
+
+_WINDOW = timedelta(days=30)
+_SHORTEST = timedelta(days=1)  # what is known for less says nothing about growth
+_SOON = timedelta(days=14)
+_DAY = timedelta(days=1)
+
+
+def note_space(service: Service, repositories: Iterable[str]) -> None:
+    """Write down what repositories take after a run. That this cannot be done is no failure of the run."""
+    for name in repositories:
+        (repository,) = service.context.select(name)
+        found = disk_usage.measure(repository.engine.location)
+        if found == disk_usage.Space():
+            continue
+        entry = PlaceMeasured(
+            repository=name,
+            at=service.context.clock.now(),
+            size_bytes=found.size_bytes,
+            free_bytes=found.free_bytes,
+        )
+        with suppress(VaultError):
+            service.ledger.append(entry)
+
+
+def space_of(
+    context: OperationContext, history: History, now: datetime, *, offline: bool
+) -> tuple[RepositorySpace, ...]:
+    """What is known of each repository: offline from the ledger alone, otherwise as it is now."""
+    return tuple(_of_one(name, history, now, fresh) for name, fresh in _measured_now(context, now, offline=offline))
+
+
+def nearly_full(spaces: Sequence[RepositorySpace]) -> Iterator[str]:
+    """A warning for each place that will be full soon."""
+    for each in spaces:
+        if each.until_full_seconds is not None and each.until_full_seconds < _SOON.total_seconds():
+            days = int(each.until_full_seconds / _DAY.total_seconds())
+            when = f"in about {days} day{'' if days == 1 else 's'}" if days else "within a day"
+            yield f"the place of {each.repository} is full {when}, if it goes on as in the last thirty days"
+
+
+def _measured_now(
+    context: OperationContext, now: datetime, *, offline: bool
+) -> Iterator[tuple[str, PlaceMeasured | None]]:
+    for repository in context.select(None):
+        found = disk_usage.Space() if offline else disk_usage.measure(repository.engine.location)
+        known = found != disk_usage.Space()
+        yield (
+            repository.name,
+            PlaceMeasured(repository=repository.name, at=now, size_bytes=found.size_bytes, free_bytes=found.free_bytes)
+            if known
+            else None,
+        )
+
+
+def _of_one(name: str, history: History, now: datetime, fresh: PlaceMeasured | None) -> RepositorySpace:
+    since = now - _WINDOW
+    known = [each for each in history.measured if each.repository == name and is_believed(each.at, now)]
+    ordered = sorted([*known, *([fresh] if fresh else [])], key=lambda each: each.at)
+    if not ordered:
+        growth = _added_per_day(history.runs, name, since, now)
+        return RepositorySpace(repository=name, growth_bytes_per_day=growth)
+    last = ordered[-1]
+    window = [each for each in ordered if each.at >= since]
+    growth = _per_day([(each.at, each.size_bytes) for each in window])
+    if growth is None:
+        growth = _added_per_day(history.runs, name, since, now)
+    shrinking = _per_day([(each.at, each.free_bytes) for each in window])
+    fastest = max(growth or 0.0, -(shrinking or 0.0))
+    until_full = (
+        last.free_bytes / fastest * _DAY.total_seconds() if last.free_bytes is not None and fastest > 0 else None
+    )
+    return RepositorySpace(
+        repository=name,
+        size_bytes=last.size_bytes,
+        free_bytes=last.free_bytes,
+        growth_bytes_per_day=growth,
+        until_full_seconds=until_full,
+        as_of=last.at,
+    )
+
+
+def _per_day(known: Sequence[tuple[datetime, int | None]]) -> float | None:
+    there = [(at, number) for at, number in known if number is not None]
+    if not there or there[-1][0] - there[0][0] < _SHORTEST:
+        return None
+    (first, before), (last, after) = there[0], there[-1]
+    return (after - before) / ((last - first) / _DAY)
+
+
+def _added_per_day(runs: Sequence[RunRecord], name: str, since: datetime, now: datetime) -> float | None:
+    """What this machine's runs added there, less what they freed; for places that do not tell what they hold."""
+    counted = [run for run in runs if since <= run.began and is_believed(run.began, now)]
+    changes = [
+        (run.began, (result.added_bytes or 0) - (result.freed_bytes or 0))
+        for run in counted
+        for step in run.steps
+        if step.step in (PlanStep.SNAPSHOT, PlanStep.PRUNE)
+        for result in step.results
+        if result.repository == name
+    ]
+    if not changes or now - changes[0][0] < _SHORTEST:
+        return None
+    return sum(change for _, change in changes) / ((now - changes[0][0]) / _DAY)
