@@ -16,6 +16,7 @@ from owui_vault.cli.options import GlobalOptions, Needs
 from owui_vault.cli.signals import Interruption
 
 if TYPE_CHECKING:  # `--help` needs none of it
+    from owui_vault.cli.log_file import LogFile
     from owui_vault.cli.render.screen import Screen
     from owui_vault.config import VaultSettings
     from owui_vault.vault import Vault
@@ -58,13 +59,19 @@ class Session:
     environ: Mapping[str, str]
     folder: Path
     interruption: Interruption = field(default_factory=Interruption)
+    logs: list[LogFile] = field(default_factory=list)
 
     @cached_property
     def settings(self) -> VaultSettings:
         """As the configuration file or the options say. Raises ConfigError."""
         from owui_vault.cli.configuration import settings_for  # noqa: PLC0415  `--help` does without it
 
-        return settings_for(self.options, self.request, self.environ, self.folder)
+        found = settings_for(self.options, self.request, self.environ, self.folder)
+        if found.log_file:
+            from owui_vault.cli.log_file import write_log_to  # noqa: PLC0415  only where it is asked for
+
+            self.logs.append(write_log_to(found.log_file, type(self.request).__module__.rpartition(".")[2]))
+        return found
 
     @cached_property
     def vault(self) -> Vault:

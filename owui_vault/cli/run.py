@@ -17,6 +17,7 @@ from owui_vault.cli.signals import Interrupted, Interruption
 from owui_vault.errors import CancelledError, UnforeseenError, VaultError
 
 if TYPE_CHECKING:  # signals are listened to before anything slow
+    from owui_vault.cli.log_file import LogFile
     from owui_vault.cli.request import Request
 
 
@@ -41,6 +42,7 @@ def run(words: Sequence[str]) -> int:
         except Exception as error:  # the last stop: a traceback would show what nobody should see
             exit_code = 1
             this.tell(_with_places(UnforeseenError(error), words), exit_code)
+        this.end_logs(exit_code)
         close_stdout()
     return exit_code
 
@@ -52,6 +54,8 @@ class _Run:
         self._words = words
         self._interruption = interruption
         self._request: Request | None = None
+        self._logs: list[LogFile] = []
+        self._error = ""
         self._as_json = "--json" in options_before_dashdash(words)  # until they are understood
 
     def perform(self) -> int:
@@ -71,6 +75,7 @@ class _Run:
             environ=os.environ,
             folder=Path.cwd(),
             interruption=self._interruption,
+            logs=self._logs,
         )
         answer = self._request.perform(session)
         with suppress(BrokenPipeError):  # `| head` has seen enough; what was asked for is done
@@ -84,10 +89,18 @@ class _Run:
 
     def tell(self, error: VaultError, exit_code: int) -> None:
         """The error, below the report that it carries."""
+        self._error = error.message
         with suppress(BrokenPipeError):
             if error.report and self._request and not self._as_json:
                 self._request.show_report(error.report, Screen(sys.stderr, told_below=error))
             print_error(error, exit_code, as_json=self._as_json, verbose=_is_verbose(self._words))
+
+    def end_logs(self, exit_code: int) -> None:
+        """How it ended, into the files that the log went to."""
+        for each in self._logs:
+            from owui_vault.cli.log_file import end_log  # noqa: PLC0415  only where there is one
+
+            end_log(each, exit_code, self._error)
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from owui_vault.config.paths import find_config as find_config
 from owui_vault.config.settings import EngineName as EngineName
 from owui_vault.config.settings import InstanceSettings as InstanceSettings
 from owui_vault.config.settings import LimitSettings as LimitSettings
+from owui_vault.config.settings import LogFileSettings as LogFileSettings
 from owui_vault.config.settings import RepositorySettings as RepositorySettings
 from owui_vault.config.settings import Unproven as Unproven
 from owui_vault.config.settings import VaultSettings as VaultSettings

@@ -79,6 +79,7 @@ Name = Annotated[str, BeforeValidator(values.name), _form(NAME_PATTERN)]
 Tag = Annotated[str, BeforeValidator(values.tag), _form(TAG_PATTERN)]
 Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema({"type": "integer", "minimum": 0})]
 Rate = Annotated[int, BeforeValidator(values.rate), _form(values.RATE_PATTERN, examples=["2 MiB"])]
+Size = Annotated[int, BeforeValidator(values.size), _form(values.RATE_PATTERN, examples=["10 MiB"])]
 Parallel = Annotated[
     int, BeforeValidator(values.parallel), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 32})
 ]
@@ -370,6 +371,17 @@ class PlanPart(Part):
         return self
 
 
+class LogFilePart(Part):
+    """A file for the log, as JSON lines."""
+
+    path: PathText
+    """Where it is; its folder must be there."""
+    size: Size | None = None
+    """How long it may get (10 MiB)."""
+    keep: Count | None = None
+    """How many older ones are kept (5)."""
+
+
 class VaultPart(Part):
     """The whole file."""
 
@@ -379,5 +391,6 @@ class VaultPart(Part):
     limits: LimitsPart | None = None
     metrics: PathText | None = None
     """A file for Prometheus (node_exporter's textfile collector: NAME.prom), written anew after each run."""
+    log_file: LogFilePart | None = None
     state_dir: PathText | None = None
     """Where caches, journals and memories are kept."""

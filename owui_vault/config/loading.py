@@ -18,6 +18,7 @@ from owui_vault.config.settings import (
     EngineName,
     InstanceSettings,
     LimitSettings,
+    LogFileSettings,
     RepositorySettings,
     Unproven,
     VaultSettings,
@@ -104,6 +105,7 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
         repositories=tuple(_repository(name, each, around) for name, each in part.repositories.items()),
         plans=tuple(plan_of(name, each) for name, each in part.plans.items()),
         limits=_limits(part.limits) if part.limits else LimitSettings(),
+        log_file=_log_file(part.log_file) if part.log_file else None,
         pages=Pages(metrics=part.metrics),
     )
 
@@ -111,6 +113,11 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
 def _limits(part: parts.LimitsPart) -> LimitSettings:
     written = {key: value for key, value in part if value is not None}
     return LimitSettings(**written)
+
+
+def _log_file(part: parts.LogFilePart) -> LogFileSettings:
+    written = {key: value for key, value in part if value is not None}
+    return LogFileSettings(**written)
 
 
 def _instance(part: parts.InstancePart) -> InstanceSettings:

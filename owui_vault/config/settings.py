@@ -83,6 +83,15 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogFileSettings:
+    """A file for the log: put aside once it has `size` bytes, `keep` older ones kept."""
+
+    path: Path
+    size: int = 10 << 20
+    keep: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VaultSettings:
     """The whole of it. `path` is None when everything came from the command line."""
 
@@ -92,4 +101,5 @@ class VaultSettings:
     repositories: tuple[RepositorySettings, ...] = ()
     plans: tuple[Plan, ...] = ()
     limits: LimitSettings = LimitSettings()
+    log_file: LogFileSettings | None = None
     pages: Pages = field(default_factory=Pages)

@@ -87,8 +87,17 @@ def duration(value: object) -> timedelta:
 
 def rate(value: object) -> int:
     """`500 KiB`, `2 MiB` or `1 GiB` per second, in bytes. Raises ValueError."""
+    return _bytes(value, "must be how much per second: a whole number and KiB, MiB or GiB, such as 2 MiB")
+
+
+def size(value: object) -> int:
+    """`500 KiB`, `10 MiB` or `1 GiB`, in bytes. Raises ValueError."""
+    return _bytes(value, "must be a size: a whole number and KiB, MiB or GiB, such as 10 MiB")
+
+
+def _bytes(value: object, mistake: str) -> int:
     if not isinstance(value, str) or not re.fullmatch(RATE_PATTERN, value.strip()):
-        raise ValueError("must be how much per second: a whole number and KiB, MiB or GiB, such as 2 MiB")
+        raise ValueError(mistake)
     number, unit = value.strip()[:-3].strip(), value.strip()[-3:]
     return int(number) << {"KiB": 10, "MiB": 20, "GiB": 30}[unit]
 

@@ -11,6 +11,7 @@ verify    what was stored
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,6 +41,7 @@ from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.space import note_space
 from owui_vault.system.unwinding import on_failure
 
+_log = logging.getLogger(__name__)
 _EXIT_CODES = {RunOutcome.FAILED: 1, RunOutcome.WRONG: 5, RunOutcome.INCOMPLETE: 3, RunOutcome.SUCCESS: 0}
 
 
@@ -199,6 +201,7 @@ def _run_one(
             steps=tuple(done),
         )
     _note(ledger, _ended(record), unwritten)
+    _log.info("plan %s: %s after %.0f s", plan.name, record.outcome.value, record.took_seconds)
     return record, tuple(dict.fromkeys(unwritten))
 
 
