@@ -22,15 +22,14 @@ from owui_vault import Quiesce, Vault
 from owui_vault.cli.grammar import Invocation, parse
 from owui_vault.config import load_settings
 from owui_vault.config.document import (
-    SOURCES,
     InstancePart,
     KeepPart,
     LimitsPart,
-    Part,
     PlanPart,
     RepositoryPart,
     VaultPart,
 )
+from owui_vault.config.secret_part import SOURCES, Part
 from owui_vault.config.settings import LimitSettings
 from owui_vault.config.values import positive_duration
 from owui_vault.model import Secret

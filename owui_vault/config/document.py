@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
-    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
@@ -21,28 +16,21 @@ from pydantic import (
 )
 
 from owui_vault.config import values
+from owui_vault.config.secret_part import (
+    SHORT_FORM,
+    KeyFile,
+    Part,
+    Passphrase,
+    PathText,
+    Text,
+    Value,
+    VariableName,
+    form,
+    in_context,
+)
 from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
-from owui_vault.model import NAME_PATTERN, TAG_PATTERN, Secret
+from owui_vault.model import NAME_PATTERN, TAG_PATTERN
 from owui_vault.model.plans import MOST_INTERVAL, MOST_JITTER
-
-
-def _around(check: Callable[[object, values.ConfigContext], object]) -> BeforeValidator:
-    def validate(value: object, info: ValidationInfo[values.ConfigContext]) -> object:
-        return check(value, info.context)
-
-    return BeforeValidator(validate)
-
-
-def _form(pattern: str, **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **more})
-
-
-def _variable(value: object) -> str:
-    return values.matching(value, values.VARIABLE_PATTERN, "must be the name of an environment variable")
-
-
-def _credential(value: object) -> str:
-    return values.matching(value, values.CREDENTIAL_PATTERN, "must be the name of a file, without a folder")
 
 
 def _unit(value: object) -> str:
@@ -74,12 +62,11 @@ def _or_off(value: object) -> object:
     return "off" if value is False else value
 
 
-Text = Annotated[str, BeforeValidator(values.text)]
-Name = Annotated[str, BeforeValidator(values.name), _form(NAME_PATTERN)]
-Tag = Annotated[str, BeforeValidator(values.tag), _form(TAG_PATTERN)]
+Name = Annotated[str, BeforeValidator(values.name), form(NAME_PATTERN)]
+Tag = Annotated[str, BeforeValidator(values.tag), form(TAG_PATTERN)]
 Count = Annotated[int, BeforeValidator(values.count), WithJsonSchema({"type": "integer", "minimum": 0})]
-Rate = Annotated[int, BeforeValidator(values.rate), _form(values.RATE_PATTERN, examples=["2 MiB"])]
-Size = Annotated[int, BeforeValidator(values.size), _form(values.RATE_PATTERN, examples=["10 MiB"])]
+Rate = Annotated[int, BeforeValidator(values.rate), form(values.RATE_PATTERN, examples=["2 MiB"])]
+Size = Annotated[int, BeforeValidator(values.size), form(values.RATE_PATTERN, examples=["10 MiB"])]
 Parallel = Annotated[
     int, BeforeValidator(values.parallel), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 32})
 ]
@@ -89,106 +76,17 @@ Share = Annotated[
     BeforeValidator(values.share),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{values.SHARE_PATTERN}$"}]}),
 ]
-Duration = Annotated[timedelta, BeforeValidator(values.duration), _form(values.DURATION_PATTERN, examples=["5m"])]
+Duration = Annotated[timedelta, BeforeValidator(values.duration), form(values.DURATION_PATTERN, examples=["5m"])]
 PositiveDuration = Annotated[
-    timedelta, BeforeValidator(values.positive_duration), _form(values.DURATION_PATTERN, examples=["30s"])
+    timedelta, BeforeValidator(values.positive_duration), form(values.DURATION_PATTERN, examples=["30s"])
 ]
-Interval = Annotated[timedelta, BeforeValidator(_interval), _form(values.DURATION_PATTERN, examples=["1d"])]
-Jitter = Annotated[timedelta, BeforeValidator(_jitter), _form(values.DURATION_PATTERN, examples=["30m"])]
-Grace = Annotated[timedelta, BeforeValidator(_grace), _form(values.DURATION_PATTERN, examples=["6h"])]
+Interval = Annotated[timedelta, BeforeValidator(_interval), form(values.DURATION_PATTERN, examples=["1d"])]
+Jitter = Annotated[timedelta, BeforeValidator(_jitter), form(values.DURATION_PATTERN, examples=["30m"])]
+Grace = Annotated[timedelta, BeforeValidator(_grace), form(values.DURATION_PATTERN, examples=["6h"])]
 StoreLimit = Annotated[
-    timedelta | None, BeforeValidator(_store_limit), _form(f"({values.DURATION_PATTERN}|none)", examples=["6h"])
+    timedelta | None, BeforeValidator(_store_limit), form(f"({values.DURATION_PATTERN}|none)", examples=["6h"])
 ]
-PathText = Annotated[Path, _around(values.path), WithJsonSchema({"type": "string", "minLength": 1})]
-Program = Annotated[str, _around(_program), WithJsonSchema({"type": "string", "minLength": 1})]
-Argv = Annotated[
-    tuple[str, ...],
-    _around(values.argv),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
-]
-VariableName = Annotated[str, BeforeValidator(_variable), _form(values.VARIABLE_PATTERN)]
-
-
-class Part(BaseModel):
-    """A mapping in which every key is known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class SecretPart(Part):
-    """Where a secret is: exactly one of file, env, command, credential, keyring and sealed."""
-
-    file: PathText | None = None
-    """A file that holds nothing else, readable by nobody else."""
-    env: VariableName | None = None
-    """An environment variable."""
-    command: Argv | None = None
-    """A program that prints it, as a list."""
-    credential: Annotated[str, BeforeValidator(_credential), _form(values.CREDENTIAL_PATTERN)] | None = None
-    """A name in systemd's or a container's folder of secrets."""
-    keyring: Text | None = None
-    """A service in the desktop's keyring (extra `keyring`); `username` goes with it."""
-    username: Text | None = None
-    """The user name in the keyring."""
-    sealed: PathText | None = None
-    """A sealed file; `name` and `unlock` go with it."""
-    name: Text | None = None
-    """The name of the secret in the sealed file."""
-    unlock: SecretPart | None = None
-    """Where the key of the sealed file is."""
-
-    _given: Secret | None = PrivateAttr(None)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> SecretPart:
-        named = [key for key in SOURCES if getattr(self, key) is not None]
-        if len(named) != 1:
-            raise ValueError(f"must name exactly one of {', '.join(SOURCES)}")
-        for source, companions in COMPANIONS.items():
-            for companion in companions:
-                present = getattr(self, companion) is not None
-                if present and named[0] != source:
-                    raise ValueError(f"has '{companion}', which goes with '{source}' only")
-                if not present and named[0] == source:
-                    raise ValueError(f"needs '{companion}' beside '{source}'")
-        return self
-
-    @property
-    def given(self) -> Secret | None:
-        """The secret itself, where it was written out."""
-        return self._given
-
-
-SOURCES = ("file", "env", "command", "credential", "keyring", "sealed")
-COMPANIONS = {"keyring": ("username",), "sealed": ("name", "unlock")}
-
-
-def _no_plain_text(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-    if isinstance(value, str):
-        raise ValueError("must not be written into this file; say where it is: {file: PATH}, {env: NAME}, …")
-    return handler(value)
-
-
-def _or_plain_text(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return handler(value)
-    if "\0" in str(value):
-        raise ValueError("must not contain a NUL character")
-    part = SecretPart.model_construct()
-    part._given = Secret(str(value))
-    return part
-
-
-def _or_file_name(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-    return handler({"file": value} if isinstance(value, str) else value)
-
-
-SHORT_FORM = "x-short-form"  # replaced in the schema by what may stand in place of the mapping
-Passphrase = Annotated[SecretPart, WrapValidator(_no_plain_text)]
-Value = Annotated[
-    SecretPart, WrapValidator(_or_plain_text), Field(json_schema_extra={SHORT_FORM: ["string", "integer"]})
-]
-KeyFile = Annotated[SecretPart, WrapValidator(_or_file_name), Field(json_schema_extra={SHORT_FORM: "string"})]
+Program = Annotated[str, in_context(_program), WithJsonSchema({"type": "string", "minLength": 1})]
 
 
 class InstancePart(Part):
@@ -210,7 +108,7 @@ class InstancePart(Part):
     """Patterns relative to the data directory that are left out."""
     unproven: Literal["store", "refuse"] = "store"
     """What to do when no single instant can be proven: store it as INCOMPLETE, or refuse."""
-    systemd_unit: Annotated[str, BeforeValidator(_unit), _form(values.UNIT_PATTERN)] | None = None
+    systemd_unit: Annotated[str, BeforeValidator(_unit), form(values.UNIT_PATTERN)] | None = None
     """The unit it runs in, so that it can be paused and stopped."""
     pid_file: PathText | None = None
     """A file with the id of its process, so that it can be paused."""
@@ -267,13 +165,13 @@ class RepositoryPart(Part):
     """Where it is: whatever the engine accepts; a relative path is relative to this file."""
     passphrase: Passphrase
     """Where its passphrase is."""
-    environment: dict[VariableName, Value] = {}
+    environment: dict[VariableName, Value] = Field(default_factory=dict)
     """Variables for the engine, such as the keys of a cloud store."""
     keep: KeepPart | None = None
     """What `prune` keeps; without it nothing is ever removed."""
     program: Program | None = None
     """The engine's program, if it is not the one in PATH."""
-    options: dict[Text, Text] = {}
+    options: dict[Text, Text] = Field(default_factory=dict)
     """restic's extended options (`-o NAME=VALUE`)."""
     upload_limit: Rate | None = None
     """How much is sent there per second at most."""
@@ -386,8 +284,8 @@ class VaultPart(Part):
     """The whole file."""
 
     instance: InstancePart | None = None
-    repositories: dict[Name, RepositoryPart] = {}
-    plans: dict[Name, PlanPart] = {}
+    repositories: dict[Name, RepositoryPart] = Field(default_factory=dict)
+    plans: dict[Name, PlanPart] = Field(default_factory=dict)
     limits: LimitsPart | None = None
     metrics: PathText | None = None
     """A file for Prometheus (node_exporter's textfile collector: NAME.prom), written anew after each run."""

@@ -14,6 +14,7 @@ from owui_vault.config.explain import explain
 from owui_vault.config.features import take_out_unbuilt
 from owui_vault.config.paths import default_state_dir, expand_location
 from owui_vault.config.plan_settings import plan_mistakes, plan_of
+from owui_vault.config.secret_part import SecretPart
 from owui_vault.config.settings import (
     EngineName,
     InstanceSettings,
@@ -155,7 +156,7 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
     )
 
 
-def reference_of(part: parts.SecretPart) -> SecretReference:
+def reference_of(part: SecretPart) -> SecretReference:
     """Where a secret is, as a value."""
     reference: SecretReference
     if part.given is not None:

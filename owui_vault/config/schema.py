@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 
-from owui_vault.config.document import COMPANIONS, SHORT_FORM, SOURCES, VaultPart
+from owui_vault.config.document import VaultPart
 from owui_vault.config.features import NOT_BUILT
+from owui_vault.config.secret_part import COMPANIONS, SHORT_FORM, SOURCES
 
 _OWNERS = {"instance": "InstancePart", "repositories": "RepositoryPart", "plans": "PlanPart"}
 
