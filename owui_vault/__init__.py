@@ -150,6 +150,7 @@ if TYPE_CHECKING:
     from owui_vault.model import StepRecord as StepRecord
     from owui_vault.model import StepResult as StepResult
     from owui_vault.model import StoreReceipt as StoreReceipt
+    from owui_vault.model import TagPolicy as TagPolicy
     from owui_vault.model import UnansweredRepository as UnansweredRepository
     from owui_vault.model import UndoReport as UndoReport
     from owui_vault.model import Verdict as Verdict
@@ -191,16 +192,16 @@ _HOME = {
     "owui_vault.model": (
         "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
         "ComponentSize ComposeService Compression ConfigurationReport ContainerRecord CopyWay CronSchedule "
-        "DatabaseRecord DataMount Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote ExtendedRecord "
-        "FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState IntervalSchedule Kept "
-        "Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome OwnerRecord Page Pages "
-        "PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers "
-        "PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan "
-        "ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication RepositoryResult "
-        "RepositorySpace RepositoryState RestoreReport RetentionPolicy RunList RunOutcome RunRecord RunReport "
-        "Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot SnapshotList "
-        "SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt UnansweredRepository "
-        "UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
+        "DatabaseRecord DataMount Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote "
+        "ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState "
+        "IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome "
+        "OwnerRecord Page Pages PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof "
+        "ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
+        "ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune "
+        "RepositoryReplication RepositoryResult RepositorySpace RepositoryState RestoreReport RetentionPolicy "
+        "RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting "
+        "SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult "
+        "StoreReceipt TagPolicy UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
+    Discriminator,
     Field,
     PrivateAttr,
     ValidatorFunctionWrapHandler,
@@ -14,6 +15,7 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic import Tag as Choice
 
 from owui_vault.config import values
 from owui_vault.config.secret_part import (
@@ -134,7 +136,15 @@ class InstancePart(Part):
         return self
 
 
-class KeepPart(Part):
+LIST, MAPPING = "[list]", "[mapping]"  # what may be either; no part of a key's path
+
+
+def list_or_mapping(value: object) -> str:
+    """Which of the two was written, so that mistakes are told of that one only."""
+    return MAPPING if isinstance(value, dict) else LIST
+
+
+class RulesPart(Part):
     """How many snapshots to keep; each rule counts on its own, in UTC."""
 
     last: Count = 0
@@ -145,14 +155,39 @@ class KeepPart(Part):
     yearly: Count = 0
     within: PositiveDuration | None = None
     """Everything younger than this, measured from the newest."""
-    tags: tuple[Tag, ...] = ()
-    """Everything that carries one of these tags."""
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether it keeps anything by time or number."""
+        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        return any(counts) or self.within is not None
+
+
+class TagRulesPart(RulesPart):
+    """How many of the snapshots that carry a tag to keep."""
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> TagRulesPart:
+        if not self.has_rules:
+            raise ValueError("would keep nothing; give at least one rule, such as weekly: 8")
+        return self
+
+
+class KeepPart(RulesPart):
+    """How many snapshots to keep; each rule counts on its own, in UTC."""
+
+    tags: Annotated[
+        Annotated[tuple[Tag, ...], Choice(LIST)] | Annotated[dict[Tag, TagRulesPart], Choice(MAPPING)],
+        Discriminator(list_or_mapping),
+    ] = ()
+    """A list: what carries one of these tags stays for ever. `{cold: {weekly: 8}}`: tags with rules of their own."""
 
     @model_validator(mode="after")
     def _keeps_something(self) -> KeepPart:
-        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
-        if not any(counts) and self.within is None and not self.tags:
+        if not self.has_rules and not self.tags:
             raise ValueError("would keep nothing; give at least one rule, such as daily: 7, or leave 'keep' out")
+        if not self.has_rules and isinstance(self.tags, dict):
+            raise ValueError("has rules for tags only; give the other snapshots a rule, too, such as daily: 7")
         return self
 
 

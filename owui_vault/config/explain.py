@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ValidationError
 
-from owui_vault.config.document import VaultPart
+from owui_vault.config.document import LIST, MAPPING, VaultPart
 from owui_vault.config.errors import ConfigProblem, KeyPath, nearest
 from owui_vault.config.values import kind
+
+_NOT_KEYS = ("[key]", LIST, MAPPING)
 
 
 def explain(error: ValidationError) -> Iterator[ConfigProblem]:
     """One mistake for each finding. Values are named by their kind only: they may be secrets."""
     for finding in error.errors(include_url=False):
-        place: KeyPath = tuple(part for part in finding["loc"] if part != "[key]")
+        place: KeyPath = tuple(part for part in finding["loc"] if part not in _NOT_KEYS)
         yield ConfigProblem(place, _say(finding["type"], place, finding["input"], finding.get("ctx", {})))
 
 
@@ -49,9 +51,14 @@ def known_keys(place: KeyPath) -> tuple[str, ...]:
         if model is None or part not in model.model_fields:
             return ()
         annotation = model.model_fields[str(part)].annotation
-        inside_mapping = typing.get_origin(annotation) is dict
+        inside_mapping = _is_mapping(annotation)
         model = _model_in(annotation)
     return () if model is None or inside_mapping else tuple(model.model_fields)
+
+
+def _is_mapping(annotation: object) -> bool:
+    """Whether the keys below are of the file's author."""
+    return typing.get_origin(annotation) is dict or any(_is_mapping(each) for each in typing.get_args(annotation))
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

@@ -28,7 +28,7 @@ from owui_vault.config.values import ConfigContext, kind
 from owui_vault.config.variables import replace_variables
 from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
-from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy, TagPolicy
 from owui_vault.model.pages import Pages
 from owui_vault.model.secrets import (
     CommandSecret,
@@ -146,7 +146,7 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
         location=expand_location(part.location, around.folder, around.environ),
         passphrase=reference_of(part.passphrase),
         environment={key: reference_of(value) for key, value in part.environment.items()},
-        keep=RetentionPolicy(**dict(part.keep)) if part.keep else None,
+        keep=_policy(part.keep) if part.keep else None,
         program=part.program,
         options=dict(part.options),
         upload_limit=part.upload_limit,
@@ -154,6 +154,14 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
         compression=Compression(part.compression) if part.compression else None,
         optional=part.optional,
     )
+
+
+def _policy(part: parts.KeepPart) -> RetentionPolicy:
+    written = dict(part)
+    if not isinstance(part.tags, dict):
+        return RetentionPolicy(**written)
+    of_tags = (TagPolicy(tag=tag, keep=RetentionPolicy(**dict(rules))) for tag, rules in part.tags.items())
+    return RetentionPolicy(**written | {"tags": (), "tag_policies": tuple(of_tags)})
 
 
 def reference_of(part: SecretPart) -> SecretReference:

@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from owui_vault.model.retention import PrunePlan as PrunePlan
     from owui_vault.model.retention import RepositoryPrune as RepositoryPrune
     from owui_vault.model.retention import RetentionPolicy as RetentionPolicy
+    from owui_vault.model.retention import TagPolicy as TagPolicy
     from owui_vault.model.runs import Decision as Decision
     from owui_vault.model.runs import ErrorNote as ErrorNote
     from owui_vault.model.runs import PlanStep as PlanStep
@@ -152,7 +153,7 @@ _HOME = {
     "owui_vault.model.replication": (
         "CopyWay ReplicationPlan ReplicationReport ReplicationResult RepositoryReplication"
     ),
-    "owui_vault.model.retention": "Kept PrunePlan RepositoryPrune RetentionPolicy",
+    "owui_vault.model.retention": "Kept PrunePlan RepositoryPrune RetentionPolicy TagPolicy",
     "owui_vault.model.runs": (
         "Decision ErrorNote PlanStep RunList RunOutcome RunRecord RunReport StepRecord StepResult"
     ),

@@ -9,11 +9,24 @@ from owui_vault.model.snapshots import Snapshot, UnansweredRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TagPolicy:
+    """The rules of the snapshots that carry one tag. They have none but these, and take no place of the others'."""
+
+    tag: str
+    keep: RetentionPolicy
+
+    def __post_init__(self) -> None:
+        if self.keep.is_empty or self.keep.tags or self.keep.tag_policies:
+            raise ValueError(f"the rules of tag {self.tag!r} are counts or a duration, at least one of them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPolicy:
     """How many snapshots to keep per calendar bucket (UTC). Each rule counts on its own, as restic's do.
 
     0 means: this rule keeps nothing. `within` keeps all younger than that, measured from the newest.
-    `tags` keeps every snapshot that carries one of them.
+    `tags` keeps every snapshot that carries one of them. What carries a tag of `tag_policies` is kept by that policy
+    alone (or by several, where it carries several), and the other rules are about the rest.
     """
 
     last: int = 0
@@ -24,6 +37,7 @@ class RetentionPolicy:
     yearly: int = 0
     within: timedelta | None = None
     tags: tuple[str, ...] = ()
+    tag_policies: tuple[TagPolicy, ...] = ()
 
     def __post_init__(self) -> None:
         counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
@@ -31,12 +45,21 @@ class RetentionPolicy:
             raise ValueError("a retention count is never negative")
         if self.within is not None and self.within <= timedelta():
             raise ValueError("within is a positive duration")
+        if len({each.tag for each in self.tag_policies}) < len(self.tag_policies):
+            raise ValueError("a tag has one policy")
+        if self.tag_policies and not self.has_rules:
+            raise ValueError("tags with rules of their own need a rule for the other snapshots beside them")
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether it keeps anything that carries no tag."""
+        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
+        return any(counts) or self.within is not None
 
     @property
     def is_empty(self) -> bool:
         """Whether it would keep nothing at all."""
-        counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
-        return not any(counts) and self.within is None and not self.tags
+        return not self.has_rules and not self.tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,10 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
-from owui_vault.config.document import LimitsPart, Part, RepositoryPart, SecretPart
+from owui_vault.config.document import LimitsPart, RepositoryPart
 from owui_vault.config.errors import KeyPath, dotted
 from owui_vault.config.loading import Checked, checked, reference_of
+from owui_vault.config.secret_part import Part, SecretPart
 from owui_vault.config.settings import LimitSettings, VaultSettings
 from owui_vault.config.variables import variables_in
 from owui_vault.config.yaml_source import read_document

@@ -15,6 +15,9 @@ The rules are restic's (0.18 and newer), the same for both engines, which are to
 
 Where restic stops, these go on:
 
+- A tag may have rules of its own. What carries it is walked by itself: those rules keep it or none does, and it takes
+  no place of the others', so that `daily: 7, tags: {cold: {weekly: 8}}` is seven warm days and eight cold weeks. Where
+  a snapshot carries several such tags, each may keep it.
 - INCOMPLETE snapshots fill no bucket and count for nothing. Those newer than the newest complete one stay, because
   they are the best there is of their time; all others go, unless one of the policy's tags keeps them.
 - The newest complete and the newest verified one are never removed, whatever the policy says, nor are pinned ones.
@@ -58,7 +61,8 @@ def decide(policy: RetentionPolicy, snapshots: Sequence[Snapshot]) -> tuple[tupl
     if removed and not any(by_policy.values()):
         raise ConfigError(
             f"the retention policy keeps none of the {len(walk)} snapshots of {walk[0].instance}",
-            hint="No snapshot carries a tag of `keep.tags`; give `keep` another rule too, such as `last: 3`.",
+            hint="No snapshot carries a tag of `keep.tags` that keeps it; give `keep` another rule too, such as"
+            " `last: 3`.",
         )
     return kept, removed
 
@@ -139,6 +143,23 @@ def _rules(policy: RetentionPolicy) -> Iterator[_Rule]:
 
 
 def _reasons_of_policy(policy: RetentionPolicy, walk: Sequence[Snapshot]) -> _Reasons:
+    """Of the general rules for what they are about, and of each tag that has its own."""
+    own = {each.tag for each in policy.tag_policies}
+    reasons = {one.engine_id: [f"tag {tag}" for tag in policy.tags if tag in _tags(one)] for one in walk}
+    for engine_id, found in _reasons_of_rules(policy, [one for one in walk if own.isdisjoint(_tags(one))]).items():
+        reasons[engine_id] = [*found, *reasons[engine_id]]
+    for each in policy.tag_policies:
+        tagged = [one for one in walk if each.tag in _tags(one)]
+        for engine_id, found in _reasons_of_rules(each.keep, tagged).items():
+            reasons[engine_id] += [f"{each.tag}: {reason}" for reason in found]
+    return reasons
+
+
+def _tags(snapshot: Snapshot) -> tuple[str, ...]:
+    return snapshot.label.tags if snapshot.label else ()
+
+
+def _reasons_of_rules(policy: RetentionPolicy, walk: Sequence[Snapshot]) -> _Reasons:
     reasons: _Reasons = {one.engine_id: [] for one in walk}
     complete = [one for one in walk if one.is_restore_point]
     for number, one in enumerate(complete[: policy.last], start=1):
@@ -151,8 +172,6 @@ def _reasons_of_policy(policy: RetentionPolicy, walk: Sequence[Snapshot]) -> _Re
         for one in complete:
             if one.instant > start:
                 reasons[one.engine_id].append(f"within {_in_words(policy.within)}")
-    for one in walk:
-        reasons[one.engine_id] += [f"tag {tag}" for tag in policy.tags if one.label and tag in one.label.tags]
     return reasons
 
 

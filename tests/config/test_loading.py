@@ -19,7 +19,7 @@ from owui_vault.config import (
     load_settings,
 )
 from owui_vault.errors import ConfigError
-from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy, Secret
+from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy, Secret, TagPolicy
 from owui_vault.model.secrets import (
     CommandSecret,
     CredentialSecret,
@@ -284,6 +284,12 @@ limit: {}
         (borg("keep: {daily: true}"), "a whole number"),
         (borg("keep: {within: 0d}"), "longer than zero"),
         (borg("keep: {tags: ['a b']}"), "must be a tag"),
+        (borg("keep: {daily: 7, tags: {'a b': {weekly: 8}}}"), "must be a tag"),
+        (borg("keep: {daily: 7, tags: {cold: {}}}"), "keep.tags.cold (line 1): would keep nothing"),
+        (borg("keep: {daily: 7, tags: {cold: {weeky: 8}}}"), "weeky (line 1): is not known; did you mean 'weekly'"),
+        (borg("keep: {daily: 7, tags: {cold: 8}}"), "keep.tags.cold (line 1): must be a mapping"),
+        (borg("keep: {daily: 7, tags: cold}"), "keep.tags (line 1): must be a list"),
+        (borg("keep: {tags: {cold: {weekly: 8}}}"), "has rules for tags only"),
         (borg("options: {a: b}"), "which only restic takes"),
         (borg(passphrase="{env: 9}"), "must be text, not a number"),
         (borg(passphrase="{env: 'A B'}"), "name of an environment variable"),
@@ -323,6 +329,19 @@ limit: {}
 )  # fmt: skip
 def test_each_mistake_is_named(tmp_path: Path, text: str, claim: str) -> None:
     assert claim in refusal(tmp_path, text)
+
+
+def test_tags_may_have_rules_of_their_own(tmp_path: Path) -> None:
+    (repository,) = load(
+        tmp_path, borg("keep: {daily: 7, tags: {cold: {weekly: 8, within: 2d}, audit: {last: 1}}}")
+    ).repositories
+    assert repository.keep == RetentionPolicy(
+        daily=7,
+        tag_policies=(
+            TagPolicy(tag="cold", keep=RetentionPolicy(weekly=8, within=timedelta(days=2))),
+            TagPolicy(tag="audit", keep=RetentionPolicy(last=1)),
+        ),
+    )
 
 
 def test_aliases_that_multiply_are_refused_quickly(tmp_path: Path) -> None:

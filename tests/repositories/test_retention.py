@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from owui_vault.errors import ConfigError
-from owui_vault.model import Label, Outcome, Proof, RetentionPolicy, Snapshot
+from owui_vault.model import Kept, Label, Outcome, Proof, RetentionPolicy, Snapshot, TagPolicy
 from owui_vault.repositories.retention import age_order, decide
 
 EXAMPLES = settings(max_examples=max(50, round(1000 * float(os.environ.get("OWUI_VAULT_SOAK", "0.1")))), deadline=None)
@@ -122,6 +122,96 @@ def test_what_is_pinned_stays_and_takes_nobodys_place(series: list[Snapshot], po
     without = [replace(one, label=replace(one.label, pinned=False)) for one in series if one.label]
     others = {one.snapshot.engine_id for one in kept if one.reasons != ("pinned",)}
     assert others == set(ids(decide(policy, without)[0]))
+
+
+rules = st.builds(lambda counts, within: RetentionPolicy(**counts, within=within), counting, windows).filter(
+    lambda policy: policy.has_rules
+)
+# The series' own tags: each of them, none and one that nothing carries may have rules of its own.
+policies_of_tags = st.builds(
+    lambda policy, of_tags: replace(
+        policy, tag_policies=tuple(TagPolicy(tag=tag, keep=keep) for tag, keep in sorted(of_tags.items()))
+    ),
+    policies,
+    st.dictionaries(st.sampled_from(["release", "audit", "unused"]), rules, min_size=1),
+)
+
+
+def own_tags(policy: RetentionPolicy, one: Snapshot) -> set[str]:
+    assert one.label
+    return set(one.label.tags) & {each.tag for each in policy.tag_policies}
+
+
+def by_policy(kept: tuple[Kept, ...]) -> set[str]:
+    promised = {"newest complete", "newest verified", "pinned", "incomplete, but newer than every complete one"}
+    return {one.snapshot.engine_id for one in kept if set(one.reasons) - promised}
+
+
+@EXAMPLES
+@given(any_series(), policies_of_tags)
+def test_tags_with_rules_of_their_own_and_the_rest_are_decided_as_if_the_others_were_not_there(
+    series: list[Snapshot], policy: RetentionPolicy
+) -> None:
+    """Nothing takes a place of the others'; what carries two such tags stays if either keeps it."""
+    kept, removed = decided(policy, series)
+    assert sorted(ids(kept) + ids(removed)) == sorted(ids(series))
+    expected = set()
+    general = replace(policy, tag_policies=())
+    parts = [(general, [one for one in series if not own_tags(policy, one)])]
+    parts += [(each.keep, [one for one in series if each.tag in own_tags(policy, one)]) for each in policy.tag_policies]
+    for rules_, part in parts:
+        expected |= by_policy(decided(rules_, part)[0])
+    expected |= {one.engine_id for one in series if one.label and set(one.label.tags) & set(policy.tags)}
+    assert by_policy(kept) == expected
+
+
+@EXAMPLES
+@given(any_series(), policies_of_tags)
+def test_deciding_again_by_tags_about_what_was_kept_removes_nothing(
+    series: list[Snapshot], policy: RetentionPolicy
+) -> None:
+    kept, _ = decided(policy, series)
+    assert decided(policy, [one.snapshot for one in kept])[1] == ()
+
+
+def decided(policy: RetentionPolicy, series: list[Snapshot]) -> tuple[tuple[Kept, ...], tuple[Snapshot, ...]]:
+    try:
+        return decide(policy, series)
+    except ConfigError:  # none of its rules keeps anything of this series
+        newest = [one for one in series if one.is_restore_point]
+        assert not newest or all(own_tags(policy, one) for one in newest) or policy.tags
+        assume(False)
+        raise
+
+
+def test_soft_daily_and_cold_weekly_live_in_one_repository() -> None:
+    """Eight weeks: a soft one each night, and a cold one on Sundays an hour later."""
+    start = datetime(2026, 1, 5, 3, tzinfo=UTC)
+    nights = [start + day * DAY for day in range(70)]
+    taken = [(at, ()) for at in nights] + [
+        (at + timedelta(hours=1), ("cold",)) for at in nights if at.isoweekday() == 7
+    ]
+    series = [snapshot(number, at, tags=tags) for number, (at, tags) in enumerate(sorted(taken), start=1)]
+    policy = RetentionPolicy(daily=7, tag_policies=(TagPolicy(tag="cold", keep=RetentionPolicy(weekly=8)),))
+    kept, _ = decide(policy, series)
+    soft = [one.snapshot.instant for one in kept if one.snapshot.label and not one.snapshot.label.tags]
+    cold = [one for one in kept if one.snapshot.label and one.snapshot.label.tags]
+    assert soft == list(reversed(nights[-7:]))
+    assert [one.snapshot.instant.date().isoformat() for one in cold] == [
+        "2026-03-15", "2026-03-08", "2026-03-01", "2026-02-22", "2026-02-15", "2026-02-08", "2026-02-01", "2026-01-25",
+    ]  # fmt: skip
+    assert cold[0].reasons == ("cold: weekly 2026-W11", "newest complete")
+
+
+def test_rules_of_tags_that_would_keep_nothing_cannot_be_given() -> None:
+    for keep in (RetentionPolicy(), RetentionPolicy(tags=("x",)), RetentionPolicy(last=1, tags=("x",))):
+        with pytest.raises(ValueError, match="at least one"):
+            TagPolicy(tag="cold", keep=keep)
+    cold = TagPolicy(tag="cold", keep=RetentionPolicy(last=1))
+    with pytest.raises(ValueError, match="the other snapshots"):
+        RetentionPolicy(tag_policies=(cold,))
+    with pytest.raises(ValueError, match="one policy"):
+        RetentionPolicy(last=1, tag_policies=(cold, cold))
 
 
 @EXAMPLES

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -109,7 +110,7 @@ def moments(generator: random.Random) -> list[datetime]:
 
 
 def policy_of_chance(generator: random.Random) -> RetentionPolicy:
-    counts = {name: generator.choice([0, 0, 1, 2, 3, 7, 30]) for name in COUNTS}
+    counts: dict[str, Any] = {name: generator.choice([0, 0, 1, 2, 3, 7, 30]) for name in COUNTS}
     if not any(counts.values()):
         counts[generator.choice(COUNTS)] = generator.randint(1, 9)
     within = generator.choice([None, None, timedelta(hours=generator.randint(1, 24 * 500))])
