@@ -60,7 +60,10 @@ class SnapshotReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitializeResult:
-    """One repository, created or found as it should be. Exactly one of `info` and `error` is set."""
+    """One repository, created or found as it should be. Exactly one of `info` and `error` is set.
+
+    `credentials` say what else a stranger's machine needs, and where it is here; never a secret.
+    """
 
     repository: str
     info: RepositoryInfo | None = None
@@ -68,6 +71,7 @@ class InitializeResult:
     passphrase_source: str  # where the passphrase is, never the passphrase
     error: VaultError | None = None
     warnings: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from owui_vault.errors import (
 )
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.operations.notifications import notify_failures
+from owui_vault.repositories.credentials import credentials_of
 from owui_vault.repositories.identity import require_new
 from owui_vault.repositories.overlap import require_apart, require_engine_kind, require_own_ground
 from owui_vault.repositories.repository_client import RepositoryClient, require_same_id
@@ -110,6 +111,7 @@ def _attempt(
         created=created,
         passphrase_source=_source(repository),
         warnings=(*warnings, *_differs(like, client, info)),
+        credentials=credentials_of(repository, info, context.environ),
     )
 
 
