@@ -23,7 +23,6 @@ from owui_vault.cli.foreign_words import OF_OTHER_TOOLS
 from owui_vault.cli.options import GlobalOptions
 from owui_vault.cli.request import Request
 from owui_vault.errors import ConfigError
-from owui_vault.version import VERSION
 
 # click's own UsageError, or that of the copy which newer versions of typer bring along.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -69,12 +68,6 @@ class _Engine(Enum):
     BORG = "borg"
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"owui_vault {VERSION}")
-        raise typer.Exit
-
-
 def global_options(  # noqa: PLR0913  each is an option
     *,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="The configuration file.")] = None,
@@ -96,8 +89,8 @@ def global_options(  # noqa: PLR0913  each is an option
             metavar="FILE", help="Without a file: its passphrase; otherwise $OWUI_VAULT_PASSPHRASE, or prompted for."
         ),
     ] = None,
-    version: Annotated[  # noqa: ARG001  its callback has done all
-        bool, typer.Option("-V", "--version", is_eager=True, callback=_print_version, help="Print the version.")
+    version: Annotated[
+        bool, typer.Option("-V", "--version", help="Print the version, and those of the engines.")
     ] = False,
 ) -> GlobalOptions:
     """Backups of Open WebUI: one provable instant of a running instance, into restic or borg, and back."""
@@ -112,6 +105,7 @@ def global_options(  # noqa: PLR0913  each is an option
         repository=repository,
         engine=engine.value if engine else None,
         passphrase_file=passphrase_file,
+        version=version,
     )
 
 
@@ -127,6 +121,8 @@ def parse(words: Sequence[str]) -> Invocation | int:
     if entry is None:
         options = _read(ours, before)  # which may be just `--version`
         if isinstance(options, GlobalOptions):
+            if options.version:
+                return _versions(options)
             raise _unknown(name)
         return options if isinstance(options, int) else 0
     module = import_module(entry.module)
@@ -134,10 +130,19 @@ def parse(words: Sequence[str]) -> Invocation | int:
     prepare: Callable[[Sequence[str]], Sequence[str]] = getattr(module, "prepare", list)
     moved, rest = _without_global(prepare(behind), ours.options(), theirs.options())
     options = _read(ours, [*before, *moved])
+    if isinstance(options, GlobalOptions) and options.version:
+        return _versions(options)
     request = _read(theirs, rest) if isinstance(options, GlobalOptions) else options
     if isinstance(options, GlobalOptions) and isinstance(request, Request):
         return Invocation(options=options, request=request)
     return request if isinstance(request, int) else 0
+
+
+def _versions(options: GlobalOptions) -> Invocation:
+    """Whatever else was asked for."""
+    from owui_vault.cli.versions import ShowVersions  # noqa: PLC0415  starts programs, as nothing else here does
+
+    return Invocation(options=options, request=ShowVersions())
 
 
 def _read(grammar: Grammar, words: Sequence[str]) -> object:

@@ -20,6 +20,7 @@ class GlobalOptions:
     repository: str | None = None
     engine: str | None = None
     passphrase_file: Path | None = None
+    version: bool = False
 
     @property
     def without_file(self) -> bool:
