@@ -59,10 +59,13 @@ if TYPE_CHECKING:
     from owui_vault.errors import VaultError as VaultError
     from owui_vault.errors import WrongInstanceError as WrongInstanceError
     from owui_vault.errors import WrongPassphraseError as WrongPassphraseError
+    from owui_vault.model import Answered as Answered
     from owui_vault.model import ApplicationRecord as ApplicationRecord
+    from owui_vault.model import Asking as Asking
     from owui_vault.model import AttributeRecord as AttributeRecord
     from owui_vault.model import CaptureLimits as CaptureLimits
     from owui_vault.model import CollectionRecord as CollectionRecord
+    from owui_vault.model import Complaint as Complaint
     from owui_vault.model import Component as Component
     from owui_vault.model import ComponentKind as ComponentKind
     from owui_vault.model import ComponentRecord as ComponentRecord
@@ -95,6 +98,8 @@ if TYPE_CHECKING:
     from owui_vault.model import LedgerEntry as LedgerEntry
     from owui_vault.model import LeftOut as LeftOut
     from owui_vault.model import Manifest as Manifest
+    from owui_vault.model import Notice as Notice
+    from owui_vault.model import NoticeSink as NoticeSink
     from owui_vault.model import OllamaModel as OllamaModel
     from owui_vault.model import OllamaModels as OllamaModels
     from owui_vault.model import Outcome as Outcome
@@ -157,6 +162,7 @@ if TYPE_CHECKING:
     from owui_vault.model import VerifiedPart as VerifiedPart
     from owui_vault.model import VerifyDepth as VerifyDepth
     from owui_vault.model import VerifyReport as VerifyReport
+    from owui_vault.model import Waiting as Waiting
     from owui_vault.ports import Application as Application
     from owui_vault.ports import Call as Call
     from owui_vault.ports import Clock as Clock
@@ -190,18 +196,19 @@ _HOME = {
         "UnforeseenError UnsupportedInstanceError VaultError WrongInstanceError WrongPassphraseError"
     ),
     "owui_vault.model": (
-        "ApplicationRecord AttributeRecord CaptureLimits CollectionRecord Component ComponentKind ComponentRecord "
-        "ComponentSize ComposeService Compression ConfigurationReport ContainerRecord CopyWay CronSchedule "
-        "DatabaseRecord DataMount Deadline Decision DiscardReport EffectiveSettings Entry ErrorNote "
-        "ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult InstanceReport InstanceState "
-        "IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest OllamaModel OllamaModels Outcome "
-        "OwnerRecord Page Pages PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof "
-        "ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
-        "ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune "
-        "RepositoryReplication RepositoryResult RepositorySpace RepositoryState RestoreReport RetentionPolicy "
-        "RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting "
-        "SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult "
-        "StoreReceipt TagPolicy UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport"
+        "Answered ApplicationRecord Asking AttributeRecord CaptureLimits CollectionRecord Complaint Component "
+        "ComponentKind ComponentRecord ComponentSize ComposeService Compression ConfigurationReport "
+        "ContainerRecord CopyWay CronSchedule DatabaseRecord DataMount Deadline Decision DiscardReport "
+        "EffectiveSettings Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult "
+        "InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest Notice "
+        "NoticeSink OllamaModel OllamaModels Outcome OwnerRecord Page Pages PinReport PinResult Plan PlanState "
+        "PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult "
+        "Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport "
+        "ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication RepositoryResult RepositorySpace "
+        "RepositoryState RestoreReport RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule "
+        "ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport "
+        "SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt TagPolicy UnansweredRepository "
+        "UndoReport Verdict VerifiedPart VerifyDepth VerifyReport Waiting"
     ),
     "owui_vault.ports": (
         "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "

@@ -10,7 +10,7 @@ from pathlib import Path
 from owui_vault.config import EngineName, InstanceSettings, RepositorySettings, Unproven, VaultSettings, load_settings
 from owui_vault.context.context import Container, DataDirectory, Limits, Repository
 from owui_vault.errors import ConfigError
-from owui_vault.model import CaptureLimits, ContainerRecord, RetentionPolicy
+from owui_vault.model import CaptureLimits, ContainerRecord, NoticeSink, RetentionPolicy, ignore_notice
 from owui_vault.model.config_reports import ConfigurationReport, EffectiveSettings
 from owui_vault.ports import Engine, Quiescer, SecretSource
 from owui_vault.secrets import secret_source
@@ -85,7 +85,9 @@ def settings_of_options(settings: VaultSettings, environ: Mapping[str, str]) -> 
     return effective.settings_of_options(settings, environ)
 
 
-def vault_from_settings(settings: VaultSettings, environ: Mapping[str, str]) -> Vault:
+def vault_from_settings(
+    settings: VaultSettings, environ: Mapping[str, str], notices: NoticeSink = ignore_notice
+) -> Vault:
     """A vault from settings that were read already, or put together from command line options."""
     instance = settings.instance
     limits = settings.limits
@@ -108,6 +110,7 @@ def vault_from_settings(settings: VaultSettings, environ: Mapping[str, str]) -> 
         environ=environ,
         plans=settings.plans,
         pages=settings.pages,
+        notices=notices,
     )
 
 
@@ -154,6 +157,7 @@ def _repository(settings: RepositorySettings, environ: Mapping[str, str]) -> Rep
         passphrase=passphrase,
         secrets=tuple(environment.values()),
         optional=settings.optional,
+        credentials=tuple(f"{name}: {source.describe()}" for name, source in environment.items()),
     )
 
 

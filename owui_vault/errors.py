@@ -222,8 +222,9 @@ class RepositoryExistsError(EngineError):
 
 
 class RepositoryLockedError(EngineError):
-    """Another program works on the repository."""
+    """Another program works on the repository. `holder` is who, as far as the engine says."""
 
+    holder: str = ""
     exit_code = 11
     retryable = True
 

@@ -101,6 +101,7 @@ class Call:
     reread: bool = False
     progress: ProgressSink = ignore_progress
     warn: Callable[[str], None] = ignore_warning  # about the result; what is told has not failed
+    complain: Callable[[str], None] = ignore_warning  # each line as it comes, while nobody knows what will come of it
     # Asked once by an engine that can hold a finished snapshot back: what is no longer as it was when it was read. If
     # anything is, the snapshot is written down as INCOMPLETE. An engine that cannot never asks; then its caller looks.
     last_look: Callable[[], Sequence[str]] | None = None

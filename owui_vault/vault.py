@@ -33,6 +33,7 @@ from owui_vault.model import (
     InitializeReport,
     InstanceReport,
     Manifest,
+    NoticeSink,
     Page,
     Pages,
     PinReport,
@@ -58,6 +59,7 @@ from owui_vault.model import (
     UnansweredRepository,
     UndoReport,
     VerifyReport,
+    ignore_notice,
     ignore_progress,
 )
 from owui_vault.operations.operation_lock import OperationLock
@@ -97,8 +99,12 @@ class Vault:
         environ: Mapping[str, str] | None = None,
         plans: Sequence[Plan] = (),
         pages: Pages | None = None,
+        notices: NoticeSink = ignore_notice,
     ) -> None:
-        """Touches nothing. By `environ` (None: this process's) state, container engines and profiles are found."""
+        """Touches nothing. By `environ` (None: this process's) state, container engines and profiles are found.
+
+        `notices` hears, from whichever thread it is, whose answer or lock an operation waits for.
+        """
         surroundings = os.environ if environ is None else environ
         require_valid_names(instance, series, repositories)
         require_derived(quiescer, [repository.engine for repository in repositories])
@@ -114,6 +120,7 @@ class Vault:
             config_file=config_file,
             series_name=series,
             environ=surroundings,
+            notices=notices,
         )
         self._lock = OperationLock(self._context)
         self._plans = tuple(plans)

@@ -18,6 +18,7 @@ from owui_vault.cli.signals import Interruption
 if TYPE_CHECKING:  # `--help` needs none of it
     from owui_vault.cli.log_file import LogFile
     from owui_vault.cli.render.screen import Screen
+    from owui_vault.cli.render.waiting import Notices
     from owui_vault.config import VaultSettings
     from owui_vault.vault import Vault
 
@@ -78,7 +79,14 @@ class Session:
         """The vault of these settings. Raises ConfigError."""
         from owui_vault import assembly  # noqa: PLC0415  `--help` does without it
 
-        return assembly.vault_from_settings(self.settings, self.environ)
+        return assembly.vault_from_settings(self.settings, self.environ, self.notices)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """Who tells the person at the terminal what is waited for."""
+        from owui_vault.cli.render.waiting import Notices  # noqa: PLC0415  `--help` does without it
+
+        return Notices(sys.stderr, self.options.verbosity)
 
     @contextmanager
     def callbacks(self) -> Iterator[dict[str, Any]]:
@@ -86,7 +94,7 @@ class Session:
         from owui_vault.cli.render import progress  # noqa: PLC0415  `--help` does without it
 
         with (
-            progress.shown(sys.stderr, self.options.verbosity) as sink,
+            progress.shown(sys.stderr, self.options.verbosity, self.notices) as sink,
             self.interruption.cancellable() as cancel,
         ):
             yield {"progress": sink, "cancel": cancel}

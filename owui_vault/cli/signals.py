@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+_STDERR = 2
+_STOPPING = b"stopping, and cleaning up ...\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -54,6 +57,9 @@ class Interruption:
         first = self.number is None
         self.number = self.number or number
         self.cancel.set()
+        if first:
+            with suppress(OSError):  # by the descriptor: the stream may be in the middle of a line
+                os.write(_STDERR, _STOPPING)
         # Only the first one: the second must not disturb the clean-up that the first one began.
         if first and not self._cancellable:
             raise Interrupted

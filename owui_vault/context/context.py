@@ -16,11 +16,13 @@ from owui_vault.model import (
     NEVER,
     TAG_PATTERN,
     CaptureLimits,
+    NoticeSink,
     OllamaModels,
     ProgressSink,
     Quiesce,
     RetentionPolicy,
     UnansweredRepository,
+    ignore_notice,
     ignore_progress,
 )
 from owui_vault.ports import (
@@ -87,6 +89,7 @@ class Container(InstanceOptions):
 class Repository:
     """A place to store snapshots in, under a name of its own. `keep` may be empty: then nothing is ever pruned.
 
+    `credentials` say in words what else opens it and where that is: for the sheet that `init` prints.
     `optional`: it may be away, as a disk is that is carried out of the house; then that is a note and no failure.
     """
 
@@ -96,6 +99,7 @@ class Repository:
     passphrase: DescribedSecret | None = None  # for `init` to say where it is, and to warn of an unwise place
     secrets: tuple[DescribedSecret, ...] = ()  # others that the engine takes, to warn of as well
     optional: bool = False
+    credentials: tuple[str, ...] = ()
 
     def excuses(self, error: VaultError) -> bool:
         """Whether this is no failure: it is away, and may be."""
@@ -148,6 +152,7 @@ class OperationContext:
     series_name: str | None = None  # None: the instance's name
     secrets: Revealed = field(default_factory=Revealed, repr=False)  # of one operation
     environ: Mapping[str, str] = field(default_factory=dict)  # may name an engine of containers; engines inherit of it
+    notices: NoticeSink = ignore_notice  # whoever waits for an answer or a lock
 
     def the_instance(self) -> DataDirectory:
         """The instance. Raises ConfigError where none is configured."""

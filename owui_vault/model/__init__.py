@@ -61,6 +61,13 @@ if TYPE_CHECKING:
     from owui_vault.model.manifest import ScheduledWork as ScheduledWork
     from owui_vault.model.manifest import SecretKeyRecord as SecretKeyRecord
     from owui_vault.model.manifest import SqliteLibrary as SqliteLibrary
+    from owui_vault.model.notices import Answered as Answered
+    from owui_vault.model.notices import Asking as Asking
+    from owui_vault.model.notices import Complaint as Complaint
+    from owui_vault.model.notices import Notice as Notice
+    from owui_vault.model.notices import NoticeSink as NoticeSink
+    from owui_vault.model.notices import Waiting as Waiting
+    from owui_vault.model.notices import ignore_notice as ignore_notice
     from owui_vault.model.pages import Page as Page
     from owui_vault.model.pages import Pages as Pages
     from owui_vault.model.plans import CronSchedule as CronSchedule
@@ -144,6 +151,7 @@ _HOME = {
         "ProofRecord ScheduledWork SecretKeyRecord SqliteLibrary"
     ),
     "owui_vault.model.pages": "Page Pages",
+    "owui_vault.model.notices": "Answered Asking Complaint Notice NoticeSink Waiting ignore_notice",
     "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
     "owui_vault.model.reports": (

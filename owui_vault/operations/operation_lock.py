@@ -74,6 +74,8 @@ class OperationLock:
 
     def _found(self, located: bool, cancel: threading.Event = NEVER) -> OperationContext:
         known = self._context
-        patience = Patience(wait_seconds=known.limits.lock_wait_seconds, clock=known.clock, cancel=cancel)
+        patience = Patience(
+            wait_seconds=known.limits.lock_wait_seconds, clock=known.clock, cancel=cancel, notices=known.notices
+        )
         context = replace(known, secrets=Revealed(), state=known.state.waiting(patience))
         return with_container(context) if located else context

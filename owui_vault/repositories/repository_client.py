@@ -21,14 +21,19 @@ from owui_vault.errors import (
 )
 from owui_vault.model import (
     ALL,
+    Answered,
+    Asking,
+    Complaint,
     Entry,
     Label,
     Outcome,
     Progress,
+    ProgressSink,
     RepositoryInfo,
     Snapshot,
     Step,
     StoreReceipt,
+    Waiting,
 )
 from owui_vault.ports import Call
 from owui_vault.repositories.overlap import require_engine_kind
@@ -62,6 +67,7 @@ class RepositoryClient:
             store_seconds=context.limits.store_seconds,
             progress=self._progress,
             warn=self._callbacks.warn,
+            complain=lambda text: context.notices(Complaint(repository=repository.name, text=text)),
             cancel=self._callbacks.cancel,
             secrets=context.secrets,
             environ=context.environ,
@@ -99,6 +105,15 @@ class RepositoryClient:
         """An engine does not know what its repository is called here."""
         self._callbacks.progress(replace(event, repository=self.name))
 
+    def _of_total(self, total_bytes: int | None) -> ProgressSink:
+        """The same, for who knows how much comes where the engine does not say."""
+
+        def hear(event: Progress) -> None:
+            known = event.total_bytes is None and event.step is Step.FETCH and not event.text
+            self._progress(replace(event, total_bytes=total_bytes) if known else event)
+
+        return hear
+
     def locked(self) -> AbstractContextManager[int]:
         """Keep other runs of this machine from changing it for the length of a block. Raises LockHeldError."""
         return directory_lock(
@@ -107,6 +122,7 @@ class RepositoryClient:
             clock=self._clock,
             what=self.name,
             cancel=self._callbacks.cancel,
+            notices=self._context.notices,
         )
 
     def failure(self, error: Exception, doing: str) -> VaultError:
@@ -147,7 +163,8 @@ class RepositoryClient:
 
     def fetch(self, snapshot: Snapshot, target: Path, paths: Sequence[str] = ()) -> None:
         """Write a snapshot, or these paths of it, into an existing directory."""
-        self._patiently(lambda: self._engine.fetch(snapshot.engine_id, target, self._call, paths=paths))
+        call = self._call if paths else replace(self._call, progress=self._of_total(snapshot.size_bytes))
+        self._patiently(lambda: self._engine.fetch(snapshot.engine_id, target, call, paths=paths))
 
     def store(
         self,
@@ -191,6 +208,14 @@ class RepositoryClient:
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask again while another program holds its lock."""
         until = self._clock.monotonic() + self._lock_wait_seconds
+        self._context.notices(Asking(repository=self.name))
+        try:
+            return self._until_unlocked(ask, until)
+        finally:
+            self._context.notices(Answered(repository=self.name))
+
+    def _until_unlocked(self, ask: Callable[[], T], until: float) -> T:
+        said = False
         while True:
             try:
                 return ask()
@@ -199,6 +224,11 @@ class RepositoryClient:
                     raise CancelledError(f"stopped while another program was using it: {error.message}") from error
                 if self._clock.monotonic() >= until:
                     raise
+                if not said:
+                    said = True
+                    self._context.notices(
+                        Waiting(what=self.name, holder=error.holder, wait_seconds=self._lock_wait_seconds)
+                    )
                 self._clock.sleep(_RETRY_SECONDS)
 
     # What this machine knows

@@ -8,20 +8,42 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
-from owui_vault.errors import CancelledError, LockHeldError
-from owui_vault.model import NEVER
+from owui_vault.errors import CancelledError, LockHeldError, VaultError
+from owui_vault.model import NEVER, NoticeSink, Waiting, ignore_notice
+from owui_vault.model.json_codec import local_text
 from owui_vault.ports import Clock
+from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.unwinding import undoing
 
 _POLL_SECONDS = 0.1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a lock is waited for, who may end the waiting, and who hears at once that there is any."""
+
+    wait_seconds: float = 300.0
+    clock: Clock = field(default_factory=SystemClock)
+    cancel: threading.Event = NEVER
+    notices: NoticeSink = ignore_notice
+
+
+USUAL_PATIENCE = Patience()
+
+
 @contextmanager
-def directory_lock(
-    path: Path, *, wait_seconds: float, clock: Clock, what: str, cancel: threading.Event = NEVER
+def directory_lock(  # noqa: PLR0913  all by name, and what is rare has its default
+    path: Path,
+    *,
+    wait_seconds: float,
+    clock: Clock,
+    what: str,
+    cancel: threading.Event = NEVER,
+    notices: NoticeSink = ignore_notice,
 ) -> Iterator[int]:
     """Hold the lock of a directory; yields its descriptor.
 
@@ -31,22 +53,11 @@ def directory_lock(
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        wait_for(descriptor, Patience(wait_seconds=wait_seconds, clock=clock, cancel=cancel), what=what)
+        patience = Patience(wait_seconds=wait_seconds, clock=clock, cancel=cancel, notices=notices)
+        wait_for(descriptor, patience, what=what)
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a lock is waited for, and who may end the waiting."""
-
-    wait_seconds: float = 300.0
-    clock: Clock = field(default_factory=SystemClock)
-    cancel: threading.Event = NEVER
-
-
-USUAL_PATIENCE = Patience()
 
 
 @contextmanager
@@ -83,6 +94,7 @@ def wait_for(descriptor: int, patience: Patience, *, what: str) -> None:
     """Lock what is open there. Raises LockHeldError and CancelledError."""
     clock = patience.clock
     until = clock.monotonic() + patience.wait_seconds
+    said = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,8 +103,54 @@ def wait_for(descriptor: int, patience: Patience, *, what: str) -> None:
             if patience.cancel.is_set():
                 raise CancelledError(f"stopped while another run was using {what}") from None
             if clock.monotonic() >= until:
+                holder = holder_of(descriptor)
+                who = f" ({holder})" if holder else ""
                 raise LockHeldError(
-                    f"another run is using {what}; waited {patience.wait_seconds:g} s",
+                    f"another run is using {what}{who}; waited {patience.wait_seconds:g} s",
                     hint="Wait for it to end, or raise limits.lock_wait.",
                 ) from None
+            if not said:
+                said = True
+                patience.notices(Waiting(what=what, holder=holder_of(descriptor), wait_seconds=patience.wait_seconds))
             clock.sleep(_POLL_SECONDS)
+
+
+def holder_of(descriptor: int) -> str:
+    """Who holds the lock of what is open there: `process 4711, since 2026-11-30 03:15:00 CET`; empty where unknown.
+
+    Unknown is a process of another container. One that has ended left the lock to its guardian.
+    """
+    mine = os.fstat(descriptor)
+    for pid in _lockers(mine.st_ino):
+        identity = procfs.identify(pid)
+        if identity is None:
+            return f"process {pid}, which has ended; its guardian is still at work"
+        if _has_open(pid, (mine.st_dev, mine.st_ino)):
+            try:
+                since = datetime.fromtimestamp(procfs.started_at(identity)).astimezone()
+            except VaultError:
+                return f"process {pid}"
+            return f"process {pid}, since {local_text(since)}"
+    return ""
+
+
+def _lockers(inode: int) -> Iterator[int]:
+    """Who has locked a file of this number, by the kernel's list; on which file system it does not say reliably."""
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        words = line.split()
+        if words[1:2] == ["FLOCK"] and words[4].isdigit() and words[4] != "0" and words[5].endswith(f":{inode}"):
+            yield int(words[4])
+
+
+def _has_open(pid: int, file: tuple[int, int]) -> bool:
+    with suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                there = each.stat()
+                if (there.st_dev, there.st_ino) == file:
+                    return True
+    return False

@@ -261,12 +261,20 @@ def test_a_manifest_is_told_whole(screen: Screen, paper: io.StringIO, manifest: 
 def test_init_ends_with_what_must_be_kept_elsewhere(screen: Screen, paper: io.StringIO) -> None:
     info = RepositoryInfo(id="3791e8c3", location="/mnt/nas", engine="restic", engine_version="0.18.0")
     result = InitializeResult(repository="nas", info=info, created=True, passphrase_source="file /etc/nas.pass")
+    result = replace(result, credentials=("AWS_SECRET_ACCESS_KEY: file /etc/aws.key",))
     again = replace(result, repository="far", created=False)
     reports.initialized(screen, InitializeReport(repositories=(result, again)))
     text = paper.getvalue()
     before, _, kept = text.partition("Keep this somewhere else")
     assert "nas: created\nfar: already exists" in before
-    for claim in ("/mnt/nas", "restic 0.18.0", "3791e8c3", "file /etc/nas.pass"):
+    for claim in (
+        "/mnt/nas",
+        "restic 0.18.0",
+        "3791e8c3",
+        "file /etc/nas.pass",
+        "AWS_SECRET_ACCESS_KEY: file /etc/aws.key",
+        "Print",
+    ):
         assert claim in kept
 
 
@@ -538,7 +546,7 @@ def test_a_percentage_that_moves_is_not_a_hundred_lines(paper: io.StringIO) -> N
         for share in range(100):
             sink(Progress(step=Step.VERIFY, repository="nas", text=f"Verifying data  {share}.5%"))
         sink(Progress(step=Step.VERIFY, repository="nas", text="Checking archives 0.0%"))
-    assert paper.getvalue().splitlines() == ["verifying → nas: Verifying data", "verifying → nas: Checking archives"]
+    assert paper.getvalue().splitlines() == ["verifying in nas: Verifying data", "verifying in nas: Checking archives"]
 
 
 def test_quiet_shows_no_progress(paper: io.StringIO) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from owui_vault import (
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.state import StateDirectory
 from owui_vault.errors import UnforeseenError
+from owui_vault.model import Answered, Asking, Notice, Waiting
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.testing.engines.bench import make_label
 from owui_vault.testing.engines.directory import DirectoryEngine
@@ -58,6 +60,7 @@ class Place:
         (folder / "tree").mkdir()
         (folder / "tree" / "file").write_text("content")
         (folder / "target").mkdir()
+        self.heard: list[Notice] = []
         self.client = self.made()
         self.client.initialize()
         self.label = make_label(1)
@@ -71,6 +74,7 @@ class Place:
             state=StateDirectory(self.folder / "state"),
             clock=self.clock,
             limits=Limits(lock_wait_seconds=lock_wait_seconds),
+            notices=self.heard.append,
         )
         return RepositoryClient(context, Repository("nas", self.engine), Callbacks(cancel=self.cancel))
 
@@ -105,6 +109,28 @@ def test_all_of_an_engine_is_asked_with_patience(place: Place) -> None:
         assert place.clock.monotonic() - began >= 3, name
         assert not place.engine.refusals, name
     assert {each.id for each in place.client.list()} == {make_label(2).id}
+
+
+def test_whoever_waits_is_told_at_once_and_once(place: Place) -> None:
+    place.heard.clear()
+    place.engine.refusals = 3
+    place.client.compact()
+    assert place.heard == [
+        Asking(repository="nas"),
+        Waiting(what="nas", holder="", wait_seconds=30.0),
+        Answered(repository="nas"),
+    ]
+
+
+def test_how_much_comes_is_known_where_all_of_a_snapshot_does(place: Place) -> None:
+    totals: list[int | None] = []
+    client = place.client.heard_by(Callbacks(progress=lambda event: totals.append(event.total_bytes)))
+    stored = replace(place.stored, size_bytes=77)
+    client.fetch(stored, place.folder / "target")
+    assert 77 in totals
+    totals.clear()
+    client.fetch(stored, place.folder / "target", ("file",))
+    assert set(totals) == {None}
 
 
 def test_patience_has_an_end(place: Place) -> None:

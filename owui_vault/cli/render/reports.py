@@ -110,7 +110,12 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
             ("engine", f"{info.engine} {info.engine_version}"),
             ("id", info.id),
             ("passphrase", f"{result.passphrase_source} (keep the passphrase itself, not only this place)"),
+            *(("and", each) for each in result.credentials),
         ])  # fmt: skip
+    if there:
+        screen.line()
+        screen.line("Print this page, write the secrets on it by hand, and keep it where no fire gets both.")
+        screen.line("How to get everything back with it: docs/emergency.md")
     warnings(screen, report.warnings)
 
 

@@ -153,7 +153,7 @@ class Borg:
         return self._once(request, "--bypass-lock")
 
     def _once(self, request: Request, *flags: str) -> Finished:
-        transcript = Transcript(listener=request.on_message or (lambda _message: None))
+        transcript = Transcript(listener=self._listener(request))
         name, *rest = request.arguments
         arguments = (name, *_FLAGS, *flags, *self._remote(), *self._lock_wait(request), *rest)
         record = new_record(self.call.folder)
@@ -180,6 +180,17 @@ class Borg:
         if name in _WRITING:
             hear_of_writing(self._seen, self._written)
         return Finished(status=done.status, stdout=done.stdout, complaints=tuple(transcript.complaints))
+
+    def _listener(self, request: Request) -> Callable[[Message], None]:
+        """Who hears each message as it comes. What borg ends with has an id, and is told by the error."""
+
+        def hear(message: Message) -> None:
+            if request.long and message.is_complaint and not (message.msgid and message.level != "WARNING"):
+                self.call.complain(self.clean(message.text))
+            if request.on_message:
+                request.on_message(message)
+
+        return hear
 
     @staticmethod
     def cannot_lock(error: EngineError) -> bool:

@@ -106,6 +106,22 @@ _NO_RIGHT = (
 )
 
 
+_LOCKED_BY = re.compile(r"already locked (?:exclusively )?by (PID \d+ on \S+ by \S+)")
+_LOCKED_SINCE = re.compile(r"lock was created at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)")
+_NO_COMPLAINT = re.compile(
+    r"^(?:\{|Fatal|goroutine |lock was created|storage ID|the `unlock`|open repository|repository \w+ opened)"
+    r"|already locked"
+)
+
+
+def is_complaint(line: str) -> bool:
+    """Whether a line is worth a look while restic works.
+
+    What it ends with is told by the error, and who holds the lock by whoever waits for it.
+    """
+    return bool(line.strip()) and not line.startswith("\t") and not _NO_COMPLAINT.search(line.strip())
+
+
 def message_of(line: str) -> str:
     """The text of one line of stderr, which is JSON or text, whatever was asked for."""
     if not line.startswith("{"):
@@ -142,7 +158,7 @@ def error_for(
         return SecretError(f"the passphrase of {location} is empty", hint="Give the one it was created with.")
     said = redact(said, secrets)[:_LONGEST_WORDS].rstrip(". ")  # hidden whole, and only then cut
     message = text.format(location=location)
-    return kind(
+    error = kind(
         f"{message}: {said}" if said else message,
         engine=ENGINE,
         argv=tuple(redact(argument, secrets) for argument in argv),
@@ -150,6 +166,17 @@ def error_for(
         stderr_tail=redact(stderr, secrets)[-_TAIL:],
         hint=hint,
     )
+    if isinstance(error, RepositoryLockedError):
+        error.holder = _holder(stderr)
+    return error
+
+
+def _holder(stderr: str) -> str:
+    """`PID 123 on nas by root, since 2026-11-30 03:15:00`, of restic's words."""
+    text = "\n".join(message_of(line) for line in stderr.splitlines())
+    who = _LOCKED_BY.search(text)
+    since = _LOCKED_SINCE.search(text)
+    return f"{who[1]}{f', since {since[1]}' if since else ''}" if who else ""
 
 
 def _is_trace(line: str, after: str) -> bool:

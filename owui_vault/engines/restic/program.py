@@ -27,7 +27,7 @@ from owui_vault.engines.common.environment import (
 )
 from owui_vault.engines.common.run_records import new_record
 from owui_vault.engines.restic import questions
-from owui_vault.engines.restic.errors import ENGINE, error_for, message_of
+from owui_vault.engines.restic.errors import ENGINE, error_for, is_complaint, message_of
 from owui_vault.engines.restic.location import Location, password_in, probe, ssh_words, with_credentials
 from owui_vault.engines.restic.monitor import LineMonitor, Monitor
 from owui_vault.engines.restic.resticpy import Question, ask_restic
@@ -214,7 +214,7 @@ class Restic:
             done = process.run(
                 command,
                 on_stdout=_each(monitor.heard, sinks.stdout) if sinks.stdout else None,
-                on_stderr=_each(kept.append, monitor.hear, sinks.stderr),
+                on_stderr=_each(kept.append, monitor.hear, sinks.stderr, self._complain if bounds.idle else None),
                 on_tick=monitor.tick,
                 cancel=self.call.cancel,
             )
@@ -225,6 +225,10 @@ class Restic:
         if done.status in (launcher.CANNOT_RUN, launcher.PARENT_GONE):
             raise ProgramMissingError(f"cannot run {self._program}: {self.clean(' '.join(kept))}")
         return RunResult(status=done.status, stdout=done.stdout, stderr=tuple(kept), argv=argv)
+
+    def _complain(self, line: str) -> None:
+        if is_complaint(line):
+            self.call.complain(self.clean(line.strip()))
 
     def run_checked(
         self,

@@ -60,8 +60,14 @@ def data_lock(
 ) -> Iterator[int]:
     """The lock of a data directory; yields its descriptor. None: waits as long as configured."""
     wait = context.limits.lock_wait_seconds if wait_seconds is None else wait_seconds
-    what = str(data_dir)
-    with directory_lock(data_dir, wait_seconds=wait, clock=context.clock, what=what, cancel=cancel) as lock:
+    with directory_lock(
+        data_dir,
+        wait_seconds=wait,
+        clock=context.clock,
+        what=str(data_dir),
+        cancel=cancel,
+        notices=context.notices,
+    ) as lock:
         yield lock
 
 
