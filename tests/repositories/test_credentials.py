@@ -54,7 +54,7 @@ def test_the_key_file_of_borg_is_named_where_there_is_one(tmp_path: Path) -> Non
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "mine").write_text("BORG_KEY 3791e8c3\nhqlhbGdvcml0aG0=\n")
-    (keys / "anothers").write_text("BORG_KEY 00000000\n")
+    (keys / "another").write_text("BORG_KEY 00000000\n")
     repository = Repository("far", BorgEngine("ssh://ada@far/./r", Secret("x")))
     info = RepositoryInfo(id="3791e8c3", location="ssh://ada@far/./r", engine="borg", engine_version="1.2.4")
     told = credentials_of(repository, info, {"BORG_KEYS_DIR": str(keys)})
