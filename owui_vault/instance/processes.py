@@ -88,7 +88,7 @@ def _files(databases: Iterable[Path]) -> Files:
 
 def _holds(pid: int, opened: procfs.OpenFiles, files: Files, *, writing: bool) -> bool:
     for descriptor, path in opened.paths:
-        if path.name in files.names:
+        if os.path.basename(path) in files.names:
             link = _PROC / str(pid) / "fd" / str(descriptor)
             try:
                 status, mode = link.stat(), link.lstat().st_mode

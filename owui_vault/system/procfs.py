@@ -68,7 +68,7 @@ class ThreadMark:
 class OpenFiles:
     """Files a process has open, by descriptor. `readable` is False where the kernel would not tell us."""
 
-    paths: tuple[tuple[int, Path], ...]
+    paths: tuple[tuple[int, str], ...]
     readable: bool
 
 
@@ -80,7 +80,7 @@ def boot_id() -> str:
 def look(pid: int) -> ProcessStatus | None:
     """The process with this pid, or None when there is none (or `hidepid` hides it)."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return ProcessStatus(
@@ -123,7 +123,7 @@ def started_at(identity: ProcessIdentity) -> float:
 def name_of(pid: int) -> str:
     """The program's short name; empty for a process that is gone."""
     try:
-        return (_PROC / str(pid) / "comm").read_text().strip()
+        return os.fsdecode(_read(pid, "comm")).strip()
     except OSError:
         return ""
 
@@ -131,7 +131,7 @@ def name_of(pid: int) -> str:
 def command_line(pid: int) -> tuple[str, ...]:
     """What it was started with; empty for a process that is gone, or a thread of the kernel's."""
     try:
-        raw = (_PROC / str(pid) / "cmdline").read_bytes()
+        raw = _read(pid, "cmdline")
     except OSError:
         return ()
     return tuple(os.fsdecode(each) for each in raw.rstrip(b"\0").split(b"\0")) if raw else ()
@@ -200,7 +200,7 @@ def in_container(pid: int, container: str) -> bool:
 def threads(identity: ProcessIdentity) -> tuple[ThreadMark, ...]:
     """All threads of a process; empty when it is gone."""
     try:
-        names = os.listdir(_PROC / str(identity.pid) / "task")
+        names = os.listdir(f"{_PROC}/{identity.pid}/task")
     except (FileNotFoundError, ProcessLookupError):
         return ()
     marks = tuple(mark for name in sorted(names, key=int) if (mark := _thread(identity.pid, name)) is not None)
@@ -215,7 +215,7 @@ def stopped(identity: ProcessIdentity) -> bool:
 
 def open_files(pid: int) -> OpenFiles:
     """What the process has open."""
-    folder = _PROC / str(pid) / "fd"
+    folder = f"{_PROC}/{pid}/fd"
     try:
         names = os.listdir(folder)
     except PermissionError:
@@ -225,7 +225,7 @@ def open_files(pid: int) -> OpenFiles:
     found = []
     for name in sorted(names, key=int):
         try:
-            found.append((int(name), (folder / name).readlink()))
+            found.append((int(name), os.readlink(f"{folder}/{name}")))
         except FileNotFoundError:
             continue
         except PermissionError:
@@ -254,6 +254,12 @@ def send(identity: ProcessIdentity, number: signal.Signals) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _read(pid: int, name: str) -> bytes:
+    """What the kernel says there. By plain names: every process of a machine is looked at, several times a run."""
+    with open(f"{_PROC}/{pid}/{name}", "rb", buffering=0) as file:
+        return file.read()
 
 
 def _tree(root: ProcessIdentity) -> frozenset[ProcessIdentity]:
@@ -291,7 +297,7 @@ def _lines(path: Path) -> list[str]:
 
 def _thread(pid: int, name: str) -> ThreadMark | None:
     try:
-        text = (_PROC / str(pid) / "task" / name / "status").read_text()
+        text = os.fsdecode(_read(pid, f"task/{name}/status"))
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, switches = "", 0

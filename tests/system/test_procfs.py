@@ -121,7 +121,7 @@ def test_open_files_are_listed(tmp_path: Path) -> None:
     with path.open("w"):
         found = procfs.open_files(os.getpid())
     assert found.readable
-    assert path in [each for _, each in found.paths]
+    assert str(path) in [each for _, each in found.paths]
     assert procfs.open_files(4_000_000) == procfs.OpenFiles(paths=(), readable=True)
 
 
