@@ -12,14 +12,15 @@ from tests.kill.site import PASSPHRASE, Site
 from tests.restic_templates import PlaceRestic
 
 
-@pytest.fixture(params=["restic", pytest.param("borg", marks=pytest.mark.thorough)])
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=[0.1, pytest.param(0.0, marks=pytest.mark.thorough)], ids=["busy", "idle"])
+@pytest.fixture(
+    params=[
+        pytest.param(("restic", 0.1), id="busy-restic"),
+        pytest.param(("borg", 0.1), id="busy-borg", marks=pytest.mark.thorough),
+        pytest.param(("restic", 0.0), id="idle-restic", marks=pytest.mark.thorough),
+        pytest.param(("borg", 0.0), id="idle-borg", marks=pytest.mark.rare),
+    ]
+)
 def site(
-    engine: str,
     request: pytest.FixtureRequest,
     tmp_path: Path,
     *,
@@ -27,10 +28,11 @@ def site(
     own_borg: Path,
     place_restic: PlaceRestic,
 ) -> Iterator[Site]:
+    engine, rest = request.param
     site = Site(tmp_path, engine, own_restic if engine == "restic" else own_borg)
     if engine == "restic":
         place_restic(site.repository, own_restic, PASSPHRASE)
-    site.start(request.param)
+    site.start(rest)
     try:
         site.succeed("init")
         yield site

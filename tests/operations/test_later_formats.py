@@ -68,6 +68,7 @@ def site(tmp_path: Path, make_engine: MakeEngine, small: Path) -> Site:
     return Site(tmp_path, make_engine, small)
 
 
+@pytest.mark.doubled
 def test_it_is_named_with_the_version_to_use_and_never_pruned(site: Site, small: Path) -> None:
     for wanted in ("latest", "2100-01-01", "3ade0003", "3ade", site.later.engine_id, site.later):
         with pytest.raises(LaterFormatError, match="label of format 3, and this version reads up to 2") as caught:

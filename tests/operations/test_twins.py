@@ -104,6 +104,7 @@ def quick(tmp_path: Path) -> Series:
     return Series(tmp_path, DirectoryEngine(tmp_path / "repository", Secret(PASSPHRASE)))
 
 
+@pytest.mark.doubled
 def test_it_is_chosen_by_the_worse_deleted_by_the_better_and_goes_with_both_entries(series: Series) -> None:
     """As the newest COMPLETE one, which it may be, it stays; as an INCOMPLETE one, it takes no sound one's place."""
     first, second, third = series.ids

@@ -83,6 +83,7 @@ def test_one_store_under_two_names_is_stored_to_by_neither(house: House) -> None
     assert house.vault("nas").snapshot().outcome is Outcome.COMPLETE
 
 
+@pytest.mark.doubled
 def test_a_copy_of_a_repository_is_no_second_repository(house: House) -> None:
     """`cp -a`: both go on from one counter with one key, or are pruned by what the other holds."""
     house.vault("nas").initialize()
@@ -173,6 +174,7 @@ def test_an_older_state_of_a_repository_is_told_and_not_pruned(house: House) -> 
     assert not any("older state" in warning for warning in vault.snapshot().warnings)
 
 
+@pytest.mark.doubled
 def test_a_copy_that_is_behind_takes_the_place_of_a_lost_original(house: House) -> None:
     """By a changed location. It is restored from at once; borg, which would go on from an old counter, asks first."""
     house.vault("nas").initialize()

@@ -141,6 +141,7 @@ def two_copies(tmp_path: Path, engine: Engine, other: Engine) -> Vault:
     return vault
 
 
+@pytest.mark.doubled
 def test_what_one_repository_has_lost_comes_from_the_next(engine: Engine, tmp_path: Path) -> None:
     far = DirectoryEngine(tmp_path / "far", Secret("x"))
     fetched: list[tuple[str, ...]] = []
