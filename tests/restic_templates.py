@@ -1,8 +1,9 @@
 """Empty local restic repositories, made once and copied: restic takes a second of processor time to make one.
 
 Most of it is spent on finding out how dear a key may be, and each later call pays that price again (see restic_keys). A
-copy has a key that is derived at once, and an id of its own, since repositories are told apart by it. Nor has it the 256
-folders for packs that restic makes beforehand: a fifth of a second to copy and remove, and restic makes those it misses.
+copy has a key that is derived at once, and an id of its own, since repositories are told apart by it. It has none of
+the 256 folders that restic makes for packs beforehand, which take a fifth of a second to copy and to remove: restic
+makes those that it misses.
 
 Whoever wants one asks the fixture `place_restic` for it before it makes its engine; nothing else changes, and what
 calls `initialize` on a place that is empty gets a repository as restic makes it, as the conformance suite does.
