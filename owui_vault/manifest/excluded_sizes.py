@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,8 +45,29 @@ def excluded_sizes(plan: CapturePlan) -> tuple[LeftOut, ...]:
     )
 
 
+def idle_patterns(plan: CapturePlan, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Those patterns of an operator that fit nothing there: perhaps a slip, and then something is not as was meant."""
+    left = list(dict.fromkeys(patterns))
+    for relative, _size in walk_live(plan, partial(_may_fit, left)) if left else ():
+        left[:] = [each for each in left if not matches(each.removeprefix("./"), relative)]
+        if not left:
+            break
+    return tuple(left)
+
+
+def idle_warnings(plan: CapturePlan, *, include: Sequence[str], exclude: Sequence[str]) -> Iterator[str]:
+    """The same in words."""
+    for key, patterns in (("include", include), ("exclude", exclude)):
+        for pattern in idle_patterns(plan, patterns):
+            yield f"the pattern {pattern!r} of instance.{key} fits nothing in {plan.data_dir}"
+
+
 def _may_lose(plan: CapturePlan, folder: str) -> bool:
     """Whether something below a folder can be left out: uploads are usually not walked at all."""
+    return _may_fit(plan.exclude, folder)
+
+
+def _may_fit(patterns: Iterable[str], folder: str) -> bool:
     prefix = f"{folder}/"
-    openings = (re.split(r"[*?\[]", pattern, maxsplit=1)[0] for pattern in plan.exclude)
+    openings = (re.split(r"[*?\[]", pattern.removeprefix("./"), maxsplit=1)[0] for pattern in patterns)
     return any(f"{opening}/".startswith(prefix) or prefix.startswith(opening) for opening in openings)

@@ -35,14 +35,14 @@ def examine(
     """
     vectors, store = _examine_vectors(data_dir, is_left_out, vectors_elsewhere)
     if encrypted and not read_header(data_dir / DATABASE).is_sqlite:
-        rows = Findings(warnings=(_ENCRYPTED,))
+        rows = Findings(warnings=(_ENCRYPTED,), collections=store.collections)
     else:
         rows = _examine_rows(data_dir, is_left_out, store.collections)
     return Findings(
         broken=(*rows.broken, *vectors.broken),
         problems=rows.problems,
         warnings=(*rows.warnings, *vectors.warnings),
-        collections=store.collections,
+        collections=rows.collections,
     )
 
 
@@ -74,8 +74,9 @@ def _examine_rows(data_dir: Path, is_left_out: IsLeftOut, collections: tuple[Col
             facts = facts_of(connection)
             found = check_uploads(file_rows(connection), data_dir / UPLOADS, is_left_out=is_left_out)
             empty = _empty_knowledge(connection, collections)
+            collections = _with_knowledge(connection, collections)
     except sqlite3.DatabaseError as error:
-        return Findings(broken=(f"{DATABASE} cannot be read: {error}",))
+        return Findings(broken=(f"{DATABASE} cannot be read: {error}",), collections=collections)
     findings = upload_findings(found)
     warnings = list(findings.warnings)
     if facts.other_data_dirs:
@@ -89,7 +90,17 @@ def _examine_rows(data_dir: Path, is_left_out: IsLeftOut, collections: tuple[Col
         warnings.append(
             f"{facts.remote_files:,} uploads are in a bucket (STORAGE_PROVIDER): only their names are in the snapshot"
         )
-    return replace(findings, warnings=tuple(warnings))
+    return replace(findings, warnings=tuple(warnings), collections=collections)
+
+
+def _with_knowledge(
+    connection: sqlite3.Connection, collections: tuple[CollectionRecord, ...]
+) -> tuple[CollectionRecord, ...]:
+    """Each with the name of its knowledge base: the collection has that one's id for a name."""
+    if not collections or not {"id", "name"} <= set(column_names(connection, "knowledge")):
+        return collections
+    named = {str(id_): printable(str(name)) for id_, name in connection.execute("SELECT id, name FROM knowledge")}
+    return tuple(replace(each, knowledge=named.get(each.name, "")) for each in collections)
 
 
 def _empty_knowledge(connection: sqlite3.Connection, collections: tuple[CollectionRecord, ...]) -> list[str]:

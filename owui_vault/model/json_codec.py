@@ -2,6 +2,7 @@ r"""Values to JSON, and back: one rule for manifests, reports and what we rememb
 
 Enums become their values, times ISO 8601 with `Z`, durations a `_seconds` suffix on the name of their field, paths
 and names text in which undecodable bytes stand as `\\udcXX`. An error becomes its type, message, hint and exit code.
+`SHOWN_FIRST` of a class names what stands before its fields, though it is none of them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def to_json(value: object) -> Json:  # noqa: PLR0911  one line per kind of value
         case Mapping():
             return {str(key): to_json(each) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        return {_key(field): to_json(getattr(value, field.name)) for field in fields(value)}
+        derived = {name: to_json(getattr(value, name)) for name in getattr(value, "SHOWN_FIRST", ())}
+        return {**derived, **{_key(field): to_json(getattr(value, field.name)) for field in fields(value)}}
     if isinstance(value, Iterable):
         return [to_json(each) for each in value]
     raise TypeError(f"no JSON for {type(value).__name__}")

@@ -116,13 +116,14 @@ class AttributeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionRecord:
-    """One Chroma collection."""
+    """One Chroma collection. `knowledge` is the name of the knowledge base that it is of, if it is of one."""
 
     id: str
     name: str
     vectors: int
     lost: int = 0
     dimension: int | None = None
+    knowledge: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ class Kept:
     """A snapshot that stays, and why."""
 
     snapshot: Snapshot
-    reasons: tuple[str, ...]  # ("last 1 of 3", "daily 2026-11-20")
+    reasons: tuple[str, ...]  # ("last 1 of 3", "daily 2026-11-20 UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

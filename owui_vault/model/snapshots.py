@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import ClassVar, Self
 
 from owui_vault.errors import VaultError
 from owui_vault.model.basics import Outcome, Proof
@@ -65,6 +65,8 @@ class Snapshot:
     label, otherwise from the engine. `repository`, `verified_at` and `verified_all_at` (when every file of it was read)
     are filled in by the vault.
     """
+
+    SHOWN_FIRST: ClassVar[tuple[str, ...]] = ("id", "instant", "outcome")
 
     engine_id: str
     name: str

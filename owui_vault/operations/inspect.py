@@ -17,7 +17,7 @@ from owui_vault.instance.layout import capture_plan, component_of
 from owui_vault.instance.runtime import RuntimeEnvironment, inspect_environment
 from owui_vault.instance.secret_key import better_text, unopened_text
 from owui_vault.instance.sqlite_library import notes_on
-from owui_vault.manifest.excluded_sizes import excluded_sizes
+from owui_vault.manifest.excluded_sizes import excluded_sizes, idle_warnings
 from owui_vault.manifest.inventory import Listed, Totals, walk_live
 from owui_vault.model import (
     CapturePlan,
@@ -133,6 +133,7 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
             *([better] if better else []),
             *_warnings(probe, environment, facts, key=key, missing=_by_the_user(plan, missing)),
             *_mount_warnings(plan, request.container),
+            *idle_warnings(plan, include=request.include, exclude=request.exclude),
         ),
         container=request.container.record if request.container else None,
         providers=environment.providers,

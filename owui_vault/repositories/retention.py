@@ -183,7 +183,7 @@ def _kept_by(rule: _Rule, complete: Sequence[Snapshot]) -> Iterator[tuple[str, s
             return
         bucket = rule.bucket(one.instant.astimezone(UTC))
         if bucket not in filled:
-            yield one.engine_id, f"{rule.name} {bucket}"
+            yield one.engine_id, f"{rule.name} {bucket} UTC"
         elif one is complete[-1]:
             yield one.engine_id, f"oldest, {rule.name} not used up"
         else:

@@ -250,12 +250,29 @@ def test_a_manifest_is_told_whole(screen: Screen, paper: io.StringIO, manifest: 
         "pause, 2 attempts, frozen for 52 ms",
         "NOT FOUND, and needed for MFA",
         "webui.db",
-        "file-x",
+        "1 vector collection with 65 vectors, 1 vector lost (-v lists them)",
         "cache: can be made again (1.1 kB)",
         "verify of 0badcafe in nas: right",
         "Why it is incomplete\n  - torn",
     ):
         assert claim in text
+
+
+def test_collections_are_a_sum_and_the_names_of_knowledge_bases(
+    screen: Screen, paper: io.StringIO, manifest: Manifest
+) -> None:
+    """One for each upload: three thousand lines of ids help nobody."""
+    (one,) = manifest.collections
+    many = tuple(replace(one, id=str(number), name=f"file-{number}", lost=0) for number in range(3000))
+    books = replace(one, id="k", name="0f3c", vectors=1200, lost=0, knowledge="Cook books")
+    told = replace(manifest, collections=(*many, books))
+    snapshots.manifest(screen, told)
+    text = paper.getvalue()
+    assert "3,001 vector collections with 196,200 vectors (-v lists them)\nknowledge bases: Cook books (1,200)" in text
+    assert "file-17" not in text
+    snapshots.manifest(screen, told, everything=True)
+    assert "file-17 " in paper.getvalue()
+    assert "Cook books " in paper.getvalue()
 
 
 def test_init_ends_with_what_must_be_kept_elsewhere(screen: Screen, paper: io.StringIO) -> None:

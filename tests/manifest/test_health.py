@@ -215,3 +215,20 @@ def test_what_was_left_out_on_purpose_is_no_flaw(mixed: Callable[[str, str], Pat
     shutil.rmtree(newest / "vector_db")
     (told,) = [each for each in examine(newest, is_left_out=lambda _: True).warnings if "vector store" in each]
     assert told.startswith("the vector store was left out, as configured")
+
+
+def test_each_collection_has_the_name_of_its_knowledge_base(at_rest: Path) -> None:
+    with closing(sqlite3.connect(at_rest / "webui.db")) as connection:
+        known = dict(connection.execute("SELECT id, name FROM knowledge").fetchall())
+    found = {each.name: each.knowledge for each in examine(at_rest).collections}
+    assert known.keys() & found.keys()
+    assert {name: told for name, told in found.items() if told} == {
+        name: told for name, told in known.items() if name in found
+    }
+
+
+def test_collections_are_known_where_the_database_cannot_be_read(at_rest: Path) -> None:
+    (at_rest / "webui.db").write_bytes(b"nonsense" * 4096)
+    found = examine(at_rest)
+    assert found.broken
+    assert len(found.collections) in (11, 12)

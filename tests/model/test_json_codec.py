@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from owui_vault.model import Outcome, RetentionPolicy
+from owui_vault.model import Label, Outcome, Proof, RetentionPolicy, Snapshot
 from owui_vault.model.json_codec import dumps, from_json, to_json
 
 
@@ -69,3 +69,21 @@ def test_keys_of_a_later_version_are_ignored_and_those_of_an_earlier_one_may_be_
 def test_what_does_not_fit_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         from_json(_Inner, value)
+
+
+def test_a_snapshot_begins_with_what_every_command_takes() -> None:
+    label = Label(
+        id="4e1c0a9f",
+        instance="open-webui",
+        fingerprint="",
+        instant=datetime(2026, 11, 20, 3, tzinfo=UTC),
+        sequence=7,
+        outcome=Outcome.COMPLETE,
+        mode=Proof.LIVE,
+        tags=(),
+    )
+    stored = Snapshot(engine_id="ab" * 32, name="abababab", time=label.instant, label=label)
+    shown = to_json(stored)
+    assert isinstance(shown, dict)
+    assert list(shown.items())[:3] == [("id", "4e1c0a9f"), ("instant", "2026-11-20T03:00:00Z"), ("outcome", "complete")]
+    assert from_json(Snapshot, shown) == stored

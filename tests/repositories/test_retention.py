@@ -200,7 +200,7 @@ def test_soft_daily_and_cold_weekly_live_in_one_repository() -> None:
     assert [one.snapshot.instant.date().isoformat() for one in cold] == [
         "2026-03-15", "2026-03-08", "2026-03-01", "2026-02-22", "2026-02-15", "2026-02-08", "2026-02-01", "2026-01-25",
     ]  # fmt: skip
-    assert cold[0].reasons == ("cold: weekly 2026-W11", "newest complete")
+    assert cold[0].reasons == ("cold: weekly 2026-W11 UTC", "newest complete")
 
 
 def test_rules_of_tags_that_would_keep_nothing_cannot_be_given() -> None:
@@ -334,9 +334,9 @@ def test_reasons_say_which_rule_and_which_bucket() -> None:
     policy = RetentionPolicy(last=1, daily=2, weekly=2, within=timedelta(hours=36), tags=("release",))
     kept, removed = decide(policy, series)
     assert [one.reasons for one in kept] == [
-        ("last 1 of 1", "daily 2026-11-24", "weekly 2026-W48", "within 36h", "newest complete"),
-        ("daily 2026-11-23", "within 36h"),
-        ("weekly 2026-W47",),
+        ("last 1 of 1", "daily 2026-11-24 UTC", "weekly 2026-W48 UTC", "within 36h", "newest complete"),
+        ("daily 2026-11-23 UTC", "within 36h"),
+        ("weekly 2026-W47 UTC",),
         ("tag release", "newest verified"),
     ]
     assert [one.label.sequence for one in removed if one.label] == [0]
@@ -362,7 +362,7 @@ def test_buckets_are_in_utc_wherever_the_instant_was_written() -> None:
     east = timezone(timedelta(hours=14))
     series = [snapshot(0, NOON), snapshot(1, (NOON + timedelta(hours=1)).astimezone(east))]
     kept, removed = decide(RetentionPolicy(daily=1), series)
-    assert kept[0].reasons == ("daily 2026-11-20", "newest complete")
+    assert kept[0].reasons == ("daily 2026-11-20 UTC", "newest complete")
     assert len(removed) == 1
 
 

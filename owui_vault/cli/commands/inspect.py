@@ -20,7 +20,10 @@ class Inspect(Request):
         from owui_vault.cli.render import reports
 
         report = session.vault.inspect()
-        return Answer(value=report, show=lambda screen: reports.instance(screen, report), asked_for=True)
+        everything = session.options.verbosity > 0
+        return Answer(
+            value=report, show=lambda screen: reports.instance(screen, report, everything=everything), asked_for=True
+        )
 
 
 def command() -> Inspect:

@@ -32,7 +32,7 @@ class Show(Request):
         )
 
         def show(screen: Screen) -> None:
-            snapshots.manifest(screen, found)
+            snapshots.manifest(screen, found, everything=session.options.verbosity > 0)
             reports.unanswered(screen, silent)
 
         return Answer(

@@ -10,6 +10,7 @@ from owui_vault.cli.render.phrases import count, duration, full_check, local, lo
 from owui_vault.cli.render.screen import Screen
 from owui_vault.errors import VaultError
 from owui_vault.model import (
+    CollectionRecord,
     Component,
     InitializeReport,
     InstanceReport,
@@ -38,8 +39,8 @@ _PROOFS = {
 }
 
 
-def instance(screen: Screen, report: InstanceReport) -> None:
-    """What `inspect` found."""
+def instance(screen: Screen, report: InstanceReport, *, everything: bool = False) -> None:
+    """What `inspect` found; `everything`: each vector collection as well."""
     screen.line(f"Open WebUI {report.application_version or '(version unknown)'} in {report.data_dir}", style="bold")
     running = f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
     screen.pairs([
@@ -67,8 +68,7 @@ def instance(screen: Screen, report: InstanceReport) -> None:
     ]
     screen.table(("component", "files", "size", ""), rows, right=frozenset({"files", "size"}))
     if report.collections:
-        vectors = sum(each.vectors for each in report.collections)
-        screen.line(f"{count(len(report.collections), 'vector collection')} with {count(vectors, 'vector')}")
+        collections(screen, report.collections, everything=everything)
     containers.ollama(screen, report.ollama)
     if report.left_out:
         screen.heading("Left out")
@@ -77,6 +77,21 @@ def instance(screen: Screen, report: InstanceReport) -> None:
         screen.heading("Notes")
         screen.items(report.notes)
     warnings(screen, report.warnings)
+
+
+def collections(screen: Screen, found: Sequence[CollectionRecord], *, everything: bool) -> None:
+    """Vector collections: of knowledge bases by name, of single uploads as a sum; `everything`: each by itself."""
+    if everything:
+        lossy = any(each.lost for each in found)
+        rows = [(each.knowledge or each.name, f"{each.vectors:,}", f"{each.lost:,}" if lossy else "") for each in found]
+        screen.table(("collection", "vectors", "lost" if lossy else ""), rows, right=frozenset({"vectors", "lost"}))
+        return
+    vectors, lost = sum(each.vectors for each in found), sum(each.lost for each in found)
+    missing = f", {count(lost, 'vector')} lost" if lost else ""
+    screen.line(f"{count(len(found), 'vector collection')} with {count(vectors, 'vector')}{missing} (-v lists them)")
+    named = [f"{each.knowledge} ({each.vectors:,})" for each in found if each.knowledge]
+    if named:
+        screen.line(f"knowledge bases: {', '.join(named)}")
 
 
 def secret_key(record: SecretKeyRecord) -> str:

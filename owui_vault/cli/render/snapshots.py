@@ -7,7 +7,7 @@ from datetime import datetime
 
 from owui_vault.cli.render import containers
 from owui_vault.cli.render.phrases import age, count, duration, local, local_column, size, sqlite_versions, verified_on
-from owui_vault.cli.render.reports import secret_key, unanswered, warnings
+from owui_vault.cli.render.reports import collections, secret_key, unanswered, warnings
 from owui_vault.cli.render.screen import Screen
 from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot, SnapshotList
 
@@ -84,8 +84,8 @@ def _pinned_in(held: Sequence[Snapshot]) -> str:
     return "" if not where else "yes" if len(where) == len(held) else ", ".join(dict.fromkeys(where))
 
 
-def manifest(screen: Screen, told: Manifest) -> None:
-    """What a snapshot says about itself."""
+def manifest(screen: Screen, told: Manifest, *, everything: bool = False) -> None:
+    """What a snapshot says about itself; `everything`: each vector collection as well."""
     complete = told.outcome is Outcome.COMPLETE
     screen.line(
         f"snapshot {told.id} of {told.instance}: {told.outcome.value.upper()}",
@@ -122,15 +122,13 @@ def manifest(screen: Screen, told: Manifest) -> None:
     ]
     screen.table(("database", "size", "journal", "check", "rows"), databases, right=frozenset({"size", "rows"}))
     containers.ollama(screen, told.ollama)
-    _rest(screen, told)
+    _rest(screen, told, everything=everything)
 
 
-def _rest(screen: Screen, told: Manifest) -> None:
+def _rest(screen: Screen, told: Manifest, *, everything: bool) -> None:
     if told.collections:
         screen.heading("Vector collections")
-        lost = any(each.lost for each in told.collections)
-        rows = [(each.name, f"{each.vectors:,}", f"{each.lost:,}" if lost else "") for each in told.collections]
-        screen.table(("collection", "vectors", "lost" if lost else ""), rows, right=frozenset({"vectors", "lost"}))
+        collections(screen, told.collections, everything=everything)
     if told.left_out:
         screen.heading("Left out")
         screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in told.left_out)
