@@ -588,6 +588,16 @@ class Vault:
         with self._lock.reading() as context:
             return metrics(self._service(context), file, max_age, offline=offline)
 
+    def report(self, file: Path | None = None, *, max_age: timedelta | None = None, offline: bool = False) -> Page:
+        """The page to look at: one HTML file that needs nothing else, written in one step if a file is given.
+
+        `offline` and `max_age` as for `status`, which is on it.
+        """
+        from owui_vault.service.publishing import report
+
+        with self._lock.reading() as context:
+            return report(self._service(context), file, max_age, offline=offline)
+
     def _service(self, context: OperationContext) -> Service:
         from owui_vault.service.parts import Service
 

@@ -255,6 +255,12 @@ def rclone() -> Path:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> str:
+    """A real browser."""
+    return shutil.which("chromium") or str(require("chromium", "the page to look at (tools/set-up-all installs it)"))
+
+
+@pytest.fixture(scope="session")
 def compose() -> Path:
     """Docker Compose 2, as a program of its own."""
     return unpacked("trixie", "docker-compose") or require("docker-compose", "the example of a sidecar")

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 #: Fixtures that start a server, mount a file system, or bring another version of an engine.
 LEFT_TO_ALL = frozenset(
-    {"any_filesystem", "compose", "mounted", "newest_borg", "newest_restic", "rclone", "rest_server"}
+    {"any_filesystem", "chromium", "compose", "mounted", "newest_borg", "newest_restic", "rclone", "rest_server"}
 )
 
 

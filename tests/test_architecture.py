@@ -114,7 +114,7 @@ PARALLEL = {
 }
 
 HEAVY = ["pydantic", "yaml", "typer", "rich", "docker", "cryptography", "restic", "click", "requests"]
-HEAVY += ["prometheus_client"]
+HEAVY += ["jinja2", "prometheus_client"]
 
 
 def name(path: Path) -> str:

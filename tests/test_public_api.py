@@ -60,6 +60,7 @@ SIGNATURES = {
     "history": ["last", "plan"],
     "status": ["max_age", "offline"],
     "metrics": ["file", "max_age", "offline"],
+    "report": ["file", "max_age", "offline"],
 }
 EXPORTED = {name: getattr(owui_vault, name) for name in owui_vault.__all__}
 

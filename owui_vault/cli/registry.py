@@ -56,5 +56,6 @@ COMMANDS = (
     Entry("completion", UPKEEP, "Print a script that completes commands in a shell."),
     Entry("run", UNATTENDED, "Do what is due now, or the named plans.", changes=True),
     Entry("status", UNATTENDED, "Tell whether every plan is as new as it should be."),
+    Entry("report", UNATTENDED, "Write a page to look at: what was stored and proven, and when."),
     Entry("history", UNATTENDED, "List what ran, newest first."),
 )

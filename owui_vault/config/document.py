@@ -322,6 +322,8 @@ class VaultPart(Part):
     repositories: dict[Name, RepositoryPart] = Field(default_factory=dict)
     plans: dict[Name, PlanPart] = Field(default_factory=dict)
     limits: LimitsPart | None = None
+    report: PathText | None = None
+    """A page to look at, written anew after each run."""
     metrics: PathText | None = None
     """A file for Prometheus (node_exporter's textfile collector: NAME.prom), written anew after each run."""
     log_file: LogFilePart | None = None

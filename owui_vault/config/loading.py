@@ -29,7 +29,6 @@ from owui_vault.config.variables import replace_variables
 from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
 from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy, TagPolicy
-from owui_vault.model.pages import Pages
 from owui_vault.model.secrets import (
     CommandSecret,
     CredentialSecret,
@@ -40,6 +39,7 @@ from owui_vault.model.secrets import (
     SealedSecret,
     SecretReference,
 )
+from owui_vault.model.status import Pages
 
 
 def load(path: Path, environ: Mapping[str, str]) -> VaultSettings:
@@ -107,7 +107,7 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
         plans=tuple(plan_of(name, each) for name, each in part.plans.items()),
         limits=_limits(part.limits) if part.limits else LimitSettings(),
         log_file=_log_file(part.log_file) if part.log_file else None,
-        pages=Pages(metrics=part.metrics),
+        pages=Pages(report=part.report, metrics=part.metrics),
     )
 
 

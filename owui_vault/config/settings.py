@@ -9,9 +9,9 @@ from enum import Enum
 from pathlib import Path
 
 from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy
-from owui_vault.model.pages import Pages
 from owui_vault.model.plans import Plan
 from owui_vault.model.secrets import SecretReference
+from owui_vault.model.status import Pages
 
 DEFAULT_INSTANCE_NAME = "open-webui"
 

@@ -68,8 +68,6 @@ if TYPE_CHECKING:
     from owui_vault.model.notices import NoticeSink as NoticeSink
     from owui_vault.model.notices import Waiting as Waiting
     from owui_vault.model.notices import ignore_notice as ignore_notice
-    from owui_vault.model.pages import Page as Page
-    from owui_vault.model.pages import Pages as Pages
     from owui_vault.model.plans import CronSchedule as CronSchedule
     from owui_vault.model.plans import IntervalSchedule as IntervalSchedule
     from owui_vault.model.plans import Plan as Plan
@@ -128,6 +126,8 @@ if TYPE_CHECKING:
     from owui_vault.model.snapshots import SnapshotList as SnapshotList
     from owui_vault.model.snapshots import StoreReceipt as StoreReceipt
     from owui_vault.model.snapshots import UnansweredRepository as UnansweredRepository
+    from owui_vault.model.status import Page as Page
+    from owui_vault.model.status import Pages as Pages
     from owui_vault.model.status import PlanState as PlanState
     from owui_vault.model.status import PointFact as PointFact
     from owui_vault.model.status import RepositorySpace as RepositorySpace
@@ -150,7 +150,6 @@ _HOME = {
         "DatabaseRecord ExtendedRecord FileRecord LedgerEntry LeftOut Manifest OllamaModel OwnerRecord "
         "ProofRecord ScheduledWork SecretKeyRecord SqliteLibrary"
     ),
-    "owui_vault.model.pages": "Page Pages",
     "owui_vault.model.notices": "Answered Asking Complaint Notice NoticeSink Waiting ignore_notice",
     "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
@@ -170,6 +169,6 @@ _HOME = {
         "LABEL_FORMAT Entry Label LaterLabel RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt "
         "UnansweredRepository"
     ),
-    "owui_vault.model.status": "PlanState PointFact RepositorySpace RepositoryState StatusReport Verdict",
+    "owui_vault.model.status": "Page Pages PlanState PointFact RepositorySpace RepositoryState StatusReport Verdict",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

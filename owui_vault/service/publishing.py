@@ -6,13 +6,13 @@ Written in one step, so that nobody reads half of one; what cannot be written is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 from owui_vault.errors import ConfigError, as_result
-from owui_vault.model.pages import Page, Pages
-from owui_vault.model.status import StatusReport
+from owui_vault.model.status import Page, Pages, StatusReport
+from owui_vault.pages.page_values import PageFacts
+from owui_vault.service.page_facts import page_facts
 from owui_vault.service.parts import Service
 from owui_vault.service.status import status
 from owui_vault.system.durable_files import write_durably
@@ -24,42 +24,56 @@ _MODE = 0o644  # for a web server, and for Prometheus; who closes a file to othe
 
 def metrics(service: Service, file: Path | None, max_age: timedelta | None, *, offline: bool) -> Page:
     """The status as Prometheus's text. Raises ConfigError for a file that cannot be written."""
-    report = status(service, max_age, offline=offline)
-    return _page(report, _metrics_of(service, report), file)
+    judged = status(service, max_age, offline=offline)
+    return _page(judged, _metrics_of(service, judged), file)
+
+
+def report(service: Service, file: Path | None, max_age: timedelta | None, *, offline: bool) -> Page:
+    """The page to look at. Raises ConfigError for a file that cannot be written."""
+    facts = page_facts(service, max_age, offline=offline)
+    return _page(facts.status, _page_of(facts), file)
 
 
 def publish(service: Service, pages: Pages, *, offline: bool) -> tuple[str, ...]:
     """Write what is to be written after each run; what went wrong is what it returns."""
-    wanted: list[tuple[Path, Callable[[Service, StatusReport], str]]] = []
-    if pages.metrics:
-        wanted.append((pages.metrics, _metrics_of))
-    return tuple(_each_written(service, wanted, offline=offline))
-
-
-def _each_written(
-    service: Service, wanted: list[tuple[Path, Callable[[Service, StatusReport], str]]], *, offline: bool
-) -> Iterator[str]:
-    report: StatusReport | None = None
-    for file, text_of in wanted:
+    files = [file for file in (pages.report, pages.metrics) if file]
+    if not files:
+        return ()
+    try:
+        facts = page_facts(service, None, offline=offline)
+    except Exception as raised:  # a page is no part of the run
+        return tuple(_unwritten(file, raised) for file in files)
+    wrong = []
+    for file in files:
         try:
-            report = report or status(service, None, offline=offline)
-            _write(file, text_of(service, report))
+            _write(file, _page_of(facts) if file == pages.report else _metrics_of(service, facts.status))
         except Exception as raised:  # a page is no part of the run
-            message = as_result(raised).message
-            _log.warning("%s was not written: %s", file, message)
-            yield f"{file} was not written: {message}"
+            wrong.append(_unwritten(file, raised))
+    return tuple(wrong)
 
 
-def _metrics_of(service: Service, report: StatusReport) -> str:
+def _unwritten(file: Path, raised: Exception) -> str:
+    message = as_result(raised).message
+    _log.warning("%s was not written: %s", file, message)
+    return f"{file} was not written: {message}"
+
+
+def _metrics_of(service: Service, judged: StatusReport) -> str:
     from owui_vault.pages.metrics import metrics_text  # noqa: PLC0415  prometheus_client is of no use to others
 
-    return metrics_text(report, service.context.series(), VERSION)
+    return metrics_text(judged, service.context.series(), VERSION)
 
 
-def _page(report: StatusReport, text: str, file: Path | None) -> Page:
+def _page_of(facts: PageFacts) -> str:
+    from owui_vault.pages.html_page import html_page  # noqa: PLC0415  jinja2 is of no use to others
+
+    return html_page(facts)
+
+
+def _page(judged: StatusReport, text: str, file: Path | None) -> Page:
     if file:
         _write(file, text)
-    return Page(at=report.at, verdict=report.verdict, text=text, file=file, warnings=report.warnings)
+    return Page(at=judged.at, verdict=judged.verdict, text=text, file=file, warnings=judged.warnings)
 
 
 def _write(file: Path, text: str) -> None:

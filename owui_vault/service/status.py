@@ -40,18 +40,26 @@ class _Look:
     listings: Mapping[str, RepositoryListing] | None  # None: nobody is asked
 
 
-def status(service: Service, max_age: timedelta | None, *, offline: bool) -> StatusReport:
-    """Judge every plan; without plans every series, by `max_age` alone."""
+def status(
+    service: Service,
+    max_age: timedelta | None,
+    *,
+    offline: bool,
+    listings: Mapping[str, RepositoryListing] | None = None,
+) -> StatusReport:
+    """Judge every plan; without plans every series, by `max_age` alone. `listings`, where they were asked just now."""
     context = service.context
     series = context.series()
     history = service.ledger.read_recent()
+    if not (offline or listings):
+        listings = {each.name: each for each in survey(context, context.select(None))}
     look = _Look(
         now=context.clock.now(),
         max_age=max_age,
         series=series,
         history=history,
         verifications=context.state.ledger(series),
-        listings=None if offline else {each.name: each for each in survey(context, context.select(None))},
+        listings=listings,
     )
     warnings = [f"{history.damaged} lines of the run ledger cannot be read"] if history.damaged else []
     space = space_of(context, history, look.now, offline=offline)

@@ -217,3 +217,20 @@ def test_each_run_writes_the_metrics_that_the_configuration_names(planned: Progr
     shown = planned.run("status").stdout
     assert "full in" in shown
     assert "correct horse" not in text
+
+
+def test_a_page_to_look_at_is_written_after_each_run_and_on_request(planned: Program) -> None:
+    planned.configure((planned.folder / "vault.yaml").read_text() + "report: backups.html\n")
+    assert planned.run("run", "nightly").returncode == 0
+    page = (planned.folder / "backups.html").read_text()
+    assert "Something needs a hand" in page or "Everything is as new" in page or "older than it should be" in page
+    newest = planned.json("snapshots")["snapshots"][0]["label"]["id"]
+    assert newest in page
+    for secret in ("correct horse", str(planned.folder / "passphrase")):
+        assert secret not in page
+    printed = planned.run("-q", "report", "--offline")
+    assert printed.returncode == 0
+    assert printed.stdout.startswith("<!DOCTYPE html>")
+    assert planned.run("report", "mine.html").stdout.endswith("mine.html\n")
+    assert newest in (planned.folder / "mine.html").read_text()
+    assert planned.json("report")["text"].startswith("<!DOCTYPE html>")

@@ -308,7 +308,7 @@ limit: {}
         (
             "a: {b: c}",
             "a (line 1): is not known; allowed here: instance, limits, log_file, metrics, plans,"
-            " repositories, state_dir",
+            " report, repositories, state_dir",
         ),
         ("state_dir: ${A", "has a '${' that is not ${NAME} or ${NAME:-default}"),
         ("instance: {name: a, name: b}", "instance.name (line 1): is given twice"),
