@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from owui_vault.assembly import check_configuration as check_configuration
     from owui_vault.assembly import effective_settings as effective_settings
     from owui_vault.assembly import open_vault as open_vault
+    from owui_vault.assembly import tell_of_mistakes as tell_of_mistakes
     from owui_vault.context.context import Container as Container
     from owui_vault.context.context import DataDirectory as DataDirectory
     from owui_vault.context.context import InstanceOptions as InstanceOptions
     from owui_vault.context.context import Limits as Limits
     from owui_vault.context.context import Repository as Repository
+    from owui_vault.context.context import Subscription as Subscription
     from owui_vault.engines.borg.engine import BorgEngine as BorgEngine
     from owui_vault.engines.restic.engine import ResticEngine as ResticEngine
     from owui_vault.errors import CancelledError as CancelledError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from owui_vault.errors import LaterFormatError as LaterFormatError
     from owui_vault.errors import LockHeldError as LockHeldError
     from owui_vault.errors import NoSpaceError as NoSpaceError
+    from owui_vault.errors import NotifyError as NotifyError
     from owui_vault.errors import NotProvenError as NotProvenError
     from owui_vault.errors import ProgramMissingError as ProgramMissingError
     from owui_vault.errors import QuiesceError as QuiesceError
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
     from owui_vault.model import ApplicationRecord as ApplicationRecord
     from owui_vault.model import Asking as Asking
     from owui_vault.model import AttributeRecord as AttributeRecord
+    from owui_vault.model import Beat as Beat
+    from owui_vault.model import BeatKind as BeatKind
     from owui_vault.model import CaptureLimits as CaptureLimits
     from owui_vault.model import CollectionRecord as CollectionRecord
     from owui_vault.model import Complaint as Complaint
@@ -84,6 +89,8 @@ if TYPE_CHECKING:
     from owui_vault.model import EffectiveSettings as EffectiveSettings
     from owui_vault.model import Entry as Entry
     from owui_vault.model import ErrorNote as ErrorNote
+    from owui_vault.model import Event as Event
+    from owui_vault.model import EventKind as EventKind
     from owui_vault.model import ExtendedRecord as ExtendedRecord
     from owui_vault.model import FileRecord as FileRecord
     from owui_vault.model import FullCheck as FullCheck
@@ -163,12 +170,14 @@ if TYPE_CHECKING:
     from owui_vault.model import VerifyDepth as VerifyDepth
     from owui_vault.model import VerifyReport as VerifyReport
     from owui_vault.model import Waiting as Waiting
+    from owui_vault.notify.apprise_notifier import AppriseNotifier as AppriseNotifier
+    from owui_vault.notify.heartbeat import UrlHeartbeat as UrlHeartbeat
     from owui_vault.ports import Application as Application
     from owui_vault.ports import Call as Call
     from owui_vault.ports import Clock as Clock
     from owui_vault.ports import DescribedSecret as DescribedSecret
     from owui_vault.ports import Engine as Engine
-    from owui_vault.ports import Event as Event
+    from owui_vault.ports import Heartbeat as Heartbeat
     from owui_vault.ports import Held as Held
     from owui_vault.ports import Launch as Launch
     from owui_vault.ports import Notifier as Notifier
@@ -182,36 +191,38 @@ if TYPE_CHECKING:
 
 #: Where each name lives; type checkers read the same above.
 _HOME = {
-    "owui_vault.assembly": "check_configuration effective_settings open_vault",
-    "owui_vault.context.context": "Container DataDirectory InstanceOptions Limits Repository",
+    "owui_vault.assembly": "check_configuration effective_settings open_vault tell_of_mistakes",
+    "owui_vault.context.context": "Container DataDirectory InstanceOptions Limits Repository Subscription",
     "owui_vault.engines.borg.engine": "BorgEngine",
     "owui_vault.engines.restic.engine": "ResticEngine",
     "owui_vault.errors": (
         "CancelledError CaptureError ConfigError ContentMismatchError DeadlineExceededError EngineError "
         "EngineOutputError InstanceError InstanceNotFoundError LaterFormatError LockHeldError NoSpaceError "
-        "NotProvenError ProgramMissingError QuiesceError RepositoryAppendOnlyError RepositoryDamagedError "
+        "NotifyError NotProvenError ProgramMissingError QuiesceError RepositoryAppendOnlyError RepositoryDamagedError "
         "RepositoryExistsError RepositoryFullError RepositoryLockedError RepositoryMissingError "
         "RepositoryRolledBackError RepositoryUnreachableError RestoreError ResumeError RollbackError "
         "SameRepositoryError SecretError SnapshotAmbiguousError SnapshotMissingError StalePlanError TargetError "
         "UnforeseenError UnsupportedInstanceError VaultError WrongInstanceError WrongPassphraseError"
     ),
     "owui_vault.model": (
-        "Answered ApplicationRecord Asking AttributeRecord CaptureLimits CollectionRecord Complaint Component "
-        "ComponentKind ComponentRecord ComponentSize ComposeService Compression ConfigurationReport "
+        "Answered ApplicationRecord Asking AttributeRecord Beat BeatKind CaptureLimits CollectionRecord Complaint "
+        "Component ComponentKind ComponentRecord ComponentSize ComposeService Compression ConfigurationReport "
         "ContainerRecord CopyWay CronSchedule DatabaseRecord DataMount Deadline Decision DiscardReport "
-        "EffectiveSettings Entry ErrorNote ExtendedRecord FileRecord FullCheck InitializeReport InitializeResult "
-        "InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut Manifest Notice "
-        "NoticeSink OllamaModel OllamaModels Outcome OwnerRecord Page Pages PinReport PinResult Plan PlanState "
-        "PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult "
-        "Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport "
+        "EffectiveSettings Entry ErrorNote Event EventKind ExtendedRecord FileRecord FullCheck InitializeReport "
+        "InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut "
+        "Manifest Notice NoticeSink OllamaModel OllamaModels Outcome OwnerRecord Page Pages PinReport PinResult "
+        "Plan PlanState PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers PrunePlan PruneReport "
+        "PruneResult Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport "
         "ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication RepositoryResult RepositorySpace "
         "RepositoryState RestoreReport RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule "
         "ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport "
         "SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt TagPolicy UnansweredRepository "
         "UndoReport Verdict VerifiedPart VerifyDepth VerifyReport Waiting"
     ),
+    "owui_vault.notify.apprise_notifier": "AppriseNotifier",
+    "owui_vault.notify.heartbeat": "UrlHeartbeat",
     "owui_vault.ports": (
-        "Application Call Clock DescribedSecret Engine Event Held Launch Notifier Observation Quiescer Remarks "
+        "Application Call Clock DescribedSecret Engine Heartbeat Held Launch Notifier Observation Quiescer Remarks "
         "Revealed SecretSource"
     ),
     "owui_vault.vault": "Vault",

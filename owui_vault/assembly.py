@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from owui_vault.config import EngineName, InstanceSettings, RepositorySettings, Unproven, VaultSettings, load_settings
-from owui_vault.context.context import Container, DataDirectory, Limits, Repository
-from owui_vault.errors import ConfigError
+from owui_vault.config import (
+    EngineName,
+    HeartbeatSettings,
+    InstanceSettings,
+    NotificationSettings,
+    RepositorySettings,
+    Unproven,
+    VaultSettings,
+    load_settings,
+    load_telling,
+)
+from owui_vault.context.context import Container, DataDirectory, Limits, Repository, Subscription
+from owui_vault.errors import ConfigError, VaultError
 from owui_vault.model import CaptureLimits, ContainerRecord, NoticeSink, RetentionPolicy, ignore_notice
 from owui_vault.model.config_reports import ConfigurationReport, EffectiveSettings
-from owui_vault.ports import Engine, Quiescer, SecretSource
+from owui_vault.model.secrets import GivenSecret
+from owui_vault.ports import Engine, Heartbeat, Quiescer, SecretSource
 from owui_vault.secrets import secret_source
-from owui_vault.vault import Vault
+from owui_vault.vault import Vault, tell_that_nothing_starts
 
 # What a configuration does not name is not imported: two engines take longer than the rest of a start.
 # ruff: noqa: PLC0415
@@ -111,7 +123,52 @@ def vault_from_settings(
         plans=settings.plans,
         pages=settings.pages,
         notices=notices,
+        notifiers=list(_subscriptions(settings.notifications, environ)),
+        heartbeat=_heartbeat(settings.heartbeat, environ) if settings.heartbeat else None,
+        plan_heartbeats={name: _heartbeat(each, environ) for name, each in settings.plan_heartbeats.items()},
     )
+
+
+def tell_of_mistakes(config: Path | str, error: ConfigError, environ: Mapping[str, str] | None = None) -> None:
+    """Tell whoever a configuration file names that nothing can be started with it, as long as that is so: once.
+
+    Notifications and heartbeats are read by themselves, whatever else is wrong in the file. Raises nothing: of a file
+    that cannot be read or parsed, or that others can write, nobody is told.
+    """
+    surroundings = os.environ if environ is None else environ
+    try:
+        settings = load_telling(Path(config), surroundings)
+        vault = vault_from_settings(settings, surroundings)
+    except VaultError:
+        return
+    tell_that_nothing_starts(vault, error)
+
+
+def _subscriptions(settings: Sequence[NotificationSettings], environ: Mapping[str, str]) -> Iterator[Subscription]:
+    """Known again by address, or by where it is kept: not by the place in the list."""
+    if not settings:
+        return
+    from owui_vault.notify.apprise_notifier import AppriseNotifier
+
+    known: Counter[str] = Counter()
+    for number, each in enumerate(settings, 1):
+        source = secret_source(each.url, environ)
+        given = each.url.secret.reveal() if isinstance(each.url, GivenSecret) else source.describe()
+        known[given] += 1
+        yield Subscription(
+            AppriseNotifier(source, environ),
+            when=each.when,
+            remind=each.remind,
+            plans=each.plans,
+            name=f"notifications[{number}]",
+            remembered_as=f"{given} {known[given]}",
+        )
+
+
+def _heartbeat(settings: HeartbeatSettings, environ: Mapping[str, str]) -> Heartbeat:
+    from owui_vault.notify.heartbeat import UrlHeartbeat
+
+    return UrlHeartbeat(secret_source(settings.url, environ), log=settings.log)
 
 
 def _instance(instance: InstanceSettings, environ: Mapping[str, str]) -> DataDirectory | Container | None:

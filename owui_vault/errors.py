@@ -33,6 +33,7 @@ VaultError
 │   ├── WrongPassphraseError
 │   ├── SnapshotMissingError
 │   └── SnapshotAmbiguousError
+├── NotifyError                     a notification or sign of life did not arrive
 └── RestoreError
     ├── TargetError                 the target cannot take a restore
     ├── ContentMismatchError        the restored files differ from the manifest
@@ -287,6 +288,10 @@ class RollbackError(RestoreError):
     """An in-place restore failed and could not be undone."""
 
     exit_code = 4
+
+
+class NotifyError(VaultError):
+    """A notification or a sign of life did not arrive. What it was about is as good or bad as it was."""
 
 
 def as_result(error: Exception) -> VaultError:

@@ -17,8 +17,10 @@ from typing import Protocol, runtime_checkable
 
 from owui_vault.model import (
     NEVER,
+    Beat,
     Deadline,
     Entry,
+    Event,
     InstanceState,
     Label,
     ProgressSink,
@@ -365,18 +367,18 @@ class Quiet(Protocol):
         return Remarks()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something worth a notification."""
-
-    instance: str
-    operation: str  # "snapshot", "prune", "verify", …
-    kind: str  # "success", "incomplete", "failure", "recovery"
-    detail: str
-
-
 class Notifier(Protocol):
     """Where notifications go."""
 
     def notify(self, event: Event) -> None:
-        """May raise anything: the vault turns it into a warning on the report."""
+        """May raise anything: the vault turns it into a warning on the report.
+
+        Called in a thread of its own, which is not waited for longer than ten seconds.
+        """
+
+
+class Heartbeat(Protocol):
+    """Something outside of this machine that expects signs of life, and raises the alarm when they stay away."""
+
+    def beat(self, beat: Beat) -> None:
+        """As for a notifier: may raise anything, and is not waited for longer than ten seconds."""

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,16 +21,18 @@ from owui_vault.context.context import (
     Limits,
     OperationContext,
     Repository,
+    Subscription,
     require_derived,
     require_valid_names,
 )
 from owui_vault.context.state import StateDirectory
-from owui_vault.errors import ResumeError, RollbackError
+from owui_vault.errors import ResumeError, RollbackError, VaultError
 from owui_vault.model import (
     NEVER,
     Component,
     DiscardReport,
     Entry,
+    EventKind,
     InitializeReport,
     InstanceReport,
     Manifest,
@@ -64,7 +67,7 @@ from owui_vault.model import (
 )
 from owui_vault.operations.operation_lock import OperationLock
 from owui_vault.operations.secret_warnings import with_secret_warnings
-from owui_vault.ports import Application, Clock, Held, Notifier, Quiescer
+from owui_vault.ports import Application, Clock, Heartbeat, Held, Notifier, Quiescer
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.unwinding import on_failure
 
@@ -90,7 +93,9 @@ class Vault:
         *,
         quiescer: Quiescer | None = None,
         application: Application | None = None,
-        notifiers: Collection[Notifier] = (),
+        notifiers: Collection[Notifier | Subscription] = (),
+        heartbeat: Heartbeat | None = None,
+        plan_heartbeats: Mapping[str, Heartbeat] | None = None,
         clock: Clock | None = None,
         state_dir: Path | None = None,
         limits: Limits | None = None,
@@ -104,6 +109,8 @@ class Vault:
         """Touches nothing. By `environ` (None: this process's) state, container engines and profiles are found.
 
         `notices` hears, from whichever thread it is, whose answer or lock an operation waits for.
+        A notifier alone hears everything; a `Subscription` says what. `heartbeat` gets signs of life of every run,
+        `plan_heartbeats` those of single plans.
         """
         surroundings = os.environ if environ is None else environ
         require_valid_names(instance, series, repositories)
@@ -114,7 +121,12 @@ class Vault:
             state=StateDirectory(state_dir or default_state_dir(surroundings)),
             quiescer=quiescer,
             application=application,
-            notifiers=tuple(notifiers),
+            notifiers=tuple(
+                each if isinstance(each, Subscription) else Subscription(each, when=tuple(EventKind))
+                for each in notifiers
+            ),
+            heartbeat=heartbeat,
+            plan_heartbeats=dict(plan_heartbeats or {}),
             clock=clock or SystemClock(),
             limits=limits or Limits(),
             config_file=config_file,
@@ -601,7 +613,25 @@ class Vault:
     def _service(self, context: OperationContext) -> Service:
         from owui_vault.service.parts import Service
 
-        return Service(context=context, plans=self._plans, operations=self)
+        return Service(context=context, plans=self._plans, operations=self._telling_nobody())
+
+    def _telling_nobody(self) -> Vault:
+        """The same vault and its turns, for the steps of a run: what is to be told of them, the run tells."""
+        silent = copy(self)
+        silent._context = replace(self._context, notifiers=())
+        silent._lock = self._lock.with_context(silent._context)
+        return silent
+
+
+def tell_that_nothing_starts(vault: Vault, error: VaultError) -> None:
+    """Tell whoever hears of this vault that nothing can be started with its configuration. Raises nothing."""
+    from owui_vault.service.telling.announce import announce
+    from owui_vault.service.telling.heartbeats import Pulse
+    from owui_vault.service.telling.troubles import cannot_start
+
+    service = vault._service(vault._context)
+    announce(service, instead=cannot_start(error, "configuration"))
+    Pulse(service).failed_to_start()
 
 
 def _application(context: OperationContext) -> Application:

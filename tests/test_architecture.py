@@ -113,7 +113,7 @@ PARALLEL = {
     "store",
 }
 
-HEAVY = ["pydantic", "yaml", "typer", "rich", "docker", "cryptography", "restic", "click", "requests"]
+HEAVY = ["apprise", "pydantic", "yaml", "typer", "rich", "docker", "cryptography", "restic", "click", "requests"]
 HEAVY += ["jinja2", "prometheus_client"]
 
 

@@ -29,6 +29,7 @@ from owui_vault.config.document import (
     RepositoryPart,
     VaultPart,
 )
+from owui_vault.config.notify_part import HeartbeatPart, NotificationPart
 from owui_vault.config.secret_part import SOURCES, Part
 from owui_vault.config.settings import LimitSettings
 from owui_vault.config.values import positive_duration
@@ -93,6 +94,8 @@ def rows(heading: str) -> dict[str, tuple[str, str]]:
         ("`repositories`", RepositoryPart),
         ("`plans`", PlanPart),
         ("`limits`", LimitsPart),
+        ("`notifications`", NotificationPart),
+        ("`heartbeat`", HeartbeatPart),
     ],
 )
 def test_every_key_of_the_configuration_is_explained(heading: str, part: type[Part]) -> None:

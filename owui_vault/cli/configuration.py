@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from owui_vault.cli.options import GlobalOptions, Needs, Passphrase
@@ -22,6 +23,7 @@ from owui_vault.config import (
 )
 from owui_vault.errors import ConfigError
 from owui_vault.model.secrets import EnvironmentSecret, FileSecret, GivenSecret, SecretReference
+from owui_vault.system.unwinding import on_failure
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +39,9 @@ def settings_for(options: GlobalOptions, needs: Needs, environ: Mapping[str, str
         return _from_options(options, needs, environ, folder)
     if options.config is None and needs.looks_for_container and find_config(environ, folder) is None:
         return VaultSettings(state_dir=default_state_dir(environ), instance=InstanceSettings(container=""))
-    return load_settings(file_for(options, environ, folder), environ)
+    file = file_for(options, environ, folder)
+    with telling_of_mistakes(file, needs, environ):
+        return load_settings(file, environ)
 
 
 def file_for(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -> Path:
@@ -51,6 +55,20 @@ def file_for(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -
         )
     _log.info("the configuration in use is %s", file)
     return file
+
+
+@contextmanager
+def telling_of_mistakes(file: Path | None, needs: Needs, environ: Mapping[str, str]) -> Iterator[None]:
+    """Where nobody looks, a file that nothing can be started with is told to whoever it names."""
+
+    def tell(error: BaseException) -> None:
+        from owui_vault.assembly import tell_of_mistakes  # noqa: PLC0415  only where something is wrong
+
+        if file and needs.tells_of_mistakes and isinstance(error, ConfigError):
+            tell_of_mistakes(file, error, environ)
+
+    with on_failure(tell):
+        yield
 
 
 def _from_options(options: GlobalOptions, needs: Needs, environ: Mapping[str, str], folder: Path) -> VaultSettings:

@@ -45,3 +45,5 @@ class Needs:
     #: Without any configuration, look for a container of Open WebUI.
     looks_for_container: ClassVar[bool] = False
     passphrase: ClassVar[Passphrase] = Passphrase.ASKED
+    #: Runs while nobody looks: mistakes in the file are told to whoever it names.
+    tells_of_mistakes: ClassVar[bool] = False

@@ -78,8 +78,11 @@ class Session:
     def vault(self) -> Vault:
         """The vault of these settings. Raises ConfigError."""
         from owui_vault import assembly  # noqa: PLC0415  `--help` does without it
+        from owui_vault.cli.configuration import telling_of_mistakes  # noqa: PLC0415  same
 
-        return assembly.vault_from_settings(self.settings, self.environ, self.notices)
+        settings = self.settings
+        with telling_of_mistakes(settings.path, self.request, self.environ):
+            return assembly.vault_from_settings(settings, self.environ, self.notices)
 
     @cached_property
     def notices(self) -> Notices:

@@ -11,9 +11,11 @@ from owui_vault.config.paths import expand as expand
 from owui_vault.config.paths import expand_location as expand_location
 from owui_vault.config.paths import find_config as find_config
 from owui_vault.config.settings import EngineName as EngineName
+from owui_vault.config.settings import HeartbeatSettings as HeartbeatSettings
 from owui_vault.config.settings import InstanceSettings as InstanceSettings
 from owui_vault.config.settings import LimitSettings as LimitSettings
 from owui_vault.config.settings import LogFileSettings as LogFileSettings
+from owui_vault.config.settings import NotificationSettings as NotificationSettings
 from owui_vault.config.settings import RepositorySettings as RepositorySettings
 from owui_vault.config.settings import Unproven as Unproven
 from owui_vault.config.settings import VaultSettings as VaultSettings
@@ -30,3 +32,13 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> VaultSettings:
     from owui_vault.config.loading import load  # noqa: PLC0415  pydantic and yaml are slow to import
 
     return load(path, environ)
+
+
+def load_telling(path: Path, environ: Mapping[str, str]) -> VaultSettings:
+    """Who is told, of a file that may have mistakes anywhere else; see `owui_vault.config.telling`.
+
+    Raises ConfigError where the file cannot be read or parsed at all.
+    """
+    from owui_vault.config import telling  # noqa: PLC0415  pydantic and yaml are slow to import
+
+    return telling.load_telling(path, environ)

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic import Tag as Choice
 
 from owui_vault.config import values
+from owui_vault.config.notify_part import HeartbeatField, NotificationPart
 from owui_vault.config.secret_part import (
     SHORT_FORM,
     KeyFile,
@@ -290,6 +291,8 @@ class PlanPart(Part):
     """Whether a time that was missed is made up for as soon as possible."""
     grace: Grace | None = None
     """How late its result may be until it is overdue; otherwise a quarter of the interval, 2h at least, 24h at most."""
+    heartbeat: HeartbeatField | None = None
+    """A URL of its own that expects signs of life of this plan."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> PlanPart:
@@ -321,6 +324,10 @@ class VaultPart(Part):
     instance: InstancePart | None = None
     repositories: dict[Name, RepositoryPart] = Field(default_factory=dict)
     plans: dict[Name, PlanPart] = Field(default_factory=dict)
+    notifications: tuple[NotificationPart, ...] = ()
+    """Who is told, and what."""
+    heartbeat: HeartbeatField | None = None
+    """A URL that expects signs of life: at the start of each run, and after its success or failure."""
     limits: LimitsPart | None = None
     report: PathText | None = None
     """A page to look at, written anew after each run."""

@@ -45,7 +45,7 @@ def known_keys(place: KeyPath) -> tuple[str, ...]:
     model: type[BaseModel] | None = VaultPart
     inside_mapping = False
     for part in place:
-        if inside_mapping:
+        if inside_mapping or isinstance(part, int):  # a name that the author chose, or a place in a list
             inside_mapping = False
             continue
         if model is None or part not in model.model_fields:

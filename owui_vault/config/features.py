@@ -10,9 +10,6 @@ ANY_NAME = "*"  # a key that the file's author chooses
 NOT_BUILT: frozenset[KeyPath] = frozenset({
     ("plans", ANY_NAME, "replicate"),
     ("plans", ANY_NAME, "drill"),
-    ("plans", ANY_NAME, "heartbeat"),
-    ("notifications",),
-    ("heartbeat",),
     ("instance", "compose"),
 })  # fmt: skip
 

@@ -13,8 +13,8 @@ from owui_vault.config.errors import KeyPath, config_error
 from owui_vault.config.explain import explain
 from owui_vault.config.features import take_out_unbuilt
 from owui_vault.config.paths import default_state_dir, expand_location
-from owui_vault.config.plan_settings import plan_mistakes, plan_of
-from owui_vault.config.secret_part import SecretPart
+from owui_vault.config.plan_settings import notification_mistakes, plan_mistakes, plan_of
+from owui_vault.config.secret_part import reference_of
 from owui_vault.config.settings import (
     EngineName,
     InstanceSettings,
@@ -29,16 +29,6 @@ from owui_vault.config.variables import replace_variables
 from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
 from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy, TagPolicy
-from owui_vault.model.secrets import (
-    CommandSecret,
-    CredentialSecret,
-    EnvironmentSecret,
-    FileSecret,
-    GivenSecret,
-    KeyringSecret,
-    SealedSecret,
-    SecretReference,
-)
 from owui_vault.model.status import Pages
 
 
@@ -84,6 +74,7 @@ def checked(document: Document, path: Path, environ: Mapping[str, str]) -> Check
         mistakes.extend(each for each in explain(error) if not _within(each.path, told))
         raise config_error(path, mistakes, document.lines) from None  # the cause would show values
     mistakes.extend(plan_mistakes(part))
+    mistakes.extend(notification_mistakes(part))
     if mistakes:
         raise config_error(path, mistakes, document.lines)
     try:
@@ -108,6 +99,9 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
         limits=_limits(part.limits) if part.limits else LimitSettings(),
         log_file=_log_file(part.log_file) if part.log_file else None,
         pages=Pages(report=part.report, metrics=part.metrics),
+        notifications=tuple(each.settings() for each in part.notifications),
+        heartbeat=part.heartbeat.settings() if part.heartbeat else None,
+        plan_heartbeats={name: each.heartbeat.settings() for name, each in part.plans.items() if each.heartbeat},
     )
 
 
@@ -162,25 +156,3 @@ def _policy(part: parts.KeepPart) -> RetentionPolicy:
         return RetentionPolicy(**written)
     of_tags = (TagPolicy(tag=tag, keep=RetentionPolicy(**dict(rules))) for tag, rules in part.tags.items())
     return RetentionPolicy(**written | {"tags": (), "tag_policies": tuple(of_tags)})
-
-
-def reference_of(part: SecretPart) -> SecretReference:
-    """Where a secret is, as a value."""
-    reference: SecretReference
-    if part.given is not None:
-        reference = GivenSecret(secret=part.given)
-    elif part.file is not None:
-        reference = FileSecret(path=part.file)
-    elif part.env is not None:
-        reference = EnvironmentSecret(variable=part.env)
-    elif part.command is not None:
-        reference = CommandSecret(argv=part.command)
-    elif part.credential is not None:
-        reference = CredentialSecret(name=part.credential)
-    elif part.keyring is not None and part.username is not None:
-        reference = KeyringSecret(service=part.keyring, username=part.username)
-    elif part.sealed is not None and part.name is not None and part.unlock is not None:
-        reference = SealedSecret(path=part.sealed, name=part.name, unlock=reference_of(part.unlock))
-    else:
-        raise TypeError("a secret without a source was let through")
-    return reference

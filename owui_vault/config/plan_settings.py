@@ -58,3 +58,12 @@ def plan_mistakes(whole: parts.VaultPart) -> Iterator[ConfigProblem]:
             if missing:
                 said = f"prunes {', '.join(missing)}, which has no 'keep'; say there what to keep"
                 yield ConfigProblem(("plans", name, "prune") if written_out else ("plans", name), said)
+
+
+def notification_mistakes(whole: parts.VaultPart) -> Iterator[ConfigProblem]:
+    """The plans that notifications name and the rest of the file does not have."""
+    for position, told in enumerate(whole.notifications):
+        for number, plan_name in enumerate(told.plans):
+            if plan_name not in whole.plans:
+                said = f"there is no plan {plan_name!r}; {nearest(plan_name, whole.plans)}"
+                yield ConfigProblem(("notifications", position, "plans", number), said)

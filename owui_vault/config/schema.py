@@ -10,7 +10,7 @@ import sys
 
 from owui_vault.config.document import VaultPart
 from owui_vault.config.features import NOT_BUILT
-from owui_vault.config.secret_part import COMPANIONS, SHORT_FORM, SOURCES
+from owui_vault.config.secret_part import COMPANIONS, OTHER_FORM, SHORT_FORM, SOURCES
 
 _OWNERS = {"instance": "InstancePart", "repositories": "RepositoryPart", "plans": "PlanPart"}
 
@@ -41,7 +41,8 @@ def _without_noise(value: object) -> object:
         del told["anyOf"]
         told = {**kept, **told}
     if short := told.pop(SHORT_FORM, None):
-        told["anyOf"] = [{"type": short}, {"$ref": told.pop("$ref")}]
+        other = [{"$ref": found}] if (found := told.pop(OTHER_FORM, None)) else []
+        told["anyOf"] = [{"type": short}, *other, {"$ref": told.pop("$ref")}]
     if not told.get("default", True):
         del told["default"]  # what stands for "nothing" is no help to anybody
     if "patternProperties" in told:

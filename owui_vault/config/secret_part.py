@@ -21,6 +21,16 @@ from pydantic import (
 
 from owui_vault.config import values
 from owui_vault.model import Secret
+from owui_vault.model.secrets import (
+    CommandSecret,
+    CredentialSecret,
+    EnvironmentSecret,
+    FileSecret,
+    GivenSecret,
+    KeyringSecret,
+    SealedSecret,
+    SecretReference,
+)
 
 
 def in_context(check: Callable[[object, values.ConfigContext], object]) -> BeforeValidator:
@@ -129,9 +139,32 @@ def _or_file_name(value: object, handler: ValidatorFunctionWrapHandler) -> objec
     return handler({"file": value} if isinstance(value, str) else value)
 
 
+OTHER_FORM = "x-other-form"  # and another mapping that may stand there
 SHORT_FORM = "x-short-form"  # replaced in the schema by what may stand in place of the mapping
 Passphrase = Annotated[SecretPart, WrapValidator(_no_plain_text)]
 Value = Annotated[
     SecretPart, WrapValidator(_or_plain_text), Field(json_schema_extra={SHORT_FORM: ["string", "integer"]})
 ]
 KeyFile = Annotated[SecretPart, WrapValidator(_or_file_name), Field(json_schema_extra={SHORT_FORM: "string"})]
+
+
+def reference_of(part: SecretPart) -> SecretReference:
+    """Where the secret is, as a value."""
+    reference: SecretReference
+    if part.given is not None:
+        reference = GivenSecret(secret=part.given)
+    elif part.file is not None:
+        reference = FileSecret(path=part.file)
+    elif part.env is not None:
+        reference = EnvironmentSecret(variable=part.env)
+    elif part.command is not None:
+        reference = CommandSecret(argv=part.command)
+    elif part.credential is not None:
+        reference = CredentialSecret(name=part.credential)
+    elif part.keyring is not None and part.username is not None:
+        reference = KeyringSecret(service=part.keyring, username=part.username)
+    elif part.sealed is not None and part.name is not None and part.unlock is not None:
+        reference = SealedSecret(path=part.sealed, name=part.name, unlock=reference_of(part.unlock))
+    else:
+        raise TypeError("a secret without a source was let through")
+    return reference

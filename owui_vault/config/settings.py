@@ -8,7 +8,8 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
-from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model import Compression, EventKind, OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model.notices import REMIND, USUAL_KINDS
 from owui_vault.model.plans import Plan
 from owui_vault.model.secrets import SecretReference
 from owui_vault.model.status import Pages
@@ -92,6 +93,24 @@ class LogFileSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationSettings:
+    """Somebody who is told. The address may hold passwords."""
+
+    url: SecretReference
+    when: tuple[EventKind, ...] = USUAL_KINDS
+    remind: timedelta = REMIND
+    plans: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatSettings:
+    """A URL that expects signs of life; it is as good as a password."""
+
+    url: SecretReference
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VaultSettings:
     """The whole of it. `path` is None when everything came from the command line."""
 
@@ -103,3 +122,6 @@ class VaultSettings:
     limits: LimitSettings = LimitSettings()
     log_file: LogFileSettings | None = None
     pages: Pages = field(default_factory=Pages)
+    notifications: tuple[NotificationSettings, ...] = ()
+    heartbeat: HeartbeatSettings | None = None
+    plan_heartbeats: Mapping[str, HeartbeatSettings] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from owui_vault.model import (
     NEVER,
     TAG_PATTERN,
     CaptureLimits,
+    EventKind,
     NoticeSink,
     OllamaModels,
     ProgressSink,
@@ -25,11 +27,13 @@ from owui_vault.model import (
     ignore_notice,
     ignore_progress,
 )
+from owui_vault.model.notices import REMIND, USUAL_KINDS
 from owui_vault.ports import (
     Application,
     Clock,
     DescribedSecret,
     Engine,
+    Heartbeat,
     Launch,
     Notifier,
     Quiescer,
@@ -110,6 +114,35 @@ class Repository:
         return UnansweredRepository(repository=self.name, error=error, excused=self.excuses(error))
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A notifier, and what it hears: `when`, about which `plans` (none named: all), and again after `remind`.
+
+    `name` is what messages call it. `remembered_as` is by what it is known again at the next run, whatever its place in
+    the list is then; only a keyed hash of it is written down.
+    """
+
+    notifier: Notifier
+    when: tuple[EventKind, ...] = field(default=USUAL_KINDS, kw_only=True)
+    remind: timedelta = field(default=REMIND, kw_only=True)
+    plans: tuple[str, ...] = field(default=(), kw_only=True)
+    name: str = field(default="", kw_only=True)
+    remembered_as: str = field(default="", kw_only=True, repr=False)
+
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return self.name or type(self.notifier).__name__
+
+    def hears(self, kind: EventKind, plan: str) -> bool:
+        """Whether this is for it; what is about no plan is for everybody."""
+        return kind in self.when and self.is_about(plan)
+
+    def is_about(self, plan: str) -> bool:
+        """Whether it wants to know of this plan."""
+        return not plan or not self.plans or plan in self.plans
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds of the operations, in seconds. `parallel`: how many repositories are stored to at a time."""
@@ -145,7 +178,9 @@ class OperationContext:
     quiescer: Quiescer | None = None
     application: Application | None = None  # None: looked for among the processes of this machine
     container: FoundContainer | None = None  # where the instance runs in one, once it was found
-    notifiers: tuple[Notifier, ...] = ()
+    notifiers: tuple[Subscription, ...] = ()
+    heartbeat: Heartbeat | None = None
+    plan_heartbeats: Mapping[str, Heartbeat] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
     limits: Limits = Limits()
     config_file: Path | None = None

@@ -63,7 +63,11 @@ if TYPE_CHECKING:
     from owui_vault.model.manifest import SqliteLibrary as SqliteLibrary
     from owui_vault.model.notices import Answered as Answered
     from owui_vault.model.notices import Asking as Asking
+    from owui_vault.model.notices import Beat as Beat
+    from owui_vault.model.notices import BeatKind as BeatKind
     from owui_vault.model.notices import Complaint as Complaint
+    from owui_vault.model.notices import Event as Event
+    from owui_vault.model.notices import EventKind as EventKind
     from owui_vault.model.notices import Notice as Notice
     from owui_vault.model.notices import NoticeSink as NoticeSink
     from owui_vault.model.notices import Waiting as Waiting
@@ -150,7 +154,9 @@ _HOME = {
         "DatabaseRecord ExtendedRecord FileRecord LedgerEntry LeftOut Manifest OllamaModel OwnerRecord "
         "ProofRecord ScheduledWork SecretKeyRecord SqliteLibrary"
     ),
-    "owui_vault.model.notices": "Answered Asking Complaint Notice NoticeSink Waiting ignore_notice",
+    "owui_vault.model.notices": (
+        "Answered Asking Beat BeatKind Complaint Event EventKind Notice NoticeSink Waiting ignore_notice"
+    ),
     "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
     "owui_vault.model.reports": (

@@ -103,6 +103,7 @@ class RunRecord:
     exit_code: int = 0
     because: str = ""  # why it ran: its due time, or that it was named
     steps: tuple[StepRecord, ...] = ()
+    untold: tuple[str, ...] = ()  # who could not be told after it, and why
 
     def step(self, step: PlanStep) -> StepRecord | None:
         """How this step went, if it was begun."""

@@ -23,6 +23,7 @@ from owui_vault.model.secrets import (
     SealedSecret,
     SecretReference,
 )
+from owui_vault.operations.notifications import is_regular, silence_warnings
 from owui_vault.secrets import secret_source
 from owui_vault.system.durable_files import is_within
 
@@ -77,6 +78,17 @@ def _what_would_be_lost(known: Checked, _environ: Mapping[str, str]) -> Iterator
     elif not _is_there(folder / DATABASE):
         yield f"{folder} holds no {DATABASE}: is it the data directory of Open WebUI?"
     yield from _what_lies_beside(known, folder)
+
+
+def _who_would_notice(known: Checked, _environ: Mapping[str, str]) -> Iterator[str]:
+    settings = known.settings
+    regular = [each.plans for each in settings.notifications if is_regular(each.when)]
+    yield from silence_warnings(
+        [each.name for each in settings.plans],
+        has_heartbeat=settings.heartbeat is not None,
+        with_heartbeat=tuple(settings.plan_heartbeats),
+        regularly_told=regular,
+    )
 
 
 def _what_lies_beside(known: Checked, folder: Path) -> Iterator[str]:
@@ -150,6 +162,7 @@ def _which_programs(known: Checked, environ: Mapping[str, str]) -> Iterator[str]
 CHECKS: tuple[Check, ...] = (
     _what_is_missing,
     _what_would_be_lost,
+    _who_would_notice,
     _what_a_scheduler_lacks,
     _who_may_read,
     _which_programs,
@@ -170,12 +183,17 @@ def _texts(data: object) -> Iterator[str]:
 
 def _references(known: Checked) -> Iterator[SecretReference]:
     """Each secret's source, and those of the keys that open sealed files."""
-    for repository in known.settings.repositories:
+    settings = known.settings
+    for repository in settings.repositories:
         yield from _references_of(repository)
-    instance = known.settings.instance
+    instance = settings.instance
     for each in (instance.secret_key, instance.database_url) if instance else ():
         if each:
             yield from _with_unlock(each)
+    told = (*settings.notifications, *settings.plan_heartbeats.values(), settings.heartbeat)
+    for part in told:
+        if part:
+            yield from _with_unlock(part.url)
 
 
 def _references_of(repository: RepositorySettings) -> Iterator[SecretReference]:

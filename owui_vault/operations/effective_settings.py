@@ -11,8 +11,9 @@ from pathlib import Path
 
 from owui_vault.config.document import LimitsPart, RepositoryPart
 from owui_vault.config.errors import KeyPath, dotted
-from owui_vault.config.loading import Checked, checked, reference_of
-from owui_vault.config.secret_part import Part, SecretPart
+from owui_vault.config.loading import Checked, checked
+from owui_vault.config.notify_part import HeartbeatPart
+from owui_vault.config.secret_part import Part, SecretPart, reference_of
 from owui_vault.config.settings import LimitSettings, VaultSettings
 from owui_vault.config.variables import variables_in
 from owui_vault.config.yaml_source import read_document
@@ -86,6 +87,7 @@ class _Walk:
 
     def value(self, place: KeyPath, value: object, owner: object = None) -> Iterator[Setting]:
         """One key. Without a value it has none in effect, and nothing is said."""
+        value = self.without_short_form(place, value)
         if isinstance(value, SecretPart):
             described = secret_source(reference_of(value), self.environ).describe()
             yield Setting(key=dotted(place), value=described, source=self.source(place))
@@ -115,6 +117,12 @@ class _Walk:
             yield Setting(key=dotted(place), value=_UNSAID[key], source=DEFAULT)
         elif value not in (None, (), 0) or isinstance(value, bool):
             yield Setting(key=dotted(place), value=_shown(value), source=DEFAULT)
+
+    def without_short_form(self, place: KeyPath, value: object) -> object:
+        """Of a heartbeat that is a URL, or where one is, that alone: it is as good as a password, and never shown."""
+        written = self.at(self.known.data, place) if isinstance(value, HeartbeatPart) else None
+        is_long = isinstance(written, dict) and "url" in written
+        return value.url if isinstance(value, HeartbeatPart) and not is_long else value
 
     def is_mapping(self, place: KeyPath) -> bool:
         """Whether it stands in the file key by key: one of one word, such as a cron expression, is shown as that."""

@@ -1,18 +1,24 @@
-"""Sends notifications. No failure here changes the result of a run."""
+"""Sends notifications, in bounded time. No failure here changes the result of a run."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import re
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 from owui_vault.context.context import OperationContext
 from owui_vault.errors import CancelledError, VaultError
-from owui_vault.ports import Event
+from owui_vault.model import Event, EventKind
 from owui_vault.system.unwinding import on_failure
 
 _log = logging.getLogger(__name__)
+
+TELLING_SECONDS = 10.0
+_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 @contextmanager
@@ -30,16 +36,43 @@ def notifying_failures(context: OperationContext, operation: str) -> Iterator[No
 
 
 def notify(context: OperationContext, operation: str, kind: str, detail: str) -> tuple[str, ...]:
-    """Hand an event to every notifier; returns a warning for each that failed."""
-    event = Event(instance=context.series(), operation=operation, kind=kind, detail=detail)
+    """Hand an event of an operation by hand to whoever hears such; returns a warning for each that failed."""
+    event = Event(instance=context.series(), operation=operation, kind=EventKind(kind), detail=detail)
     warnings = []
-    for notifier in context.notifiers:
-        try:
-            notifier.notify(event)
-        except Exception as error:  # a notifier: may raise anything, and what was done is done
-            _log.warning("notifier %s failed: %s", type(notifier).__name__, error)
-            warnings.append(f"{type(notifier).__name__} failed: {error}")
+    for each in context.notifiers:
+        if not each.plans and each.hears(event.kind, ""):
+            failed = in_time(partial(each.notifier.notify, event))
+            if failed:
+                _log.warning("notifier %s failed: %s", each.called, failed)
+                warnings.append(f"{each.called} failed: {failed}")
     return tuple(warnings)
+
+
+def in_time(act: Callable[[], None], seconds: float = TELLING_SECONDS) -> str:
+    """Do what may hang, and wait for it no longer than that; what went wrong, empty where nothing did.
+
+    In a thread of its own, which nobody waits for at the end either.
+    """
+    answers: list[str] = []
+
+    def attempt() -> None:
+        try:
+            act()
+        except Exception as error:  # a notifier: may raise anything, and what was done is done
+            answers.append(_said(error))
+        else:
+            answers.append("")
+
+    thread = threading.Thread(target=attempt, name="telling", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else f"no answer within {seconds:g} s"
+
+
+def _said(error: Exception) -> str:
+    """What was raised, without addresses: they hold passwords and tokens."""
+    text = error.message if isinstance(error, VaultError) else str(error)
+    return _ADDRESS.sub("…", " ".join(text.split())) or type(error).__name__
 
 
 class RepositoryOutcome(Protocol):
@@ -58,3 +91,30 @@ def notify_failures(context: OperationContext, operation: str, results: Iterable
     """Tell of repositories that failed where others did not; returns as `notify` does, nothing where none failed."""
     failed = [f"{each.repository}: {each.error.message}" for each in results if each.error]
     return notify(context, operation, "failure", "; ".join(failed)) if failed else ()
+
+
+def is_regular(when: Collection[EventKind]) -> bool:
+    """Whether somebody hears while all is well, so that its absence can be noticed."""
+    return EventKind.SUCCESS in when or EventKind.SUMMARY in when
+
+
+def silence_warnings(
+    plans: Sequence[str],
+    *,
+    has_heartbeat: bool,
+    with_heartbeat: Collection[str] = (),
+    regularly_told: Sequence[Collection[str]] = (),
+) -> Iterator[str]:
+    """What to say of plans that nobody would miss: a machine that is off tells nobody.
+
+    `regularly_told`: for each address that hears of success or gets the summary, about which plans; none named: all.
+    """
+    if has_heartbeat or any(not about for about in regularly_told):
+        return
+    missed = set(with_heartbeat).union(*regularly_told)
+    silent = [each for each in plans if each not in missed]
+    if silent:
+        yield (
+            f"nobody would notice that {', '.join(silent)} {'does' if len(silent) == 1 else 'do'} not run any more:"
+            " what does not run tells nobody. Set a `heartbeat`, or add `success` or `summary` to what is told"
+        )

@@ -16,13 +16,33 @@ from owui_vault.ports import Revealed
 from owui_vault.system.lock import Patience
 
 
+class _Turns:
+    """Whose turn it is."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.owner: int | None = None
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        with self.lock:
+            self.owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self.owner = None
+
+
 class OperationLock:
     """Who may work with a vault's parts, and when."""
 
-    def __init__(self, context: OperationContext) -> None:
+    def __init__(self, context: OperationContext, turns: _Turns | None = None) -> None:
         self._context = context
-        self._lock = threading.Lock()
-        self._owner: int | None = None
+        self._turns = turns or _Turns()
+
+    def with_context(self, context: OperationContext) -> OperationLock:
+        """The same turns for other parts of the same vault."""
+        return OperationLock(context, self._turns)
 
     @contextmanager
     def reading(self, *, located: bool = False) -> Iterator[OperationContext]:
@@ -30,10 +50,10 @@ class OperationLock:
 
         `located`: the instance is needed, so that a container is found first.
         """
-        if self._owner == threading.get_ident():
+        if self._turns.owner == threading.get_ident():
             yield self._found(located)
             return
-        with self._turn(), self._naming_configuration():
+        with self._turns.taken(), self._naming_configuration():
             yield self._found(located)
 
     @contextmanager
@@ -44,12 +64,12 @@ class OperationLock:
 
         Until `cancel` is set it is waited for whoever has one of the files of our state.
         """
-        if self._owner == threading.get_ident():
+        if self._turns.owner == threading.get_ident():
             raise ConfigError(
                 f"{operation} was started inside another operation of this vault",
                 hint="Finish that one first; inside it you can only read. A second Vault waits for the first.",
             )
-        with self._turn(), notifying_failures(self._context, operation), self._naming_configuration():
+        with self._turns.taken(), notifying_failures(self._context, operation), self._naming_configuration():
             yield self._found(located, cancel)
 
     @contextmanager
@@ -62,15 +82,6 @@ class OperationLock:
             if file and str(file) not in f"{error.message} {error.hint}":
                 error.hint = f"{error.hint} The configuration in use is {file}.".strip()
             raise
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        with self._lock:
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = None
 
     def _found(self, located: bool, cancel: threading.Event = NEVER) -> OperationContext:
         known = self._context

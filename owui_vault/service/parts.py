@@ -26,8 +26,10 @@ from owui_vault.model import (
     VerifyReport,
 )
 from owui_vault.model.plans import MOST_INTERVAL, MOST_JITTER, CronSchedule, Plan
+from owui_vault.operations.notifications import is_regular, silence_warnings
 from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.timetable import Timetable, timetable
+from owui_vault.service.told import ToldMemory
 from owui_vault.system import cron
 
 
@@ -87,6 +89,23 @@ class Service:
     def ledger(self) -> RunLedger:
         """The ledger of this series."""
         return RunLedger(self.context.state, self.context.series())
+
+    @property
+    def told(self) -> ToldMemory:
+        """What was told to whom."""
+        return ToldMemory(self.context.state, self.context.series())
+
+    def silent_plans(self) -> tuple[str, ...]:
+        """A warning of the plans of which nobody would hear that they do not run any more."""
+        context = self.context
+        return tuple(
+            silence_warnings(
+                [each.name for each in self.plans],
+                has_heartbeat=context.heartbeat is not None,
+                with_heartbeat=tuple(context.plan_heartbeats),
+                regularly_told=[each.plans for each in context.notifiers if is_regular(each.when)],
+            )
+        )
 
     def timetables(self) -> dict[str, Timetable]:
         """The due times of each plan. Raises ConfigError for a time zone that this machine does not know."""

@@ -73,7 +73,16 @@ class PlaceMeasured:
     free_bytes: int | None
 
 
-Entry: TypeAlias = Union[PlanNoted, RunBegan, StepBegan, StepEnded, RunEnded, PlaceMeasured]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTold:
+    """Somebody could not be told; `run` was the last one then."""
+
+    run: str
+    at: datetime
+    detail: str
+
+
+Entry: TypeAlias = Union[PlanNoted, RunBegan, StepBegan, StepEnded, RunEnded, PlaceMeasured, NotTold]
 _KINDS: Mapping[str, type[Entry]] = {
     "plan": PlanNoted,
     "run-began": RunBegan,
@@ -81,6 +90,7 @@ _KINDS: Mapping[str, type[Entry]] = {
     "step-ended": StepEnded,
     "run-ended": RunEnded,
     "place-measured": PlaceMeasured,
+    "not-told": NotTold,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -151,6 +161,8 @@ def told_by(entries: Iterable[Entry], running: str | None, damaged: int = 0) -> 
                     exit_code=entry.exit_code,
                     took_seconds=entry.took_seconds,
                 )
+            case NotTold() if entry.run in runs:
+                runs[entry.run] = replace(runs[entry.run], untold=(*runs[entry.run].untold, entry.detail))
     return History(runs=tuple(runs.values()), noted=noted, damaged=damaged, measured=tuple(measured.values()))
 
 

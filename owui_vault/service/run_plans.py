@@ -2,7 +2,7 @@
 
 decide    what is due, from schedule and ledger alone      nothing: that is all, and no repository is asked
 lock      the ledger, for this series                      another run: LockHeldError, or nothing if it does the same
-tell      of runs that began and did not end               once: the ledger says that it was told
+tell      of runs that began and did not end               and after each plan, and where nothing is due: what is so
 for each plan, in the ledger before and after each of these:
 snapshot  one instant, in the repositories of the plan
 prune     where that stored a restore point
@@ -20,7 +20,6 @@ from datetime import datetime
 
 from owui_vault.context.context import Callbacks
 from owui_vault.errors import CancelledError, LockHeldError, ResumeError, RollbackError, UnforeseenError, VaultError
-from owui_vault.model.json_codec import local_text
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import (
     Decision,
@@ -31,7 +30,6 @@ from owui_vault.model.runs import (
     RunReport,
     StepRecord,
 )
-from owui_vault.operations.notifications import notify
 from owui_vault.service import steps
 from owui_vault.service.due import decide
 from owui_vault.service.overdue import is_believed
@@ -39,6 +37,9 @@ from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History, PlanNoted, RunBegan, RunEnded, StepBegan, StepEnded
 from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.space import note_space
+from owui_vault.service.telling.announce import announce
+from owui_vault.service.telling.heartbeats import Pulse
+from owui_vault.service.telling.troubles import cannot_start, unrecorded
 from owui_vault.system.unwinding import on_failure
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,21 @@ def run(service: Service, names: Sequence[str], callbacks: Callbacks, *, dry_run
     Raises LockHeldError where another run of this series is under way, unless that does the same, and what concerns the
     instance itself; a step that fails otherwise is a result.
     """
+    with on_failure(lambda error: _tell_that_nothing_began(service, error) if not dry_run else None):
+        return _run(service, names, callbacks, dry_run=dry_run)
+
+
+def _tell_that_nothing_began(service: Service, error: BaseException) -> None:
+    """What ended a run stands in its ledger and is told as any other; what kept it from beginning stands nowhere."""
+    if isinstance(error, CancelledError | ResumeError | RollbackError):
+        announce(service)
+    elif isinstance(error, Exception) and not isinstance(error, LockHeldError):
+        known = error if isinstance(error, VaultError) else UnforeseenError(error)
+        announce(service, instead=cannot_start(known, "start"))
+        Pulse(service).failed_to_start()
+
+
+def _run(service: Service, names: Sequence[str], callbacks: Callbacks, *, dry_run: bool) -> RunReport:
     plans = service.select(names)
     ledger = service.ledger
     first = _look(service, plans, names, ledger.read())
@@ -76,7 +92,7 @@ def run(service: Service, names: Sequence[str], callbacks: Callbacks, *, dry_run
     if dry_run:
         return RunReport(decisions=first.decisions, killed=first.killed, dry_run=True)
     if not (first.due or first.killed or new):
-        return RunReport()
+        return RunReport(warnings=announce(service).warnings)
     claimed = [each.plan for each in first.due]
     with ExitStack() as stack:
         try:
@@ -84,7 +100,7 @@ def run(service: Service, names: Sequence[str], callbacks: Callbacks, *, dry_run
         except LockHeldError:
             holder = ledger.holder()
             if not names and (not claimed or (holder and set(claimed) <= set(holder.plans))):
-                return RunReport()  # it is being done, or there is nothing to do
+                return RunReport(warnings=announce(service).warnings)  # it is being done, or there is nothing to do
             raise
         return _run_alone(service, plans, names, callbacks, held_as=name)
 
@@ -97,23 +113,59 @@ def _run_alone(
     look = _look(service, plans, names, ledger.read(held_as))  # another run may have ended meanwhile
     for each in _new(service, look):
         ledger.append(each)
-    killed = tuple(_tell_of_killed(service, each, look.now) for each in look.killed)
+    killed = tuple(_noted_as_killed(service, each, look.now) for each in look.killed)
+    pulse = Pulse(service)
+    said: list[str] = list(warnings)
+    if killed:
+        said += announce(service).warnings
+        pulse.failed([each.plan for each in killed], "; ".join(f"{each.plan}: killed" for each in killed))
     if look.due:
         ledger.shorten()
+    runs, unwritten = _run_due(service, look, callbacks, pulse, held_as=held_as)
+    return RunReport(
+        runs=tuple(runs),
+        killed=killed,
+        warnings=tuple(dict.fromkeys([*said, *pulse.warnings, *unwritten.said])),
+        unrecorded=tuple(unwritten.records),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Unwritten:
+    """What could not be written down, and what could not be told."""
+
+    records: list[str]
+    said: list[str]
+
+
+def _run_due(
+    service: Service, look: _Look, callbacks: Callbacks, pulse: Pulse, *, held_as: str
+) -> tuple[list[RunRecord], _Unwritten]:
+    """One plan after the other; after each, whoever is to be told is told, and not only at the end of all."""
     timetables = service.timetables()
-    since = {name: each.since for name, each in ledger.read(held_as).noted.items()}
-    runs = []
-    unrecorded: tuple[str, ...] = ()
-    for decision in look.due:
-        (plan,) = service.select([decision.plan])
-        planned = steps.PlannedRun(
-            plan=plan, repositories=decision.repositories, timetables=timetables, since=since, callbacks=callbacks
-        )
-        record, unwritten = _run_one(service, planned, decision.because, held_as)
-        runs.append(record)
-        unrecorded += unwritten
+    since = {name: each.since for name, each in service.ledger.read(held_as).noted.items()}
+    runs: list[RunRecord] = []
+    unwritten = _Unwritten([], [])
+    if not look.due:
+        unwritten.said.extend(announce(service).warnings)
+        return runs, unwritten
+    with pulse.failing_if_interrupted():
+        pulse.start([each.plan for each in look.due])
+        for decision in look.due:
+            (plan,) = service.select([decision.plan])
+            planned = steps.PlannedRun(
+                plan=plan, repositories=decision.repositories, timetables=timetables, since=since, callbacks=callbacks
+            )
+            pulse.begin(plan.name)
+            record, lost = _run_one(service, planned, decision.because, held_as)
+            runs.append(record)
+            unwritten.records.extend(lost)
+            pulse.end(record)
+            announced = announce(service, fresh=[record], extra=tuple(unrecorded(plan.name, lost)))
+            unwritten.said.extend(announced.warnings)
+    pulse.finish(runs, announced.troubles)
     note_space(service, dict.fromkeys(name for decision in look.due for name in decision.repositories))
-    return RunReport(runs=tuple(runs), killed=killed, warnings=warnings, unrecorded=unrecorded)
+    return runs, unwritten
 
 
 def _look(service: Service, plans: Sequence[Plan], names: Sequence[str], history: History) -> _Look:
@@ -150,13 +202,8 @@ def _new(service: Service, look: _Look) -> tuple[PlanNoted, ...]:
     return tuple(new)
 
 
-def _tell_of_killed(service: Service, run: RunRecord, now: datetime) -> RunRecord:
-    """A failure like any other, told by whoever comes next, and then written down as told."""
-    detail = (
-        f"the run of plan {run.plan} that began at {local_text(run.began)} did not end: it was killed, ran out of"
-        " memory, or the machine went down"
-    )
-    notify(service.context, "run", "failure", detail)
+def _noted_as_killed(service: Service, run: RunRecord, now: datetime) -> RunRecord:
+    """A failure like any other from now on: whoever has not heard of it hears of it."""
     service.ledger.append(RunEnded(run=run.id, at=now, outcome=RunOutcome.KILLED, exit_code=1))
     return replace(run, ended=now, exit_code=1)
 

@@ -64,6 +64,8 @@ def status(
     warnings = [f"{history.damaged} lines of the run ledger cannot be read"] if history.damaged else []
     space = space_of(context, history, look.now, offline=offline)
     warnings += nearly_full(space)
+    warnings += service.told.complaints()
+    warnings += service.silent_plans()
     if service.plans:
         timetables = service.timetables()
         plans = tuple(_plan_state(service, look, plan, timetables[plan.name]) for plan in service.plans)

@@ -255,9 +255,6 @@ limit: {}
 @pytest.mark.parametrize(
     ("text", "claim"),
     [
-        ("plans: {nightly: {heartbeat: https://x}}", "plans.nightly.heartbeat (line 1): is not built yet"),
-        ("notifications: []", "notifications (line 1): is not built yet"),
-        ("heartbeat: https://x", "heartbeat (line 1): is not built yet"),
         ("instance: {container: a, pid_file: b}", "instance (line 1): has 'container', whose engine can pause it"),
         ("instance: {compose: c.yaml}", "instance.compose (line 1): is not built yet"),
         ("instance: {systemd_unit: a, pid_file: b}", "instance (line 1): has both 'systemd_unit' and 'pid_file'"),
@@ -307,8 +304,8 @@ limit: {}
         ("state_dir: [a]", "state_dir (line 1): must be text, not a list"),
         (
             "a: {b: c}",
-            "a (line 1): is not known; allowed here: instance, limits, log_file, metrics, plans,"
-            " report, repositories, state_dir",
+            "a (line 1): is not known; allowed here: heartbeat, instance, limits, log_file, metrics, notifications,"
+            " plans, report, repositories, state_dir",
         ),
         ("state_dir: ${A", "has a '${' that is not ${NAME} or ${NAME:-default}"),
         ("instance: {name: a, name: b}", "instance.name (line 1): is given twice"),

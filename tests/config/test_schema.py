@@ -42,7 +42,8 @@ def test_it_accepts_what_is_right() -> None:
     [
         "instance: {quiesce: never}",
         "instance: {compose: x}",
-        "notifications: []",
+        "notifications: [{when: [failure]}]",
+        "heartbeat: {log: true}",
         "plans: {nightly: {repositories: [nas]}}",
         "plans: {nightly: {schedule: '0 3 * * *', drill: true}}",
         "plans: {nightly: {schedule: {every: 1}}}",

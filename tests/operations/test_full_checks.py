@@ -26,7 +26,7 @@ class Listener:
         self.heard.append(event)
 
     def kinds(self) -> list[str]:
-        kinds = [event.kind for event in self.heard]
+        kinds = [event.kind.value for event in self.heard]
         self.heard.clear()
         return kinds
 

@@ -25,7 +25,7 @@ from owui_vault import (
     VaultError,
     open_vault,
 )
-from owui_vault.ports import Event
+from owui_vault.model import Event
 from owui_vault.secrets.sources import FileSource
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.engines.faulty import FaultyEngine
@@ -41,7 +41,7 @@ class Listener:
         self.events.append(event)
 
     def heard(self) -> list[tuple[str, str]]:
-        found = [(event.operation, event.kind) for event in self.events]
+        found = [(event.operation, event.kind.value) for event in self.events]
         self.events.clear()
         return found
 

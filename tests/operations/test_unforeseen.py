@@ -22,7 +22,8 @@ from owui_vault import (
     UnforeseenError,
     Vault,
 )
-from owui_vault.ports import Call, Event
+from owui_vault.model import Event
+from owui_vault.ports import Call
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.engines.faulty import FaultyEngine
 from owui_vault.testing.instances.small import make_small_instance, use_small_instance

@@ -380,7 +380,7 @@ def test_a_run_that_was_killed_is_told_by_the_next_one_and_once(tmp_path: Path, 
     assert report.runs == (), "the same thing may kill it again: not before an hour has passed"
     (event,) = world.heard.events
     assert (event.operation, event.kind) == ("run", "failure")
-    assert "nightly" in event.detail
+    assert (event.plan, "nightly" in event.text) == ("nightly", True)
     world.clock.advance(TICK)
     assert world.run() == QUIET
     assert began(world.ticks(at(1, "05:00"))) == [("nightly", "01 04:00")]
@@ -417,7 +417,9 @@ def test_what_kills_a_run_twice_does_not_kill_it_each_hour(tmp_path: Path) -> No
                 times.append(world.clock.now())
             world.clock.advance(TICK)
     assert times == [at(1, "03:00"), at(1, "04:00")]
-    assert len(world.heard.events) == 2
+    first, *others = world.heard.events
+    assert "did not end" in first.detail
+    assert not [each for each in others if "did not end" in each.detail], "it is still so, and was told"
 
 
 def test_a_wish_to_stop_ends_the_run_and_says_so(tmp_path: Path) -> None:

@@ -94,9 +94,12 @@ def test_status_says_what_is_so_and_nothing_runs_too_often(tmp_path: Path, seed:
     assert {each.outcome for each in history} <= {
         RunOutcome.SUCCESS, RunOutcome.FAILED, RunOutcome.INCOMPLETE, RunOutcome.KILLED,
     }  # fmt: skip
-    killed = [each for each in history if each.outcome is RunOutcome.KILLED and each.ended]
-    told = [each for each in weeks.world.heard.events if each.operation == "run"]
-    assert len(told) == len(killed), "each is told once"
+    runs = [each for each in weeks.world.service().ledger.read_all().runs if each.ended]
+    before = [None, *(each.outcome for each in runs)]
+    begun = [run for run, last in zip(runs, before, strict=False) if RunOutcome.KILLED is run.outcome is not last]
+    heard = [each for each in weeks.world.heard.events if not each.reminder]
+    told = [each for each in heard if each.kind == "failure" and "did not end" in each.detail]
+    assert len(told) == len(begun), "each episode is told once"
     assert len(weeks.captured) <= 3 * days, (
         "one a night, one more after a kill, and what a clock that went back repeats"
     )

@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
-from owui_vault.context.context import Callbacks, Repository
+from owui_vault.context.context import Callbacks, Repository, Subscription
 from owui_vault.errors import ConfigError, RepositoryMissingError, VaultError
 from owui_vault.model import (
+    Event,
     Label,
     LedgerEntry,
     Manifest,
@@ -36,7 +37,7 @@ from owui_vault.model import (
     SnapshotReport,
     VerifyReport,
 )
-from owui_vault.ports import Call, Event
+from owui_vault.ports import Call, Heartbeat, Notifier
 from owui_vault.service.parts import Service
 from owui_vault.service.run_plans import run
 from owui_vault.testing.engines.directory import DirectoryEngine
@@ -78,6 +79,9 @@ class World:
         self.folder = folder
         self.clock = FakeClock(START)
         self.heard = Heard()
+        self.notifiers: list[Notifier | Subscription] = [self.heard]
+        self.heartbeat: Heartbeat | None = None
+        self.plan_heartbeats: dict[str, Heartbeat] = {}
         self.outcome = Outcome.COMPLETE
         self.proof = ProofRecord(mode=Proof.LIVE, attempts=1)
         self.verified: dict[str, tuple[str, ...]] = {}
@@ -103,7 +107,9 @@ class World:
                 Repository(name, engine, keep=self.keep, optional=name in self.optional)
                 for name, engine in self.engines.items()
             ],
-            notifiers=[self.heard],
+            notifiers=self.notifiers,
+            heartbeat=self.heartbeat,
+            plan_heartbeats=self.plan_heartbeats,
             clock=self.clock,
             state_dir=self.folder / "state",
             series=SERIES,
@@ -224,7 +230,7 @@ class World:
     def prune(
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
-        return self.vault.prune(plan, progress=progress, cancel=cancel)
+        return self.vault._telling_nobody().prune(plan, progress=progress, cancel=cancel)
 
     def verify(
         self,

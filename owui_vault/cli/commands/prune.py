@@ -17,6 +17,8 @@ from owui_vault.cli.request import Answer, Request, Session
 class Prune(Request):
     """`prune`."""
 
+    tells_of_mistakes = True
+
     names: tuple[str, ...] = ()
     dry_run: bool = False
 

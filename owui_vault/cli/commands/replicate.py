@@ -17,6 +17,8 @@ from owui_vault.cli.request import Answer, Request, Session
 class Replicate(Request):
     """`replicate`."""
 
+    tells_of_mistakes = True
+
     snapshots: tuple[str, ...] = ()
     source: str | None = None
     to: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from owui_vault.cli.request import Answer, Request, Session
 class Run(Request):
     """`run`."""
 
+    tells_of_mistakes = True
     passphrase = Passphrase.NOT_NEEDED  # nobody is there to be asked
 
     names: tuple[str, ...] = ()

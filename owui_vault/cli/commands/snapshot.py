@@ -17,6 +17,8 @@ from owui_vault.model import Outcome, Quiesce
 class TakeSnapshot(Request):
     """`snapshot`."""
 
+    tells_of_mistakes = True
+
     to: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     quiesce: Quiesce | None = None

@@ -23,6 +23,8 @@ _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)%?")
 class Verify(Request):
     """`verify`. `read_data` is a share from 0 to 1."""
 
+    tells_of_mistakes = True
+
     snapshot: str = "latest"
     repository: str | None = None
     instance: str | None = None

@@ -102,6 +102,7 @@ def _in_short(run: RunRecord) -> Iterator[str]:
                 yield f"{step.step.value}, {each.repository}: {each.error.message}"
             elif each.outcome is RunOutcome.WRONG:
                 yield f"{step.step.value}, {each.repository}: {'; '.join(each.problems)}"
+    yield from (f"not told: {each}" for each in run.untold)
 
 
 def _lines(step: StepRecord) -> Iterator[str]:

@@ -36,9 +36,10 @@ from owui_vault import (
 )
 from owui_vault.instance import runtime
 from owui_vault.instance.processes import Holders
+from owui_vault.model import Event
 from owui_vault.operations.replace import cutover, rename_check
 from owui_vault.operations.replace import plan as replacement
-from owui_vault.ports import Event, Observation
+from owui_vault.ports import Observation
 from owui_vault.system.work_folder import WorkFolder
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.fakes import FakeInstance, FakeQuiescer

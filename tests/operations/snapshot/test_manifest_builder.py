@@ -32,11 +32,11 @@ from owui_vault.components.database.facts import DatabaseFacts
 from owui_vault.instance.container import container
 from owui_vault.instance.container.container import FoundContainer
 from owui_vault.instance.runtime import inspect_environment, require_database_here
-from owui_vault.model import ComposeService, ContainerRecord, DataMount
+from owui_vault.model import ComposeService, ContainerRecord, DataMount, Event
 from owui_vault.operations.snapshot import manifest_builder
 from owui_vault.operations.snapshot import snapshot as taking
 from owui_vault.operations.snapshot.manifest_builder import stage_errors
-from owui_vault.ports import Event, Notifier
+from owui_vault.ports import Notifier
 from owui_vault.secrets.sources import FileSource
 from owui_vault.system.work_folder import Folder
 from owui_vault.testing.engines.directory import DirectoryEngine

@@ -1,0 +1,621 @@
+"""What is told to whom and when, over simulated weeks: one message for each episode, and never silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from owui_vault import (
+    Beat,
+    BeatKind,
+    CancelledError,
+    ConfigError,
+    CronSchedule,
+    Event,
+    EventKind,
+    Outcome,
+    Plan,
+    ResumeError,
+    RunOutcome,
+    RunReport,
+    Subscription,
+)
+from owui_vault.operations import notifications
+from owui_vault.service import run_plans, told
+from owui_vault.service.run_entries import Entry, RunBegan, RunEnded, StepBegan, StepEnded
+from owui_vault.service.run_ledger import RunLedger
+from owui_vault.service.telling import announce
+from owui_vault.service.told import ToldMemory
+from tests.service.world import TICK, Heard, Killed, World
+
+DAILY = CronSchedule(expression="0 3 * * *")
+NIGHTLY = Plan(name="nightly", schedule=DAILY)
+HOUR = timedelta(hours=1)
+TROUBLES = (EventKind.FAILURE, EventKind.INCOMPLETE, EventKind.OVERDUE, EventKind.WARNING, EventKind.RECOVERY)
+
+
+@pytest.fixture(autouse=True)
+def own_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is remembered there would outlive the test."""
+    place = tmp_path / "shm"
+    place.mkdir()
+    monkeypatch.setattr(told.ToldMemory.__init__, "__defaults__", (place,))
+    return place
+
+
+def at(day: int, time: str) -> datetime:
+    return datetime.fromisoformat(f"2026-06-{day:02}T{time}:00").replace(tzinfo=UTC)
+
+
+def listening(
+    world: World, *when: EventKind, remind: timedelta = timedelta(days=3), plans: tuple[str, ...] = ()
+) -> Heard:
+    heard = Heard()
+    world.notifiers.append(Subscription(heard, when=when, remind=remind, plans=plans, name="someone"))
+    world.vault = world.a_vault(*world.plans)
+    return heard
+
+
+def kinds(heard: Heard) -> list[str]:
+    return [f"{each.kind.value}{' again' if each.reminder else ''}" for each in heard.events]
+
+
+def a_world(folder: Path, *plans: Plan, repositories: tuple[str, ...] = ("nas",)) -> World:
+    world = World(folder / "world", *(plans or (NIGHTLY,)), repositories=repositories)
+    world.notifiers.clear()
+    return world
+
+
+def test_a_failure_is_told_once_reminded_of_and_recovered_from_once(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, *TROUBLES)
+    world.ticks(at(3, "00:00"), HOUR)
+    assert heard.events == [], "silence while all is well"
+    world.carry_away("nas")
+    world.ticks(at(11, "00:00"), HOUR)
+    assert kinds(heard) == ["failure", "overdue", "failure again", "failure again"]
+    world.bring_back("nas")
+    world.ticks(at(15, "00:00"), HOUR)
+    assert kinds(heard)[4:] == ["recovery"]
+    first = heard.events[0]
+    assert (first.instance, first.plan, first.operation) == ("open-webui", "nightly", "run")
+    assert first.title == "open-webui: plan nightly FAILED"
+    for part in (
+        "What happened:",
+        "What it means:",
+        "Newest restore points:",
+        "What to do:",
+        "nas: 00000002 of",
+        "24 h old",
+    ):
+        assert part in first.text
+    assert "owui-vault run nightly" in first.text
+
+
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_each_hears_what_it_wants_to_and_nothing_else(tmp_path: Path, kind: EventKind) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, kind)
+    world.ticks(at(2, "00:00"), 6 * HOUR)
+    world.outcome = Outcome.INCOMPLETE
+    world.ticks(at(4, "00:00"), 6 * HOUR)
+    world.outcome = Outcome.COMPLETE
+    world.carry_away("nas")
+    world.ticks(at(6, "00:00"), 6 * HOUR)
+    world.bring_back("nas")
+    world.ticks(at(9, "12:00"), 6 * HOUR)
+    expected = {
+        EventKind.FAILURE: 1,
+        EventKind.INCOMPLETE: 1,
+        EventKind.OVERDUE: 1,
+        EventKind.WARNING: 0,
+        EventKind.RECOVERY: 2 if kind is EventKind.RECOVERY else 0,
+        EventKind.SUCCESS: 6,
+        EventKind.SUMMARY: 2,
+    }
+    assert {each.kind for each in heard.events} <= {kind}
+    first_time = [each for each in heard.events if not each.reminder]
+    if kind is EventKind.RECOVERY:
+        assert 1 <= len(first_time) <= 2
+    else:
+        assert len(first_time) == expected[kind]
+
+
+def test_overdue_is_told_by_a_tick_though_nothing_ran(tmp_path: Path) -> None:
+    world = a_world(tmp_path, Plan(name="nightly", schedule=DAILY, catch_up=False))
+    heard = listening(world, *TROUBLES)
+    world.ticks(at(2, "12:00"), HOUR)
+    world.clock.set(at(4, "12:00"))
+    report = world.run()
+    assert report == RunReport(), "nothing is said, and nothing done"
+    (event,) = heard.events
+    assert (event.kind, event.plan) == ("overdue", "nightly")
+    assert "nas: overdue" in event.detail
+    assert world.run() == RunReport()
+    assert len(heard.events) == 1
+
+
+def test_overdue_is_told_while_a_run_hangs_and_holds_the_lock(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    world.ticks(at(2, "12:00"), HOUR)
+    heard = listening(world, *TROUBLES)
+    with world.service().ledger.held(["nightly"], world.clock.now()):
+        world.clock.set(at(4, "12:00"))
+        assert world.run() == RunReport()
+    assert kinds(heard) == ["overdue"]
+
+
+def test_a_first_run_is_not_called_overdue_while_it_runs(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, *TROUBLES)
+    world.run()
+    world.clock.set(at(1, "03:00"))
+
+    def look(_step: str) -> None:
+        world.meanwhile = lambda _s: None
+        world.clock.advance(2 * HOUR)
+        world.run()
+        assert heard.events == []
+
+    world.meanwhile = look
+    (record,) = world.run().runs
+    assert record.outcome is RunOutcome.SUCCESS
+    assert heard.events == []
+
+
+def test_only_what_is_new_is_told_and_what_else_is_so_stands_below(tmp_path: Path) -> None:
+    world = a_world(tmp_path, repositories=("nas", "offsite"))
+    heard = listening(world, EventKind.FAILURE, EventKind.RECOVERY)
+    world.ticks(at(2, "00:00"), HOUR)
+    world.carry_away("nas")
+    world.ticks(at(3, "00:00"), HOUR)
+    world.carry_away("offsite")
+    world.ticks(at(4, "00:00"), HOUR)
+    first, second = heard.events
+    assert "nas" in first.detail
+    assert "offsite" not in first.detail
+    assert "offsite" in second.detail
+    assert "snapshot, nas" not in second.detail
+    assert "Told before, and still so:" in second.text
+    world.bring_back("nas")
+    world.ticks(at(5, "00:00"), HOUR)
+    assert "recovered in part" in heard.events[2].title
+    assert "offsite" in heard.events[2].text.partition("Still so:")[2]
+    world.bring_back("offsite")
+    world.ticks(at(6, "00:00"), HOUR)
+    assert heard.events[3].title.endswith("is well again")
+
+
+def test_a_run_that_began_and_has_no_end_is_told_as_a_failure(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    heart = Heart()
+    world.heartbeat = heart
+    heard = listening(world, EventKind.FAILURE)
+    world.ticks(at(2, "02:00"), HOUR)
+    world.clock.set(at(2, "03:00"))
+    with killed_in_the_snapshot(world), pytest.raises(Killed):
+        world.run()
+    heart.beats.clear()
+    world.clock.advance(TICK)
+    (killed,) = world.run().killed
+    assert killed.plan == "nightly"
+    (event,) = heard.events
+    assert "did not end: it was killed, ran out of memory, or the machine went down" in event.detail
+    assert [each.kind for each in heart.beats] == [BeatKind.FAILURE]
+
+
+class killed_in_the_snapshot:  # noqa: N801  used as a function
+    """As if by -9: nothing is written on the way out."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> None:
+        def die(_step: str) -> None:
+            raise Killed
+
+        self.world.meanwhile = die
+        real = run_plans._note
+
+        def forgetful(ledger: RunLedger, entry: StepBegan | StepEnded | RunEnded, unwritten: list[str]) -> None:
+            if not isinstance(entry, StepEnded | RunEnded):
+                real(ledger, entry, unwritten)
+
+        self.patch.setattr(run_plans, "_note", forgetful)
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()
+        self.world.meanwhile = lambda _step: None
+
+
+@dataclass
+class Heart:
+    """A heartbeat that keeps its beats."""
+
+    beats: list[Beat] = field(default_factory=list)
+
+    def beat(self, beat: Beat) -> None:
+        self.beats.append(beat)
+
+
+def test_killed_between_telling_and_remembering_it_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, EventKind.FAILURE)
+    world.ticks(at(2, "00:00"), HOUR)
+    world.carry_away("nas")
+    world.clock.set(at(2, "03:00"))
+    with monkeypatch.context() as patch:
+        patch.setattr(ToldMemory, "write", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            world.run()
+    assert kinds(heard) == ["failure"]
+    world.clock.advance(TICK)
+    world.run()
+    assert kinds(heard) == ["failure", "failure"], "at least once"
+    world.ticks(at(3, "00:00"), HOUR)
+    assert kinds(heard) == ["failure", "failure"]
+
+
+def test_killed_before_telling_the_next_tick_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, EventKind.FAILURE)
+    world.ticks(at(2, "00:00"), HOUR)
+    world.carry_away("nas")
+    world.clock.set(at(2, "03:00"))
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_plans, "announce", die)
+        with pytest.raises(Killed):
+            world.run()
+    assert heard.events == []
+    world.clock.advance(TICK)
+    world.run()
+    assert kinds(heard) == ["failure"]
+
+
+@dataclass
+class Deaf:
+    """A notifier that fails while it is told to."""
+
+    trouble: Exception | None
+    tries: int = 0
+    heard: list[Event] = field(default_factory=list)
+
+    def notify(self, event: Event) -> None:
+        self.tries += 1
+        if self.trouble:
+            raise self.trouble
+        self.heard.append(event)
+
+
+def test_a_dead_notifier_makes_no_good_backup_bad_and_is_named_everywhere(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    deaf = Deaf(OSError("no route to smtp://user:s3cr3t@mail.example"))
+    world.notifiers.append(Subscription(deaf, when=(EventKind.SUCCESS,), name="notifications[1]"))
+    other = listening(world, EventKind.SUCCESS)
+    world.run()
+    world.clock.set(at(1, "03:00"))
+    report = world.run()
+    (record,) = report.runs
+    assert (record.outcome, record.exit_code) == (RunOutcome.SUCCESS, 0)
+    (warning,) = report.warnings
+    assert warning == "notifications[1] could not be told: no route to …"
+    assert len(other.events) == 1, "one that is dead keeps nobody else from hearing"
+    (run,) = world.vault.history()
+    assert run.untold == ("notifications[1]: no route to …",)
+    assert any("notifications[1] cannot be told since" in each for each in world.vault.status().warnings)
+    world.clock.advance(TICK)
+    assert world.run() == RunReport(), "said once, and tried at each tick"
+    assert deaf.tries == 2
+    deaf.trouble = None
+    world.clock.advance(TICK)
+    world.run()
+    assert len(deaf.heard) == 1
+    assert not any("cannot be told" in each for each in world.vault.status().warnings)
+    assert len(world.vault.history()[0].untold) == 1
+
+
+def test_a_hanging_notifier_is_waited_for_no_longer_than_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications.in_time, "__defaults__", (0.3,))
+    released = threading.Event()
+
+    class Hanging:
+        def notify(self, event: Event) -> None:
+            released.wait(30)
+
+        def beat(self, beat: Beat) -> None:
+            released.wait(30)
+
+    world = a_world(tmp_path)
+    world.heartbeat = Hanging()
+    world.notifiers.append(Subscription(Hanging(), when=(EventKind.SUCCESS,), name="slow"))
+    world.vault = world.a_vault(*world.plans)
+    world.run()
+    world.clock.set(at(1, "03:00"))
+    started = time.monotonic()
+    report = world.run()
+    assert time.monotonic() - started < 10
+    assert {each.partition(":")[0] for each in report.warnings} == {
+        "slow could not be told",
+        "heartbeat could not be told",
+    }
+    assert [each.exit_code for each in report.runs] == [0]
+    released.set()
+
+
+def test_two_at_once_do_not_tell_twice(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    world.ticks(at(2, "12:00"), HOUR)
+    told_to: list[str] = []
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def notify(self, event: Event) -> None:
+            told_to.append(event.kind)
+            entered.set()
+            go_on.wait(10)
+
+    world.notifiers.append(Subscription(Slow(), name="slow"))
+    world.vault = world.a_vault(*world.plans)
+    world.clock.set(at(4, "02:00"))
+    service = world.service()
+    first = threading.Thread(target=lambda: announce.announce(service))
+    first.start()
+    assert entered.wait(10)
+    second = threading.Thread(target=lambda: announce.announce(world.service()))
+    second.start()
+    second.join(10)
+    go_on.set()
+    first.join(10)
+    assert told_to == ["overdue"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"key": 3}', b'{"key": "x", "heard": {"a": {"episodes": 5}}}'])
+def test_a_memory_that_cannot_be_read_is_said_and_all_that_is_so_is_told_again(tmp_path: Path, damage: bytes) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, *TROUBLES)
+    world.ticks(at(2, "00:00"), HOUR)
+    world.carry_away("nas")
+    world.ticks(at(2, "06:00"), HOUR)
+    assert kinds(heard) == ["failure"]
+    memory = world.folder / "state/instances/open-webui/told.json"
+    assert memory.exists()
+    memory.write_bytes(damage)
+    (warning,) = world.run().warnings
+    assert "cannot be read" in warning
+    assert memory.with_name("told-damaged.json").read_bytes() == damage
+    assert kinds(heard) == ["failure", "failure"]
+    assert not world.run().warnings
+    memory.unlink()
+    world.run()
+    assert kinds(heard) == ["failure", "failure", "failure"], "lost: told again, too"
+
+
+def test_a_clock_that_was_set_back_silences_nobody(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, *TROUBLES)
+    world.ticks(at(2, "00:00"), HOUR)
+    world.carry_away("nas")
+    world.clock.set(at(25, "03:00"))  # it ran ahead for weeks
+    world.run()
+    begun = len(heard.events)
+    assert begun >= 1
+    world.clock.set(at(3, "03:10"))
+    world.run()
+    assert [each.reminder for each in heard.events[begun:]].count(True) == 1, "not only on the 28th"
+    world.ticks(at(7, "04:00"), HOUR)
+    assert [each.reminder for each in heard.events].count(True) == 2
+
+
+def test_a_state_that_cannot_be_written_is_told_once_and_not_at_each_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_shared_memory: Path
+) -> None:
+    world = a_world(tmp_path)
+    heart = Heart()
+    world.heartbeat = heart
+    heard = listening(world, *TROUBLES)
+    world.ticks(at(2, "00:00"), HOUR)
+    heart.beats.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(StateDirectoryOf(world), "instance_folder", refuse)
+        for hour in range(3):
+            world.clock.set(at(2, f"0{3 + hour}:00"))
+            with pytest.raises(ConfigError):
+                world.run()
+    (event,) = heard.events
+    assert event.title == "open-webui: backups cannot be started"
+    assert "cannot be used" in event.detail
+    assert {each.kind for each in heart.beats} == {BeatKind.FAILURE}
+    world.clock.set(at(2, "06:00"))
+    assert [each.outcome for each in world.run().runs] == [RunOutcome.SUCCESS]
+    assert kinds(heard) == ["failure", "recovery"]
+    assert not list(own_shared_memory.rglob("*.json")), "what was remembered there is in the state again"
+
+
+def StateDirectoryOf(world: World) -> type:  # noqa: N802  a class
+    return type(world.vault._context.state)
+
+
+def refuse(*_: object) -> Path:
+    raise ConfigError("the state directory cannot be used: Read-only file system")
+
+
+def test_a_run_that_cannot_be_recorded_is_told_once_and_not_called_over_by_a_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, *TROUBLES)
+    world.ticks(at(2, "00:00"), HOUR)
+    real = RunLedger.append
+
+    def full(ledger: RunLedger, entry: Entry) -> None:
+        if isinstance(entry, RunBegan):
+            raise ConfigError("no space left")
+        real(ledger, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLedger, "append", full)
+        for minutes in (0, 10, 20):
+            world.clock.set(at(2, "03:00") + timedelta(minutes=minutes))
+            assert [each.exit_code for each in world.run().runs] == [1]
+    assert kinds(heard) == ["failure"]
+    world.clock.set(at(2, "03:30"))
+    assert [each.exit_code for each in world.run().runs] == [0]
+    assert kinds(heard) == ["failure", "recovery"]
+
+
+@pytest.mark.parametrize("error", [ResumeError("open-webui is DOWN"), CancelledError("stopped on request")])
+def test_what_is_nobodys_result_is_told_all_the_same(tmp_path: Path, error: ResumeError | CancelledError) -> None:
+    world = a_world(tmp_path)
+    heart = Heart()
+    world.plan_heartbeats["nightly"] = heart
+    heard = listening(world, EventKind.FAILURE)
+    world.ticks(at(2, "00:00"), HOUR)
+    heart.beats.clear()
+    world.clock.set(at(2, "03:00"))
+    world.refusal = error
+    with pytest.raises(type(error)):
+        world.run()
+    (event,) = heard.events
+    assert error.message in event.detail
+    assert ("THE INSTANCE MAY NOT BE RUNNING" in event.text) is isinstance(error, ResumeError)
+    assert [each.kind for each in heart.beats] == [BeatKind.START, BeatKind.FAILURE]
+
+
+def test_heartbeats_say_success_only_while_every_plan_is_well(tmp_path: Path) -> None:
+    later = Plan(name="later", schedule=CronSchedule(expression="0 5 * * *"))
+    world = a_world(tmp_path, NIGHTLY, later)
+    whole, own = Heart(), Heart()
+    world.heartbeat = whole
+    world.plan_heartbeats["later"] = own
+    world.vault = world.a_vault(*world.plans)
+    world.ticks(at(2, "00:00"), HOUR)
+    good = [BeatKind.START, BeatKind.SUCCESS]
+    assert [each.kind for each in whole.beats] == good * 2
+    assert [each.kind for each in own.beats] == good
+    whole.beats.clear()
+    own.beats.clear()
+    world.outcome = Outcome.INCOMPLETE
+    world.ticks(at(2, "04:30"), HOUR)
+    world.outcome = Outcome.COMPLETE
+    world.ticks(at(3, "00:00"), HOUR)
+    told = [BeatKind.START, BeatKind.FAILURE]
+    assert [each.kind for each in whole.beats] == [*told, *told, BeatKind.FAILURE]
+    assert [each.summary for each in whole.beats[3:]] == ["later: success; nightly is not well", "nightly: overdue"]
+    assert [each.kind for each in own.beats] == good
+
+
+def test_a_tick_that_finds_something_overdue_stops_the_heart_once(tmp_path: Path) -> None:
+    world = a_world(tmp_path, Plan(name="nightly", schedule=DAILY, catch_up=False))
+    heart = Heart()
+    world.heartbeat = heart
+    world.vault = world.a_vault(*world.plans)
+    world.ticks(at(2, "12:00"), HOUR)
+    heart.beats.clear()
+    world.clock.set(at(3, "14:00"))
+    world.run()
+    world.run()
+    assert [(each.kind, each.summary) for each in heart.beats] == [(BeatKind.FAILURE, "nightly: overdue")]
+
+
+def test_nothing_due_and_nothing_to_tell_writes_nothing(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    listening(world, *TROUBLES)
+    world.ticks(at(2, "06:00"), HOUR)
+    before = {path: path.stat().st_mtime_ns for path in (world.folder / "state").rglob("*")}
+    assert world.run() == RunReport()
+    assert {path: path.stat().st_mtime_ns for path in (world.folder / "state").rglob("*")} == before
+
+
+def test_a_subscription_hears_only_of_its_plans(tmp_path: Path) -> None:
+    later = Plan(name="later", schedule=CronSchedule(expression="0 5 * * *"), repositories=("offsite",))
+    world = a_world(tmp_path, Plan(name="nightly", schedule=DAILY, repositories=("nas",)), later,
+                    repositories=("nas", "offsite"))  # fmt: skip
+    mine = listening(world, *TROUBLES, plans=("later",))
+    world.ticks(at(2, "00:00"), HOUR)
+    world.carry_away("nas")
+    world.ticks(at(3, "00:00"), HOUR)
+    assert mine.events == []
+    world.carry_away("offsite")
+    world.ticks(at(4, "00:00"), HOUR)
+    assert {each.plan for each in mine.events} == {"later"}
+    assert mine.events
+
+
+def test_the_summary_comes_once_a_week_on_monday_morning(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, EventKind.SUMMARY)
+    world.ticks(at(22, "23:00"), 4 * HOUR)
+    assert kinds(heard) == ["summary"] * 4, "of the week before, too, of which there is little to say"
+    last = heard.events[-1]
+    assert last.title == "open-webui: the week's backups: all is well"
+    assert "nightly: 7 of 7 runs succeeded" in last.text
+
+
+def test_the_memory_holds_no_address_and_follows_one_that_moved_in_the_list(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    first, second = Heard(), Heard()
+    mails = Subscription(first, name="notifications[1]", remembered_as="mailto://admin:hunter2@example.org")
+    world.notifiers.append(mails)
+    world.vault = world.a_vault(*world.plans)
+    world.ticks(at(2, "00:00"), HOUR)
+    world.carry_away("nas")
+    world.ticks(at(2, "06:00"), HOUR)
+    assert kinds(first) == ["failure"]
+    world.notifiers.insert(0, Subscription(second, name="notifications[1]", remembered_as="json://new"))
+    world.vault = world.a_vault(*world.plans)
+    world.run()
+    assert kinds(first) == ["failure"], "known again"
+    assert kinds(second) == ["failure"], "and the new one hears what is so"
+    for path in (world.folder / "state").rglob("*"):
+        if path.is_file():
+            assert not any(word in path.read_bytes() for word in (b"hunter2", b"admin", b"example.org", b"json://new"))
+            assert path.stat().st_mode & 0o077 == 0
+    memory = json.loads((world.folder / "state/instances/open-webui/told.json").read_bytes())
+    assert len(memory["heard"]) == 2
+
+
+def test_somebody_elses_folder_in_shared_memory_is_not_believed(tmp_path: Path, own_shared_memory: Path) -> None:
+    world = a_world(tmp_path)
+    memory = ToldMemory(world.vault._context.state, "open-webui")
+    planted = memory._spare
+    planted.parent.mkdir(mode=0o777)
+    planted.parent.chmod(0o777)
+    planted.write_text('{"key": "planted", "heard": {}}')
+    known, warning = memory.read()
+    assert known.key != "planted"
+    assert warning == ""
+    elsewhere = own_shared_memory / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    planted.unlink()
+    planted.parent.rmdir()
+    planted.parent.symlink_to(elsewhere)
+    with pytest.raises(PermissionError):
+        memory._own_spare()
+    assert os.listdir(elsewhere) == []
+
+
+def test_a_dry_run_tells_nobody(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
+    heart = Heart()
+    world.heartbeat = heart
+    heard = listening(world, *EventKind)
+    world.run()
+    world.clock.set(at(3, "14:00"))
+    world.run(dry_run=True)
+    assert heard.events == []
+    assert heart.beats == []
