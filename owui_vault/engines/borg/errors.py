@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from owui_vault.engines.common.disk_full import tells_full_disk
+from owui_vault.engines.common.unreachable import cause_of
 from owui_vault.errors import (
     EngineError,
     RepositoryDamagedError,
@@ -33,6 +34,7 @@ _REPORT = re.compile(
     r"(?:Remote: |Borg server: )?(?:Platform: |Linux: |Borg: \d|PID: \d|sys\.argv: |SSH_ORIGINAL_COMMAND: "
     r"|During handling of the above|The above exception was the direct|(?:Local|Remote) Exception$)"
 )
+_OF_SSH = re.compile(r"(Remote: )?(ssh: |kex_exchange|Host key |Connection (reset|closed|timed out))")
 _BROKEN = re.compile(r"Errno 32\]|Errno 104\]")
 
 
@@ -200,11 +202,6 @@ MSGIDS_BY_STATUS = {
 
 #: What ssh said before borg found the connection closed, if borg waited long enough to hear it.
 BY_TEXT_OF_SSH = {
-    r"Host key verification failed": Meaning(
-        RepositoryUnreachableError,
-        "the host key of {location} is not known or has changed",
-        "Connect once with ssh as this user and check the fingerprint.",
-    ),
     r"Permission denied \(": Meaning(
         RepositoryUnreachableError,
         "the host of {location} refuses this user's ssh key",
@@ -263,7 +260,14 @@ def blames_the_repository(text: str) -> bool:
 
 def _by_msgid(msgids: Sequence[str], text: str) -> Meaning | None:
     meaning = next((BY_MSGID[msgid] for msgid in msgids if msgid in BY_MSGID), None)
-    return _first(BY_TEXT_OF_SSH, text) or meaning if meaning is _SILENT else meaning
+    return _first(BY_TEXT_OF_SSH, text) or _caused(text) or meaning if meaning is _SILENT else meaning
+
+
+def _caused(text: str) -> Meaning | None:
+    """What ssh said of the connection; of its "Connection closed by remote host" borg says more by itself."""
+    said = "\n".join(line for line in text.splitlines() if _OF_SSH.match(line))  # its banner says anything
+    cause = cause_of(said)
+    return Meaning(RepositoryUnreachableError, cause.message, cause.hint) if cause else None
 
 
 def _first(table: Mapping[str, Meaning], text: str) -> Meaning | None:

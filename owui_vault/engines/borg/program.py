@@ -240,6 +240,11 @@ class Borg:
         """For messages."""
         return self._setting.shown_location
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is reached over a network."""
+        return local_folder(self._setting.location) is None
+
     def forget(self) -> None:
         """Have the repository accepted as it is: its cache remembers it as well."""
         forget_what_was_written(self._seen, self._written)

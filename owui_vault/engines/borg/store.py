@@ -9,6 +9,7 @@ says INCOMPLETE: everything is read again, which costs time, never the truth.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -27,10 +28,12 @@ from owui_vault.engines.borg.source_scan import LAST, Survey, take_survey
 from owui_vault.engines.common.environment import launcher_argv
 from owui_vault.engines.common.full_read import is_due, record_full_read
 from owui_vault.engines.common.unreadable import named
-from owui_vault.errors import DeadlineExceededError, EngineError
+from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryUnreachableError
 from owui_vault.model import Compression, Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
 from owui_vault.ports import Call
 from owui_vault.system.unwinding import undoing
+
+logger = logging.getLogger(__name__)
 
 #: SQLite changes single pages all over a file; only small fixed pieces find the others again (a day's 1 % of a 300 MB
 #: database added 19 MB with 64 KiB pieces and 63 to 111 MB with borg's own; 4 KiB pieces take 4 × the memory and time).
@@ -44,6 +47,11 @@ _COMPRESSIONS: dict[Compression | None, str] = {
 }
 
 _CHUNKING = re.compile(r"fixed,\d+(,\d+)?|buzhash,\d+,\d+,\d+,\d+")
+#: Borg's own is half an hour, and what was sent since the last checkpoint is sent again.
+_CHECKPOINT_SECONDS = 300
+#: Pauses before a store goes on whose connection broke; a try that gets on by this much begins with the first again.
+_PAUSES_SECONDS = (1.0, 5.0, 25.0)
+_GOT_ON_BYTES = 1 << 20
 _CODE_ERROR, _CODE_CHANGED, _CODE_DIRECTORY = "E", "C", "d"
 
 
@@ -60,11 +68,11 @@ def store(borg: Borg, tree: Path, label: Label) -> StoreReceipt:
         if survey.unreadable:
             label = replace(label, outcome=Outcome.INCOMPLETE)
         job = _Job(borg=borg, tree=tree, survey=survey, label=label, bound=_Bound(borg.call), everything=everything)
-        attempt = _attempt(job)
+        attempt = _persistently(job)
         skipped = _merged(survey.unreadable, attempt.skipped)
         if attempt.created is None:
             label = replace(label, outcome=Outcome.INCOMPLETE)
-            attempt = _attempt(replace(job, label=label))
+            attempt = _persistently(replace(job, label=label))
             # what was unreadable once explains the label, read since or not
             skipped = _merged(skipped, attempt.skipped)
     if attempt.created is None:
@@ -89,7 +97,7 @@ class _Job:
 
 
 class _Bound:
-    """The time of one store in all, over as soon as borg was told to write the archive down.
+    """The time of one store in all, over as soon as borg was told to write the archive down; and how far it got.
 
     Ending borg while it commits would tell of a failure, and leave a complete archive.
     """
@@ -97,10 +105,13 @@ class _Bound:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._until = None if call.store_seconds is None else time.monotonic() + call.store_seconds
+        self.is_lifted = False
+        self.done_bytes = 0
 
     def lift(self) -> None:
         """From now on only its silence is bounded."""
         self._until = None
+        self.is_lifted = True
 
     def check(self) -> None:
         """Raise DeadlineExceededError when it is over."""
@@ -156,6 +167,7 @@ class _Gatekeeper:
 
     def take(self, message: Message) -> None:
         if message.type == "archive_progress" and message.done is not None:
+            self.job.bound.done_bytes = max(self.job.bound.done_bytes, message.done)
             self._tell(message.done)
         elif message.is_complaint:
             self.texts.append(message.text)
@@ -204,6 +216,28 @@ class _Gatekeeper:
         return tuple(SkippedFile(path=path, reason=reason) for path, reason in sorted(self.troubled.items()))
 
 
+def _persistently(job: _Job) -> _Attempt:
+    """Go on when the connection breaks off in the middle: borg, unlike restic, gives up at once.
+
+    Its last checkpoint is where it goes on. A host that cannot be reached to begin with is not tried again, and nothing
+    is after borg was told to write the archive down: it may have done so.
+    """
+    borg, farthest, pauses = job.borg, 0, iter(_PAUSES_SECONDS)
+    while True:
+        try:
+            return _attempt(job)
+        except RepositoryUnreachableError:
+            done = job.bound.done_bytes
+            if done > farthest + _GOT_ON_BYTES:
+                farthest, pauses = done, iter(_PAUSES_SECONDS)
+            pause = next(pauses, None)
+            hopeless = farthest == 0 or pause is None or job.bound.is_lifted or not borg.is_elsewhere
+            if hopeless or borg.call.cancel.wait(pause):
+                raise
+            job.bound.check()
+            logger.info("the connection to %s broke off: trying again", borg.shown_location)
+
+
 def _attempt(job: _Job) -> _Attempt:
     gate = job.survey.list.with_name("gate")
     asking = (launcher_argv()[0], "-I", "-S", commit_gate_main.__file__, str(job.survey.list), str(gate))
@@ -234,6 +268,7 @@ def _arguments(job: _Job) -> tuple[str, ...]:
         "create", "--json", "--progress", "--list", "--filter", _CODE_DIRECTORY + _CODE_ERROR + _CODE_CHANGED,
         "--compression", compression, "--chunker-params", label.chunking, "--files-cache", files, "--noctime",
         "--timestamp", label.instant.strftime("%Y-%m-%dT%H:%M:%S"), "--comment", encode_comment(label),
+        "--checkpoint-interval", str(_CHECKPOINT_SECONDS),
         "--paths-from-command", "--paths-delimiter", r"\0", archive_argument(archive_name(label)), "--",
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -154,6 +155,9 @@ class Asked:
             ready = select.select([reader], [], [], _TICK_SECONDS)[0]
             piece = os.read(reader, 1 << 16) if ready else b""
             stderr = (stderr + piece)[-_LONGEST_STDERR:]
+            if piece and self._is_hopeless(piece):
+                until = min(until, time.monotonic() + self._wanted["hopeless_seconds"])
+                self._wanted["hopeless"] = ""
             if ready and not piece:
                 time.sleep(0.005)
             cancelled = self._interrupted or bool(select.select([self._request], [], [], 0)[0])
@@ -164,6 +168,11 @@ class Asked:
                 until = time.monotonic() + patience
         _kill_session(child)  # whatever it had started; by now its own zombie keeps the number ours
         return stderr + _rest(reader), why
+
+    def _is_hopeless(self, said: bytes) -> bool:
+        """Whether it complains of what trying again does not mend."""
+        pattern = self._wanted["hopeless"]
+        return bool(pattern and re.search(pattern, said.decode(errors="replace"), re.IGNORECASE))
 
 
 def _has_ended(child: int) -> bool:

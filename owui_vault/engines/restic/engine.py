@@ -13,7 +13,7 @@ from owui_vault.engines.restic import fetch as restic_fetching
 from owui_vault.engines.restic import maintenance, questions
 from owui_vault.engines.restic import store as restic_storing
 from owui_vault.engines.restic.errors import ENGINE
-from owui_vault.engines.restic.location import parse_location
+from owui_vault.engines.restic.location import parse_location, require_destination
 from owui_vault.engines.restic.locks import clear_remains
 from owui_vault.engines.restic.program import Access, Restic, agree
 from owui_vault.engines.restic.rights import may_write, require_rights
@@ -55,6 +55,7 @@ class ResticEngine(Engine):
             download_limit=download_limit,
             compression=compression,
         )
+        require_destination(location, self._access.environment)
 
     @property
     def location(self) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from owui_vault.engines.common.environment import redact
+from owui_vault.engines.common.unreachable import cause_of
 from owui_vault.errors import (
     EngineError,
     RepositoryDamagedError,
@@ -40,12 +41,18 @@ _BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
         (RepositoryLockedError, r"repository is already locked"),
         (SnapshotMissingError, r"failed to load snapshot [^\n]*(no such file|does not exist|not found)"),
         (RepositoryExistsError, r"config file already exists|repository master key and config already initialized"),
-        (RepositoryFullError, r"no space left on device|disk quota exceeded|\b507\b.*insufficient storage"),
+        (
+            RepositoryFullError,
+            r"no space left on device|disk quota exceeded|\b507\b.*insufficient storage|quota ?exceeded|StorageFull",
+        ),
         (
             RepositoryUnreachableError,
             r"connection (refused|reset|timed out)|no such host|(network|host) is unreachable|no route to host"
             r"|i/o timeout|tls handshake|x509:|server misbehaving|context deadline exceeded|could not resolve"
-            r"|\((401|403|407|5\d\d)\)|access denied|no credentials found|invalid credentials|unsupported algorithm"
+            r"|\((401|403|407|429|5\d\d)\)|\b(401 unauthorized|429 too many|5\d\d [a-z])|access denied|slow ?down\b"
+            r"|InvalidAccessKeyId|SignatureDoesNotMatch|access key id you provided|signature we calculated"
+            r"|RequestTimeTooSkewed|difference between the request time|no credentials found|invalid credentials"
+            r"|unsupported algorithm|certificate has expired|http2: |connection (closed|lost)|broken pipe"
             r"|permission denied \(|host key verification failed|unable to start the sftp session|fork/exec"
             r"|subprocess \S+ exited",
         ),
@@ -136,11 +143,15 @@ def message_of(line: str) -> str:
     return found.strip() if isinstance(found, str) else line
 
 
+def _understood(stderr: str) -> str:
+    return "\n".join(message_of(line) for line in stderr.splitlines())
+
+
 def kind_of(status: int | None, stderr: str) -> type[EngineError]:
     """Which error this status and this text mean."""
     if status is not None and status in _BY_STATUS:
         return _BY_STATUS[status]
-    text = "\n".join(message_of(line) for line in stderr.splitlines())
+    text = _understood(stderr)
     return next((kind for kind, pattern in _BY_TEXT if pattern.search(text)), EngineError)
 
 
@@ -153,6 +164,8 @@ def error_for(
     text, hint = _WORDS[kind]
     if kind is RepositoryUnreachableError and location.startswith("/"):
         text, hint = _NO_RIGHT  # what is here does not have to be reached
+    elif kind is RepositoryUnreachableError and (cause := cause_of(_understood(stderr))):
+        text, hint = cause.message, cause.hint
     said = _last_words(stderr)
     if "empty password" in said:
         return SecretError(f"the passphrase of {location} is empty", hint="Give the one it was created with.")

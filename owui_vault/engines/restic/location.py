@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from owui_vault.engines.common.environment import without_credentials
+from owui_vault.engines.common.unreachable import cause_of
 from owui_vault.errors import ConfigError, RepositoryUnreachableError
 
 _SCHEMES = ("sftp", "rest", "s3", "b2", "azure", "gs", "swift", "rclone")
@@ -74,6 +75,33 @@ def _require_quoted(location: str) -> None:
         )
 
 
+#: What restic itself asks for, and takes from the environment only: shape of the location, an example, variables.
+_CLOUDS = {
+    "b2": (re.compile(r"b2:[^:/]+(:.*)?"), "b2:BUCKET:PATH", ("B2_ACCOUNT_ID", "B2_ACCOUNT_KEY")),
+    "azure": (re.compile(r"azure:[^:/]+:/.*"), "azure:CONTAINER:/PATH", ("AZURE_ACCOUNT_NAME",)),
+    "gs": (re.compile(r"gs:[^:/]+:/.*"), "gs:BUCKET:/PATH", ()),
+    "s3": (re.compile(r"s3:(https?://)?[^/]+/[^/]+.*"), "s3:https://HOST/BUCKET/PATH", ()),
+    "rclone": (re.compile(r"rclone:.*:.*"), "rclone:REMOTE:PATH", ()),
+}
+
+
+def require_destination(location: str, environment: Mapping[str, object]) -> None:
+    """Raise ConfigError for a cloud's location that cannot be one, or that lacks a variable without which it is none.
+
+    Keys that may also come from a profile or the machine's own role (AWS, Google) are not asked for.
+    """
+    scheme = location.partition(":")[0]
+    shape, example, needed = _CLOUDS.get(scheme, (None, "", ()))
+    if shape and not shape.fullmatch(location):
+        raise ConfigError(f"{without_credentials(location)!r} names no place in {scheme}", hint=f"Write {example}.")
+    missing = [name for name in needed if not environment.get(name)]
+    if missing:
+        raise ConfigError(
+            f"the repository {location} cannot be opened without {' and '.join(missing)}",
+            hint="Name them in its `environment`, each as text or from where it is kept.",
+        )
+
+
 def with_credentials(location: str, environment: dict[str, str]) -> str:
     """The location with user and password of a REST server in it, which are then no longer in the environment.
 
@@ -115,8 +143,8 @@ def probe(location: Location, environment: Mapping[str, str], *, seconds: float)
         address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         socket.create_connection(address, timeout=seconds).close()
     except (OSError, ValueError) as error:
+        cause = cause_of(str(error))
+        what = cause.message.format(location=location.shown) if cause else f"{location.shown} cannot be reached"
         raise RepositoryUnreachableError(
-            f"the repository {location.shown} cannot be reached: {error}",
-            engine="restic",
-            hint="Check whether its host responds.",
+            f"{what}: {error}", engine="restic", hint=cause.hint if cause else "Check whether its host responds."
         ) from error

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from owui_vault.engines.common.disk_full import local_disk_full
+from owui_vault.engines.common.unreachable import HOPELESS, HOPELESS_SECONDS
 from owui_vault.engines.restic.errors import message_of
-from owui_vault.errors import DeadlineExceededError, RepositoryUnreachableError
+from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Progress, Step
 from owui_vault.ports import Call
 
 _RETRYING = "retrying after"
+_HOPELESS = re.compile(HOPELESS, re.IGNORECASE)
 _CLOCK = re.compile(r"^\[[0-9:]+\]")
 _COUNTS = re.compile(r"^(\d+(?:\.\d+)?%)\s+\d+ / \d+ (.*)")
 _LAST_LINES = 50
@@ -36,11 +37,16 @@ class Monitor:
         self._complaining_since: float | None = None
         self._writer = Writer()
         self.clean: Callable[[str], str] = str
+        self._failure: Callable[[str], VaultError] = EngineError
 
-    def follow(self, record: Path, clean: Callable[[str], str]) -> None:
-        """The run that is watched notes its process number there. What it says is shown through `clean` only."""
+    def follow(self, record: Path, clean: Callable[[str], str], failure: Callable[[str], VaultError]) -> None:
+        """The run that is watched notes its process number there. What it says is shown through `clean` only.
+
+        `failure` is what a complaint means.
+        """
         self._writer = Writer(record)
         self.clean = clean
+        self._failure = failure
 
     def see(self, position: object) -> None:
         """Take a note of how far it is. Raises DeadlineExceededError."""
@@ -64,12 +70,21 @@ class Monitor:
         now = time.monotonic()
         if self._complaining_since is None:  # one hiccup says nothing, however long it was still before
             self._complaining_since = now
-        elif now - self._complaining_since > self._call.timeout_seconds:
-            raise local_disk_full(line, self._call.folder, self.clean) or RepositoryUnreachableError(
-                f"the repository does not answer: {self.clean(message_of(line))[:300]}",
-                engine="restic",
-                hint="Check whether its host responds.",
-            )
+        patience = self._call.timeout_seconds
+        if _HOPELESS.search(line):
+            patience = min(patience, HOPELESS_SECONDS)
+        if now - self._complaining_since > patience:
+            raise self._given_up(line)
+
+    def _given_up(self, line: str) -> VaultError:
+        meant = self._failure(line)
+        if type(meant) is not EngineError:
+            return meant
+        return RepositoryUnreachableError(
+            f"the repository does not answer: {self.clean(message_of(line))[:300]}",
+            engine="restic",
+            hint="Check whether its host responds.",
+        )
 
     def heard(self, line: str) -> None:
         """Take a note of a line of stdout, which is no sign that anything arrived anywhere."""

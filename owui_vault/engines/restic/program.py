@@ -26,6 +26,7 @@ from owui_vault.engines.common.environment import (
     ssh_command,
 )
 from owui_vault.engines.common.run_records import new_record
+from owui_vault.engines.common.unreachable import HOPELESS, HOPELESS_SECONDS
 from owui_vault.engines.restic import questions
 from owui_vault.engines.restic.errors import ENGINE, error_for, is_complaint, message_of
 from owui_vault.engines.restic.location import Location, password_in, probe, ssh_words, with_credentials
@@ -188,7 +189,6 @@ class Restic:
         sinks, monitor = sinks or Sinks(), monitor or LineMonitor(self.call)
         bounds = bounds or Bounds(idle=self.call.idle_seconds)
         record, kept = new_record(self.call.folder), deque[str](maxlen=_STDERR_LINES)
-        monitor.follow(record, self.clean)
         with ExitStack() as stack:
             secrets = (self._passphrase, self._told)
             descriptors = [stack.enter_context(process.secret_descriptor(text)) for text in secrets]
@@ -202,6 +202,7 @@ class Restic:
                 # One file: the next run in either repository finds out whether this one is dead.
                 beside = new_record(source.call.folder)
                 beside.hardlink_to(record)
+            monitor.follow(record, self.clean, lambda line: self.error(None, [line], argv))
             command = process.Command(
                 argv=(*launcher_argv(), "run", str(os.getpid()), str(record), "--", *argv),
                 name=ENGINE,
@@ -286,6 +287,8 @@ class Restic:
             environment=self._environment,
             record=str(record),
             timeout_seconds=call.timeout_seconds,
+            hopeless=HOPELESS,
+            hopeless_seconds=HOPELESS_SECONDS,
         )
         answer = ask_restic(asked, question, call.cancel, call.folder)
         if answer.why == "" and answer.status is not None and answer.status >= 0:  # no status: the launcher was killed

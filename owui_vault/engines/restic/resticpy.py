@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from owui_vault.engines.common.environment import launcher_argv, private_folder
-from owui_vault.errors import CancelledError, ConfigError, DeadlineExceededError, EngineOutputError, VaultError
+from owui_vault.errors import (
+    CancelledError,
+    ConfigError,
+    DeadlineExceededError,
+    EngineError,
+    EngineOutputError,
+    VaultError,
+)
 from owui_vault.system.process import log_ended
 from owui_vault.system.unwinding import undoing
 
@@ -37,6 +44,8 @@ class Question:
     environment: Mapping[str, str]
     record: str
     timeout_seconds: float
+    hopeless: str = ""  # a pattern: once it complains of this, it has so long at most
+    hopeless_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +64,13 @@ class Answer(Generic[Result]):
         if self.why == "cancelled":
             raise CancelledError("restic was ended on request")
         if self.why == "timeout":
+            reason = failure(self.status, self.stderr)
+            if type(reason) is not EngineError:  # it said all the time why it did not get on
+                raise reason
             raise DeadlineExceededError(
                 f"restic did not answer within {self.question.timeout_seconds:g} s",
                 hint="Check whether the disk or host of the repository responds.",
-            ) from failure(self.status, self.stderr)
+            ) from reason
         if self.status != 0:
             raise failure(self.status, self.stderr) from None
         if self.error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -21,13 +22,17 @@ from owui_vault.engines.restic.output import BackupReader, Summary
 from owui_vault.engines.restic.program import Bounds, Restic, Sinks
 from owui_vault.engines.restic.tree_check import FIRST_TIME_NS, LAST_TIME_NS, OddTimes, trust_tree
 from owui_vault.engines.restic.unconfirmed import confirm, storing_unconfirmed
-from owui_vault.errors import EngineError, RepositoryLockedError
-from owui_vault.model import Label, Outcome, SkippedFile, Snapshot, StoreReceipt
+from owui_vault.errors import CancelledError, EngineError, RepositoryLockedError, VaultError
+from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, StoreReceipt
+
+logger = logging.getLogger(__name__)
 
 _FULL_ID = re.compile(r"[0-9a-f]{64}")
 _SHORT_ID = 8
 _RETRY_SECONDS = 1.0
 _LAST_KEPT_NS = 253_402_300_800 * 10**9  # the year 10,000
+_UNFINISHED = "unfinished"  # in our folder for the repository, while a store sends, and after one that did not end
+_HAS_REPAIR = (0, 16)
 _NOT_EVERYTHING = 3  # a snapshot was made, but some files could not be read
 
 
@@ -45,7 +50,16 @@ def store(restic: Restic, tree: Path, label: Label) -> StoreReceipt:
 
 
 def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[SkippedFile, ...]) -> StoreReceipt:
-    reader = BackupReader(tree, restic.call)
+    unfinished = restic.call.folder / _UNFINISHED
+    if unfinished.exists():
+        _find_what_was_sent(restic)
+
+    def tell(event: Progress) -> None:
+        if event.done_bytes and not unfinished.exists():
+            unfinished.touch(mode=0o600)
+        restic.call.progress(event)
+
+    reader = BackupReader(tree, replace(restic.call, progress=tell))
     sinks = Sinks(stdout=reader.stdout, stderr=reader.stderr)
     bounds = Bounds(total=restic.call.store_seconds, idle=restic.call.idle_seconds)
     everything = restic.call.reread or is_due(restic.call.folder, label.instance)
@@ -59,6 +73,7 @@ def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[Skipp
     if lost := [path for path, time_ns in odd_times if time_ns > _LAST_KEPT_NS]:
         restic.call.warn(f"restic stores no times beyond the year 9999; these will differ: {named(lost)}")
     snapshot = _finished(restic, reader.summary, label, odd_times, lacking=lacking)
+    unfinished.unlink(missing_ok=True)
     if everything:
         record_full_read(restic.call.folder, label.instance)
     return StoreReceipt(
@@ -68,6 +83,21 @@ def _backed_up(restic: Restic, tree: Path, label: Label, unreadable: tuple[Skipp
         added_bytes=reader.summary.added_bytes,
         skipped=skipped,
     )
+
+
+def _find_what_was_sent(restic: Restic) -> None:
+    """Enter what an interrupted store had sent into the index, so that this one need not send it again.
+
+    restic writes its index last, and sends again what no index has. Only the end of each file that no index has is
+    read. It is a favour: whatever keeps it from being done costs time, and is tried again by the next store.
+    """
+    command = ["repair", "index"] if restic.version_numbers() >= _HAS_REPAIR else ["rebuild-index"]
+    try:
+        restic.run_checked(*command)
+    except CancelledError:
+        raise
+    except VaultError as error:
+        logger.info("what an interrupted store left in %s may be sent again: %s", restic.shown, error.message)
 
 
 def _command(label: Label) -> list[str]:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ from owui_vault.model import Outcome, Secret
 from owui_vault.testing.children import descendants
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.trees import assert_same
+from tests.faulty_link import Link, tcp_link
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.thorough]
 
@@ -153,7 +155,7 @@ def test_what_is_wrong_with_a_host_is_told_apart(server: Server, tmp_path: Path)
     causes = {
         "ssh key": server.engine(path, "stranger"),
         "host key": server.engine(path, rsh=server.rsh("full").replace("known", "unknown")),
-        "answer": server.engine(path, port=free_port()),
+        "nobody listens": server.engine(path, port=free_port()),
     }
     for word, engine in causes.items():
         # borg does not always wait for what ssh says before it ends; then the hint names all of it.
@@ -192,3 +194,59 @@ def test_a_connection_that_breaks_while_storing_leaves_nothing_complete(server: 
         bench.engine.store(bench.tree, make_label(), bench.call(progress=break_it))
     assert [each for each in bench.engine.snapshots(bench.call()) if each.is_restore_point] == []
     assert bench.engine.store(bench.tree, make_label(2), bench.call()).snapshot.outcome is Outcome.COMPLETE
+
+
+@pytest.mark.doubled
+def test_a_connection_that_breaks_off_in_the_middle_is_made_again(server: Server, tmp_path: Path) -> None:
+    """borg gives up at once; the store goes on where its last checkpoint is."""
+    with tcp_link(server.port) as link:
+        bench = Bench(
+            engine=server.engine(server.folder / "again", port=link.port, rsh=unbound(server)), folder=tmp_path
+        )
+        bench.engine.initialize(bench.call())
+        bench.big(16_000_000)
+        link.cut_after = link.sent_bytes + 8_000_000
+        threading.Thread(target=heal_once_cut, args=(link,), daemon=True).start()
+        stored = bench.engine.store(bench.tree, make_label(1), bench.call()).snapshot
+        assert [each.outcome for each in bench.engine.snapshots(bench.call())] == [Outcome.COMPLETE]
+        assert_same(bench.tree, bench.fetch(stored))
+        assert bench.engine.verify(bench.call()) == ()
+
+
+@pytest.mark.doubled
+def test_an_upload_that_was_cut_off_goes_on(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the last checkpoint holds is not sent again. It comes each second here, and each 5 minutes else; a hundred
+    pieces are under way besides, so that a small upload is cut late here.
+    """
+    monkeypatch.setattr("owui_vault.engines.borg.store._CHECKPOINT_SECONDS", 1)
+    monkeypatch.setattr("owui_vault.engines.borg.store._PAUSES_SECONDS", (0.1,))
+    size = 24_000_000
+    with tcp_link(server.port) as link:
+        bench = Bench(engine=server.engine(server.folder / "on", port=link.port, rsh=unbound(server)), folder=tmp_path)
+        bench.engine.initialize(bench.call())
+        bench.tree.mkdir()
+        for number in range(24):  # a checkpoint comes between two files
+            (bench.tree / f"random-{number}").write_bytes(os.urandom(size // 24))
+        link.pause_seconds = 0.008
+        link.cut_after = link.sent_bytes + int(size * 0.8)
+        with pytest.raises(RepositoryUnreachableError, match=r"broke off|does not answer|listens"):
+            bench.engine.store(bench.tree, make_label(1), bench.call())
+        cut = link.sent_bytes
+        link.heal()
+        assert bench.engine.snapshots(bench.call()) == ()
+        stored = bench.engine.store(bench.tree, make_label(2), bench.call()).snapshot
+        assert link.sent_bytes - cut <= size / 2
+        assert_same(bench.tree, bench.fetch(stored))
+
+
+def unbound(server: Server) -> str:
+    """The host key is known for the server's own port, and the link has another."""
+    return server.rsh("full").replace("BatchMode=yes", "BatchMode=yes -o StrictHostKeyChecking=no")
+
+
+def heal_once_cut(link: Link) -> None:
+    until = time.monotonic() + 60
+    while not link.is_cut and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    link.heal()

@@ -105,3 +105,39 @@ def test_what_somebody_says_about_ssh_stands(tmp_path: Path, option: str) -> Non
         engine.snapshots(Call(folder=tmp_path / "state"))
     said = (tmp_path / "words").read_text().splitlines()
     assert [word for word in said if word.startswith("sftp.")] == [option]
+
+
+@pytest.mark.parametrize(
+    ("location", "environment", "told"),
+    [
+        ("b2:bucket:path", {"B2_ACCOUNT_ID": "x"}, "without B2_ACCOUNT_KEY"),
+        ("b2:bucket:path", {}, "without B2_ACCOUNT_ID and B2_ACCOUNT_KEY"),
+        ("azure:container:/path", {"AZURE_ACCOUNT_KEY": "x"}, "without AZURE_ACCOUNT_NAME"),
+        ("azure:container", {"AZURE_ACCOUNT_NAME": "x"}, "names no place"),
+        ("gs:bucket", {}, "names no place"),
+        ("s3:https://host", {}, "names no place"),
+        ("rclone:remote", {}, "names no place"),
+    ],
+)
+def test_a_cloud_without_what_it_needs_is_refused_before_anything_is_done(
+    location: str, environment: dict[str, str], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told) as caught:
+        ResticEngine(location, Secret("x"), environment=environment)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("location", "environment"),
+    [
+        ("b2:bucket", {"B2_ACCOUNT_ID": "x", "B2_ACCOUNT_KEY": "y"}),
+        ("azure:container:/path", {"AZURE_ACCOUNT_NAME": "x"}),
+        ("gs:bucket:/", {}),
+        ("s3:s3.amazonaws.com/bucket", {}),
+        ("s3:https://host:9000/bucket/path", {}),
+        ("rclone:remote:path", {}),
+        ("rclone::sftp,host=nas:path", {}),
+    ],
+)
+def test_what_may_come_from_a_profile_or_a_role_is_not_asked_for(location: str, environment: dict[str, str]) -> None:
+    assert ResticEngine(location, Secret("x"), environment=environment).location == location

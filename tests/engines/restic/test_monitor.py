@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from owui_vault.engines.restic.monitor import LineMonitor, Monitor, TargetMonitor, TextMonitor, Writer
 from owui_vault.engines.restic.output import BackupReader
-from owui_vault.errors import DeadlineExceededError, RepositoryUnreachableError
+from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryUnreachableError
 from owui_vault.model import Progress, Step
 from owui_vault.ports import Call
 
@@ -101,7 +101,7 @@ def test_what_is_written_is_life_while_all_was_read(tmp_path: Path) -> None:
 def watching(folder: Path, pid: int) -> Monitor:
     monitor = Monitor(replace(impatient(folder), idle_seconds=0.5))
     (folder / "record").write_text(json.dumps({"pid": pid}))
-    monitor.follow(folder / "record", str)
+    monitor.follow(folder / "record", str, EngineError)
     return monitor
 
 
