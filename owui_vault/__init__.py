@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from owui_vault.model import Beat as Beat
     from owui_vault.model import BeatKind as BeatKind
     from owui_vault.model import CaptureLimits as CaptureLimits
+    from owui_vault.model import Collapse as Collapse
+    from owui_vault.model import CollapseLimits as CollapseLimits
     from owui_vault.model import CollectionRecord as CollectionRecord
     from owui_vault.model import Complaint as Complaint
     from owui_vault.model import Component as Component
@@ -205,19 +207,19 @@ _HOME = {
         "UnforeseenError UnsupportedInstanceError VaultError WrongInstanceError WrongPassphraseError"
     ),
     "owui_vault.model": (
-        "Answered ApplicationRecord Asking AttributeRecord Beat BeatKind CaptureLimits CollectionRecord Complaint "
-        "Component ComponentKind ComponentRecord ComponentSize ComposeService Compression ConfigurationReport "
-        "ContainerRecord CopyWay CronSchedule DatabaseRecord DataMount Deadline Decision DiscardReport "
-        "EffectiveSettings Entry ErrorNote Event EventKind ExtendedRecord FileRecord FullCheck InitializeReport "
-        "InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label LaterLabel LedgerEntry LeftOut "
-        "Manifest Notice NoticeSink OllamaModel OllamaModels Outcome OwnerRecord Page Pages PinReport PinResult "
-        "Plan PlanState PlanStep PointFact Progress ProgressSink Proof ProofRecord Providers PrunePlan PruneReport "
-        "PruneResult Quiesce RecoverReport ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport "
-        "ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication RepositoryResult RepositorySpace "
-        "RepositoryState RestoreReport RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule "
-        "ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport "
-        "SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt TagPolicy UnansweredRepository "
-        "UndoReport Verdict VerifiedPart VerifyDepth VerifyReport Waiting"
+        "Answered ApplicationRecord Asking AttributeRecord Beat BeatKind CaptureLimits Collapse CollapseLimits "
+        "CollectionRecord Complaint Component ComponentKind ComponentRecord ComponentSize ComposeService "
+        "Compression ConfigurationReport ContainerRecord CopyWay CronSchedule DatabaseRecord DataMount Deadline "
+        "Decision DiscardReport EffectiveSettings Entry ErrorNote Event EventKind ExtendedRecord FileRecord "
+        "FullCheck InitializeReport InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label "
+        "LaterLabel LedgerEntry LeftOut Manifest Notice NoticeSink OllamaModel OllamaModels Outcome OwnerRecord "
+        "Page Pages PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof ProofRecord "
+        "Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan ReplacementReport "
+        "ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication "
+        "RepositoryResult RepositorySpace RepositoryState RestoreReport RetentionPolicy RunList RunOutcome "
+        "RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot "
+        "SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt TagPolicy "
+        "UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport Waiting"
     ),
     "owui_vault.notify.apprise_notifier": "AppriseNotifier",
     "owui_vault.notify.heartbeat": "UrlHeartbeat",

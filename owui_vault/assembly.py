@@ -118,6 +118,7 @@ def vault_from_settings(
                 freeze_seconds=limits.freeze.total_seconds(), stop_seconds=limits.stop.total_seconds()
             ),
         ),
+        collapse=settings.collapse,
         config_file=settings.path,
         environ=environ,
         plans=settings.plans,
@@ -215,6 +216,7 @@ def _repository(settings: RepositorySettings, environ: Mapping[str, str]) -> Rep
         secrets=tuple(environment.values()),
         optional=settings.optional,
         credentials=tuple(f"{name}: {source.describe()}" for name, source in environment.items()),
+        append_only=settings.append_only,
     )
 
 

@@ -29,6 +29,8 @@ from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ResumeError, RollbackError, VaultError
 from owui_vault.model import (
     NEVER,
+    Collapse,
+    CollapseLimits,
     Component,
     DiscardReport,
     Entry,
@@ -99,6 +101,7 @@ class Vault:
         clock: Clock | None = None,
         state_dir: Path | None = None,
         limits: Limits | None = None,
+        collapse: CollapseLimits | None = None,
         config_file: Path | None = None,
         series: str | None = None,
         environ: Mapping[str, str] | None = None,
@@ -129,6 +132,7 @@ class Vault:
             plan_heartbeats=dict(plan_heartbeats or {}),
             clock=clock or SystemClock(),
             limits=limits or Limits(),
+            collapse=collapse or CollapseLimits(),
             config_file=config_file,
             series_name=series,
             environ=surroundings,
@@ -359,10 +363,20 @@ class Vault:
         with self._lock.reading() as context:
             return pruning.plan_prune(context, policy, repository)
 
+    def accept_collapse(self, collapse: Collapse) -> None:
+        """Accept a snapshot that stopped retention (`plan.collapse`): the next are compared with it. Then plan anew."""
+        from owui_vault.operations import prune as pruning
+
+        with self._lock.writing("prune") as context:
+            pruning.accept_collapse(context, collapse)
+
     def prune(
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
-        """Carry out exactly this plan. Raises StalePlanError, with nothing removed, if a repository changed since."""
+        """Carry out exactly this plan. Raises StalePlanError, with nothing removed, if a repository changed since.
+
+        Under a `plan.collapse` nothing is removed, and notifiers are told.
+        """
         from owui_vault.operations import prune as pruning
         from owui_vault.operations.recovery.recover import recover_first
 

@@ -46,6 +46,7 @@ SIGNATURES = {
     "prune": ["plan"],
     "pin": ["snapshot"],
     "unpin": ["snapshot"],
+    "accept_collapse": ["collapse"],
     "plan_replication": ["source", "to", "snapshots"],
     "replicate": ["plan"],
     "verify": ["snapshot", "repository", "read_data"],

@@ -79,6 +79,7 @@ Share = Annotated[
     BeforeValidator(values.share),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": f"^{values.SHARE_PATTERN}$"}]}),
 ]
+Percentage = Annotated[float, BeforeValidator(values.percentage), form(values.SHARE_PATTERN, examples=["50%"])]
 Duration = Annotated[timedelta, BeforeValidator(values.duration), form(values.DURATION_PATTERN, examples=["5m"])]
 PositiveDuration = Annotated[
     timedelta, BeforeValidator(values.positive_duration), form(values.DURATION_PATTERN, examples=["30s"])
@@ -218,6 +219,9 @@ class RepositoryPart(Part):
     optional: bool = False
     """Whether it may be away, as a disk that is carried out of the house: then that is a note and no failure."""
 
+    append_only: bool = False
+    """Whether it lets nothing be deleted from here: then it is never pruned from here, which is said and no failure."""
+
     @model_validator(mode="after")
     def _options_are_restics(self) -> RepositoryPart:
         if self.options and self.engine == "borg":
@@ -225,6 +229,19 @@ class RepositoryPart(Part):
         if self.download_limit and self.engine == "borg":
             raise ValueError("has 'download_limit', and borg cannot limit what it fetches")
         return self
+
+
+class CollapsePart(Part):
+    """From when on a fall of the numbers stops retention, until `prune --accept-collapse`."""
+
+    users: Percentage | None = None
+    """A fall by more than this of the highest number among the snapshots that are kept (50%); 100%: never."""
+    chats: Percentage | None = None
+    """The same of chats (30%)."""
+    uploads: Percentage | None = None
+    """The same of uploads (30%)."""
+    least: Count | None = None
+    """Numbers below this never count (20)."""
 
 
 class LimitsPart(Part):
@@ -329,6 +346,7 @@ class VaultPart(Part):
     heartbeat: HeartbeatField | None = None
     """A URL that expects signs of life: at the start of each run, and after its success or failure."""
     limits: LimitsPart | None = None
+    collapse: CollapsePart | None = None
     report: PathText | None = None
     """A page to look at, written anew after each run."""
     metrics: PathText | None = None

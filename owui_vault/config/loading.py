@@ -28,7 +28,7 @@ from owui_vault.config.values import ConfigContext, kind
 from owui_vault.config.variables import replace_variables
 from owui_vault.config.yaml_source import Document, read_document
 from owui_vault.errors import ConfigError
-from owui_vault.model import Compression, OllamaModels, Quiesce, RetentionPolicy, TagPolicy
+from owui_vault.model import CollapseLimits, Compression, OllamaModels, Quiesce, RetentionPolicy, TagPolicy
 from owui_vault.model.status import Pages
 
 
@@ -97,12 +97,18 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
         repositories=tuple(_repository(name, each, around) for name, each in part.repositories.items()),
         plans=tuple(plan_of(name, each) for name, each in part.plans.items()),
         limits=_limits(part.limits) if part.limits else LimitSettings(),
+        collapse=_collapse(part.collapse) if part.collapse else CollapseLimits(),
         log_file=_log_file(part.log_file) if part.log_file else None,
         pages=Pages(report=part.report, metrics=part.metrics),
         notifications=tuple(each.settings() for each in part.notifications),
         heartbeat=part.heartbeat.settings() if part.heartbeat else None,
         plan_heartbeats={name: each.heartbeat.settings() for name, each in part.plans.items() if each.heartbeat},
     )
+
+
+def _collapse(part: parts.CollapsePart) -> CollapseLimits:
+    written = {key: value for key, value in part if value is not None}
+    return CollapseLimits(**written)
 
 
 def _limits(part: parts.LimitsPart) -> LimitSettings:
@@ -147,6 +153,7 @@ def _repository(name: str, part: parts.RepositoryPart, around: ConfigContext) ->
         download_limit=part.download_limit,
         compression=Compression(part.compression) if part.compression else None,
         optional=part.optional,
+        append_only=part.append_only,
     )
 
 

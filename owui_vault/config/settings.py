@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
-from owui_vault.model import Compression, EventKind, OllamaModels, Quiesce, RetentionPolicy
+from owui_vault.model import CollapseLimits, Compression, EventKind, OllamaModels, Quiesce, RetentionPolicy
 from owui_vault.model.notices import REMIND, USUAL_KINDS
 from owui_vault.model.plans import Plan
 from owui_vault.model.secrets import SecretReference
@@ -66,6 +66,7 @@ class RepositorySettings:
     download_limit: int | None = None
     compression: Compression | None = None
     optional: bool = False
+    append_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,7 @@ class VaultSettings:
     repositories: tuple[RepositorySettings, ...] = ()
     plans: tuple[Plan, ...] = ()
     limits: LimitSettings = LimitSettings()
+    collapse: CollapseLimits = field(default_factory=CollapseLimits)
     log_file: LogFileSettings | None = None
     pages: Pages = field(default_factory=Pages)
     notifications: tuple[NotificationSettings, ...] = ()

@@ -155,6 +155,11 @@ def share(value: object) -> float | None:
         raise ValueError("must be true, false, or a percentage from 1% to 100%") from None
 
 
+def percentage(value: object) -> float:
+    """`50%`, as a share. Raises ValueError."""
+    return int(matching(value, SHARE_PATTERN, "must be a percentage from 1% to 100%")[:-1]) / 100
+
+
 def cron_expression(value: object) -> str:
     """A cron expression of five fields that comes at some time. Raises ValueError."""
     cron.check_expression(text(value))

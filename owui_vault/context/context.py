@@ -17,6 +17,7 @@ from owui_vault.model import (
     NEVER,
     TAG_PATTERN,
     CaptureLimits,
+    CollapseLimits,
     EventKind,
     NoticeSink,
     OllamaModels,
@@ -95,6 +96,7 @@ class Repository:
 
     `credentials` say in words what else opens it and where that is: for the sheet that `init` prints.
     `optional`: it may be away, as a disk is that is carried out of the house; then that is a note and no failure.
+    `append_only`: it lets nothing be deleted from here, so that it is never pruned from here.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Repository:
     secrets: tuple[DescribedSecret, ...] = ()  # others that the engine takes, to warn of as well
     optional: bool = False
     credentials: tuple[str, ...] = ()
+    append_only: bool = False
 
     def excuses(self, error: VaultError) -> bool:
         """Whether this is no failure: it is away, and may be."""
@@ -183,6 +186,7 @@ class OperationContext:
     plan_heartbeats: Mapping[str, Heartbeat] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
     limits: Limits = Limits()
+    collapse: CollapseLimits = field(default_factory=CollapseLimits)
     config_file: Path | None = None
     series_name: str | None = None  # None: the instance's name
     secrets: Revealed = field(default_factory=Revealed, repr=False)  # of one operation

@@ -19,6 +19,7 @@ from typing import TypeVar
 from owui_vault.errors import ConfigError, NoSpaceError
 from owui_vault.model import FullCheck, LedgerEntry
 from owui_vault.model.json_codec import dumps, from_json
+from owui_vault.model.manifest import ACCEPTED_COLLAPSE, CHECK
 from owui_vault.system.durable_files import private_directory, read_json, try_to_write, write_durably
 from owui_vault.system.filesystem import is_full
 from owui_vault.system.lock import USUAL_PATIENCE, Patience, file_lock
@@ -295,10 +296,16 @@ def _says_more(check: FullCheck, last: FullCheck | None) -> bool:
 
 
 def _shortened(entries: Sequence[LedgerEntry]) -> tuple[LedgerEntry, ...]:
-    """The newest entries, and of each repository and depth the last that was right and was not found wrong since."""
+    """The newest entries, and of each repository and depth the last that was right and was not found wrong since.
+
+    And what the collapse guard goes by: the last check of each database, and what was accepted.
+    """
     last = {(each.repository, each.snapshot): each for each in entries}
     right = [each for each in entries if each.ok and last[each.repository, each.snapshot].ok]
     kept = set({(each.repository, each.depth): each for each in right}.values())
+    kept |= set({each.detail.partition(" ")[0]: each for each in entries if each.kind == CHECK}.values())
+    accepted = [each for each in entries if each.kind == ACCEPTED_COLLAPSE]
+    kept |= set(sorted(accepted, key=lambda each: each.sequence or 0)[-1:])
     return (*(each for each in entries[:-LEDGER_LENGTH] if each in kept), *entries[-LEDGER_LENGTH:])
 
 

@@ -101,6 +101,8 @@ if TYPE_CHECKING:
     from owui_vault.model.reports import SnapshotReport as SnapshotReport
     from owui_vault.model.reports import VerifiedPart as VerifiedPart
     from owui_vault.model.reports import VerifyReport as VerifyReport
+    from owui_vault.model.retention import Collapse as Collapse
+    from owui_vault.model.retention import CollapseLimits as CollapseLimits
     from owui_vault.model.retention import Kept as Kept
     from owui_vault.model.retention import PrunePlan as PrunePlan
     from owui_vault.model.retention import RepositoryPrune as RepositoryPrune
@@ -166,7 +168,7 @@ _HOME = {
     "owui_vault.model.replication": (
         "CopyWay ReplicationPlan ReplicationReport ReplicationResult RepositoryReplication"
     ),
-    "owui_vault.model.retention": "Kept PrunePlan RepositoryPrune RetentionPolicy TagPolicy",
+    "owui_vault.model.retention": ("Collapse CollapseLimits Kept PrunePlan RepositoryPrune RetentionPolicy TagPolicy"),
     "owui_vault.model.runs": (
         "Decision ErrorNote PlanStep RunList RunOutcome RunRecord RunReport StepRecord StepResult"
     ),

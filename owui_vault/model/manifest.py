@@ -190,17 +190,21 @@ class ScheduledWork:
     event_functions: int = 0  # run at every start
 
 
+CHECK, ACCEPTED_COLLAPSE = "check", "accept-collapse"  # kinds of ledger entries
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
     """An earlier snapshot that was checked, verified or drilled, and how it went."""
 
     snapshot: str
     repository: str  # empty for a check, which looks at what is about to be stored
-    kind: str  # "verify", "drill", or "check": SQLite's full check of the databases
+    kind: str  # "verify", "drill", "accept-collapse", or "check": SQLite's full check of the databases
     at: datetime
     ok: bool
     detail: str = ""
     depth: str = ""  # of a verification: "all" where every file was read, else databases and index files were
+    sequence: int | None = None  # of the snapshot; only where that was accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

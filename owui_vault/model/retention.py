@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from owui_vault.model.snapshots import Snapshot, UnansweredRepository
 
@@ -82,8 +82,40 @@ class RepositoryPrune:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollapseLimits:
+    """From when on a fall of the numbers stops retention: by more than these shares, of numbers of at least `least`."""
+
+    users: float = 0.5
+    chats: float = 0.3
+    uploads: float = 0.3
+    least: int = 20
+
+    def __post_init__(self) -> None:
+        if not all(0 < share <= 1 for share in (self.users, self.chats, self.uploads)) or self.least < 0:
+            raise ValueError("a collapse is a fall by a share of more than 0 and up to 1, of numbers of at least 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collapse:
+    """The newest complete snapshot of a series holds much less than kept ones, or its databases failed their check.
+
+    Nothing is pruned in any repository until this snapshot is accepted.
+    """
+
+    snapshot: str  # our id
+    sequence: int
+    instant: datetime
+    reasons: tuple[str, ...]  # "12 chats, and 480 in 4e1c0a9f"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePlan:
-    """What `Vault.prune` would do, one entry per repository that answered; nothing happens to the others."""
+    """What `Vault.prune` would do, one entry per repository that answered; nothing happens to the others.
+
+    Under a `collapse` nothing would be removed anywhere. `append_only` are those that are never pruned from here.
+    """
 
     repositories: tuple[RepositoryPrune, ...]
     unanswered: tuple[UnansweredRepository, ...] = ()
+    append_only: tuple[str, ...] = ()
+    collapse: Collapse | None = None

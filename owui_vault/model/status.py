@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
+from owui_vault.model.retention import Collapse
 from owui_vault.model.runs import ErrorNote, RunRecord
 
 
@@ -86,7 +87,10 @@ class RepositorySpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """Everything at one moment. Without plans, `series` has each series in each repository instead."""
+    """Everything at one moment. Without plans, `series` has each series in each repository instead.
+
+    `collapse` is what stops retention everywhere, where repositories were asked.
+    """
 
     at: datetime
     verdict: Verdict
@@ -95,6 +99,7 @@ class StatusReport:
     series: tuple[RepositoryState, ...] = ()
     space: tuple[RepositorySpace, ...] = ()
     warnings: tuple[str, ...] = ()
+    collapse: Collapse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

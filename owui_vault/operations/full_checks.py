@@ -21,6 +21,7 @@ from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.scratch import scratch
 from owui_vault.errors import CancelledError, VaultError
 from owui_vault.model import CURED, FULL, DatabaseRecord, FullCheck, LedgerEntry, Manifest
+from owui_vault.model.manifest import CHECK
 
 ALWAYS_BYTES = 64 << 20  # checked in half a second; up to here it is waited for, however short the run was
 _ALWAYS_SECONDS = 60.0  # unless the machine is very busy
@@ -28,7 +29,6 @@ _SHARE = 0.1  # of the run's time
 _TICK_SECONDS = 0.05
 _MOST_SHOWN = 3
 _PASSED = "ok"
-_KIND = "check"  # in the ledger
 _log = logging.getLogger(__name__)
 
 
@@ -184,9 +184,9 @@ def remember(
 
 def _news(manifest: Manifest, ledger: Sequence[LedgerEntry], now: FullCheck) -> LedgerEntry | None:
     """What the ledger does not say yet: damage, or that it is gone."""
-    about_it = (each for each in reversed(ledger) if each.kind == _KIND and each.detail.startswith(f"{now.path} "))
+    about_it = (each for each in reversed(ledger) if each.kind == CHECK and each.detail.startswith(f"{now.path} "))
     before = next(about_it, None)
     if now.not_done or now.is_sound == (before is None or before.ok):
         return None
     detail = in_words(now) if now.is_damaged else f"{now.path} is sound again"
-    return LedgerEntry(snapshot=manifest.id, repository="", kind=_KIND, at=now.at, ok=now.is_sound, detail=detail)
+    return LedgerEntry(snapshot=manifest.id, repository="", kind=CHECK, at=now.at, ok=now.is_sound, detail=detail)

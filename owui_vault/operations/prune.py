@@ -16,6 +16,9 @@ from owui_vault.errors import (
     StalePlanError,
 )
 from owui_vault.model import (
+    Collapse,
+    Kept,
+    LedgerEntry,
     PrunePlan,
     PruneReport,
     PruneResult,
@@ -24,14 +27,16 @@ from owui_vault.model import (
     Snapshot,
     Step,
 )
+from owui_vault.model.manifest import ACCEPTED_COLLAPSE
 from owui_vault.operations.inspect import current_fingerprint
-from owui_vault.operations.notifications import notify_failures
+from owui_vault.operations.notifications import notify, notify_failures
+from owui_vault.repositories.collapse import find_collapse, in_words
 from owui_vault.repositories.identity import require_current, require_distinct
 from owui_vault.repositories.listing import RepositoryListing, require_one_answer, require_own_series, survey
 from owui_vault.repositories.repository_client import RepositoryClient
-from owui_vault.repositories.retention import decide
+from owui_vault.repositories.retention import age_order, decide
 from owui_vault.repositories.selectors import judged, once_each
-from owui_vault.repositories.verification_log import learn_ledger
+from owui_vault.repositories.verification_log import learn_ledger, learn_ledger_of_all
 
 _DUE = "compact-due"  # in a repository's folder: snapshots were removed, and their space was not freed yet
 
@@ -42,13 +47,18 @@ def plan_prune(
     """What pruning would remove and why the rest stays. Reads only.
 
     Raises ConfigError for an empty policy. A repository that does not answer keeps the others from nothing, and is
-    named in the plan; where none answers, the error is raised.
+    named in the plan; where none answers, the error is raised. The other repositories are looked at, too: what has
+    collapsed in one is pruned in none.
     """
-    selected = context.select(names)
+    selected = [each for each in context.select(names) if not each.append_only]
+    spared = tuple(each.name for each in context.select(names) if each.append_only)
+    if not selected:
+        return PrunePlan(repositories=(), append_only=spared)
     for repository in selected:
         _require_policy(repository, policy or repository.keep)
     fingerprint = _fingerprint(context)
-    surveyed = survey(context, selected)
+    everywhere = survey(context, context.select(None))
+    surveyed = [each for each in everywhere if each.client.repository in selected]
     silent = require_one_answer(surveyed)
     planned = tuple(
         _plan_one(context, each, policy or each.client.repository.keep, fingerprint)
@@ -56,7 +66,42 @@ def plan_prune(
         if not each.error
     )
     require_distinct(context)
-    return PrunePlan(repositories=planned, unanswered=silent)
+    collapse = _collapse(context, everywhere)
+    if collapse:
+        planned = tuple(_as_it_is(each) for each in planned)
+    return PrunePlan(repositories=planned, unanswered=silent, append_only=spared, collapse=collapse)
+
+
+def _collapse(context: OperationContext, everywhere: Sequence[RepositoryListing]) -> Collapse | None:
+    """Whether the series has collapsed, by what all repositories have of it and what was accepted on any machine."""
+    series = context.series()
+    answered = [each for each in everywhere if not each.error]
+    held = [one for each in answered for one in each.series(series)]
+    found = find_collapse(context.collapse, held, context.state.ledger(series))
+    if found is None:
+        return None
+    learn_ledger_of_all(context, answered)
+    return find_collapse(context.collapse, held, context.state.ledger(series))
+
+
+def _as_it_is(planned: RepositoryPrune) -> RepositoryPrune:
+    spared = [Kept(snapshot=each, reasons=("collapse: nothing is removed",)) for each in planned.removed]
+    kept = sorted([*planned.kept, *spared], key=lambda each: age_order(each.snapshot), reverse=True)
+    return replace(planned, kept=tuple(kept), removed=())
+
+
+def accept_collapse(context: OperationContext, collapse: Collapse) -> None:
+    """Note that this snapshot is as it should be; later manifests say so to every machine."""
+    entry = LedgerEntry(
+        snapshot=collapse.snapshot,
+        repository="",
+        kind=ACCEPTED_COLLAPSE,
+        at=context.clock.now(),
+        ok=True,
+        detail="; ".join(collapse.reasons),
+        sequence=collapse.sequence,
+    )
+    context.state.add_to_ledger(context.series(), entry)
 
 
 def _fingerprint(context: OperationContext) -> str | None:
@@ -94,11 +139,16 @@ def _plan_one(
 def prune(context: OperationContext, plan: PrunePlan, callbacks: Callbacks) -> PruneReport:
     """Carry out a plan.
 
-    Every repository is looked at again before the first snapshot is removed. Raises StalePlanError, with nothing
-    removed, when one changed since the plan was made, or the policy now says something else about it. Each is looked at
-    once more at its turn: hours may have passed in the one before it. What changed by then is its result.
+    Under a collapse nothing is done, and that is told. Otherwise every repository is looked at again before the first
+    snapshot is removed. Raises StalePlanError, with nothing removed, when one changed since the plan was made, or the
+    policy now says something else about it. Each is looked at once more at its turn: hours may have passed in the one
+    before it. What changed by then is its result.
     """
     started = context.clock.monotonic()
+    if plan.collapse:
+        notify(context, "prune", "failure", in_words(plan.collapse))
+        untouched = tuple(PruneResult(repository=each.repository) for each in plan.repositories)
+        return PruneReport(plan=plan, repositories=untouched, took=timedelta())
     require_distinct(context, callbacks=callbacks)
     turns = [
         (RepositoryClient(context, repository, callbacks), each)
@@ -180,7 +230,7 @@ def _remove(client: RepositoryClient, snapshots: Sequence[Snapshot]) -> None:
         raise EngineError(
             f"{len(left)} of {len(snapshots)} snapshots are still in repository {client.name!r} after their removal",
             engine=client.repository.engine.name,
-            hint="Is it append-only? Then prune from where deleting is allowed.",
+            hint="Is it append-only? Then say `append_only: true` there, and prune from where deleting is allowed.",
         )
 
 

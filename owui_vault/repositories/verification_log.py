@@ -25,6 +25,16 @@ def learn_ledger(context: OperationContext, surveyed: RepositoryListing) -> bool
     return context.state.learn_ledger(instance, _ledger_of(context, surveyed, instance))
 
 
+def learn_ledger_of_all(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
+    """The same from each of these that can be read: another machine may have accepted what stops this one."""
+    for each in surveyed:
+        try:
+            learn_ledger(context, each)
+        except Exception as raised:  # one repository of several
+            error = each.client.failure(raised, "learning from")
+            _log.warning("the ledger could not be updated from %s: %s", each.name, error.message)
+
+
 def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
     """The same, where this machine has never learned one. A snapshot does not fail for it."""
     series = context.series()

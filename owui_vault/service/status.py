@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 
 from owui_vault.model import LedgerEntry
 from owui_vault.model.json_codec import local_text
+from owui_vault.model.manifest import ACCEPTED_COLLAPSE
 from owui_vault.model.plans import CronSchedule, Plan, Punctuality
 from owui_vault.model.runs import PlanStep, RunOutcome, RunRecord
 from owui_vault.model.status import PlanState, RepositoryState, StatusReport, Verdict
+from owui_vault.repositories.collapse import find_collapse
 from owui_vault.repositories.listing import RepositoryListing, survey
 from owui_vault.service.due import main_step
 from owui_vault.service.known_facts import Facts, asked, found_wrong, remembered, remembered_series, verified_times
@@ -72,15 +74,24 @@ def status(
         if offline:
             warnings.append("no repository was asked; each value is as old as it says")
         warnings += _absences(look)
-        return StatusReport(
+        report = StatusReport(
             at=look.now, verdict=_worst(plans), offline=offline, plans=plans, space=space, warnings=tuple(warnings)
         )
+        return _with_collapse(service, look, report)
     found = tuple(_all_series(service, look))
     if max_age is None:
         warnings.append("no plan says how old a restore point may be; --max-age does")
-    return StatusReport(
+    report = StatusReport(
         at=look.now, verdict=_worst(found), offline=offline, series=found, space=space, warnings=tuple(warnings)
     )
+    return _with_collapse(service, look, report)
+
+
+def _with_collapse(service: Service, look: _Look, report: StatusReport) -> StatusReport:
+    """What stops retention, by what the repositories that answer hold; offline the last run of a plan says so."""
+    held = [one for each in (look.listings or {}).values() for one in each.series(look.series)]
+    found = find_collapse(service.context.collapse, held, look.verifications)
+    return replace(report, collapse=found, verdict=Verdict.WRONG) if found else report
 
 
 def _absences(look: _Look) -> Iterator[str]:
@@ -160,7 +171,7 @@ def _in_repository(  # noqa: PLR0913  each is looked up once for all repositorie
     judged = punctuality(timetable, results, look.now, known_since=since)
     knows = facts.as_of is not None or (step is not PlanStep.SNAPSHOT and bool(results or since))
     state = _state(look, facts, look.series, judged if knows else None, what=_what(step))
-    errors = tuple(_errors_in(ended, name))
+    errors = tuple(_errors_in(ended, name, look))
     wrong = found_wrong(name, look.verifications)
     if wrong:
         errors += (f"the verification of {local_text(wrong.at)} found something wrong: {wrong.detail}",)
@@ -185,12 +196,16 @@ def _succeeded(runs: Sequence[RunRecord], repository: str, step: PlanStep) -> It
                 yield run.began
 
 
-def _errors_in(last: RunRecord | None, repository: str) -> Iterator[str]:
+def _errors_in(last: RunRecord | None, repository: str, look: _Look) -> Iterator[str]:
     """What the last run of a plan could not do in a repository."""
+    accepted = [each.at for each in look.verifications if each.kind == ACCEPTED_COLLAPSE]
     for step in last.steps if last else ():
         for result in step.results:
             if result.repository == repository and result.error:
                 yield f"{step.step.value} failed there at {local_text(step.began)}: {result.error.message}"
+            held_back = step.step is PlanStep.PRUNE and result.outcome is RunOutcome.WRONG
+            if result.repository == repository and held_back and not any(at >= step.began for at in accepted):
+                yield f"at {local_text(step.began)} {'; '.join(result.problems)}"
 
 
 def _all_series(service: Service, look: _Look) -> Iterator[RepositoryState]:

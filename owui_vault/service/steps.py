@@ -11,6 +11,7 @@ from owui_vault.errors import VaultError, as_result
 from owui_vault.model import Outcome, SnapshotReport
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import ErrorNote, PlanStep, RunOutcome, StepRecord, StepResult
+from owui_vault.repositories.collapse import in_words
 from owui_vault.service.overdue import punctuality
 from owui_vault.service.parts import Service
 from owui_vault.service.timetable import Timetable
@@ -104,13 +105,15 @@ def _away(repository: str, error: VaultError) -> StepResult:
 
 def prune(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepRecord:
     """Each repository that has `keep`, if nothing speaks against it: see `_reason_not_to_prune`."""
-    keeping = {each.name for each in service.context.repositories if not each.keep.is_empty}
+    keeping = {each.name for each in service.context.repositories if not each.keep.is_empty or each.append_only}
 
     def one(name: str) -> StepResult:
         reason = _reason_not_to_prune(service, run, taken, name)
         if reason:
             return StepResult(repository=name, outcome=RunOutcome.SKIPPED, note=reason)
         planned = service.operations.plan_prune(repository=name)
+        if planned.collapse:
+            return StepResult(repository=name, outcome=RunOutcome.WRONG, problems=_short([in_words(planned.collapse)]))
         callbacks = run.callbacks
         report = service.operations.prune(planned, progress=callbacks.progress, cancel=callbacks.cancel)
         (result,) = report.repositories
@@ -132,6 +135,9 @@ def _reason_not_to_prune(service: Service, run: PlannedRun, taken: StepRecord | 
     That is where this run stored a complete one; for a plan that takes no snapshots, where the newest complete one is
     not overdue by any plan that stores there, or by this one where none does.
     """
+    (repository,) = service.context.select(name)
+    if repository.append_only:
+        return "it is append-only: never pruned from here"
     if run.plan.snapshot:
         stored = [each for each in (taken.results if taken else ()) if each.repository == name]
         complete = any(each.outcome is RunOutcome.SUCCESS for each in stored)

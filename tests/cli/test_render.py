@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.cli.commands.init import Initialize
-from owui_vault.cli.render import reports, snapshots, verification
+from owui_vault.cli.render import pruning, reports, snapshots, verification
 from owui_vault.cli.render.progress import shown
 from owui_vault.cli.render.screen import Screen, print_error, print_json
 from owui_vault.errors import EngineError, RepositoryFullError, VaultError
@@ -420,7 +420,7 @@ def plan(stored: Snapshot) -> PrunePlan:
 
 
 def test_pruning_gives_the_reason_for_each_kept_one(screen: Screen, paper: io.StringIO, stored: Snapshot) -> None:
-    reports.planned(screen, plan(stored))
+    pruning.planned(screen, plan(stored))
     text = paper.getvalue()
     assert "nas: 1 kept, 1 would be removed" in text
     assert "last 1 of 3, daily 2026-11-20" in text
@@ -432,7 +432,7 @@ def test_pruning_says_what_it_freed_and_what_failed(screen: Screen, paper: io.St
         PruneResult(repository="nas", removed=(stored,), freed_bytes=5_000_000),
         PruneResult(repository="far", error=VaultError("too far", hint="Go there.")),
     )
-    reports.pruned(screen, PruneReport(plan=plan(stored), repositories=results, took=timedelta()))
+    pruning.pruned(screen, PruneReport(plan=plan(stored), repositories=results, took=timedelta()))
     text = paper.getvalue()
     assert "1 removed" in text
     assert "nas: 1 snapshot removed, 5.0 MB freed\nfar: FAILED: too far\n  hint: Go there." in text

@@ -24,7 +24,7 @@ from owui_vault import (
     Snapshot,
     Vault,
 )
-from owui_vault.cli.render.reports import planned, pruned
+from owui_vault.cli.render.pruning import planned, pruned
 from owui_vault.cli.render.screen import Screen
 from owui_vault.context.state import StateDirectory
 from owui_vault.engines.borg.output import encode_comment

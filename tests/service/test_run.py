@@ -26,6 +26,7 @@ from owui_vault.model import (
     RunOutcome,
     RunRecord,
     RunReport,
+    Verdict,
 )
 from owui_vault.service import run_ledger, run_plans
 from owui_vault.service.run_ledger import RunLedger
@@ -55,6 +56,49 @@ def test_a_week_of_a_nightly_plan_is_seven_runs(tmp_path: Path) -> None:
     assert [each.instant for each in world.taken] == [at(day, "03:00") for day in range(1, 8)]
     assert {each.plan for each in world.vault.snapshots()} == {"nightly"}
     assert [each.outcome for each in world.vault.history()] == [RunOutcome.SUCCESS] * 7
+
+
+def test_a_collapse_stops_retention_night_after_night_until_it_is_accepted(tmp_path: Path) -> None:
+    """Each run says so and ends 5, the status is wrong, online and offline; and a mirror is not pruned either."""
+    world = World(tmp_path, NIGHTLY, repositories=("nas", "far"), keep=RetentionPolicy(last=1))
+    world.chats = 480
+    world.ticks(at(1, "03:10"))
+    world.chats = 12
+    for day in (2, 3):
+        (report,) = world.ticks(at(day, "03:10"))
+        (record,) = report.runs
+        assert (record.outcome, record.exit_code) == (RunOutcome.WRONG, 5)
+        step = record.step(PlanStep.PRUNE)
+        assert step
+        assert [(each.outcome, "has collapsed" in each.problems[0]) for each in step.results] == [
+            (RunOutcome.WRONG, True)
+        ] * 2
+    assert {name: len(world.vault.snapshots(name)) for name in world.engines} == {"nas": 3, "far": 3}
+    status = world.vault.status()
+    assert status.collapse
+    assert (status.verdict, status.collapse.snapshot) == (Verdict.WRONG, world.taken[-1].id)
+    offline = world.vault.status(offline=True)
+    assert (offline.verdict, offline.collapse) == (Verdict.WRONG, None)
+    assert any("has collapsed" in text for each in offline.plans[0].repositories for text in each.reasons)
+    world.clock.advance(timedelta(minutes=5))
+    world.vault.accept_collapse(status.collapse)
+    assert world.vault.status().verdict is world.vault.status(offline=True).verdict is Verdict.FINE
+    (report,) = world.ticks(at(4, "03:10"))
+    assert report.runs[0].exit_code == 0
+    assert {name: len(world.vault.snapshots(name)) for name in world.engines} == {"nas": 1, "far": 1}
+
+
+def test_an_append_only_repository_is_left_alone_and_that_is_no_failure(tmp_path: Path) -> None:
+    world = World(tmp_path, NIGHTLY, repositories=("nas", "far"), keep=RetentionPolicy(last=1), append_only=("far",))
+    reports = world.ticks(at(3, "03:10"))
+    assert [each.exit_code for report in reports for each in report.runs] == [0, 0, 0]
+    step = reports[-1].runs[0].step(PlanStep.PRUNE)
+    assert step
+    assert [(each.outcome, each.note) for each in step.results] == [
+        (RunOutcome.SUCCESS, ""),
+        (RunOutcome.SKIPPED, "it is append-only: never pruned from here"),
+    ]
+    assert {name: len(world.vault.snapshots(name)) for name in world.engines} == {"nas": 1, "far": 3}
 
 
 def test_nothing_due_is_nothing_done_and_nobody_asked(tmp_path: Path) -> None:

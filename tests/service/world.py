@@ -75,6 +75,7 @@ class World:
         repositories: Sequence[str] = ("nas",),
         keep: RetentionPolicy = KEEP,
         optional: Sequence[str] = (),
+        append_only: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.clock = FakeClock(START)
@@ -95,6 +96,8 @@ class World:
         self.engines = {name: DirectoryEngine(folder / name, Secret("x")) for name in repositories}
         self.keep = keep
         self.optional = optional
+        self.append_only = append_only
+        self.chats: int | None = None
         (folder / "tree").mkdir(parents=True)
         self.vault = self.a_vault(*plans)
         self.vault.initialize()
@@ -104,7 +107,13 @@ class World:
         return Vault(
             None,
             [
-                Repository(name, engine, keep=self.keep, optional=name in self.optional)
+                Repository(
+                    name,
+                    engine,
+                    keep=self.keep,
+                    optional=name in self.optional,
+                    append_only=name in self.append_only,
+                )
                 for name, engine in self.engines.items()
             ],
             notifiers=self.notifiers,
@@ -182,6 +191,7 @@ class World:
             mode=Proof.LIVE,
             tags=tuple(sorted(tags)),
             plan=plan,
+            chats=self.chats,
         )
         results = tuple(self._store(name, label) for name in (to or self.engines))
         self.clock.advance(self.takes)

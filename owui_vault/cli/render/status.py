@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from owui_vault.cli.render.phrases import age, duration, local, size
+from owui_vault.cli.render.pruning import collapsed
 from owui_vault.cli.render.reports import warnings
 from owui_vault.cli.render.screen import Screen
 from owui_vault.model import (
@@ -30,6 +31,8 @@ _SUMMARY = {
 def judged(screen: Screen, report: StatusReport) -> None:
     """All of it."""
     screen.line(*_SUMMARY[report.verdict])
+    if report.collapse:
+        collapsed(screen, report.collapse)
     for plan in report.plans:
         screen.heading(f"{plan.plan}: {_word(plan.verdict)}")
         screen.pairs([

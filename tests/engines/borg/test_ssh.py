@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from owui_vault import Repository, RetentionPolicy, Vault
 from owui_vault.engines.borg.engine import BorgEngine
 from owui_vault.errors import (
     EngineError,
@@ -145,6 +146,28 @@ def test_an_append_only_key_can_add_and_read(server: Server, tmp_path: Path) -> 
     with pytest.raises(RepositoryUnreachableError, match="not allow") as caught:
         outside.snapshots(bench.call())
     assert "restrict-to-path" in caught.value.hint
+
+
+@pytest.mark.doubled
+def test_a_vault_pins_with_an_append_only_key_and_prunes_with_another(server: Server, tmp_path: Path) -> None:
+    path = server.folder / "append-only-pinned"
+    bench = Bench(engine=server.engine(path, "append"), folder=tmp_path)
+    bench.engine.initialize(bench.call())
+    first, second, third = (bench.store(number).snapshot.id for number in (1, 2, 3))
+    keep = RetentionPolicy(last=1)
+    here = Vault(None, [Repository("far", bench.engine, keep, append_only=True)], state_dir=tmp_path / "here")
+    (result,) = here.pin(first).repositories
+    assert (result.error, result.changed) == (None, True)
+    plan = here.plan_prune()
+    assert (plan.append_only, here.prune(plan).repositories) == (("far",), ())
+    assert [(each.id, each.pinned) for each in here.snapshots()] == [(third, False), (second, False), (first, True)]
+    trusted = Vault(None, [Repository("far", server.engine(path), keep)], state_dir=tmp_path / "trusted")
+    (pruned,) = trusted.prune(trusted.plan_prune()).repositories
+    assert (pruned.error, pruned.warnings, [each.id for each in pruned.removed]) == (None, (), [second])
+    (unpinned,) = trusted.unpin(first).repositories
+    assert unpinned.error is None
+    trusted.prune(trusted.plan_prune())
+    assert [each.id for each in trusted.snapshots()] == [third]
 
 
 def test_what_is_wrong_with_a_host_is_told_apart(server: Server, tmp_path: Path) -> None:

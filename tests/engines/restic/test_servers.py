@@ -18,6 +18,7 @@ from hashlib import sha1
 from pathlib import Path
 
 import pytest
+from owui_vault import Limits, Repository, RetentionPolicy, Vault
 from owui_vault.engines.restic.engine import ResticEngine
 from owui_vault.errors import (
     DeadlineExceededError,
@@ -349,6 +350,42 @@ def test_an_append_only_server_refuses_and_we_notice(rest_server: Path, restic_p
         assert [each.outcome for each in once_each(both)] == [Outcome.INCOMPLETE]
         assert bench.engine.verify(bench.call()) == ()
         assert_same(bench.tree, bench.fetch(bench.listed()["00000002"]))
+
+
+@pytest.mark.doubled
+def test_a_vault_pins_on_an_append_only_server_and_prunes_from_where_deleting_is_allowed(
+    rest_server: Path, restic_program: Path, tmp_path: Path
+) -> None:
+    """The pin is a second entry, and counts once; prune leaves the server alone, and says so."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with rest(folder, rest_server, "--append-only") as place:
+        bench = Bench(engine=place.engine(restic_program), folder=tmp_path)
+        initialize(bench)
+        first, second, third = (bench.store(number).snapshot.id for number in (1, 2, 3))
+        keep = RetentionPolicy(last=1)
+        limits = Limits(call_seconds=8)  # restic 0.14 tries for 44 s to remove the first entry
+        here = Vault(
+            None, [Repository("far", bench.engine, keep, append_only=True)], state_dir=tmp_path / "s", limits=limits
+        )
+        (result,) = here.pin(first).repositories
+        assert (result.error, result.changed) == (None, True)
+        assert "the two count as one" in result.warnings[0]
+        assert [(each.id, each.pinned) for each in here.snapshots()] == [(third, False), (second, False), (first, True)]
+        plan = here.plan_prune()
+        assert (plan.append_only, plan.repositories) == (("far",), ())
+        assert here.prune(plan).repositories == ()
+        (refused,) = here.unpin(first).repositories
+        assert refused.error is not None
+        assert [each.pinned for each in here.snapshots()] == [False, False, True], "nothing pretends to be unpinned"
+    local = ResticEngine(str(folder / "served" / USER / "repository"), Secret(PASSPHRASE), program=str(restic_program))
+    trusted = Vault(None, [Repository("here", local, keep)], state_dir=tmp_path / "trusted")
+    (pruned,) = trusted.prune(trusted.plan_prune()).repositories
+    assert (pruned.error, [each.id for each in pruned.removed]) == (None, [second])
+    (unpinned,) = trusted.unpin(first).repositories
+    assert unpinned.error is None
+    trusted.prune(trusted.plan_prune())
+    assert [each.id for each in trusted.snapshots()] == [third]
 
 
 def killed_both(bench: Bench) -> None:
