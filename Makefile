@@ -77,8 +77,9 @@ tests-thorough:  ## those that make test leaves out, and those that count, a ten
 tests-alone:  ## the tests that measure time: one after the other, with nothing beside them
 	@$(bin)/pytest --cache-clear -m alone $(ARGS) || { status=$$?; [ $$status = 5 ] || tools/second-look $$status; }
 
-demo-in-time:  # the acceptance test of a machine that is set up: three minutes for the job
-	timeout 180 $(bin)/python examples/demo.py
+demo-in-time:  # the acceptance test of a machine that is set up: three minutes for the job, and at most 120 lines
+	@mkdir -p .cache; timeout 180 $(bin)/python examples/demo.py >.cache/demo.txt; status=$$?; cat .cache/demo.txt; \
+	[ $$status = 0 ] && [ "$$(wc -l <.cache/demo.txt)" -le 120 ]
 
 coverage: set-up-all  ## all tests once, with coverage in the processes that they start, and the coverage floors
 	@rm -f .coverage .coverage.*

@@ -1,7 +1,8 @@
 """The main job on a small real instance, with restic and with borg, told step by step. Run it with `make demo`.
 
-Everything happens below one temporary directory: the instance, the repositories, the restored copies. Each claim with
-a tick before it was checked; the first one that does not hold ends the demo with status 1.
+Everything happens below one temporary directory: the instance, the repositories, the restored copies. Every command is
+shown as it was run, in that directory; each claim with a tick before it was checked; the first one that does not hold
+ends the demo with status 1. The second engine does the same, and only what differs is printed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ repositories:
 
 state_dir: {folder}/state
 """
+_LIVE = "open-webui/data"
 
 
 class DemoError(Exception):
@@ -45,7 +47,8 @@ class DemoError(Exception):
 
 
 def tell(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+    """A heading, as a comment among the commands."""
+    print(f"\033[1m# {text}\033[0m" if sys.stdout.isatty() else f"# {text}", flush=True)
 
 
 def check(claim: str, holds: bool) -> None:
@@ -60,6 +63,7 @@ class Stage:
 
     engine: str
     folder: Path
+    quiet: bool = False
 
     @property
     def data_dir(self) -> Path:
@@ -69,18 +73,32 @@ class Stage:
     def repository(self) -> Path:
         return self.folder / "repository"
 
+    def tell(self, text: str) -> None:
+        """A heading; the second round needs none."""
+        if not self.quiet:
+            tell(f"{self.engine}: {text}")
+
     def vault(self, *arguments: str) -> None:
-        """Run owui_vault as a person would, its output on the screen."""
-        print(f"$ python -m owui_vault {' '.join(arguments)}", flush=True)
-        argv = [sys.executable, "-m", "owui_vault", "--config", str(self.folder / "vault.yaml"), *arguments]
-        status = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode
-        if status != 0:
-            raise DemoError(f"`{arguments[0]}` ended with status {status}")
+        """Run owui_vault as a person would, its output on the screen, unless it was seen before."""
+        print(f"$ owui-vault {' '.join(arguments)}", flush=True)
+        argv = [sys.executable, "-m", "owui_vault", *arguments]
+        done = subprocess.run(
+            argv,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if self.quiet else None,
+            stderr=None if sys.stderr.isatty() and not self.quiet else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise DemoError(f"`{' '.join(arguments)}` ended with status {done.returncode}\n{done.stderr or ''}")
 
     def ask(self, *arguments: str) -> Any:
         """The same as a program would, for the answer."""
-        argv = [sys.executable, "-m", "owui_vault", "--config", str(self.folder / "vault.yaml"), "--json", *arguments]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        print(f"$ owui-vault --json {' '.join(arguments)}    # read by this program", flush=True)
+        argv = [sys.executable, "-m", "owui_vault", "--json", *arguments]
+        done = subprocess.run(argv, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
         if done.returncode != 0:
             raise DemoError(f"`{arguments[0]}` ended with status {done.returncode}")
         return json.loads(done.stdout)
@@ -88,6 +106,7 @@ class Stage:
 
 def set_the_stage(stage: Stage) -> None:
     (stage.folder / "open-webui").mkdir()
+    print(f"$ cd {stage.folder}; tar -xzf {INSTANCE.name} -C open-webui; $EDITOR vault.yaml", flush=True)
     subprocess.run(["tar", "-xzf", INSTANCE, "--no-same-owner", "-C", stage.folder / "open-webui"], check=True)
     passphrase = stage.folder / "passphrase"
     passphrase.touch(mode=0o600)
@@ -105,6 +124,10 @@ def contents(data_dir: Path) -> dict[str, str]:
 
 def use_the_instance(stage: Stage) -> None:
     """What a user does: upload a file, write a chat."""
+    print(
+        f"$ cp holiday.jpg {_LIVE}/uploads/; sqlite3 {_LIVE}/webui.db 'INSERT INTO file …; INSERT INTO chat …'",
+        flush=True,
+    )
     body, identity, now = os.urandom(50_000), str(uuid.uuid4()), int(time.time())
     (stage.data_dir / "uploads" / f"{identity}_holiday.jpg").write_bytes(body)
     meta = {"name": "holiday.jpg", "size": len(body), "file_hash": hashlib.sha256(body).hexdigest()}
@@ -161,52 +184,53 @@ def engine_environment(stage: Stage) -> dict[str, str]:
 
 
 def round_with(stage: Stage) -> None:
-    tell(f"{stage.engine}: what does the instance hold?")
-    stage.vault("inspect")
-    tell(f"{stage.engine}: create the repository, take the first snapshot")
+    stage.tell("what does the instance hold?")
+    set_the_stage(stage)
+    if not stage.quiet:
+        stage.vault("inspect")
+    stage.tell("create the repository, take the first snapshot")
     stage.vault("init")
     before = contents(stage.data_dir)
     stage.vault("snapshot")
-    tell(f"{stage.engine}: somebody uses the instance; take the second snapshot")
+    stage.tell("somebody uses the instance; take the second snapshot")
     use_the_instance(stage)
     after = contents(stage.data_dir)
-    stage.vault("snapshot", "--tag", "demo")
-    stage.vault("snapshots")
-    stage.vault("show", "latest")
-    newest, oldest = [snapshot["label"]["id"] for snapshot in stage.ask("snapshots")["snapshots"]]
-    restore_both(stage, newest, oldest, before, after)
-    tell(f"{stage.engine}: does the repository still give back what was stored?")
+    stage.vault("--quiet", "snapshot", "--tag", "demo")
+    if not stage.quiet:
+        stage.vault("snapshots")
+    newest, oldest = [snapshot["id"] for snapshot in stage.ask("snapshots")["snapshots"]]
+    check("two snapshots are stored, each with an id of its own", newest != oldest)
+    restore_both(stage, oldest, before, after)
+    stage.tell("does the repository still give back what was stored?")
     stage.vault("verify", "--read-data")
-    tell(f"{stage.engine}: keep only the newest one")
-    stage.vault("prune", "--dry-run")
+    stage.tell("keep only the newest one")
     stage.vault("prune")
-    left = [snapshot["label"]["id"] for snapshot in stage.ask("snapshots")["snapshots"]]
+    left = [snapshot["id"] for snapshot in stage.ask("snapshots")["snapshots"]]
     check("the newest snapshot is the one that was kept", left == [newest])
-    tell(f"{stage.engine}: get everything back without owui_vault")
+    stage.tell("get everything back without owui_vault")
     bare_restore(stage, after)
 
 
-def restore_both(stage: Stage, newest: str, oldest: str, before: dict[str, str], after: dict[str, str]) -> None:
-    tell(f"{stage.engine}: restore both snapshots, each into a new directory")
-    stage.vault("restore", "latest", "--target", str(stage.folder / "newest"))
+def restore_both(stage: Stage, oldest: str, before: dict[str, str], after: dict[str, str]) -> None:
+    stage.tell("restore both snapshots, each into a new directory")
+    stage.vault("restore", "latest", "--target", "newest")
     check(
         "every chat and every upload of the newest snapshot came back",
         contents(stage.folder / "newest" / "data") == after,
     )
-    stage.vault("restore", oldest, "--target", str(stage.folder / "oldest"))
+    stage.vault("--quiet", "restore", oldest, "--target", "oldest")
     came_back = contents(stage.folder / "oldest" / "data")
     check(
         "the older snapshot holds what was there then, and nothing newer",
         came_back == before and CHAT not in came_back.values(),
     )
     check("the live instance was not changed by any of it", contents(stage.data_dir) == after)
-    check("the two snapshots have ids of their own", newest != oldest)
 
 
 def bare_restore(stage: Stage, after: dict[str, str]) -> None:
     target = stage.folder / "bare"
     argv = without_us(stage, target)
-    print(f"$ {' '.join(argv)}", flush=True)
+    print(f"$ {' '.join(argv).replace(f'{stage.folder}/', '')}", flush=True)
     subprocess.run(argv, cwd=target, env=engine_environment(stage), stdin=subprocess.DEVNULL, check=True)
     check(f"{stage.engine} alone gives back the same data directory", contents(target / "data") == after)
 
@@ -216,12 +240,11 @@ def main() -> int:
     parser.add_argument("--engine", choices=["restic", "borg"], action="append", help="only this one (default: both)")
     arguments = parser.parse_args()
     begun = time.monotonic()
-    folder = Path(tempfile.mkdtemp(prefix="owui-vault-demo-"))
+    folder = Path(tempfile.mkdtemp(prefix="demo-"))
     try:
-        for engine in arguments.engine or ["restic", "borg"]:
-            stage = Stage(engine=engine, folder=folder / engine)
+        for number, engine in enumerate(arguments.engine or ["restic", "borg"]):
+            stage = Stage(engine=engine, folder=folder / engine, quiet=number > 0)
             stage.folder.mkdir()
-            set_the_stage(stage)
             round_with(stage)
     except (DemoError, subprocess.CalledProcessError) as error:
         print(f"\ndemo failed: {error}", file=sys.stderr)

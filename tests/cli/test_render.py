@@ -337,19 +337,22 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
         ollama=(OllamaModel(name="llama3.2:3b", digest="a" * 64, size_bytes=2_000_000_000, stored=False),),
     )
     reports.instance(screen, report)
+    assert "fingerprint" not in paper.getvalue()
+    assert "1 vector collection with 65 vectors, 1 vector lost (-v lists them)" in paper.getvalue()
+    reports.instance(screen, report, everything=True)
     text = paper.getvalue()
     for claim in (
         "(version unknown) in /opt/open-webui",
-        "running        yes, process 812",
-        "database       sqlite\n",
-        "vectors        qdrant\n",
-        "uploads        s3\n",
+        "running       yes, process 812",
+        "database      sqlite\n",
+        "vectors       qdrant\n",
+        "uploads       s3\n",
         "SQLite         3.46.1 (/usr/lib/libsqlite3.so.0)\n",
         "Notes\n  - SQLite 3.46.1 can have a fault\n",
         "Ollama: 1 model\n",
         "llama3.2:3b",
         "none yet: there are no users",
-        "secret key     not found",
+        "secret key    not found",
         "1 vector collection with 65 vectors",
         "Left out\n  - cache: can be made again (5 B)",
         "Warnings\n  - uploads lie on NFS",

@@ -34,24 +34,27 @@ _PROOFS = {
 
 
 def instance(screen: Screen, report: InstanceReport, *, everything: bool = False) -> None:
-    """What `inspect` found; `everything`: each vector collection as well."""
+    """What `inspect` found; `everything`: also what is of use to an engineer, and each vector collection."""
     screen.line(f"Open WebUI {report.application_version or '(version unknown)'} in {report.data_dir}", style="bold")
     running = f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
     screen.pairs([
         ("series", report.name),
         ("running", running if report.running else "no: no process has its databases open"),
-        ("fingerprint", report.fingerprint or "none yet: there are no users"),
-        ("schema", report.alembic_head),
         ("database", report.providers.database),
         ("vectors", report.providers.vectors),
         ("uploads", report.providers.storage),
-        ("journal modes", ", ".join(f"{database}: {mode}" for database, mode in report.journal_modes)),
-        ("SQLite", sqlite_versions(report.sqlite)),
         ("secret key", secret_key(report.secret_key)),
-        ("file system", report.filesystem),
         ("stage", str(report.stage)),
         ("can be taken", ", ".join(report.modes)),
     ])  # fmt: skip
+    if everything:
+        screen.pairs([
+            ("fingerprint", report.fingerprint or "none yet: there are no users"),
+            ("schema", report.alembic_head),
+            ("journal modes", ", ".join(f"{database}: {mode}" for database, mode in report.journal_modes)),
+            ("SQLite", sqlite_versions(report.sqlite)),
+            ("file system", report.filesystem),
+        ])  # fmt: skip
     if report.container:
         containers.container(screen, report.container)
     screen.heading("What it holds")
@@ -108,9 +111,7 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
             screen.line(f"{result.repository}: {done}", style="green")
     there = [(result, result.info) for result in report.repositories if result.info]
     if there:
-        screen.heading(
-            "Keep this somewhere else, on paper or in a password manager: without it nothing can be restored."
-        )
+        screen.heading("Keep this somewhere else: without it nothing can be restored.")
     for result, info in there:
         screen.line()
         screen.pairs([
@@ -118,12 +119,12 @@ def initialized(screen: Screen, report: InitializeReport) -> None:
             ("location", info.location),
             ("engine", f"{info.engine} {info.engine_version}"),
             ("id", info.id),
-            ("passphrase", f"{result.passphrase_source} (keep the passphrase itself, not only this place)"),
+            ("passphrase", f"{result.passphrase_source} (write down what it is)"),
             *(("and", each) for each in result.credentials),
         ])  # fmt: skip
     if there:
         screen.line()
-        screen.line("Print this page, write the secrets on it by hand, and keep it where no fire gets both.")
+        screen.line("Print this, write the secrets on it by hand, and keep it away from the server.")
         screen.line("How to get everything back with it: docs/emergency.md")
     warnings(screen, report.warnings)
 
