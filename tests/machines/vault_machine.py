@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -176,15 +177,24 @@ class VaultMachine(RuleBasedStateMachine):
         """A file that should never change does while an engine reads it: INCOMPLETE there, or not there at all."""
         before, upload = state_of_small_instance(self.data_dir), self.uploads()[0]
         relabelling = self.away(name, "relabel", relabel)
+        changed = threading.Event()
 
         def fault(called: str, at: str) -> None:
             if (called, at) == ("store", "before"):
                 upload.write_bytes(b"changed " + upload.read_bytes())
+                changed.set()
             relabelling(called, at)
 
-        self.engines[name].fault = fault
+        def not_before_it(called: str, at: str) -> None:
+            """Both are stored to at once, and one that was quicker would have read what was still whole."""
+            if (called, at) == ("store", "before"):
+                changed.wait(60)
+
+        for each, engine in self.engines.items():
+            engine.fault = fault if each == name else not_before_it
         report = self.vault.snapshot()
-        self.engines[name].fault = no_fault
+        for engine in self.engines.values():
+            engine.fault = no_fault
         for result in report.repositories:
             found = self.found(result.repository, report.id)
             if result.error:
