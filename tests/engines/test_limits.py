@@ -14,6 +14,8 @@ from owui_vault.errors import ConfigError
 from owui_vault.model import Compression, Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engines.bench import Bench, make_label
+from tests.borg_templates import PlaceBorg
+from tests.restic_templates import PlaceRestic
 
 _WORDS = [f"{number * 7919 % 100_003:x}" for number in range(3000)]
 _CHANCE = random.Random(7)
@@ -22,29 +24,34 @@ TEXT = " ".join(_CHANCE.choice(_WORDS) for _ in range(300_000)).encode()
 
 def stored(engine: Engine, folder: Path, data: bytes = TEXT) -> int:
     """The bytes that the repository takes with this in it."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     bench = Bench(engine=engine, folder=folder)
     bench.tree.mkdir()
     (bench.tree / "file").write_bytes(data)
-    engine.initialize(bench.call())
+    if not bench.repository.exists():
+        engine.initialize(bench.call())
     engine.store(bench.tree, make_label(1), bench.call())
     return sum(path.stat().st_size for path in bench.repository.rglob("*") if path.is_file())
 
 
 @pytest.mark.slow
-def test_one_scale_of_compression_for_both_engines(tmp_path: Path, own_restic: Path, own_borg: Path) -> None:
+def test_one_scale_of_compression_for_both_engines(
+    tmp_path: Path, *, own_restic: Path, own_borg: Path, place_restic: PlaceRestic, place_borg: PlaceBorg
+) -> None:
     key = Secret("x")
 
-    def made(name: str, place: str, wanted: Compression) -> Engine:
+    def made(name: str, place: Path, wanted: Compression) -> Engine:
         if name == "restic":
-            return ResticEngine(place, key, program=str(own_restic), compression=wanted)
-        return BorgEngine(place, key, program=str(own_borg), compression=wanted)
+            place_restic(place, own_restic, "x")
+            return ResticEngine(str(place), key, program=str(own_restic), compression=wanted)
+        place_borg(place, own_borg, "x")
+        return BorgEngine(str(place), key, program=str(own_borg), compression=wanted)
 
     for name in ("restic", "borg"):
         sizes = {}
         for wanted in Compression:
             folder = tmp_path / f"{name}-{wanted.value}"
-            sizes[wanted] = stored(made(name, str(folder / "repository"), wanted), folder)
+            sizes[wanted] = stored(made(name, folder / "repository", wanted), folder)
         assert sizes[Compression.OFF] > 0.95 * len(TEXT), name
         assert sizes[Compression.MAX] < sizes[Compression.FAST] < 0.8 * len(TEXT), name
 

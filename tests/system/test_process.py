@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import CancelledError, DeadlineExceededError, ProgramMissingError
+from owui_vault.system import process
 from owui_vault.system.process import Command, run, secret_descriptor
 
 PATH = {"PATH": os.environ["PATH"]}
@@ -121,7 +122,9 @@ def running(pid: int) -> bool:
     return state not in "ZX"
 
 
-def test_a_program_that_ignores_polite_signals_is_killed() -> None:
+def test_a_program_that_ignores_polite_signals_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in ("_INTERRUPT_SECONDS", "_TERMINATE_SECONDS"):
+        monkeypatch.setattr(process, each, 0.5)
     cancel = threading.Event()
     ignore = "import signal,time\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
     script = ignore + "print('up', flush=True)\ntime.sleep(60)"
