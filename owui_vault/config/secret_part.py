@@ -66,9 +66,13 @@ VariableName = Annotated[str, BeforeValidator(_variable), form(values.VARIABLE_P
 
 
 class Part(BaseModel):
-    """A mapping in which every key is known."""
+    """A mapping in which every key is known.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    Every command pays for these classes. What stands below a key is for the schema, which reads it itself; and a part
+    is built once it is asked for, with all of its own parts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class SecretPart(Part):
