@@ -134,6 +134,7 @@ class ToldMemory:
             return ""
         with suppress(OSError):
             self._spare.unlink()
+            self._spare.parent.rmdir()  # unless another series' is in it
         return ""
 
     def complaints(self) -> tuple[str, ...]:

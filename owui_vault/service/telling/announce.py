@@ -108,10 +108,11 @@ class _Teller:
 
     def _failed(self, known: Failing | None, failed: str) -> Failing:
         name = self._subscription.called
-        _log.warning("%s could not be told: %s", name, failed)
         if known is None:
             self.failed_anew = failed
-        if known is None or self._look.fresh:
+        is_news = known is None or bool(self._look.fresh)
+        _log.log(logging.WARNING if is_news else logging.INFO, "%s could not be told: %s", name, failed)
+        if is_news:  # cron mails what a tick prints, and there is one every ten minutes
             self.warnings.append(f"{name} could not be told: {failed}")
         return Failing(name=name, since=known.since if known else self._look.around.now, detail=failed)
 

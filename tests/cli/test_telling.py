@@ -1,0 +1,202 @@
+"""What an operator hears of the program itself: by a real webhook, mail server and heartbeat endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from tests.cli.test_unattended import slow_engine, wait_for
+from tests.notify.endpoints import Mailbox, Receiver, mail_server, receiver
+
+pytestmark = pytest.mark.slow
+Program = Any  # the class of that name in conftest.py
+
+TOKEN = "h00k-t0ken"
+HEART = "h3art-t0ken"
+
+
+@dataclass
+class Ears:
+    """Who listens, and the program that is to tell them."""
+
+    vault: Program
+    web: Receiver
+    box: Mailbox
+    text: str
+
+    def heard(self) -> list[str]:
+        """The titles that the webhook got, and what the heartbeat was told, in their order; forgotten afterwards."""
+        found = []
+        for _, path, body in self.web.requests:
+            last = urlsplit(path).path.rpartition("/")[2]
+            found.append(json.loads(body)["title"] if TOKEN in path else {HEART: "success"}.get(last, last))
+        self.web.requests.clear()
+        return found
+
+
+@pytest.fixture
+def ears(vault: Program) -> Iterator[Ears]:
+    with receiver() as web, mail_server() as box:
+        text = (vault.folder / "vault.yaml").read_text() + (
+            "plans:\n  nightly: {schedule: '0 3 * * *', prune: false, timezone: UTC}\n"
+            "notifications:\n"
+            "  - {url: {file: hook}, when: [failure, incomplete, overdue, warning, recovery, success]}\n"
+            f"  - {{url: 'mailto://127.0.0.1:{box.port}?from=v@example.org&to=admin@example.org', when: [failure]}}\n"
+            f"heartbeat: http://{web.address}/ping/{HEART}\n"
+        )
+        (vault.folder / "hook").write_text(f"json://{web.address}/{TOKEN}\n")
+        (vault.folder / "hook").chmod(0o600)
+        vault.configure(text)
+        yield Ears(vault=vault, web=web, box=box, text=text)
+
+
+def nothing_is_given_away(ears: Ears) -> None:
+    """No address in the state, and no passphrase in what was sent."""
+    passphrase = (ears.vault.folder / "pass").read_text().strip()
+    sent = [body for _, _, body in ears.web.requests] + ears.box.mails
+    assert not any(passphrase in each or TOKEN in each or HEART in each for each in sent)
+    for path in (ears.vault.folder / "state").rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            assert not any(word.encode() in content for word in (TOKEN, HEART, "admin@example.org")), path
+
+
+def test_success_failure_and_recovery_reach_everybody_and_the_exit_code_is_that_of_the_run(ears: Ears) -> None:
+    done = ears.vault.run("run", "nightly")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ears.heard() == ["start", "open-webui: plan nightly succeeded", "success"]
+    (ears.vault.folder / "nas").rename(ears.vault.folder / "away")
+    assert ears.vault.run("-q", "run", "nightly").returncode == 1
+    nothing_is_given_away(ears)
+    assert ears.heard() == ["start", "open-webui: plan nightly FAILED", "fail"]
+    (mail,) = ears.box.mails
+    assert "Subject: open-webui: plan nightly FAILED" in mail
+    assert "is it mounted" in mail or "repository" in mail
+    assert ears.vault.run("-q", "run", "nightly").returncode == 1
+    assert ears.heard() == ["start", "fail"], "no message for each retry"
+    (ears.vault.folder / "away").rename(ears.vault.folder / "nas")
+    assert ears.vault.run("run", "nightly").returncode == 0
+    assert ears.heard() == ["start", "open-webui: plan nightly is well again", "success"]
+    assert len(ears.box.mails) == 1
+    nothing_is_given_away(ears)
+
+
+def test_a_mistake_in_the_file_is_told_through_it_once_and_ends_with_2(ears: Ears) -> None:
+    vault = ears.vault
+    vault.configure(ears.text.replace("prune: false", "prnue: false"))
+    for _ in range(2):
+        done = vault.run("run")
+        assert done.returncode == 2
+        assert "did you mean 'prune'?" in done.stderr
+    nothing_is_given_away(ears)
+    assert ears.heard() == ["open-webui: backups cannot be started", "fail", "fail"]
+    assert "did you mean" in ears.box.mails[0].replace("=\n", "").replace("=3D", "=")
+    assert vault.run("snapshots").returncode == 2
+    assert ears.heard() == [], "whoever looks has seen it"
+    vault.configure(ears.text)
+    assert vault.run("run").returncode == 0
+    assert ears.heard() == ["open-webui: owui-vault is well again"]
+
+
+@pytest.mark.parametrize("how", ["unparsable", "open to others", "gone"])
+def test_a_file_that_cannot_be_believed_tells_nobody_but_stderr(ears: Ears, how: str) -> None:
+    file: Path = ears.vault.folder / "vault.yaml"
+    if how == "unparsable":
+        ears.vault.configure(ears.text + "a: [\n")
+    elif how == "open to others":
+        file.chmod(0o666)
+    else:
+        file.unlink()
+    done = ears.vault.run("run")
+    assert done.returncode == 2
+    assert str(file) in done.stderr
+    assert ears.heard() == []
+    assert ears.box.mails == []
+
+
+def unset(ears: Ears) -> None:
+    ears.vault.configure(ears.text.replace("{file: pass}", "{env: NOT_SET}"))
+
+
+def wrong(ears: Ears) -> None:
+    (ears.vault.folder / "pass").write_text("another one\n")
+
+
+def missing(ears: Ears) -> None:
+    before = ears.text.partition("program: ")[2].partition(",")[0]
+    ears.vault.configure(ears.text.replace(before, "/nowhere/restic"))
+
+
+def no_state(ears: Ears) -> None:
+    state = ears.vault.folder / "state"
+    state.rename(ears.vault.folder / "state-before")
+    state.write_text("a file is in its place\n")
+
+
+def no_data(ears: Ears) -> None:
+    (ears.vault.folder / "data").rename(ears.vault.folder / "data-before")
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "said"),
+    [
+        (unset, "NOT_SET is not set"),
+        (wrong, "passphrase"),
+        (missing, "/nowhere/restic"),
+        (no_state, "state"),
+        (no_data, "data"),
+    ],
+)
+def test_no_sabotage_is_silent(ears: Ears, sabotage: Callable[[Ears], None], said: str) -> None:
+    starts = sabotage is not no_state
+    code, title = (1, "plan nightly FAILED") if starts else (2, "backups cannot be started")
+    sabotage(ears)
+    done = ears.vault.run("-q", "run", "nightly")
+    assert done.returncode == code, done.stdout + done.stderr
+    bodies = [json.loads(body) for _, path, body in ears.web.requests if TOKEN in path]
+    assert [each["title"] for each in bodies] == [f"open-webui: {title}"]
+    assert said in bodies[0]["message"]
+    assert "What to do:" in bodies[0]["message"]
+    assert ears.heard()[-1] == "fail"
+    assert len(ears.box.mails) == 1
+    shutil.rmtree(Path(f"/dev/shm/owui-vault-{os.geteuid()}"), ignore_errors=True)  # what was remembered there
+
+
+def test_a_run_that_is_killed_by_9_is_told_by_the_next_tick(ears: Ears) -> None:
+    waiting = slow_engine(ears.vault, "backup")
+    child = ears.vault.start("run", "nightly")
+    wait_for(waiting, child)
+    child.kill()
+    child.communicate()
+    assert ears.heard() == ["start"]
+    ears.vault.configure(ears.text)
+    assert ears.vault.run("-q", "run").returncode == 1
+    assert ears.heard() == ["open-webui: plan nightly FAILED", "fail"]
+    assert ears.vault.run("-q", "run").returncode == 0
+    assert ears.heard() == []
+
+
+def test_a_dead_end_makes_no_good_backup_bad_and_is_seen_in_history_and_status(ears: Ears) -> None:
+    ears.web.status = 500
+    done = ears.vault.run("run", "nightly")
+    assert done.returncode == 0
+    assert "notifications[1] could not be told: json: " in done.stdout
+    assert "heartbeat could not be told: the heartbeat was answered with status 500" in done.stdout
+    assert TOKEN not in done.stdout + done.stderr
+    assert HEART not in done.stdout + done.stderr
+    assert "not told: notifications[1]" in " ".join(ears.vault.run("history").stdout.split())
+    status = ears.vault.json("status", "--offline")
+    assert any(each.startswith("notifications[1] cannot be told since") for each in status["warnings"])
+    quiet = ears.vault.run("run")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", ""), "said once; cron would mail it each time"
+    ears.web.status = 200
+    ears.heard()
+    assert ears.vault.run("run").returncode == 0
+    assert ears.heard() == ["open-webui: plan nightly succeeded"], "late, and not never"
