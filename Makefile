@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-in-time test test-all check thorough format-check lint types imports spelling tests tests-thorough \
-    tests-alone coverage format schemas engines soak soak-kills soak-counts bench e2e \
+    tests-alone coverage format schemas man engines soak soak-kills soak-counts bench e2e \
     set-up-demo set-up-test set-up-beside set-up-all clean beside-each-other
 
 bin := .venv/bin
@@ -93,6 +93,9 @@ format:  ## format and fix what can be fixed
 
 schemas:  ## write the JSON Schemas in docs/ anew
 	$(bin)/python tools/write_schemas.py
+
+man:  ## the man page, in build/
+	$(bin)/python tools/write_man.py build/owui-vault.1
 
 engines:  ## other versions of restic and borg for the tests, in .cache/engines
 	tools/engine-matrix

@@ -53,6 +53,25 @@ class Grammar:
         answer: object = self._command.main(args=list(words), prog_name=self.name, standalone_mode=False)
         return answer
 
+    @property
+    def about(self) -> str:
+        """What the function says of itself."""
+        return str(self._command.help or "")
+
+    def explained(self) -> list[tuple[str, str]]:
+        """Each argument and option as it is written, with its help: what `--help` is made of as well."""
+        rows = []
+        for each in self._command.params:
+            metavar = str(getattr(each, "metavar", None) or "")
+            if each.param_type_name == "option":
+                follows = not (getattr(each, "is_flag", False) or getattr(each, "count", False))
+                written = ", ".join((*each.opts, *each.secondary_opts))
+                value = metavar or (str(each.name or "VALUE").upper() if follows else "")
+                rows.append((f"{written} {value}".strip(), str(getattr(each, "help", None) or "")))
+            else:
+                rows.append((metavar or str(each.name).upper(), str(getattr(each, "help", None) or "")))
+        return rows
+
     def options(self) -> dict[str, bool]:
         """Each option as it can be written, and whether a value follows it."""
         return {
