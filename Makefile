@@ -17,6 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Processes that run the tests, one more than cores, since tests wait a good deal; 0 runs them in this one.
 JOBS ?= 3
+# The same for make thorough, which waits more: for containers, for servers, for hosts that do not answer.
+JOBS_THOROUGH ?= 4
 # Arguments for pytest, for example: make tests ARGS="-k retention -x"
 ARGS ?=
 # How often make soak kills.
@@ -71,6 +73,7 @@ pytest = $(bin)/pytest -n $(JOBS) --dist worksteal --cache-clear --durations=15
 tests:  ## the tests of make test: those that count do it once each
 	@OWUI_VAULT_SOAK=$${OWUI_VAULT_SOAK:-0} $(pytest) -m "not thorough and not rare" $(ARGS) || tools/second-look $$?
 
+tests-thorough: JOBS = $(JOBS_THOROUGH)
 tests-thorough:  ## those that make test leaves out, and those that count, a tenth of the full count
 	@$(pytest) -m "(thorough or soak) and not rare and not alone" $(ARGS) || tools/second-look $$?
 

@@ -187,10 +187,11 @@ class StoringTests(EngineBench):
         bench.build()
         (bench.tree / "data/names/weXird1z.txt").write_bytes(b"not asked for")
         stored = bench.store()
-        for name in ("we*ird[1]?.txt", "new\nline", "back\\slash", "comma,brace{x}.txt", "not-\udcff\udcfe-utf8"):
-            target = bench.fetch(stored.snapshot, f"data/names/{name}")
-            found = [str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()]
-            assert found == [f"data/names/{name}"]
+        others = ("new\nline", "back\\slash", "comma,brace{x}.txt", "not-\udcff\udcfe-utf8")
+        for names in (("we*ird[1]?.txt",), others):
+            wanted = {f"data/names/{name}" for name in names}
+            target = bench.fetch(stored.snapshot, *sorted(wanted))
+            assert {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()} == wanted
 
     def test_paths_take_what_is_below_them_and_nothing_else(self, bench: Bench) -> None:
         """A path that is not there is no error."""
