@@ -118,6 +118,7 @@ if TYPE_CHECKING:
     from owui_vault.model import PinReport as PinReport
     from owui_vault.model import PinResult as PinResult
     from owui_vault.model import Plan as Plan
+    from owui_vault.model import PlannedReplication as PlannedReplication
     from owui_vault.model import PlanState as PlanState
     from owui_vault.model import PlanStep as PlanStep
     from owui_vault.model import PointFact as PointFact
@@ -213,13 +214,14 @@ _HOME = {
         "Decision DiscardReport EffectiveSettings Entry ErrorNote Event EventKind ExtendedRecord FileRecord "
         "FullCheck InitializeReport InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label "
         "LaterLabel LedgerEntry LeftOut Manifest Notice NoticeSink OllamaModel OllamaModels Outcome OwnerRecord "
-        "Page Pages PinReport PinResult Plan PlanState PlanStep PointFact Progress ProgressSink Proof ProofRecord "
-        "Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan ReplacementReport "
-        "ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune RepositoryReplication "
-        "RepositoryResult RepositorySpace RepositoryState RestoreReport RetentionPolicy RunList RunOutcome "
-        "RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord SetAside Setting SkippedFile Snapshot "
-        "SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord StepResult StoreReceipt TagPolicy "
-        "UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth VerifyReport Waiting"
+        "Page Pages PinReport PinResult Plan PlannedReplication PlanState PlanStep PointFact Progress "
+        "ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport "
+        "ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo "
+        "RepositoryPrune RepositoryReplication RepositoryResult RepositorySpace RepositoryState RestoreReport "
+        "RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord "
+        "SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step "
+        "StepRecord StepResult StoreReceipt TagPolicy UnansweredRepository UndoReport Verdict VerifiedPart "
+        "VerifyDepth VerifyReport Waiting"
     ),
     "owui_vault.notify.apprise_notifier": "AppriseNotifier",
     "owui_vault.notify.heartbeat": "UrlHeartbeat",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -261,6 +261,16 @@ class LimitsPart(Part):
     """How long storing may take in total (none)."""
 
 
+_NAMES: dict[str, Any] = {"type": "array", "items": {"type": "string", "pattern": f"^{NAME_PATTERN}$"}, "minItems": 1}
+
+
+def _or_one(value: object) -> object:
+    named = [value] if isinstance(value, str) else value
+    if named == []:
+        raise ValueError("names no repository")
+    return named
+
+
 class SchedulePart(Part):
     """When a plan is due: `{every: 1d}`; a cron expression stands in place of the mapping."""
 
@@ -283,6 +293,19 @@ def _or_cron(value: object, handler: ValidatorFunctionWrapHandler) -> object:
     return part
 
 
+class ReplicatePart(Part):
+    """What a plan brings from one repository to others, after its snapshot."""
+
+    source: Name = Field(alias="from")
+    """The repository that has it."""
+    to: Annotated[
+        tuple[Name, ...],
+        BeforeValidator(_or_one),
+        WithJsonSchema({"anyOf": [_NAMES["items"], _NAMES]}),
+    ]
+    """The repository that is to have it, or a list of them."""
+
+
 class PlanPart(Part):
     """What is done unattended, and when."""
 
@@ -298,6 +321,11 @@ class PlanPart(Part):
     """How the instance is made quiet for this plan's snapshots; otherwise as `instance.quiesce` says."""
     tags: tuple[Tag, ...] = ()
     """The tags of its snapshots."""
+    replicate: Annotated[
+        Annotated[tuple[ReplicatePart, ...], Choice(LIST)] | Annotated[ReplicatePart, Choice(MAPPING)],
+        Discriminator(list_or_mapping),
+    ] = ()
+    """What is brought from one repository to others afterwards: `{from: nas, to: offsite}`, or a list of these."""
     prune: Truth = True
     """Whether a repository that has `keep` is pruned afterwards."""
     verify: Share = None
@@ -319,9 +347,14 @@ class PlanPart(Part):
             raise ValueError("has 'quiesce' and takes no snapshot")
         if not self.snapshot and self.tags:
             raise ValueError("has 'tags' and takes no snapshot")
-        if not (self.snapshot or self.prune or self.verify is not None):
-            raise ValueError("does nothing; leave it out, or let it take a snapshot, prune or verify")
+        if not (self.snapshot or self.replicate or self.prune or self.verify is not None):
+            raise ValueError("does nothing; leave it out, or let it take a snapshot, replicate, prune or verify")
         return self
+
+    @property
+    def replications(self) -> tuple[ReplicatePart, ...]:
+        """One or several, as a tuple."""
+        return self.replicate if isinstance(self.replicate, tuple) else (self.replicate,)
 
 
 class LogFilePart(Part):

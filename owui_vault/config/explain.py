@@ -53,7 +53,9 @@ def known_keys(place: KeyPath) -> tuple[str, ...]:
         annotation = model.model_fields[str(part)].annotation
         inside_mapping = _is_mapping(annotation)
         model = _model_in(annotation)
-    return () if model is None or inside_mapping else tuple(model.model_fields)
+    if model is None or inside_mapping:
+        return ()
+    return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 def _is_mapping(annotation: object) -> bool:

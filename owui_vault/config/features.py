@@ -8,7 +8,6 @@ from owui_vault.config.errors import ConfigProblem, KeyPath
 
 ANY_NAME = "*"  # a key that the file's author chooses
 NOT_BUILT: frozenset[KeyPath] = frozenset({
-    ("plans", ANY_NAME, "replicate"),
     ("plans", ANY_NAME, "drill"),
     ("instance", "compose"),
 })  # fmt: skip

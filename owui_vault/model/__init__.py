@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from owui_vault.model.plans import CronSchedule as CronSchedule
     from owui_vault.model.plans import IntervalSchedule as IntervalSchedule
     from owui_vault.model.plans import Plan as Plan
+    from owui_vault.model.plans import PlannedReplication as PlannedReplication
     from owui_vault.model.plans import Punctuality as Punctuality
     from owui_vault.model.plans import Schedule as Schedule
     from owui_vault.model.replacement import DiscardReport as DiscardReport
@@ -159,7 +160,7 @@ _HOME = {
     "owui_vault.model.notices": (
         "Answered Asking Beat BeatKind Complaint Event EventKind Notice NoticeSink Waiting ignore_notice"
     ),
-    "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan Punctuality Schedule",
+    "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan PlannedReplication Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
     "owui_vault.model.reports": (
         "ComponentSize InitializeReport InitializeResult InstanceReport PinReport PinResult PruneReport "

@@ -41,15 +41,24 @@ Schedule: TypeAlias = CronSchedule | IntervalSchedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is done unattended, and when. Without `repositories`: all that are configured.
+class PlannedReplication:
+    """What a plan brings from one repository to others."""
 
-    `snapshot`: whether it takes one; a plan without one prunes or verifies what others stored. `prune`: whether what
-    each repository's `keep` does not keep is removed afterwards. `verify`: whether a snapshot is verified afterwards,
-    with the share `read_data` of the repository read. `jitter`: due up to this much later than the schedule says, on
-    each machine always by the same amount. `catch_up`: whether a time that was missed is made up for. `grace`: how long
-    after a due time its result may be absent before the plan is overdue; None: a quarter of the interval, at least two
-    hours and at most a day.
+    source: str
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is done unattended, and when. Without `repositories`: all that are configured, but those of `replicate`.
+
+    `snapshot`: whether it takes one; a plan without one replicates, prunes or verifies what others stored. `replicate`:
+    what is brought from one repository to others after the snapshot; these are pruned and verified, too. `prune`:
+    whether what each repository's `keep` does not keep is removed afterwards. `verify`: whether a snapshot is verified
+    afterwards, with the share `read_data` of the repository read. `jitter`: due up to this much later than the schedule
+    says, on each machine always by the same amount. `catch_up`: whether a time that was missed is made up for. `grace`:
+    how long after a due time its result may be absent before the plan is overdue; None: a quarter of the interval, at
+    least two hours and at most a day.
     """
 
     name: str
@@ -58,12 +67,18 @@ class Plan:
     snapshot: bool = True
     quiesce: Quiesce | None = None
     tags: tuple[str, ...] = ()
+    replicate: tuple[PlannedReplication, ...] = ()
     prune: bool = True
     verify: bool = False
     read_data: float = 0.0
     jitter: timedelta = timedelta()
     catch_up: bool = True
     grace: timedelta | None = None
+
+    @property
+    def mirrors(self) -> tuple[str, ...]:
+        """The repositories that it brings something to."""
+        return tuple(dict.fromkeys(name for each in self.replicate for name in each.to))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class PlanStep(Enum):
     """What a plan consists of, in this order."""
 
     SNAPSHOT = "snapshot"
+    REPLICATE = "replicate"
     PRUNE = "prune"
     VERIFY = "verify"
 

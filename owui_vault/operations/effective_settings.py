@@ -82,8 +82,8 @@ class _Walk:
     environ: Mapping[str, str]
 
     def part(self, place: KeyPath, part: Part) -> Iterator[Setting]:
-        for key in type(part).model_fields:
-            yield from self.value((*place, key), getattr(part, key), part)
+        for key, field in type(part).model_fields.items():
+            yield from self.value((*place, field.alias or key), getattr(part, key), part)
 
     def value(self, place: KeyPath, value: object, owner: object = None) -> Iterator[Setting]:
         """One key. Without a value it has none in effect, and nothing is said."""

@@ -23,6 +23,8 @@ def main_step(plan: Plan) -> PlanStep:
     """The step that a plan is for: by its results it is judged."""
     if plan.snapshot:
         return PlanStep.SNAPSHOT
+    if plan.replicate:
+        return PlanStep.REPLICATE
     return PlanStep.VERIFY if plan.verify else PlanStep.PRUNE
 
 

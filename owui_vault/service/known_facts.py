@@ -68,7 +68,7 @@ def remembered(
         (run.ended or run.began, result)
         for run in runs
         for step in run.steps
-        if step.step is PlanStep.SNAPSHOT
+        if step.step in (PlanStep.SNAPSHOT, PlanStep.REPLICATE)
         for result in step.results
         if result.repository == repository and result.snapshot
     ]

@@ -38,6 +38,15 @@ def punctuality(
     return Punctuality(overdue=now > late_after, due=due, late_after=late_after, clock_is_wrong=wrong)
 
 
+def as_brought(timetable: Timetable, instants: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
+    """When a plan that only replicates has brought restore points of these instants, at the latest.
+
+    It is due at its own times, and brings what is older than that: so the newest one there tells of the due time after
+    it. What stopped at its source, or was not brought, is overdue at the due time that comes next, whoever looks.
+    """
+    return tuple(each if each > now else min(timetable.first_after(each), now) for each in instants)
+
+
 def _first_due(timetable: Timetable, known_since: datetime | None, now: datetime) -> datetime:
     if known_since is None or not is_believed(known_since, now):
         return timetable.last_until(now) or now

@@ -19,6 +19,8 @@ from owui_vault.model import (
     PrunePlan,
     PruneReport,
     Quiesce,
+    ReplicationPlan,
+    ReplicationReport,
     RetentionPolicy,
     Snapshot,
     SnapshotList,
@@ -62,6 +64,21 @@ class Operations(Protocol):
     def prune(
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
+        """Carry out that plan."""
+
+    def plan_replication(
+        self,
+        source: str | None = None,
+        to: Sequence[str] | str = (),
+        snapshots: Sequence[Snapshot | str] | None = None,
+        *,
+        instance: str | None = None,
+    ) -> ReplicationPlan:
+        """Plan what one repository lacks of another."""
+
+    def replicate(
+        self, plan: ReplicationPlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
+    ) -> ReplicationReport:
         """Carry out that plan."""
 
     def verify(  # noqa: PLR0913  as a vault has it
@@ -129,8 +146,23 @@ class Service:
         return tuple(each for each in self.plans if not names or each.name in names)
 
     def repositories_of(self, plan: Plan) -> tuple[str, ...]:
-        """The names of the repositories that a plan is about, in configuration order."""
-        return tuple(each.name for each in self.context.select(plan.repositories or None))
+        """The names of the repositories that a plan is about, in configuration order.
+
+        Without any named: those in which it stores, which are not its mirrors; where it takes no snapshot, these.
+        """
+        if plan.repositories or not plan.replicate:
+            return tuple(each.name for each in self.context.select(plan.repositories or None))
+        mirrors = plan.mirrors
+        return tuple(each.name for each in self.context.repositories if (each.name in mirrors) is not plan.snapshot)
+
+    def due_in(self, plan: Plan) -> tuple[str, ...]:
+        """Where it is due: where it stores, or of a plan that only replicates, its mirrors."""
+        return plan.mirrors if plan.replicate and not plan.snapshot else self.repositories_of(plan)
+
+    def places_of(self, plan: Plan) -> tuple[str, ...]:
+        """The same, and its mirrors: what it stores is in all of them in the end."""
+        wanted = {*self.repositories_of(plan), *plan.mirrors}
+        return tuple(each.name for each in self.context.repositories if each.name in wanted)
 
 
 def host_name() -> str:
@@ -155,15 +187,26 @@ def require_valid_plans(plans: Sequence[Plan], repositories: Collection[str]) ->
 
 
 def _mistake(plan: Plan, repositories: Collection[str]) -> str:
-    unknown = [each for each in plan.repositories if each not in repositories]
+    named = (*plan.repositories, *(each.source for each in plan.replicate), *plan.mirrors)
+    unknown = [each for each in dict.fromkeys(named) if each not in repositories]
     wrong = _mistake_of_bounds(plan) or _mistake_of_schedule(plan)
     if not re.fullmatch(NAME_PATTERN, plan.name):
         return "cannot be called that: use at most 63 of a-z 0-9 . _ -, beginning with a letter or digit"
     if unknown:
         return f"names repositories that there are not: {', '.join(unknown)}"
-    if not (plan.snapshot or plan.prune or plan.verify):
+    if not (plan.snapshot or plan.replicate or plan.prune or plan.verify):
         return "does nothing"
-    return wrong
+    return wrong or _mistake_of_replication(plan, repositories)
+
+
+def _mistake_of_replication(plan: Plan, repositories: Collection[str]) -> str:
+    if any(each.source in each.to or not each.to for each in plan.replicate):
+        return "copies a repository to itself, or to none"
+    if plan.snapshot and set(plan.mirrors) & set(plan.repositories):
+        return "copies to where it stores its snapshots itself"
+    if plan.snapshot and plan.mirrors and set(plan.mirrors).issuperset(plan.repositories or repositories):
+        return "copies to all repositories, and leaves none to store its snapshots in"
+    return ""
 
 
 def _mistake_of_bounds(plan: Plan) -> str:

@@ -5,7 +5,8 @@ lock      the ledger, for this series                      another run: LockHeld
 tell      of runs that began and did not end               and after each plan, and where nothing is due: what is so
 for each plan, in the ledger before and after each of these:
 snapshot  one instant, in the repositories of the plan
-prune     where that stored a restore point
+replicate from one repository to others
+prune     where that stored a restore point, or brought one
 verify    what was stored
 """
 
@@ -173,7 +174,7 @@ def _look(service: Service, plans: Sequence[Plan], names: Sequence[str], history
     timetables = service.timetables()
     decisions = []
     for plan in plans:
-        repositories = service.repositories_of(plan)
+        repositories = service.due_in(plan)
         noted = history.noted.get(plan.name)
         current = noted if noted and noted.schedule == str(plan.schedule) else None
         decision = decide(
@@ -228,14 +229,15 @@ def _run_one(
         unwritten: list[str] = []
         for step in _steps_of(plan):
             _note(ledger, StepBegan(run=record.id, step=step, at=clock.now()), unwritten)
-            taken = next((each for each in done if each.step is PlanStep.SNAPSHOT), None)
             match step:
                 case PlanStep.SNAPSHOT:
                     result = steps.take_snapshot(service, planned)
+                case PlanStep.REPLICATE:
+                    result = steps.replicate(service, planned)
                 case PlanStep.PRUNE:
-                    result = steps.prune(service, planned, taken)
+                    result = steps.prune(service, planned, done)
                 case PlanStep.VERIFY:
-                    result = steps.verify(service, planned, taken)
+                    result = steps.verify(service, planned, done)
             done.append(result)
             _note(ledger, StepEnded(run=record.id, record=result), unwritten)
         outcome = steps.worst([each.outcome for each in done])
@@ -255,6 +257,8 @@ def _run_one(
 def _steps_of(plan: Plan) -> Iterator[PlanStep]:
     if plan.snapshot:
         yield PlanStep.SNAPSHOT
+    if plan.replicate:
+        yield PlanStep.REPLICATE
     if plan.prune:
         yield PlanStep.PRUNE
     if plan.verify:

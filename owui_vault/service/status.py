@@ -20,7 +20,7 @@ from owui_vault.repositories.collapse import find_collapse
 from owui_vault.repositories.listing import RepositoryListing, survey
 from owui_vault.service.due import main_step
 from owui_vault.service.known_facts import Facts, asked, found_wrong, remembered, remembered_series, verified_times
-from owui_vault.service.overdue import is_believed, punctuality
+from owui_vault.service.overdue import as_brought, is_believed, punctuality
 from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History
 from owui_vault.service.space import nearly_full, space_of
@@ -109,7 +109,7 @@ def _plan_state(service: Service, look: _Look, plan: Plan, timetable: Timetable)
     runs = [each for each in look.history.of(plan.name) if is_believed(each.began, look.now)]
     last = runs[-1] if runs else None
     ended = next((each for each in reversed(runs) if each.outcome is not RunOutcome.RUNNING), None)
-    names = service.repositories_of(plan)
+    names = service.places_of(plan)
     repositories = tuple(_in_repository(look, plan, timetable, name, runs=runs, ended=ended) for name in names)
     reasons = tuple(_general_reasons(ended))
     verdict = _worst(repositories)
@@ -162,6 +162,8 @@ def _in_repository(  # noqa: PLR0913  each is looked up once for all repositorie
     match step:
         case PlanStep.SNAPSHOT:
             results: tuple[datetime, ...] = tuple(each.instant for each in facts.points)
+        case PlanStep.REPLICATE:
+            results = as_brought(timetable, (each.instant for each in facts.points), look.now)
         case PlanStep.VERIFY:
             results = verified_times(plan, name, look.verifications)
         case PlanStep.PRUNE:
@@ -183,6 +185,7 @@ def _in_repository(  # noqa: PLR0913  each is looked up once for all repositorie
 def _what(step: PlanStep) -> str:
     return {
         PlanStep.SNAPSHOT: "complete snapshot",
+        PlanStep.REPLICATE: "complete snapshot was brought there",
         PlanStep.VERIFY: "verification without fault",
         PlanStep.PRUNE: "pruning",
     }[step]

@@ -1,4 +1,4 @@
-"""The steps of a plan, in the order of a run: snapshot, prune, verify. Each failure is its own step's."""
+"""The steps of a plan, in the order of a run: snapshot, replicate, prune, verify. Each failure is its own step's."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from owui_vault.model import Outcome, SnapshotReport
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import ErrorNote, PlanStep, RunOutcome, StepRecord, StepResult
 from owui_vault.repositories.collapse import in_words
-from owui_vault.service.overdue import punctuality
+from owui_vault.repositories.selectors import newest_first
+from owui_vault.service.due import main_step
+from owui_vault.service.overdue import as_brought, punctuality
 from owui_vault.service.parts import Service
 from owui_vault.service.timetable import Timetable
 
 _OUTCOMES = {Outcome.COMPLETE: RunOutcome.SUCCESS, Outcome.INCOMPLETE: RunOutcome.INCOMPLETE}
+_RANKS = (RunOutcome.FAILED, RunOutcome.SUCCESS, RunOutcome.SKIPPED)  # of several sources of one mirror
 _WORST_FIRST = (RunOutcome.FAILED, RunOutcome.WRONG, RunOutcome.INCOMPLETE, RunOutcome.SUCCESS)
 _MOST_TEXTS = 20  # of one kind in the ledger; the report and the log have all of them
 _MOST_CHARACTERS = 500
@@ -103,12 +106,50 @@ def _away(repository: str, error: VaultError) -> StepResult:
     return StepResult(repository=repository, outcome=RunOutcome.SKIPPED, note=f"it may be away: {error.message}")
 
 
-def prune(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepRecord:
+def replicate(service: Service, run: PlannedRun) -> StepRecord:
+    """What each mirror lacks and would keep; each failure is that mirror's own."""
+    mirrors = [each for each in run.plan.mirrors if run.plan.snapshot or each in run.repositories]
+
+    def one(name: str) -> StepResult:
+        results = [_brought(service, run, each.source, name) for each in run.plan.replicate if name in each.to]
+        return min(results, key=lambda each: _RANKS.index(each.outcome))
+
+    return _each(service, PlanStep.REPLICATE, mirrors, one)
+
+
+def _brought(service: Service, run: PlannedRun, source: str, name: str) -> StepResult:
+    try:
+        planned = service.operations.plan_replication(source, to=name)
+    except VaultError as error:  # of the source: what is wrong with the mirror is in the plan
+        (repository,) = service.context.select(source)
+        if repository.excuses(error):
+            note = f"{source} may be away: {error.message}"
+            return StepResult(repository=name, outcome=RunOutcome.SKIPPED, note=note)
+        raise
+    if planned.repositories[0].error:
+        raise planned.repositories[0].error
+    callbacks = run.callbacks
+    report = service.operations.replicate(planned, progress=callbacks.progress, cancel=callbacks.cancel)
+    (result,) = report.repositories
+    points = newest_first([each for each in result.copied if each.is_restore_point])
+    return StepResult(
+        repository=name,
+        outcome=RunOutcome.FAILED if result.error else RunOutcome.SUCCESS,
+        snapshot=points[0].id if points else "",
+        instant=points[0].instant if points else None,
+        size_bytes=points[0].size_bytes if points else None,
+        added_bytes=result.added_bytes,
+        error=ErrorNote.of(result.error) if result.error else None,
+        problems=_short((*planned.warnings, *result.warnings)),
+    )
+
+
+def prune(service: Service, run: PlannedRun, done: Sequence[StepRecord]) -> StepRecord:
     """Each repository that has `keep`, if nothing speaks against it: see `_reason_not_to_prune`."""
     keeping = {each.name for each in service.context.repositories if not each.keep.is_empty or each.append_only}
 
     def one(name: str) -> StepResult:
-        reason = _reason_not_to_prune(service, run, taken, name)
+        reason = _reason_not_to_prune(service, run, done, name)
         if reason:
             return StepResult(repository=name, outcome=RunOutcome.SKIPPED, note=reason)
         planned = service.operations.plan_prune(repository=name)
@@ -126,10 +167,10 @@ def prune(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepRe
             problems=_short(result.warnings),
         )
 
-    return _each(service, PlanStep.PRUNE, [each for each in run.repositories if each in keeping], one)
+    return _each(service, PlanStep.PRUNE, [each for each in _places(service, run) if each in keeping], one)
 
 
-def _reason_not_to_prune(service: Service, run: PlannedRun, taken: StepRecord | None, name: str) -> str:
+def _reason_not_to_prune(service: Service, run: PlannedRun, done: Sequence[StepRecord], name: str) -> str:
     """Old restore points go only where new ones come.
 
     That is where this run stored a complete one; for a plan that takes no snapshots, where the newest complete one is
@@ -139,23 +180,45 @@ def _reason_not_to_prune(service: Service, run: PlannedRun, taken: StepRecord | 
     if repository.append_only:
         return "it is append-only: never pruned from here"
     if run.plan.snapshot:
-        stored = [each for each in (taken.results if taken else ()) if each.repository == name]
+        stored = [each for each in _stored(done) if each.repository == name]
         complete = any(each.outcome is RunOutcome.SUCCESS for each in stored)
         return "" if complete else "this run stored nothing complete there"
     newest = [each for each in service.operations.snapshots(repository=name) if each.is_restore_point]
-    storing = [each for each in service.plans if each.snapshot and name in service.repositories_of(each)]
+    storing = [each for each in service.plans if each.snapshot and name in service.places_of(each)]
     now = service.context.clock.now()
     for plan in storing or [run.plan]:
         instants = [each.instant for each in newest if not storing or each.plan == plan.name]
-        judged = punctuality(run.timetables[plan.name], instants, now, known_since=run.since.get(plan.name))
+        timetable = run.timetables[plan.name]
+        if main_step(plan) is PlanStep.REPLICATE:
+            instants = list(as_brought(timetable, instants, now))
+        judged = punctuality(timetable, instants, now, known_since=run.since.get(plan.name))
         if judged.overdue or not instants:
             return f"its newest complete snapshot by {plan.name} is overdue" if storing else "its snapshots are overdue"
     return ""
 
 
-def verify(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepRecord:
+def _stored(done: Sequence[StepRecord]) -> list[StepResult]:
+    """What this run has stored, or brought, and where."""
+    return [
+        result
+        for step in done
+        if step.step in (PlanStep.SNAPSHOT, PlanStep.REPLICATE)
+        for result in step.results
+        if result.snapshot
+    ]
+
+
+def _places(service: Service, run: PlannedRun) -> tuple[str, ...]:
+    """Where this run has stored or may have brought something, in configuration order."""
+    wanted = {*run.repositories}
+    if run.plan.replicate:
+        wanted |= {*(run.plan.mirrors if run.plan.snapshot else run.plan.repositories)}
+    return tuple(each.name for each in service.context.repositories if each.name in wanted)
+
+
+def verify(service: Service, run: PlannedRun, done: Sequence[StepRecord]) -> StepRecord:
     """What this run stored in each repository; for a plan that takes no snapshots, the newest complete one there."""
-    stored = {each.repository: each.snapshot for each in (taken.results if taken else ()) if each.snapshot}
+    stored = {each.repository: each.snapshot for each in _stored(done)}
 
     def one(name: str) -> StepResult:
         if run.plan.snapshot and name not in stored:
@@ -174,7 +237,7 @@ def verify(service: Service, run: PlannedRun, taken: StepRecord | None) -> StepR
             problems=_short(report.problems),
         )
 
-    return _each(service, PlanStep.VERIFY, run.repositories, one)
+    return _each(service, PlanStep.VERIFY, _places(service, run), one)
 
 
 def _each(

@@ -9,7 +9,7 @@ import pytest
 from owui_vault.config import load_settings
 from owui_vault.errors import ConfigError
 from owui_vault.model import Quiesce
-from owui_vault.model.plans import CronSchedule, IntervalSchedule, Plan
+from owui_vault.model.plans import CronSchedule, IntervalSchedule, Plan, PlannedReplication
 
 REPOSITORIES = """
 repositories:
@@ -110,13 +110,34 @@ def test_variables_bring_truth_values_and_percentages(tmp_path: Path) -> None:
         ("schedule: 0 3 * * *, grace: 400d", "plans.a.grace (line 6): must be at most 366d"),
         ("schedule: 0 3 * * *, tag: [x]", "plans.a.tag (line 6): is not known; did you mean 'tags'?"),
         ("schedule: 0 3 * * *, drill: true", "plans.a.drill (line 6): is not built yet"),
-        ("schedule: 0 3 * * *, replicate: {from: nas, to: away}", "plans.a.replicate (line 6): is not built yet"),
+        ("schedule: 0 3 * * *, replicate: nas", "plans.a.replicate (line 6): must be a list, not text"),
+        ("schedule: 0 3 * * *, replicate: {from: nas}", "plans.a.replicate.to (line 6): is missing"),
+        ("schedule: 0 3 * * *, replicate: {from: nas, to: []}", "names no repository"),
+        ("schedule: 0 3 * * *, replicate: {from: nas, too: away}", "replicate.too (line 6): is not known"),
+        ("schedule: 0 3 * * *, replicate: {from: nsa, to: away}", "from (line 6): there is no repository 'nsa'"),
+        ("schedule: 0 3 * * *, replicate: {from: nas, to: awaay}", "to (line 6): there is no repository 'awaay'"),
+        ("schedule: 0 3 * * *, replicate: {from: nas, to: nas}", "names 'nas', which is where it comes from"),
+        (
+            "schedule: 0 3 * * *, repositories: [nas, away], replicate: {from: nas, to: away}",
+            "names 'away', where this plan stores its snapshots itself",
+        ),
+        (
+            "schedule: 0 3 * * *, replicate: [{from: nas, to: away}, {from: away, to: nas}]",
+            "plans.a.replicate (line 6): leaves no repository to store its snapshots in",
+        ),
     ],
 )
 def test_each_mistake_has_its_path(tmp_path: Path, keys: str, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
         plans(tmp_path, f"  a: {{{keys}}}\n")
     assert said in raised.value.message
+
+
+@pytest.mark.parametrize("written", ["{from: nas, to: away}", "{from: nas, to: [away]}", "[{from: nas, to: away}]"])
+def test_what_is_replicated_is_written_shortly_or_as_a_list(tmp_path: Path, written: str) -> None:
+    (plan,) = plans(tmp_path, f'  a: {{schedule: "0 3 * * *", replicate: {written}}}\n')
+    assert plan.replicate == (PlannedReplication(source="nas", to=("away",)),)
+    assert plan.mirrors == ("away",)
 
 
 def test_a_plan_that_has_nothing_to_work_with_is_refused(tmp_path: Path) -> None:

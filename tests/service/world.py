@@ -28,6 +28,9 @@ from owui_vault.model import (
     PrunePlan,
     PruneReport,
     Quiesce,
+    ReplicationPlan,
+    ReplicationReport,
+    ReplicationResult,
     RepositoryResult,
     RetentionPolicy,
     RunReport,
@@ -93,6 +96,7 @@ class World:
         self.modes: list[Quiesce | None] = []
         self.verifications: list[tuple[str, str, float]] = []
         self.asked: list[str] = []
+        self.brought: list[str] = []
         self.engines = {name: DirectoryEngine(folder / name, Secret("x")) for name in repositories}
         self.keep = keep
         self.optional = optional
@@ -241,6 +245,30 @@ class World:
         self, plan: PrunePlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
     ) -> PruneReport:
         return self.vault._telling_nobody().prune(plan, progress=progress, cancel=cancel)
+
+    def plan_replication(
+        self,
+        source: str | None = None,
+        to: Sequence[str] | str = (),
+        snapshots: Sequence[Snapshot | str] | None = None,
+        *,
+        instance: str | None = None,
+    ) -> ReplicationPlan:
+        self.meanwhile("replicate")
+        return self.vault.plan_replication(source, to, snapshots, instance=instance)
+
+    def replicate(
+        self, plan: ReplicationPlan, *, progress: ProgressSink | None = None, cancel: threading.Event | None = None
+    ) -> ReplicationReport:
+        """What a vault plans is stored as it is: these snapshots hold nothing that could be restored and compared."""
+        results = []
+        for each in plan.repositories:
+            stored = [self._store(each.repository, one.label) for one in each.copies if one.label]
+            copied = tuple(one.snapshot for one in stored if one.snapshot)
+            error = next((one.error for one in stored if one.error), None)
+            results.append(ReplicationResult(repository=each.repository, copied=copied, error=error))
+        self.brought += [one.id for each in results for one in each.copied]
+        return ReplicationReport(plan=plan, repositories=tuple(results))
 
     def verify(
         self,

@@ -122,6 +122,10 @@ def _said(step: PlanStep, result: StepResult) -> str:
         case PlanStep.SNAPSHOT:
             outcome = "" if result.outcome is RunOutcome.SUCCESS else f", {result.outcome.value.upper()}"
             return f"stored {result.snapshot}, {size(result.added_bytes)} added{outcome}"
+        case PlanStep.REPLICATE:
+            brought = f"brought up to {result.snapshot}" if result.snapshot else "nothing complete was missing"
+            noted = f" ({'; '.join(result.problems)})" if result.problems else ""
+            return f"{brought}{noted}"
         case PlanStep.PRUNE:
             freed = f", {size(result.freed_bytes)} freed" if result.freed_bytes else ""
             noted = f" ({'; '.join(result.problems)})" if result.problems else ""
