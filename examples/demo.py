@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 INSTANCE = Path(__file__).parent / "data" / "instance-small.tar.gz"
+REPORT = Path(__file__).parent.parent / ".cache" / "demo-report.html"
 CHAT = "A chat written between two snapshots"
 CONFIGURATION = """\
 instance:
@@ -36,6 +37,9 @@ repositories:
     location: {folder}/repository
     passphrase: {{file: {folder}/passphrase}}
     keep: {{last: 1}}
+
+plans:
+  nightly: {{schedule: "0 3 * * *", verify: 100%}}
 
 state_dir: {folder}/state
 """
@@ -235,6 +239,15 @@ def bare_restore(stage: Stage, after: dict[str, str]) -> None:
     check(f"{stage.engine} alone gives back the same data directory", contents(target / "data") == after)
 
 
+def unattended(stage: Stage) -> None:
+    tell(f"{stage.engine}: do all of it as a plan says, and write a page to look at")
+    stage.vault("run", "nightly")
+    REPORT.parent.mkdir(exist_ok=True)
+    stage.vault("report", str(REPORT))
+    newest = stage.ask("snapshots")["snapshots"][0]["id"]
+    check("the page shows the newest restore point", newest in REPORT.read_text())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["restic", "borg"], action="append", help="only this one (default: both)")
@@ -246,12 +259,14 @@ def main() -> int:
             stage = Stage(engine=engine, folder=folder / engine, quiet=number > 0)
             stage.folder.mkdir()
             round_with(stage)
+        unattended(stage)
     except (DemoError, subprocess.CalledProcessError) as error:
         print(f"\ndemo failed: {error}", file=sys.stderr)
         return 1
     finally:
         shutil.rmtree(folder)
-    tell(f"Done in {time.monotonic() - begun:.0f} seconds; everything it made is removed again.")
+    tell(f"Done in {time.monotonic() - begun:.0f} seconds; all that is left of it is a page to look at:")
+    print(f"  {REPORT}")
     return 0
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 WIDTH, HEIGHT = 600.0, 110.0
 _LEAST_BAR = 1.5  # what is small, and not nothing, can be seen
+_FEWEST = 3  # fewer show no development
 _MOST_BARS = 90
 _WIDEST_BAR = 26.0
 
@@ -51,7 +52,7 @@ class Value:
 def bar_chart(title: str, values: Sequence[Value], say: Callable[[float], str]) -> Chart | None:
     """One bar for each value, in their order; None where there is nothing to see."""
     shown = values[-_MOST_BARS:]
-    if len(shown) < 2:
+    if len(shown) < _FEWEST:
         return None
     most = max(each.number for each in shown) or 1.0
     step = WIDTH / len(shown)
@@ -74,7 +75,7 @@ def bar_chart(title: str, values: Sequence[Value], say: Callable[[float], str]) 
 
 def line_chart(title: str, values: Sequence[Value], say: Callable[[float], str]) -> Chart | None:
     """A line through time; None where there is nothing to see."""
-    if len(values) < 2 or values[0].at == values[-1].at:
+    if len(values) < _FEWEST or values[0].at == values[-1].at:
         return None
     most = max(each.number for each in values) or 1.0
     span = (values[-1].at - values[0].at).total_seconds()

@@ -157,6 +157,8 @@ def _since(facts: PageFacts) -> str:
     bad = [each for each in ended if each.outcome in BAD]
     if not ended:
         return "No run of a plan is known here."
+    if not bad and len(ended) == 1:
+        return f"One run is known, of {clock(ended[0].began)}, and it did not fail."
     if not bad:
         return f"No run has failed since {clock(ended[0].began)}, the first of {count(len(ended), 'known run')}."
     good = sum(each.began > bad[-1].began for each in ended)
@@ -188,7 +190,7 @@ def _cards(facts: PageFacts) -> Iterator[Card]:
     )
     checked = [each for state in _states(facts) for each in (state.newest, state.verified) if each]
     verified = max((each.verified_at for each in checked if each.verified_at), default=None)
-    yield _aged("Last verified", verified, now, nothing="never", detail="compared with its manifest")
+    yield _aged("Last verified", verified, now, nothing="never", detail="against its manifest")
     read = max((each.all_read_at for each in checked if each.all_read_at), default=None)
     yield _aged("Every file read", read, now, nothing="never", detail="from a repository")
     whole = [each for each in facts.points if each.depth > Depth.INCOMPLETE and not each.is_gone]
@@ -212,7 +214,7 @@ def _cards(facts: PageFacts) -> Iterator[Card]:
     if frozen:
         longest = max(frozen)
         said = duration(longest) if longest else "never"
-        detail = f"the longest of {count(len(frozen), 'snapshot')} in 30 days"
+        detail = f"{'the longest of' if longest else 'by'} {count(len(frozen), 'snapshot')} in 30 days"
         yield Card(name="Instance frozen", value=said, detail=detail)
 
 
