@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from owui_vault.model import FullCheck as FullCheck
     from owui_vault.model import InitializeReport as InitializeReport
     from owui_vault.model import InitializeResult as InitializeResult
+    from owui_vault.model import InstalledSchedule as InstalledSchedule
     from owui_vault.model import InstanceReport as InstanceReport
     from owui_vault.model import InstanceState as InstanceState
     from owui_vault.model import IntervalSchedule as IntervalSchedule
@@ -151,6 +152,8 @@ if TYPE_CHECKING:
     from owui_vault.model import RunReport as RunReport
     from owui_vault.model import Schedule as Schedule
     from owui_vault.model import ScheduledWork as ScheduledWork
+    from owui_vault.model import Scheduler as Scheduler
+    from owui_vault.model import ScheduleReport as ScheduleReport
     from owui_vault.model import Secret as Secret
     from owui_vault.model import SecretKeyRecord as SecretKeyRecord
     from owui_vault.model import SetAside as SetAside
@@ -189,6 +192,9 @@ if TYPE_CHECKING:
     from owui_vault.ports import Remarks as Remarks
     from owui_vault.ports import Revealed as Revealed
     from owui_vault.ports import SecretSource as SecretSource
+    from owui_vault.service.schedule.ticks import install_schedule as install_schedule
+    from owui_vault.service.schedule.ticks import remove_schedule as remove_schedule
+    from owui_vault.service.schedule.ticks import show_schedule as show_schedule
     from owui_vault.vault import Vault as Vault
     from owui_vault.version import VERSION as VERSION
 
@@ -209,19 +215,19 @@ _HOME = {
     ),
     "owui_vault.model": (
         "Answered ApplicationRecord Asking AttributeRecord Beat BeatKind CaptureLimits Collapse CollapseLimits "
-        "CollectionRecord Complaint Component ComponentKind ComponentRecord ComponentSize ComposeService "
-        "Compression ConfigurationReport ContainerRecord CopyWay CronSchedule DatabaseRecord DataMount Deadline "
-        "Decision DiscardReport EffectiveSettings Entry ErrorNote Event EventKind ExtendedRecord FileRecord "
-        "FullCheck InitializeReport InitializeResult InstanceReport InstanceState IntervalSchedule Kept Label "
-        "LaterLabel LedgerEntry LeftOut Manifest Notice NoticeSink OllamaModel OllamaModels Outcome OwnerRecord "
-        "Page Pages PinReport PinResult Plan PlannedReplication PlanState PlanStep PointFact Progress "
-        "ProgressSink Proof ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport "
-        "ReplacementPlan ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo "
-        "RepositoryPrune RepositoryReplication RepositoryResult RepositorySpace RepositoryState RestoreReport "
-        "RetentionPolicy RunList RunOutcome RunRecord RunReport Schedule ScheduledWork Secret SecretKeyRecord "
-        "SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step "
-        "StepRecord StepResult StoreReceipt TagPolicy UnansweredRepository UndoReport Verdict VerifiedPart "
-        "VerifyDepth VerifyReport Waiting"
+        "CollectionRecord Complaint Component ComponentKind ComponentRecord ComponentSize ComposeService Compression "
+        "ConfigurationReport ContainerRecord CopyWay CronSchedule DatabaseRecord DataMount Deadline Decision "
+        "DiscardReport EffectiveSettings Entry ErrorNote Event EventKind ExtendedRecord FileRecord FullCheck "
+        "InitializeReport InitializeResult InstalledSchedule InstanceReport InstanceState IntervalSchedule Kept Label "
+        "LaterLabel LedgerEntry LeftOut Manifest Notice NoticeSink OllamaModel OllamaModels Outcome OwnerRecord Page "
+        "Pages PinReport PinResult Plan PlannedReplication PlanState PlanStep PointFact Progress ProgressSink Proof "
+        "ProofRecord Providers PrunePlan PruneReport PruneResult Quiesce RecoverReport ReplacementPlan "
+        "ReplacementReport ReplicationPlan ReplicationReport ReplicationResult RepositoryInfo RepositoryPrune "
+        "RepositoryReplication RepositoryResult RepositorySpace RepositoryState RestoreReport RetentionPolicy RunList "
+        "RunOutcome RunRecord RunReport Schedule ScheduledWork Scheduler ScheduleReport Secret SecretKeyRecord "
+        "SetAside Setting SkippedFile Snapshot SnapshotList SnapshotReport SqliteLibrary StatusReport Step StepRecord "
+        "StepResult StoreReceipt TagPolicy UnansweredRepository UndoReport Verdict VerifiedPart VerifyDepth "
+        "VerifyReport Waiting"
     ),
     "owui_vault.notify.apprise_notifier": "AppriseNotifier",
     "owui_vault.notify.heartbeat": "UrlHeartbeat",
@@ -229,6 +235,7 @@ _HOME = {
         "Application Call Clock DescribedSecret Engine Heartbeat Held Launch Notifier Observation Quiescer Remarks "
         "Revealed SecretSource"
     ),
+    "owui_vault.service.schedule.ticks": "install_schedule remove_schedule show_schedule",
     "owui_vault.vault": "Vault",
     "owui_vault.version": "VERSION",
 }

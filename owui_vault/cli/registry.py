@@ -55,6 +55,8 @@ COMMANDS = (
     Entry("config", UPKEEP, "Write, check or show the configuration."),
     Entry("completion", UPKEEP, "Print a script that completes commands in a shell."),
     Entry("run", UNATTENDED, "Do what is due now, or the named plans.", changes=True),
+    Entry("schedule", UNATTENDED, "Have `run` called by cron or systemd, show or remove that.", changes=True),
+    Entry("daemon", UNATTENDED, "Do what is due, in the foreground, until asked to end.", changes=True),
     Entry("status", UNATTENDED, "Tell whether every plan is as new as it should be."),
     Entry("report", UNATTENDED, "Write a page to look at: what was stored and proven, and when."),
     Entry("history", UNATTENDED, "List what ran, newest first."),

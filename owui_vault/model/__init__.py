@@ -118,6 +118,9 @@ if TYPE_CHECKING:
     from owui_vault.model.runs import RunReport as RunReport
     from owui_vault.model.runs import StepRecord as StepRecord
     from owui_vault.model.runs import StepResult as StepResult
+    from owui_vault.model.schedules import InstalledSchedule as InstalledSchedule
+    from owui_vault.model.schedules import Scheduler as Scheduler
+    from owui_vault.model.schedules import ScheduleReport as ScheduleReport
     from owui_vault.model.sealing import KeyTrial as KeyTrial
     from owui_vault.model.sealing import SealedValues as SealedValues
     from owui_vault.model.sealing import Sealing as Sealing
@@ -173,6 +176,7 @@ _HOME = {
     "owui_vault.model.runs": (
         "Decision ErrorNote PlanStep RunList RunOutcome RunRecord RunReport StepRecord StepResult"
     ),
+    "owui_vault.model.schedules": "InstalledSchedule Scheduler ScheduleReport",
     "owui_vault.model.sealing": "KeyTrial SealedValues Sealing TryKey untried",
     "owui_vault.model.snapshots": (
         "LABEL_FORMAT Entry Label LaterLabel RepositoryInfo SkippedFile Snapshot SnapshotList StoreReceipt "

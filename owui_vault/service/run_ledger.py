@@ -13,12 +13,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from errno import ENOSPC
 from pathlib import Path
 
 from owui_vault.context.state import StateDirectory, usable
-from owui_vault.errors import LockHeldError
+from owui_vault.errors import LockHeldError, VaultError
 from owui_vault.model.json_codec import dumps, local_text
 from owui_vault.service.run_entries import Entry, History, line, parse, still_needed, told_by
 from owui_vault.system.clock import SystemClock
@@ -28,6 +28,7 @@ from owui_vault.system.lock import Patience, wait_for
 _NAME = "runs.jsonl"
 _DAMAGED = "runs-damaged.jsonl"
 _LOCK = "runs.lock"
+_CALLED = "runs.called"
 LONGEST_BYTES = 48 << 10  # it is read at each tick
 OLDER_KEPT = 40
 _READER_SECONDS = 2.0  # whoever only looks holds the lock for a moment
@@ -83,6 +84,19 @@ class RunLedger:
     def _running(self) -> str | None:
         holder = self.holder()
         return holder.name if holder else None
+
+    def note_call(self, now: datetime) -> None:
+        """Remember when somebody asked for what is due; a state that cannot be kept is not told here."""
+        with suppress(OSError, VaultError):
+            mark = self._state.instance_folder(self._series) / _CALLED
+            mark.touch(mode=0o600)
+            os.utime(mark, (now.timestamp(), now.timestamp()))
+
+    def called_last(self) -> datetime | None:
+        """When somebody last asked for what is due; None: nobody ever did."""
+        with suppress(OSError):
+            return datetime.fromtimestamp((self._folder / _CALLED).stat().st_mtime, UTC)
+        return None
 
     def holder(self) -> Holder | None:
         """Who runs plans now; None: nobody."""

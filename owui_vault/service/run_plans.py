@@ -92,6 +92,8 @@ def _run(service: Service, names: Sequence[str], callbacks: Callbacks, *, dry_ru
     new = _new(service, first)
     if dry_run:
         return RunReport(decisions=first.decisions, killed=first.killed, dry_run=True)
+    if not names:
+        ledger.note_call(first.now)
     if not (first.due or first.killed or new):
         return RunReport(warnings=announce(service).warnings)
     claimed = [each.plan for each in first.due]

@@ -1,17 +1,19 @@
 """A child process that is spoken to line by line, unlike the programs of `process`, which are run to their end.
 
 A companion works for us and ends with us. A detached child has a life of its own: it outlives us, and our death (end of
-file on its stdin) is its signal to act.
+file on its stdin) is its signal to act. An attached program is one of our own commands, which has our stdout.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -229,3 +231,65 @@ class Detached(_Child):
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+class Attached:
+    """Runs from now on, in a session of its own: what interrupts us at a terminal does not reach it by itself."""
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], *, stdout_to_stderr: bool = False) -> None:
+        self._child = subprocess.Popen(
+            list(argv),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr if stdout_to_stderr else None,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+        self._rest = b""
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._child.pid
+
+    def poll(self) -> int | None:
+        """Its exit code once it has ended, negative for a signal."""
+        return self._child.poll()
+
+    def lines(self, *, to_the_end: bool = False) -> Iterator[str]:
+        """What it has said on stderr since the last look. Whatever it leaves running and talking is not waited for."""
+        stream = self._child.stderr
+        while stream is not None and not stream.closed and select.select([stream], [], [], 0)[0]:
+            data = os.read(stream.fileno(), _CHUNK)
+            if not data:
+                stream.close()
+                break
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            yield from (each.decode(errors="replace") for each in lines)
+        if to_the_end:
+            if self._rest:
+                yield self._rest.decode(errors="replace")
+            if stream is not None:
+                stream.close()
+
+    def ask_to_end(self) -> None:
+        """It undoes what it began, and takes the time it needs."""
+        with suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGTERM)
+
+
+def reap_orphans(own: int = 0) -> bool:
+    """Collect what has ended and nobody waits for, where we are the first process; whether anybody is left to wait for.
+
+    `own` is waited for elsewhere.
+    """
+    if os.getpid() != 1:
+        return False
+    with suppress(ChildProcessError):
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == own:
+                return True
+            os.waitpid(ended.si_pid, 0)
+    return False

@@ -52,6 +52,7 @@ class Command:
     stdin: str | None = None
     timeout_seconds: float | None = None
     idle_seconds: float | None = None
+    exact: bool = False  # stdout to the byte, not line by line
     name: str = ""  # what messages call it, when `argv` begins with something else, a launcher for one
 
     @property
@@ -95,7 +96,7 @@ def run(
     """
     started = time.monotonic()
     child = _start(command)
-    out, err = _Output(child.stdout, on_stdout), _Output(child.stderr, on_stderr)
+    out, err = _Output(child.stdout, on_stdout, exact=command.exact), _Output(child.stderr, on_stderr)
     try:
         with undoing(end, child):
             _converse(child, command, (out, err), on_tick=on_tick, cancel=cancel)
@@ -115,14 +116,18 @@ def log_ended(argv: Sequence[str], status: int | None, seconds: float) -> None:
 class _Output:
     """One stream of a child, cut into lines that are handed on, or kept when nobody wants them."""
 
-    def __init__(self, stream: IO[bytes] | None, sink: LineSink | None) -> None:
+    def __init__(self, stream: IO[bytes] | None, sink: LineSink | None, *, exact: bool = False) -> None:
         self.stream = stream
+        self.whole = bytearray() if exact else None
         self.sink = sink
         self.rest = b""
         self.kept: list[str] = []
         self.tail = ""
 
     def take(self, data: bytes) -> None:
+        if self.whole is not None:
+            self.whole += data
+            return
         *lines, self.rest = (self.rest + data).split(b"\n")
         for line in lines:
             self._line(line)
@@ -141,6 +146,8 @@ class _Output:
         self.sink(line)
 
     def text(self) -> str:
+        if self.whole is not None:
+            return self.whole.decode(errors="surrogateescape")
         return self.tail if self.sink else "".join(f"{line}\n" for line in self.kept)
 
 
@@ -202,7 +209,7 @@ def _offer_stdin(child: subprocess.Popen[bytes], command: Command, selector: sel
     if child.stdin is None or command.stdin is None:
         return
     os.set_blocking(child.stdin.fileno(), False)
-    selector.register(child.stdin, selectors.EVENT_WRITE, bytearray(command.stdin.encode()))
+    selector.register(child.stdin, selectors.EVENT_WRITE, bytearray(command.stdin.encode(errors="surrogateescape")))
 
 
 def _transfer(selector: selectors.BaseSelector, wait_seconds: float = _POLL_SECONDS) -> bool:

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,18 @@ def identify(pid: int) -> ProcessIdentity | None:
 def alive(identity: ProcessIdentity) -> bool:
     """Whether exactly this process still runs (stopped counts as running, a zombie does not)."""
     return identify(identity.pid) == identity
+
+
+def names() -> frozenset[str]:
+    """What the kernel calls the programs that run now, as far as this user may know."""
+    found = set()
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                name, _, rest = (entry / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
+                if rest.split()[0] not in _GONE:
+                    found.add(name)
+    return frozenset(found)
 
 
 def hidden(pid: int) -> bool:

@@ -45,6 +45,12 @@ def environment() -> dict[str, str]:
     return {"LC_ALL": "C.UTF-8", **kept}
 
 
+def checkout() -> dict[str, str]:
+    """What an interpreter must be told to find this package, where it is not installed."""
+    installed = PACKAGE.parent.name in ("site-packages", "dist-packages")
+    return {} if installed else {"PYTHONPATH": os.fspath(PACKAGE.parent)}
+
+
 def module_environment() -> dict[str, str]:
     """The same for `python -m owui_vault.…`, also where the package is not installed but is in a checkout."""
     return {**environment(), "PYTHONPATH": os.fspath(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,0 +1,1 @@
+"""What makes somebody else call `run`: cron or systemd."""
