@@ -16,6 +16,15 @@ from tests.pages import ROOT, Block, blocks, shell_lines
 
 PAGE = ROOT / "docs" / "emergency.md"
 PASSPHRASE = "correct horse"
+#: Ours, on a machine whose state is not this machine's: root's has its place by default.
+PROGRAM = """
+import sys
+from pathlib import Path
+import owui_vault.config as config
+config.default_state_dir = lambda environ: Path("{state}")
+from owui_vault.cli import main
+sys.exit(main())
+"""
 LINES = 120  # with its frames, two screens of a small terminal
 
 
@@ -47,8 +56,9 @@ class Stranger:
         (folder / "home" / "nas.pass").write_text(PASSPHRASE)
         (folder / "bin").mkdir()
         if ours:
+            (folder / "program.py").write_text(PROGRAM.format(state=folder / "home" / "state"))
             add = folder / "bin" / "owui-vault"
-            add.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m owui_vault "$@"\n')
+            add.write_text(f'#!/bin/sh\nexec {sys.executable} {folder}/program.py "$@"\n')
             add.chmod(0o755)
 
     def type(self, lines: list[str], **places: str) -> str:
@@ -65,7 +75,6 @@ class Stranger:
         environment = {
             "PATH": f"{self.folder}/bin:/usr/bin:/bin",
             "HOME": str(self.folder / "home"),
-            "XDG_STATE_HOME": str(self.folder / "home" / "state"),
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
         }
         done = subprocess.run(

@@ -196,6 +196,8 @@ def test_a_generated_configuration_is_valid_and_works_as_typed(
     file = program.folder / "vault.yaml"
     assert file.stat().st_mode & 0o777 == 0o600
     text = file.read_text()
+    with file.open("a") as more:  # root's would be this machine's own
+        more.write(f"\nstate_dir: {program.folder}/state\n")
     (passphrase,) = re.findall(r"^# A passphrase, once: +(.*)$", text, re.MULTILINE)
     (then,) = re.findall(r"^# Then: +(.*)$", text, re.MULTILINE)
     environ = program.environ(None) | {"PATH": f"{programs}:{os.environ['PATH']}"}
@@ -210,7 +212,7 @@ def test_a_generated_configuration_is_valid_and_works_as_typed(
     assert "SQLite's full check" in said  # of `verify`
     again = program.run(*described, "config", "generate", "vault.yaml")
     assert again.returncode == 2
-    assert file.read_text() == text
+    assert file.read_text().startswith(text)
 
 
 def test_without_a_file_it_is_printed_and_nothing_is_written(
