@@ -609,6 +609,25 @@ def test_somebody_elses_folder_in_shared_memory_is_not_believed(tmp_path: Path, 
     assert os.listdir(elsewhere) == []
 
 
+def test_what_nobody_foresaw_in_the_telling_makes_no_good_backup_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = a_world(tmp_path)
+    listening(world, *TROUBLES)
+    world.run()
+    world.clock.set(at(1, "03:00"))
+
+    def stumble(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("hunter2")
+
+    monkeypatch.setattr(announce, "status", stumble)
+    report = world.run()
+    assert [each.exit_code for each in report.runs] == [0]
+    (warning,) = report.warnings
+    assert warning.startswith("nobody could be told anything: ")
+    assert "hunter2" not in warning
+
+
 def test_a_dry_run_tells_nobody(tmp_path: Path) -> None:
     world = a_world(tmp_path)
     heart = Heart()

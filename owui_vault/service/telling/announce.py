@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from owui_vault.context.context import Subscription
-from owui_vault.errors import VaultError
+from owui_vault.errors import VaultError, as_result
 from owui_vault.model import Beat, BeatKind, Event, EventKind
 from owui_vault.model.runs import RunOutcome, RunRecord
 from owui_vault.operations.notifications import in_time
@@ -50,14 +50,21 @@ def announce(
     `fresh` are runs that have just ended, `extra` what else is wrong with them; `instead` is why nothing can be looked
     at. Somebody who cannot be told is a warning when that begins, and after each run.
     """
+    try:
+        return _announced(service, fresh, extra, instead)
+    except Exception as raised:  # a notifier's part of a run: what was done is done
+        message = as_result(raised).message
+        _log.warning("nobody could be told anything: %s", message)
+        return Announced(warnings=(f"nobody could be told anything: {message}",))
+
+
+def _announced(
+    service: Service, fresh: Sequence[RunRecord], extra: Sequence[Trouble], instead: Trouble | None
+) -> Announced:
     listeners = [*service.context.notifiers, *_hearts(service)]
     if not listeners:
         return Announced()
-    try:
-        look, history = _look(service, fresh, extra, instead)
-    except VaultError as error:
-        _log.warning("what to tell cannot be looked up: %s", error)
-        return Announced(warnings=(f"nobody could be told anything: {error.message}",))
+    look, history = _look(service, fresh, extra, instead)
     known = [(each.remembered_as or f"{each.called} {number}", each) for number, each in enumerate(listeners)]
     told, damaged = service.told.read()
     if not damaged and not any(next(messages_for(each, told.of(name), look), None) for name, each in known):
