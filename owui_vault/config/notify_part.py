@@ -105,7 +105,6 @@ HeartbeatField = Annotated[
     WrapValidator(_or_address),
     Field(json_schema_extra={SHORT_FORM: "string", OTHER_FORM: "#/$defs/SecretPart"}),
 ]
-_HEARTBEAT: TypeAdapter[HeartbeatPart] = TypeAdapter(HeartbeatField)
 
 
 def readable_notifications(value: object, around: values.ConfigContext) -> tuple[NotificationSettings, ...]:
@@ -121,7 +120,10 @@ def readable_notifications(value: object, around: values.ConfigContext) -> tuple
 
 def readable_heartbeat(value: object, around: values.ConfigContext) -> HeartbeatSettings | None:
     """The heartbeat, if there is one without a mistake in it."""
+    if value is None:
+        return None
+    field: TypeAdapter[HeartbeatPart] = TypeAdapter(HeartbeatField)
     try:
-        return None if value is None else _HEARTBEAT.validate_python(value, context=around).settings()
+        return field.validate_python(value, context=around).settings()
     except ValidationError:
         return None

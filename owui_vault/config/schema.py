@@ -12,7 +12,7 @@ import sys
 from itertools import pairwise
 from types import ModuleType
 
-from owui_vault.config import document, secret_part
+from owui_vault.config import document, notify_part, secret_part
 from owui_vault.config.document import VaultPart
 from owui_vault.config.features import NOT_BUILT
 from owui_vault.config.secret_part import COMPANIONS, OTHER_FORM, SHORT_FORM, SOURCES
@@ -22,7 +22,7 @@ _OWNERS = {"instance": "InstancePart", "repositories": "RepositoryPart", "plans"
 
 def schema_text() -> str:
     """The schema as it is shipped: what is not built yet is not in it."""
-    for module in (secret_part, document):
+    for module in (secret_part, notify_part, document):
         _describe_keys(module)
     schema = VaultPart.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -149,7 +149,7 @@ def _look(
     for plan in service.plans:
         own = _merged(history.of(plan.name), [each for each in fresh if each.plan == plan.name])
         runs += own
-        found = troubles_of(plan, service.repositories_of(plan), own, states.get(plan.name), now=around.now)
+        found = troubles_of(plan, service.places_of(plan), own, states.get(plan.name), now=around.now)
         known = {each.id for each in history.runs}
         lost = any(each.id not in known for each in own)
         troubles += [_unrecorded(each) if lost and each.kind is not EventKind.OVERDUE else each for each in found]

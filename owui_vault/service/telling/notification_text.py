@@ -25,6 +25,7 @@ _TITLES = {
 }
 _OF_STEPS = {
     PlanStep.SNAPSHOT: "No new restore point was stored there. What was stored before is untouched.",
+    PlanStep.REPLICATE: "It was not copied there. What was stored before, there and elsewhere, is untouched.",
     PlanStep.PRUNE: "Nothing is lost. Old restore points stay until pruning succeeds, and need space.",
     PlanStep.VERIFY: "Nothing is lost by it. Whether what is stored there can be restored was not shown.",
 }
@@ -156,7 +157,7 @@ def _meanings(news: Sequence[Trouble]) -> Iterator[str]:
             case EventKind.FAILURE if each.step is PlanStep.VERIFY and "found" in each.what:
                 yield "A snapshot is not what it should be: do not rely on it until a verification found it right."
             case EventKind.FAILURE:
-                yield _OF_STEPS.get(each.step, "") if each.step else "What was stored is there; it may be told again."
+                yield _OF_STEPS[each.step] if each.step else "What was stored is there; it may be told again."
             case EventKind.INCOMPLETE:
                 yield "It was stored, and is no restore point: something is missing in it, or no moment was proven."
             case EventKind.OVERDUE:
