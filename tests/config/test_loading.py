@@ -304,8 +304,8 @@ limit: {}
         ("state_dir: [a]", "state_dir (line 1): must be text, not a list"),
         (
             "a: {b: c}",
-            "a (line 1): is not known; allowed here: heartbeat, instance, limits, log_file, metrics, notifications,"
-            " plans, report, repositories, state_dir",
+            "a (line 1): is not known; allowed here: collapse, heartbeat, instance, limits, log_file, metrics,"
+            " notifications, plans, report, repositories, state_dir",
         ),
         ("state_dir: ${A", "has a '${' that is not ${NAME} or ${NAME:-default}"),
         ("instance: {name: a, name: b}", "instance.name (line 1): is given twice"),
