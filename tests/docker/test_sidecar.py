@@ -111,6 +111,9 @@ def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path
         "REPOSITORY": tmp_path / "repository",
         "PASSPHRASE_FILE": tmp_path / "passphrase",
     }
+    settings |= (
+        {"SCHEDULE": '"* * * * *"', "HEALTH_INTERVAL": "2s"} if request.node.get_closest_marker("hurried") else {}
+    )
     (tmp_path / "env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     (tmp_path / "repository").mkdir()
     (tmp_path / "passphrase").write_text("correct horse\n")
@@ -203,3 +206,29 @@ def test_a_killed_run_and_a_killed_sidecar_leave_nothing_paused(project: Project
     assert project.state() == "paused", "the guardian died with the sidecar"
     docker("start", f"{project.name}-backup-1")
     assert until(lambda: project.state() == "running"), "recover runs whenever the sidecar starts"
+
+
+def health(project: Project) -> str:
+    return docker("inspect", "--format", "{{.State.Health.Status}}", f"{project.name}-backup-1")
+
+
+def stored(project: Project) -> list[str]:
+    runs = json.loads(project.vault("--json", "history"))["runs"]
+    return [each["outcome"] for each in runs if each["plan"] == "nightly"]
+
+
+@pytest.mark.parametrize("project", ["root-socket"], indirect=True)
+@pytest.mark.hurried
+def test_it_backs_up_by_itself_and_survives_a_restart_of_everything(project: Project) -> None:
+    backup = f"{project.name}-backup-1"
+    assert until(lambda: health(project) == "healthy", 90), "before the first backup is due nothing is wrong"
+    project.vault("init")
+    assert until(lambda: "success" in stored(project), 150), docker("logs", backup)
+    assert until(lambda: health(project) == "healthy", 30), project.vault("status", "--offline", status=5)
+    before = stored(project).count("success")
+    docker("restart", project.name, backup)
+    assert until(lambda: project.state() == "running" and has_begun(project.data()))
+    assert until(lambda: stored(project).count("success") > before, 150), docker("logs", backup)
+    docker("stop", backup)
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", backup) in ("0", "143")
+    assert project.state() == "running"
