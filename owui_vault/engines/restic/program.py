@@ -18,6 +18,7 @@ from typing import TypeVar
 from owui_vault.engines.common import launcher
 from owui_vault.engines.common.disk_full import local_disk_full
 from owui_vault.engines.common.environment import (
+    INHERITED,
     engine_environment,
     launcher_argv,
     private_folder,
@@ -74,9 +75,15 @@ class Access:
 def agree(one: Access, other: Access) -> bool:
     """Whether one environment and one set of options serve both: no variable and no option has two meanings.
 
-    Both over sftp do not: restic is told one way to start ssh for all. Values that cannot be compared without asking
-    for them count as different.
+    Both over sftp do not: restic is told one way to start ssh for all. Two of one kind share all that is named for
+    either: a key that one names and the other has from a profile would be used for both. So it is with what every
+    program inherits, such as PATH. Values that cannot be compared without asking for them count as different.
     """
+    named = one.environment.keys() | other.environment.keys()
+    kinds = {each.location.text.partition(":")[0] for each in (one, other)}
+    shared = named if len(kinds) == 1 else named & INHERITED
+    if any(one.environment.get(name) != other.environment.get(name) for name in shared):
+        return False
     options = [dict(option.partition("=")[::2] for option in each.options) for each in (one, other)]
     pairs: tuple[tuple[Mapping[str, object], Mapping[str, object]], ...] = (
         (one.environment, other.environment),

@@ -32,7 +32,9 @@ def engine(location: str, **more: Any) -> ResticEngine:
     ("one", "other", "possible"),
     [
         (engine("/a"), engine("/b"), True),
-        (engine("/a", environment={"K": "1"}), engine("/b", environment={"L": "2"}), True),
+        (engine("/a", environment={"K": "1"}), engine("rest:https://h/b", environment={"L": "2"}), True),
+        (engine("s3:h/a", environment={"AWS_ACCESS_KEY_ID": "1"}), engine("s3:h/b"), False),  # the other's profile
+        (engine("/a"), engine("sftp:u@host:/b", environment={"PATH": "/where/its/ssh/is"}), False),
         (engine("/a", environment={"K": "1"}), engine("/b", environment={"K": "1"}), True),
         (engine("/a", environment={"K": Secret("1")}), engine("/b", environment={"K": Secret("1")}), True),
         (
