@@ -40,8 +40,7 @@ METHOD = '''
         with self._lock.reading() as context:
             return tally(context, least)
 
-
-def _application('''
+    def history('''
 
 COMMAND = '''
 """`tally`: what is configured."""
@@ -99,7 +98,7 @@ def extended(tmp_path: Path) -> Path:
     assert registry.endswith(")\n")
     changed = {
         "operations/tally.py": OPERATION,
-        "vault.py": vault.replace("\n\ndef _application(", METHOD),
+        "vault.py": vault.replace("\n    def history(", METHOD),
         "cli/commands/tally.py": COMMAND,
         "cli/registry.py": registry.removesuffix(")\n") + LINE,
     }
