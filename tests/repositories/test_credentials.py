@@ -30,7 +30,9 @@ def test_keys_that_the_location_asks_for_are_named(location: str, named: str) ->
     assert named in needed(location, {"HOME": "/root"})
 
 
-@pytest.mark.parametrize("location", ["/mnt/nas/r", "s3:https://host/bucket", "rest:https://ada@host:8000/r", "b2:b:r"])
+@pytest.mark.parametrize(
+    "location", ["/mnt/nas/r", "s3:https://host/bucket", "rest:https://ada@host:8000/r", "gs:b:/r"]
+)
 def test_what_needs_no_key_of_ssh_names_none(location: str) -> None:
     assert needed(location) == ""
 
