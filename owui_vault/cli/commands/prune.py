@@ -52,7 +52,9 @@ class Prune(Request):
         return Answer(
             value=report,
             show=lambda screen: pruning.pruned(screen, report),
-            exit_code=exit_codes.worst([done, _of_collapse(report.plan), exit_codes.of_unanswered(report.plan.unanswered)]),
+            exit_code=exit_codes.worst(
+                [done, _of_collapse(report.plan), exit_codes.of_unanswered(report.plan.unanswered)]
+            ),
         )
 
     def show_report(self, report: object, screen: Screen) -> None:

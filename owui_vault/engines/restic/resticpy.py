@@ -23,8 +23,10 @@ from owui_vault.errors import (
     CancelledError,
     ConfigError,
     DeadlineExceededError,
-    EngineError,
     EngineOutputError,
+    NoSpaceError,
+    RepositoryFullError,
+    RepositoryUnreachableError,
     VaultError,
 )
 from owui_vault.system.process import log_ended
@@ -65,8 +67,8 @@ class Answer(Generic[Result]):
             raise CancelledError("restic was ended on request")
         if self.why == "timeout":
             reason = failure(self.status, self.stderr)
-            if type(reason) is not EngineError:  # it said all the time why it did not get on
-                raise reason
+            if isinstance(reason, RepositoryUnreachableError | RepositoryFullError | NoSpaceError):
+                raise reason  # it said all the time why it did not get on; what else it says is of its being ended
             raise DeadlineExceededError(
                 f"restic did not answer within {self.question.timeout_seconds:g} s",
                 hint="Check whether the disk or host of the repository responds.",

@@ -336,11 +336,11 @@ def test_an_append_only_server_refuses_and_we_notice(rest_server: Path, restic_p
         bench.store(2)
         slow = bench.engine.inspect(bench.call()).engine_version.startswith("0.14")  # tries for 44 s
         timeout = 4 if slow else 60
-        with pytest.raises(DeadlineExceededError if slow else EngineError) as caught:
+        with pytest.raises(EngineError) as caught:
             bench.engine.remove([stored.engine_id], bench.call(timeout=timeout))
-        assert slow or "append-only" in caught.value.hint
+        assert "append-only" in caught.value.hint
         assert stored.id in bench.listed()
-        with pytest.raises(DeadlineExceededError if slow else EngineError) as caught:
+        with pytest.raises((DeadlineExceededError, EngineError) if slow else EngineError) as caught:
             bench.engine.relabel(
                 stored.engine_id, make_label(1, outcome=Outcome.INCOMPLETE), bench.call(timeout=timeout)
             )
