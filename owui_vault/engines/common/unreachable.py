@@ -114,7 +114,7 @@ _CAUSES = (
     ),
     _cause(
         r"connection reset|broken pipe|connection closed by (?!remote host)|use of closed network connection"
-        r"|unexpectedly closed|remote end closed|server closed",
+        r"|remote end closed|server closed",
         "the connection to {location} broke off",
         "What was sent counts the next time. If it happens each night, look at the line, or lower `upload_limit`.",
     ),

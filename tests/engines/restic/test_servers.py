@@ -340,11 +340,11 @@ def test_an_append_only_server_refuses_and_we_notice(rest_server: Path, restic_p
             bench.engine.remove([stored.engine_id], bench.call(timeout=timeout))
         assert "append-only" in caught.value.hint
         assert stored.id in bench.listed()
-        with pytest.raises((DeadlineExceededError, EngineError) if slow else EngineError) as caught:
+        with pytest.raises((DeadlineExceededError, EngineError) if slow else EngineError) as refused:
             bench.engine.relabel(
                 stored.engine_id, make_label(1, outcome=Outcome.INCOMPLETE), bench.call(timeout=timeout)
             )
-        assert slow or "append-only" in caught.value.hint
+        assert slow or "append-only" in refused.value.hint
         both = [each for each in bench.engine.snapshots(bench.call()) if each.id == stored.id]
         assert {each.outcome for each in both} == {Outcome.COMPLETE, Outcome.INCOMPLETE}  # there are two of it now
         assert [each.outcome for each in once_each(both)] == [Outcome.INCOMPLETE]
