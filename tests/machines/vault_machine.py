@@ -251,7 +251,7 @@ class VaultMachine(RuleBasedStateMachine):
         if (chosen.repository, chosen.id) in self.torn:
             with pytest.raises(ContentMismatchError):
                 self.vault.restore(chosen, target)
-            assert "differs" in (target / "RESTORE-INCOMPLETE").read_text(encoding="utf-8")
+            assert "differ" in (target / "RESTORE-INCOMPLETE").read_text(encoding="utf-8")
         else:
             restored = self.vault.restore(chosen, target)
             problems = self.vault.manifest(chosen).problems

@@ -25,6 +25,7 @@ from owui_vault.errors import (
 ENGINE = "restic"
 _TAIL = 2000
 _LONGEST_WORDS = 300
+_OF_BEING_ENDED = re.compile(r"signal \w+ received, cleaning up$")  # what we did to it is no reason
 
 # restic < 0.17 knows 0, 1, 3 and 130 only.
 _BY_STATUS: Mapping[int, type[EngineError]] = {
@@ -201,6 +202,7 @@ def _last_words(stderr: str) -> str:
     """The line that says most: restic's own `Fatal:`, else the last one."""
     said = [message_of(line) for line in stderr.splitlines() if line.strip()]
     lines = [line.strip() for line, after in zip(said, [*said[1:], ""], strict=False) if not _is_trace(line, after)]
+    lines = [line for line in lines if not _OF_BEING_ENDED.search(line)] or lines
     fatal = [line for line in lines if line.startswith("Fatal:")]
     chosen = (fatal or lines or [""])[-1]
     return chosen.replace("Fatal:", "").strip().splitlines()[0] if chosen.strip() else ""

@@ -76,6 +76,16 @@ def test_a_failure_is_known_by_its_kind(recorded: dict[str, Any], kind: type[Eng
     assert not error.message.endswith(".")
 
 
+def test_what_it_says_of_being_ended_is_no_reason() -> None:
+    said = (
+        "Remove(<lock/1>) returned error, retrying after 1s: unexpected HTTP response (403): 403 Forbidden\n"
+        "\x1b[2Ksignal interrupt received, cleaning up"
+    )
+    error = error_for(1, said, location="rest:https://host/")
+    assert error.message.endswith("403 Forbidden")
+    assert "signal" not in error.message
+
+
 def test_an_unknown_status_is_a_failure() -> None:
     assert kind_of(77, "") is EngineError
     assert kind_of(None, "") is EngineError
