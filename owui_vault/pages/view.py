@@ -12,7 +12,7 @@ from owui_vault.pages.calendar import KINDS, Calendar, calendar
 from owui_vault.pages.charts import Chart
 from owui_vault.pages.developments import BAD, clock, developments
 from owui_vault.pages.page_values import Depth, PageFacts
-from owui_vault.pages.wording import age, count, duration, size
+from owui_vault.pages.wording import age, count, duration, growth, known_size, size, until_full, wrong_in
 
 _MONTH = timedelta(days=30)
 _RUNS = 12
@@ -311,18 +311,12 @@ def _when(point: PointFact | None, now: datetime) -> str:
 def _place(space: RepositorySpace, now: datetime) -> Place:
     known = space.size_bytes is not None and space.free_bytes is not None
     whole = (space.size_bytes or 0) + (space.free_bytes or 0)
-    growth = space.growth_bytes_per_day
-    if space.until_full_seconds is not None:
-        over = space.until_full_seconds > timedelta(days=3650).total_seconds()
-        full = "in over 10 years" if over else f"in {duration(space.until_full_seconds)}"
-    else:
-        full = "does not fill" if space.free_bytes is not None and growth is not None else "unknown"
     return Place(
         repository=space.repository,
-        takes=size(space.size_bytes) if space.size_bytes is not None else "unknown",
-        free=size(space.free_bytes) if space.free_bytes is not None else "unknown",
-        growth=f"{size(round(growth))} a day" if growth is not None else "unknown",
-        full=full,
+        takes=known_size(space.size_bytes),
+        free=known_size(space.free_bytes),
+        growth=growth(space),
+        full=f"{'in ' if space.until_full_seconds is not None else ''}{until_full(space)}",
         used=max(round((space.size_bytes or 0) / whole * 100, 2), 1.0) if known and whole else None,
         known=_ago(space.as_of, now) if space.as_of else "",
     )
@@ -365,9 +359,4 @@ def _what(run: RunRecord) -> Iterator[str]:
     for step in run.steps:
         if step.error:
             yield f"{step.step.value}: {step.error.message}"
-        yield from step.problems
-        for each in step.results:
-            if each.error:
-                yield f"{step.step.value}, {each.repository}: {each.error.message}"
-            elif each.outcome is RunOutcome.WRONG:
-                yield f"{step.step.value}, {each.repository}: {'; '.join(each.problems)}"
+        yield from wrong_in(step)

@@ -1,8 +1,12 @@
-"""Formats small things for people: sizes, ages, durations, names with any characters."""
+"""Formats small things for people, on the page and on the screen: sizes, ages, durations, what went wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+
+from owui_vault.model.runs import RunOutcome, StepRecord
+from owui_vault.model.status import RepositorySpace
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -60,3 +64,33 @@ def age(moment: datetime, now: datetime) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """`1 file`, `2 files`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def known_size(size_bytes: int | None) -> str:
+    """`1.4 GB`; `unknown` where it is not known."""
+    return "unknown" if size_bytes is None else size(size_bytes)
+
+
+def growth(space: RepositorySpace) -> str:
+    """`12 MB a day`."""
+    per_day = space.growth_bytes_per_day
+    return "unknown" if per_day is None else f"{size(round(per_day))} a day"
+
+
+def until_full(space: RepositorySpace) -> str:
+    """`40 days`; whether it is not known, or never."""
+    if space.until_full_seconds is not None:
+        is_long = space.until_full_seconds > timedelta(days=3650).total_seconds()
+        return "over 10 years" if is_long else duration(space.until_full_seconds)
+    known = space.free_bytes is not None and space.growth_bytes_per_day is not None
+    return "does not fill" if known else "unknown"
+
+
+def wrong_in(step: StepRecord) -> Iterator[str]:
+    """What went wrong in a step, but for an error of the whole of it."""
+    yield from step.problems
+    for each in step.results:
+        if each.error:
+            yield f"{step.step.value}, {each.repository}: {each.error.message}"
+        elif each.outcome is RunOutcome.WRONG:
+            yield f"{step.step.value}, {each.repository}: {'; '.join(each.problems)}"

@@ -7,19 +7,33 @@ from datetime import datetime
 
 from owui_vault.model import FullCheck, Snapshot, SqliteLibrary
 from owui_vault.model.json_codec import local_text
-from owui_vault.pages.wording import age, count, duration, printable, size
+from owui_vault.pages.wording import (
+    age,
+    count,
+    duration,
+    growth,
+    known_size,
+    printable,
+    size,
+    until_full,
+    wrong_in,
+)
 
 __all__ = [
     "age",
     "count",
     "duration",
     "full_check",
+    "growth",
+    "known_size",
     "local",
     "local_column",
     "printable",
     "size",
     "sqlite_versions",
+    "until_full",
     "verified_on",
+    "wrong_in",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from owui_vault.cli.render.phrases import age, duration, local, size
+from owui_vault.cli.render.phrases import age, growth, known_size, local, size, until_full
 from owui_vault.cli.render.pruning import collapsed
 from owui_vault.cli.render.reports import warnings
 from owui_vault.cli.render.screen import Screen
@@ -94,8 +94,8 @@ def _space(screen: Screen, report: StatusReport) -> None:
     rows = [
         [
             each.repository,
-            _or_unknown(size(each.size_bytes), each.size_bytes),
-            _or_unknown(size(each.free_bytes), each.free_bytes),
+            known_size(each.size_bytes),
+            known_size(each.free_bytes),
             growth(each),
             until_full(each),
             *([age(each.as_of, report.at) if each.as_of else "–"] if report.offline else []),
@@ -103,26 +103,6 @@ def _space(screen: Screen, report: StatusReport) -> None:
         for each in report.space
     ]
     screen.table(columns, rows, right=frozenset({"takes", "free", "growth"}))
-
-
-def _or_unknown(text: str, value: int | None) -> str:
-    return "unknown" if value is None else text
-
-
-def growth(space: RepositorySpace) -> str:
-    """`12 MB a day`."""
-    if space.growth_bytes_per_day is None:
-        return "unknown"
-    return f"{size(round(space.growth_bytes_per_day))} a day"
-
-
-def until_full(space: RepositorySpace) -> str:
-    """`40 days`; whether it is not known, or never."""
-    if space.until_full_seconds is not None:
-        years = space.until_full_seconds / (365 * 86_400)
-        return "over 10 years" if years > 10 else duration(space.until_full_seconds)
-    known = space.free_bytes is not None and space.growth_bytes_per_day is not None
-    return "does not fill" if known else "unknown"
 
 
 def _newest(point: PointFact | None, now: datetime) -> tuple[str, str, str, str]:

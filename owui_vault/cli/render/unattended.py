@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from owui_vault.cli.render.phrases import count, duration, local, size
+from owui_vault.cli.render.phrases import count, duration, local, size, wrong_in
 from owui_vault.cli.render.reports import warnings
 from owui_vault.cli.render.screen import Screen
 from owui_vault.model import (
@@ -96,12 +96,7 @@ def _in_short(run: RunRecord) -> Iterator[str]:
             yield f"{step.step.value}: {step.error.message}"
         if step.outcome is RunOutcome.KILLED:
             yield f"killed during {step.step.value}"
-        yield from step.problems
-        for each in step.results:
-            if each.error:
-                yield f"{step.step.value}, {each.repository}: {each.error.message}"
-            elif each.outcome is RunOutcome.WRONG:
-                yield f"{step.step.value}, {each.repository}: {'; '.join(each.problems)}"
+        yield from wrong_in(step)
     yield from (f"not told: {each}" for each in run.untold)
 
 
