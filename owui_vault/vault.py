@@ -397,11 +397,7 @@ class Vault:
 
         Asked again, it does what an earlier call could not.
         """
-        from owui_vault.operations.pinning import PinRequest, pin
-
-        request = PinRequest(snapshot=snapshot, pinned=True, instance=instance, callbacks=_callbacks(progress, cancel))
-        with self._lock.writing("pin", cancel=request.callbacks.cancel) as context:
-            return pin(context, request)
+        return self._pinned(snapshot, instance, _callbacks(progress, cancel), pinned=True)
 
     def unpin(
         self,
@@ -412,10 +408,15 @@ class Vault:
         cancel: threading.Event | None = None,
     ) -> PinReport:
         """Let retention decide about this snapshot again, in every repository that holds it."""
+        return self._pinned(snapshot, instance, _callbacks(progress, cancel), pinned=False)
+
+    def _pinned(
+        self, snapshot: Snapshot | str, instance: str | None, callbacks: Callbacks, *, pinned: bool
+    ) -> PinReport:
         from owui_vault.operations.pinning import PinRequest, pin
 
-        request = PinRequest(snapshot=snapshot, pinned=False, instance=instance, callbacks=_callbacks(progress, cancel))
-        with self._lock.writing("unpin", cancel=request.callbacks.cancel) as context:
+        request = PinRequest(snapshot=snapshot, pinned=pinned, instance=instance, callbacks=callbacks)
+        with self._lock.writing("pin" if pinned else "unpin", cancel=callbacks.cancel) as context:
             return pin(context, request)
 
     def plan_replication(
