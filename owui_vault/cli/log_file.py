@@ -5,22 +5,22 @@ Several processes may write to it. That it cannot be written is said once on std
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import stat
 import sys
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from errno import EINVAL, ENOSPC
 from pathlib import Path
 
 from owui_vault.config import LogFileSettings
+from owui_vault.errors import LockHeldError
+from owui_vault.system.lock import Patience, wait_for
 
 _PACKAGE = "owui_vault"
-_LOCK_SECONDS = 0.5  # whoever rotates is done in a moment; nobody waits for one who is not
+_PATIENCE = Patience(wait_seconds=0.5)
 _MODE = 0o600  # it names repositories and folders
 
 
@@ -89,7 +89,8 @@ class LogFile(logging.Handler):
         """Put it aside, unless another process has just done so. A line of one who writes meanwhile goes with it."""
         lock = os.open(self._path.parent / f".{self._path.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _MODE)
         try:
-            if not _locked(lock) or not self._is_full(more):
+            wait_for(lock, _PATIENCE, what=os.fspath(self._path))
+            if not self._is_full(more):
                 return
             for number in range(self._keep - 1, 0, -1):
                 with suppress(FileNotFoundError):
@@ -98,24 +99,13 @@ class LogFile(logging.Handler):
                 self._path.replace(self._numbered(1))
             else:
                 self._path.unlink()
+        except LockHeldError:
+            pass  # whoever rotates is done in a moment; nobody waits for one who is not
         finally:
             os.close(lock)
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
-
-
-def _locked(descriptor: int) -> bool:
-    until = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.01)
-        else:
-            return True
 
 
 def write_log_to(settings: LogFileSettings, command: str) -> LogFile:

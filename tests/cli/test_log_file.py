@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -122,13 +123,12 @@ def test_a_full_disk_cuts_one_line_and_no_other(tmp_path: Path, monkeypatch: pyt
     assert [json.loads(each)["message"] for each in (first, last)] == ["before", "after"]
 
 
-def test_a_rotation_that_somebody_holds_up_keeps_nobody_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rotation_that_somebody_holds_up_keeps_nobody_waiting(tmp_path: Path) -> None:
     handler = LogFile(LogFileSettings(path=tmp_path / "vault.log", size=200), "run")
     handler.emit(record("first"))
-    monkeypatch.setattr("owui_vault.cli.log_file._locked", lambda _descriptor: False)
-    handler.emit(record("second"))
+    with (tmp_path / ".vault.log.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        handler.emit(record("second"))
     assert [each["message"] for each in lines(tmp_path)] == ["first", "second"]
 
 
