@@ -32,14 +32,11 @@ class Link:
     status: int | None = None  # HTTP only: the answer to what matches `methods` and `paths`
     methods: str = "GET|HEAD|POST|PUT|DELETE"
     paths: str = ""
-    times: int | None = None  # so often only
-    body: bytes = b"refused by the link\n"
-    answered: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def heal(self) -> None:
         """Be a good link from now on."""
-        self.cut_after = self.hang_after = self.status = self.times = None
+        self.cut_after = self.hang_after = self.status = None
         self.pause_seconds = 0.0
 
     def pass_on(self, size: int) -> bool:
@@ -61,13 +58,8 @@ class Link:
 
     def refusal(self, method: str, path: str) -> int | None:
         """The status to answer instead of the server."""
-        with self._lock:
-            if self.status is None or not re.fullmatch(self.methods, method) or not re.search(self.paths, path):
-                return None
-            if self.times is not None and self.answered >= self.times:
-                return None
-            self.answered += 1
-            return self.status
+        matches = re.fullmatch(self.methods, method) and re.search(self.paths, path)
+        return self.status if matches else None
 
 
 def _reset(connection: socket.socket) -> None:
@@ -141,7 +133,7 @@ class _Relay(BaseHTTPRequestHandler):
             return
         refused = self.link.refusal(self.command, self.path)
         if refused is not None:
-            self.answer(refused, [], self.link.body)
+            self.answer(refused, [], b"refused by the link\n")
             return
         server = http.client.HTTPConnection("127.0.0.1", self.server_port, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_ONE_HOP}

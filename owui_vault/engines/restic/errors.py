@@ -10,6 +10,7 @@ from owui_vault.engines.common.environment import redact
 from owui_vault.engines.common.unreachable import cause_of
 from owui_vault.errors import (
     EngineError,
+    NoSpaceError,
     RepositoryDamagedError,
     RepositoryExistsError,
     RepositoryFullError,
@@ -26,6 +27,9 @@ ENGINE = "restic"
 _TAIL = 2000
 _LONGEST_WORDS = 300
 _OF_BEING_ENDED = re.compile(r"signal \w+ received, cleaning up$")  # what we did to it is no reason
+
+#: What says why nothing gets on; whatever else a program says that waits, and is ended, does not.
+WHY_NOTHING_MOVES = (RepositoryUnreachableError, RepositoryFullError, NoSpaceError)
 
 # restic < 0.17 knows 0, 1, 3 and 130 only.
 _BY_STATUS: Mapping[int, type[EngineError]] = {
@@ -187,7 +191,7 @@ def error_for(
 
 def _holder(stderr: str) -> str:
     """`PID 123 on nas by root, since 2026-11-30 03:15:00`, of restic's words."""
-    text = "\n".join(message_of(line) for line in stderr.splitlines())
+    text = _understood(stderr)
     who = _LOCKED_BY.search(text)
     since = _LOCKED_SINCE.search(text)
     return f"{who[1]}{f', since {since[1]}' if since else ''}" if who else ""

@@ -11,15 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from owui_vault.engines.common.unreachable import HOPELESS, HOPELESS_SECONDS
-from owui_vault.engines.restic.errors import message_of
-from owui_vault.errors import (
-    DeadlineExceededError,
-    EngineError,
-    NoSpaceError,
-    RepositoryFullError,
-    RepositoryUnreachableError,
-    VaultError,
-)
+from owui_vault.engines.restic.errors import WHY_NOTHING_MOVES, message_of
+from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Progress, Step
 from owui_vault.ports import Call
 
@@ -85,7 +78,7 @@ class Monitor:
 
     def _given_up(self, line: str) -> VaultError:
         meant = self._failure(line)
-        if isinstance(meant, RepositoryUnreachableError | RepositoryFullError | NoSpaceError):
+        if isinstance(meant, WHY_NOTHING_MOVES):
             return meant
         return RepositoryUnreachableError(
             f"the repository does not answer: {self.clean(message_of(line))[:300]}",

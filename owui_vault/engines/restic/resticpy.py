@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from owui_vault.engines.common.environment import launcher_argv, private_folder
+from owui_vault.engines.restic.errors import WHY_NOTHING_MOVES
 from owui_vault.errors import (
     CancelledError,
     ConfigError,
     DeadlineExceededError,
     EngineOutputError,
-    NoSpaceError,
-    RepositoryFullError,
-    RepositoryUnreachableError,
     VaultError,
 )
 from owui_vault.system.process import log_ended
@@ -67,7 +65,7 @@ class Answer(Generic[Result]):
             raise CancelledError("restic was ended on request")
         if self.why == "timeout":
             reason = failure(self.status, self.stderr)
-            if isinstance(reason, RepositoryUnreachableError | RepositoryFullError | NoSpaceError):
+            if isinstance(reason, WHY_NOTHING_MOVES):
                 raise reason  # it said all the time why it did not get on; what else it says is of its being ended
             raise DeadlineExceededError(
                 f"restic did not answer within {self.question.timeout_seconds:g} s",

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from owui_vault.errors import DeadlineExceededError, RepositoryFullError, RepositoryUnreachableError, VaultError
-from owui_vault.model import Progress
 from owui_vault.ports import SecretSource
 from owui_vault.testing.engines.bench import Bench, make_label
 from owui_vault.testing.trees import assert_same
@@ -154,11 +153,6 @@ def test_what_was_never_sent_is_not_looked_for(faulty: Faulty) -> None:
     faulty.link.status = 401
     faulty.failure(store=2)
     faulty.link.heal()
-    said: list[str] = []
-
-    def hear(event: Progress) -> None:
-        said.append(event.text)
-
     assert not (faulty.bench.call().folder / "unfinished").exists()
-    faulty.bench.engine.store(faulty.bench.tree, make_label(2), faulty.bench.call(progress=hear))
+    faulty.bench.engine.store(faulty.bench.tree, make_label(2), faulty.bench.call())
     assert not (faulty.bench.call().folder / "unfinished").exists()
