@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from owui_vault.cli.render.screen import Screen
 from owui_vault.cli.request import Answer, Request, Session
+from owui_vault.engines.borg.errors import ENGINE as BORG
+from owui_vault.engines.borg.program import find_program
 from owui_vault.errors import VaultError
 from owui_vault.system.process import Command, run
 from owui_vault.version import VERSION
 
-_QUESTIONS = {"restic": "version", "borg": "--version"}
+_QUESTIONS = {"restic": "version", BORG: "--version"}
 _SECONDS = 10.0
 _NUMBER = re.compile(r"\d+(?:\.\d+)+\S*")
 
@@ -52,12 +54,13 @@ class ShowVersions(Request):
 
 def _asked(engine: str, question: str, environ: Mapping[str, str]) -> EngineProgram:
     path = environ.get("PATH", "")
-    program = shutil.which(engine, path=path) or ""
+    argv = find_program(engine) if engine == BORG else (engine,)  # of borg that of our own Python, where it has one
+    program = " ".join(argv) if len(argv) > 1 else shutil.which(engine, path=path) or ""
     version = ""
     if program:
         environment = {"PATH": path, "HOME": environ.get("HOME", "/"), "LC_ALL": "C.UTF-8"}
         try:
-            said = run(Command(argv=(program, question), environment=environment, timeout_seconds=_SECONDS)).stdout
+            said = run(Command(argv=(*argv, question), environment=environment, timeout_seconds=_SECONDS)).stdout
         except VaultError:
             said = ""  # it is there, and does not answer
         number = _NUMBER.search(said)

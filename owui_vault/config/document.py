@@ -356,6 +356,11 @@ class PlanPart(Part):
         """One or several, as a tuple."""
         return self.replicate if isinstance(self.replicate, tuple) else (self.replicate,)
 
+    @property
+    def mirrors(self) -> frozenset[str]:
+        """The repositories that it brings something to."""
+        return frozenset(target for each in self.replications for target in each.to)
+
 
 class LogFilePart(Part):
     """A file for the log, as JSON lines."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from owui_vault.config.explain import explain
 from owui_vault.config.features import take_out_unbuilt
 from owui_vault.config.paths import default_state_dir, expand_location
 from owui_vault.config.plan_settings import notification_mistakes, plan_mistakes, plan_of
-from owui_vault.config.secret_part import reference_of
+from owui_vault.config.secret_part import Part, reference_of
 from owui_vault.config.settings import (
     EngineName,
     InstanceSettings,
@@ -96,9 +97,9 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
         instance=_instance(part.instance) if part.instance else None,
         repositories=tuple(_repository(name, each, around) for name, each in part.repositories.items()),
         plans=tuple(plan_of(name, each) for name, each in part.plans.items()),
-        limits=_limits(part.limits) if part.limits else LimitSettings(),
-        collapse=_collapse(part.collapse) if part.collapse else CollapseLimits(),
-        log_file=_log_file(part.log_file) if part.log_file else None,
+        limits=LimitSettings(**_written(part.limits)) if part.limits else LimitSettings(),
+        collapse=CollapseLimits(**_written(part.collapse)) if part.collapse else CollapseLimits(),
+        log_file=LogFileSettings(**_written(part.log_file)) if part.log_file else None,
         pages=Pages(report=part.report, metrics=part.metrics),
         notifications=tuple(each.settings() for each in part.notifications),
         heartbeat=part.heartbeat.settings() if part.heartbeat else None,
@@ -106,19 +107,9 @@ def _settings(part: parts.VaultPart, path: Path, around: ConfigContext) -> Vault
     )
 
 
-def _collapse(part: parts.CollapsePart) -> CollapseLimits:
-    written = {key: value for key, value in part if value is not None}
-    return CollapseLimits(**written)
-
-
-def _limits(part: parts.LimitsPart) -> LimitSettings:
-    written = {key: value for key, value in part if value is not None}
-    return LimitSettings(**written)
-
-
-def _log_file(part: parts.LogFilePart) -> LogFileSettings:
-    written = {key: value for key, value in part if value is not None}
-    return LogFileSettings(**written)
+def _written(part: Part) -> dict[str, Any]:
+    """What stands there: the rest is the default of what is made of it."""
+    return {key: value for key, value in part if value is not None}
 
 
 def _instance(part: parts.InstancePart) -> InstanceSettings:

@@ -53,9 +53,8 @@ def plan_mistakes(whole: parts.VaultPart) -> Iterator[ConfigProblem]:
             said = "takes a snapshot, and no instance is configured; set instance.container, or 'snapshot: false' here"
             yield ConfigProblem(("plans", name), said)
         written_out = "prune" in plan.model_fields_set and plan.prune
-        mirrors = {target for each in plan.replications for target in each.to}
         about = plan.repositories or tuple(
-            each for each in whole.repositories if not mirrors or (each in mirrors) is not plan.snapshot
+            each for each in whole.repositories if not plan.mirrors or (each in plan.mirrors) is not plan.snapshot
         )
         known = [whole.repositories[each] for each in about if each in whole.repositories]
         if known and (written_out or not (plan.snapshot or plan.replicate or plan.verify is not None)):
@@ -89,6 +88,5 @@ def _replication_mistakes(name: str, plan: parts.PlanPart, whole: parts.VaultPar
         if both:
             said = f"names {both[0]!r}, where this plan stores its snapshots itself"
             yield ConfigProblem((*place, "to"), said)
-    mirrors = {target for each in plan.replications for target in each.to}
-    if mirrors and plan.snapshot and mirrors.issuperset(stored_in):
+    if plan.mirrors and plan.snapshot and plan.mirrors.issuperset(stored_in):
         yield ConfigProblem(("plans", name, "replicate"), "leaves no repository to store its snapshots in")

@@ -127,3 +127,8 @@ class VaultSettings:
     notifications: tuple[NotificationSettings, ...] = ()
     heartbeat: HeartbeatSettings | None = None
     plan_heartbeats: Mapping[str, HeartbeatSettings] = field(default_factory=dict)
+
+    @property
+    def series(self) -> str:
+        """The name of the series that is stored here."""
+        return self.instance.name if self.instance else DEFAULT_INSTANCE_NAME

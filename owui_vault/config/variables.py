@@ -36,6 +36,19 @@ def variables_in(text: str) -> tuple[Variable, ...]:
     return tuple(dict.fromkeys(Variable(each["name"], each["default"]) for each in found))
 
 
+def variables_of(data: object) -> Iterator[Variable]:
+    """The variables that all texts in a document name."""
+    match data:
+        case str():
+            yield from variables_in(data)
+        case dict():
+            for each in data.values():
+                yield from variables_of(each)
+        case list():
+            for each in data:
+                yield from variables_of(each)
+
+
 def _replace(data: object, path: KeyPath, environ: Mapping[str, str], mistakes: list[ConfigProblem]) -> object:
     match data:
         case str():

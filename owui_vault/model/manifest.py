@@ -190,7 +190,7 @@ class ScheduledWork:
     event_functions: int = 0  # run at every start
 
 
-CHECK, ACCEPTED_COLLAPSE = "check", "accept-collapse"  # kinds of ledger entries
+CHECK, VERIFIED, ACCEPTED_COLLAPSE = "check", "verify", "accept-collapse"  # kinds of ledger entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from owui_vault.components.names import DATABASE, UPLOADS, VECTORS
 from owui_vault.config.loading import Checked, checked
-from owui_vault.config.settings import RepositorySettings
-from owui_vault.config.variables import variables_in
+from owui_vault.config.settings import EngineName, RepositorySettings
+from owui_vault.config.variables import variables_of
 from owui_vault.config.yaml_source import read_document
 from owui_vault.model.config_reports import ConfigurationReport
 from owui_vault.model.secrets import (
@@ -24,6 +24,7 @@ from owui_vault.model.secrets import (
     SecretReference,
 )
 from owui_vault.operations.notifications import is_regular, silence_warnings
+from owui_vault.repositories.overlap import path_of
 from owui_vault.secrets import secret_source
 from owui_vault.system.durable_files import is_within
 
@@ -110,7 +111,7 @@ def _what_lies_beside(known: Checked, folder: Path) -> Iterator[str]:
 
 def _what_a_scheduler_lacks(known: Checked, environ: Mapping[str, str]) -> Iterator[str]:
     lacks = "cron and systemd do not set it"
-    for variable in dict.fromkeys(each for text in _texts(known.data_as_written) for each in variables_in(text)):
+    for variable in dict.fromkeys(variables_of(known.data_as_written)):
         if variable.name in _OF_A_SCHEDULER:
             continue
         if variable.default is None:
@@ -153,9 +154,19 @@ def _who_may_read(known: Checked, environ: Mapping[str, str]) -> Iterator[str]:
 
 def _which_programs(known: Checked, environ: Mapping[str, str]) -> Iterator[str]:
     for each in known.settings.repositories:
-        program = each.program or each.engine.value
+        program = program_of(each)
         if not shutil.which(program, path=environ.get("PATH", os.defpath)):
             yield f"the program {program} of {each.name} is not installed here, or not in PATH"
+
+
+def program_of(repository: RepositorySettings) -> str:
+    """The program that a repository is worked on with: of borg that which our own Python has, where it has one."""
+    name = repository.program or repository.engine.value
+    if repository.engine is EngineName.BORG:
+        from owui_vault.engines.borg.program import find_program  # noqa: PLC0415  of borg alone
+
+        return find_program(name)[0]
+    return name
 
 
 #: Each looks at one thing. A further one is a line here.
@@ -167,18 +178,6 @@ CHECKS: tuple[Check, ...] = (
     _who_may_read,
     _which_programs,
 )
-
-
-def _texts(data: object) -> Iterator[str]:
-    match data:
-        case str():
-            yield data
-        case dict():
-            for each in data.values():
-                yield from _texts(each)
-        case list():
-            for each in data:
-                yield from _texts(each)
 
 
 def _references(known: Checked) -> Iterator[SecretReference]:
@@ -213,7 +212,7 @@ def _files_of(reference: SecretReference) -> Iterator[Path]:
 
 
 def _folder_of(repository: RepositorySettings) -> Path | None:
-    place = Path(repository.location.removeprefix("local:"))
+    place = path_of(repository.location)
     return place if place.is_absolute() else None
 
 

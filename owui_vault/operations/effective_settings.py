@@ -15,7 +15,7 @@ from owui_vault.config.loading import Checked, checked
 from owui_vault.config.notify_part import HeartbeatPart
 from owui_vault.config.secret_part import Part, SecretPart, reference_of
 from owui_vault.config.settings import LimitSettings, VaultSettings
-from owui_vault.config.variables import variables_in
+from owui_vault.config.variables import variables_of
 from owui_vault.config.yaml_source import read_document
 from owui_vault.engines.common.environment import without_credentials
 from owui_vault.model.config_reports import EffectiveSettings, Setting
@@ -141,10 +141,9 @@ class _Walk:
     def source(self, place: KeyPath) -> str:
         """The line, and the variables in it."""
         line = f"line {self.known.lines[place]}" if place in self.known.lines else DEFAULT
-        named = [each for text in _texts(self.at(self.known.data_as_written, place)) for each in variables_in(text)]
         told = [
             f"environment variable {each.name}" if self.environ.get(each.name) else f"default of ${{{each.name}}}"
-            for each in dict.fromkeys(named)
+            for each in dict.fromkeys(variables_of(self.at(self.known.data_as_written, place)))
         ]
         return ", ".join([line, *told])
 
@@ -155,14 +154,6 @@ class _Walk:
             elif isinstance(data, list) and isinstance(key, int):
                 data = data[key]
         return data
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
 
 
 def _shown(value: object) -> str:

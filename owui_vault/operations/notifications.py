@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from owui_vault.system.unwinding import on_failure
 _log = logging.getLogger(__name__)
 
 TELLING_SECONDS = 10.0
-_ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 @contextmanager
@@ -71,8 +69,10 @@ def in_time(act: Callable[[], None], seconds: float = TELLING_SECONDS) -> str:
 
 def _said(error: Exception) -> str:
     """What was raised, without addresses: they hold passwords and tokens."""
+    from owui_vault.notify.addresses import without_addresses  # noqa: PLC0415  only where somebody could not be told
+
     text = error.message if isinstance(error, VaultError) else str(error)
-    return _ADDRESS.sub("…", " ".join(text.split())) or type(error).__name__
+    return without_addresses(text) or type(error).__name__
 
 
 class RepositoryOutcome(Protocol):

@@ -37,6 +37,7 @@ from owui_vault.model import (
     VerifyDepth,
     VerifyReport,
 )
+from owui_vault.model.manifest import VERIFIED
 from owui_vault.operations.full_checks import check_now, warnings_of
 from owui_vault.operations.notifications import notify
 from owui_vault.repositories.lookup import LocatedSnapshot, SkippedRepositories, failure, manifest_in, search
@@ -226,7 +227,7 @@ def _noted(context: OperationContext, request: VerifyRequest, report: VerifyRepo
     entry = LedgerEntry(
         snapshot=report.snapshot.id if report.snapshot else asked,
         repository=report.repository,
-        kind="verify",
+        kind=VERIFIED,
         at=context.clock.now(),
         ok=report.ok,
         detail=detail,

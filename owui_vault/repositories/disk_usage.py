@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from owui_vault.repositories.overlap import path_of
 from owui_vault.system.durable_files import free_bytes
 
 PATIENCE_SECONDS = 5.0  # hundreds of thousands of files on a slow share: better no size than a status that hangs
-_PREFIXES = ("local:", "file://")  # restic's and borg's ways to say that a path is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,7 @@ class Space:
 
 def measure(location: str, patience_seconds: float = PATIENCE_SECONDS) -> Space:
     """Look at the place of a repository; nothing is known of one that is elsewhere, away, or not ours to see."""
-    for prefix in _PREFIXES:
-        location = location.removeprefix(prefix)
-    folder = Path(location)
+    folder = path_of(location)
     try:
         if not folder.is_absolute() or not folder.is_dir():
             return Space()

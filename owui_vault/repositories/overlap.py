@@ -35,9 +35,14 @@ def live_folders(context: OperationContext) -> Iterator[Path]:
             yield instance.ollama_dir
 
 
+def path_of(location: str) -> Path:
+    """A repository's location as a path, without an engine's way to say that it is one: absolute, if it is here."""
+    return Path(location.removeprefix("local:").removeprefix("file://"))
+
+
 def place_of(repository: Repository) -> Path | None:
     """Where a repository is on this machine, or will; None where its location is an address."""
-    place = Path(repository.engine.location.removeprefix("local:"))
+    place = path_of(repository.engine.location)
     return place if place.is_absolute() or place.is_dir() else None
 
 

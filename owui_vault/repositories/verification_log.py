@@ -28,11 +28,7 @@ def learn_ledger(context: OperationContext, surveyed: RepositoryListing) -> bool
 def learn_ledger_of_all(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
     """The same from each of these that can be read: another machine may have accepted what stops this one."""
     for each in surveyed:
-        try:
-            learn_ledger(context, each)
-        except Exception as raised:  # one repository of several
-            error = each.client.failure(raised, "learning from")
-            _log.warning("the ledger could not be updated from %s: %s", each.name, error.message)
+        _could_learn(context, each)
 
 
 def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
@@ -47,13 +43,18 @@ def learn_lost_ledger(context: OperationContext, surveyed: Sequence[RepositoryLi
     for each in surveyed:
         if each.error or not each.series(series):
             continue
-        try:
-            learn_ledger(context, each)
-        except Exception as raised:  # one repository of several
-            error = each.client.failure(raised, "learning from")
-            _log.warning("the ledger could not be updated from %s: %s", each.name, error.message)
-        else:
+        if _could_learn(context, each):
             return
+
+
+def _could_learn(context: OperationContext, surveyed: RepositoryListing) -> bool:
+    try:
+        learn_ledger(context, surveyed)
+    except Exception as raised:  # one repository of several
+        error = surveyed.client.failure(raised, "learning from")
+        _log.warning("the ledger could not be updated from %s: %s", surveyed.name, error.message)
+        return False
+    return True
 
 
 def _ledger_of(context: OperationContext, surveyed: RepositoryListing, instance: str) -> tuple[LedgerEntry, ...]:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from owui_vault.context.context import OperationContext, Repository
 from owui_vault.model import ALL, LedgerEntry, Snapshot
+from owui_vault.model.manifest import VERIFIED
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import ErrorNote, PlanStep, RunOutcome, RunRecord, StepResult
 from owui_vault.model.status import PointFact
@@ -110,12 +111,12 @@ def verified_times(plan: Plan, repository: str, entries: Sequence[LedgerEntry]) 
     return tuple(
         each.at
         for each in entries
-        if each.kind == "verify" and each.repository == repository and each.ok
+        if each.kind == VERIFIED and each.repository == repository and each.ok
         if plan.read_data < 1 or each.depth == ALL
     )
 
 
 def found_wrong(repository: str, entries: Sequence[LedgerEntry]) -> LedgerEntry | None:
     """The last verification there, if it found something wrong."""
-    there = [each for each in entries if each.kind == "verify" and each.repository == repository]
+    there = [each for each in entries if each.kind == VERIFIED and each.repository == repository]
     return there[-1] if there and not there[-1].ok else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from owui_vault.model.manifest import ALL, LedgerEntry
+from owui_vault.model.manifest import ALL, VERIFIED, LedgerEntry
 from owui_vault.model.runs import PlanStep, RunOutcome, RunRecord
 from owui_vault.model.snapshots import Snapshot
 from owui_vault.pages.page_values import Depth, Measurement, PageFacts, PointOnPage
@@ -33,7 +33,8 @@ def page_facts(service: Service, max_age: timedelta | None, *, offline: bool) ->
     )
     checks = context.state.ledger(series)
     points = {each.id: each for each in _remembered(runs, checks)}
-    for each in _listed(listings or {}, series):
+    listed = tuple(_listed(listings or {}, series))
+    for each in listed:
         known = points.get(each.id)
         points[each.id] = replace(
             each,
@@ -41,7 +42,7 @@ def page_facts(service: Service, max_age: timedelta | None, *, offline: bool) ->
             size_bytes=each.size_bytes or (known.size_bytes if known else None),
             added_bytes=known.added_bytes if known else None,
         )
-    there = {each.id for each in _listed(listings or {}, series)}
+    there = {each.id for each in listed}
     asked_all = listings is not None and not any(each.error for each in listings.values())
     marked = [replace(each, is_gone=asked_all and each.id not in there) for each in points.values()]
     return PageFacts(
@@ -62,7 +63,7 @@ def page_facts(service: Service, max_age: timedelta | None, *, offline: bool) ->
 
 def _remembered(runs: Iterable[RunRecord], checks: Iterable[LedgerEntry]) -> Iterator[PointOnPage]:
     """What plans of this machine stored; of one in several repositories the best, and all that it added."""
-    good = [each for each in checks if each.kind == "verify" and each.ok]
+    good = [each for each in checks if each.kind == VERIFIED and each.ok]
     verified = {each.snapshot for each in good}
     read = {each.snapshot for each in good if each.depth == ALL}
     for run in runs:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from owui_vault.context.context import OperationContext
+from owui_vault.context.context import OperationContext, Repository
 from owui_vault.errors import VaultError
 from owui_vault.model.runs import PlanStep, RunRecord
 from owui_vault.model.status import RepositorySpace
@@ -28,24 +28,26 @@ def note_space(service: Service, repositories: Iterable[str]) -> None:
     """Write down what repositories take after a run. That this cannot be done is no failure of the run."""
     for name in repositories:
         (repository,) = service.context.select(name)
-        found = disk_usage.measure(repository.engine.location)
-        if found == disk_usage.Space():
-            continue
-        entry = PlaceMeasured(
-            repository=name,
-            at=service.context.clock.now(),
-            size_bytes=found.size_bytes,
-            free_bytes=found.free_bytes,
-        )
-        with suppress(VaultError):
-            service.ledger.append(entry)
+        found = _measured(repository, service.context.clock.now())
+        if found:
+            with suppress(VaultError):
+                service.ledger.append(found)
+
+
+def _measured(repository: Repository, now: datetime) -> PlaceMeasured | None:
+    found = disk_usage.measure(repository.engine.location)
+    if found == disk_usage.Space():
+        return None
+    return PlaceMeasured(repository=repository.name, at=now, size_bytes=found.size_bytes, free_bytes=found.free_bytes)
 
 
 def space_of(
     context: OperationContext, history: History, now: datetime, *, offline: bool
 ) -> tuple[RepositorySpace, ...]:
     """What is known of each repository: offline from the ledger alone, otherwise as it is now."""
-    return tuple(_of_one(name, history, now, fresh) for name, fresh in _measured_now(context, now, offline=offline))
+    return tuple(
+        _of_one(each.name, history, now, None if offline else _measured(each, now)) for each in context.select(None)
+    )
 
 
 def nearly_full(spaces: Sequence[RepositorySpace]) -> Iterator[str]:
@@ -55,20 +57,6 @@ def nearly_full(spaces: Sequence[RepositorySpace]) -> Iterator[str]:
             days = int(each.until_full_seconds / _DAY.total_seconds())
             when = f"in about {days} day{'' if days == 1 else 's'}" if days else "within a day"
             yield f"the place of {each.repository} is full {when}, if it goes on as in the last thirty days"
-
-
-def _measured_now(
-    context: OperationContext, now: datetime, *, offline: bool
-) -> Iterator[tuple[str, PlaceMeasured | None]]:
-    for repository in context.select(None):
-        found = disk_usage.Space() if offline else disk_usage.measure(repository.engine.location)
-        known = found != disk_usage.Space()
-        yield (
-            repository.name,
-            PlaceMeasured(repository=repository.name, at=now, size_bytes=found.size_bytes, free_bytes=found.free_bytes)
-            if known
-            else None,
-        )
 
 
 def _of_one(name: str, history: History, now: datetime, fresh: PlaceMeasured | None) -> RepositorySpace:

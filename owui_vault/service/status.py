@@ -74,24 +74,17 @@ def status(
         if offline:
             warnings.append("no repository was asked; each value is as old as it says")
         warnings += _absences(look)
-        report = StatusReport(
-            at=look.now, verdict=_worst(plans), offline=offline, plans=plans, space=space, warnings=tuple(warnings)
-        )
-        return _with_collapse(service, look, report)
-    found = tuple(_all_series(service, look))
-    if max_age is None:
-        warnings.append("no plan says how old a restore point may be; --max-age does")
-    report = StatusReport(
-        at=look.now, verdict=_worst(found), offline=offline, series=found, space=space, warnings=tuple(warnings)
-    )
-    return _with_collapse(service, look, report)
-
-
-def _with_collapse(service: Service, look: _Look, report: StatusReport) -> StatusReport:
-    """What stops retention, by what the repositories that answer hold; offline the last run of a plan says so."""
-    held = [one for each in (look.listings or {}).values() for one in each.series(look.series)]
-    found = find_collapse(service.context.collapse, held, look.verifications)
-    return replace(report, collapse=found, verdict=Verdict.WRONG) if found else report
+        report = StatusReport(at=look.now, verdict=_worst(plans), offline=offline, plans=plans)
+    else:
+        found = tuple(_all_series(service, look))
+        if max_age is None:
+            warnings.append("no plan says how old a restore point may be; --max-age does")
+        report = StatusReport(at=look.now, verdict=_worst(found), offline=offline, series=found)
+    report = replace(report, space=space, warnings=tuple(warnings))
+    # What stops retention, by what the repositories that answer hold; offline the last run of a plan says so.
+    held = [one for each in (look.listings or {}).values() for one in each.series(series)]
+    collapse = find_collapse(context.collapse, held, look.verifications)
+    return replace(report, collapse=collapse, verdict=Verdict.WRONG) if collapse else report
 
 
 def _absences(look: _Look) -> Iterator[str]:

@@ -12,7 +12,6 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,14 +101,7 @@ def alive(identity: ProcessIdentity) -> bool:
 
 def names() -> frozenset[str]:
     """What the kernel calls the programs that run now, as far as this user may know."""
-    found = set()
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                name, _, rest = (entry / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
-                if rest.split()[0] not in _GONE:
-                    found.add(name)
-    return frozenset(found)
+    return frozenset(name_of(each.identity.pid) for each in processes() if not each.ended) - {""}
 
 
 def hidden(pid: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from owui_vault.config import EngineName, RepositorySettings, VaultSettings, load_settings
+from owui_vault.config import RepositorySettings, VaultSettings, load_settings
 from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
 from owui_vault.errors import ConfigError, DeadlineExceededError
 from owui_vault.model.secrets import (
@@ -22,6 +22,7 @@ from owui_vault.model.secrets import (
     SealedSecret,
     SecretReference,
 )
+from owui_vault.operations.check_configuration import program_of
 from owui_vault.system import python
 from owui_vault.system.process import Command, run
 
@@ -136,7 +137,7 @@ def unit_name(settings: VaultSettings) -> str:
 
     cron reads no file with a dot in its name. The underscore keeps what a series is called apart from our own words.
     """
-    series = settings.instance.name if settings.instance else DEFAULT_INSTANCE_NAME
+    series = settings.series
     return _NAME if series == DEFAULT_INSTANCE_NAME else f"{_NAME}_{series.replace('.', '_')}"
 
 
@@ -188,8 +189,7 @@ def _problems(config: Path, around: Mapping[str, str], environ: Mapping[str, str
 
 def _of_repository(repository: RepositorySettings, around: Mapping[str, str]) -> Iterator[str]:
     place = f"repositories.{repository.name}"
-    if repository.program or repository.engine is EngineName.RESTIC or not _has_own_borg():
-        yield from _of_program(place, repository.program or repository.engine.value, around)
+    yield from _of_program(place, program_of(repository), around)
     own_ssh = "BORG_RSH" in repository.environment or any(each.startswith("sftp.") for each in repository.options)
     for beginning, helper in _HELPERS.items():
         if repository.location.startswith(beginning) and not (helper == "ssh" and own_ssh):
@@ -197,12 +197,6 @@ def _of_repository(repository: RepositorySettings, around: Mapping[str, str]) ->
     yield from _of_secret(f"{place}.passphrase", repository.passphrase, around)
     for name, reference in repository.environment.items():
         yield from _of_secret(f"{place}.environment.{name}", reference, around)
-
-
-def _has_own_borg() -> bool:
-    from importlib.util import find_spec  # noqa: PLC0415  of borg without a program alone
-
-    return find_spec("borg") is not None
 
 
 def _of_program(place: str, program: str, around: Mapping[str, str]) -> Iterator[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from owui_vault.config import load_settings
-from owui_vault.config.settings import DEFAULT_INSTANCE_NAME
 from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ConfigError
 from owui_vault.model.schedules import InstalledSchedule, Scheduler, ScheduleReport
@@ -156,8 +155,7 @@ def _shown(
 def _called_last(config: Path, environ: Mapping[str, str]) -> datetime | None:
     try:
         settings = load_settings(config, {**environ, **surroundings()})
-        series = settings.instance.name if settings.instance else DEFAULT_INSTANCE_NAME
-        return RunLedger(StateDirectory(settings.state_dir), series).called_last()
+        return RunLedger(StateDirectory(settings.state_dir), settings.series).called_last()
     except ConfigError:
         return None
 

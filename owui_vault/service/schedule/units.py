@@ -13,6 +13,7 @@ from pathlib import Path
 
 from owui_vault.errors import ConfigError, DeadlineExceededError, ProgramMissingError
 from owui_vault.model.schedules import InstalledSchedule, Scheduler
+from owui_vault.repositories.overlap import path_of
 from owui_vault.service.schedule.tick import (
     CREDENTIALS,
     PATH,
@@ -281,8 +282,8 @@ def _limits(tick: Tick) -> str:
     places = [tick.settings.state_dir]
     if tick.settings.instance and tick.settings.instance.data_dir:
         places.append(tick.settings.instance.data_dir)
-    locations = (each.location.removeprefix("local:").removeprefix("file://") for each in tick.settings.repositories)
-    places += [Path(each) for each in locations if each.startswith("/")]
+    located = (path_of(each.location) for each in tick.settings.repositories)
+    places += [each for each in located if each.is_absolute()]
     written = [each for each in places if any(each.is_relative_to(root) for root in _READ_ONLY)]
     return _HARDENED + "".join(f"ReadWritePaths={_quoted(f'-{each}')}\n" for each in written)
 

@@ -146,12 +146,12 @@ def _look(
     runs: list[RunRecord] = []
     troubles = list(extra)
     successes = []
+    recorded = {each.id for each in history.runs}
     for plan in service.plans:
         own = _merged(history.of(plan.name), [each for each in fresh if each.plan == plan.name])
         runs += own
         found = troubles_of(plan, service.places_of(plan), own, states.get(plan.name), now=around.now)
-        known = {each.id for each in history.runs}
-        lost = any(each.id not in known for each in own)
+        lost = any(each.id not in recorded for each in own)
         troubles += [_unrecorded(each) if lost and each.kind is not EventKind.OVERDUE else each for each in found]
         ended = [each for each in own if each.outcome is not RunOutcome.RUNNING]
         successes += [each for each in ended[-1:] if each.outcome is RunOutcome.SUCCESS]
