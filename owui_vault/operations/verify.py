@@ -42,7 +42,7 @@ from owui_vault.operations.full_checks import check_now, warnings_of
 from owui_vault.operations.notifications import notify
 from owui_vault.repositories.lookup import LocatedSnapshot, SkippedRepositories, failure, manifest_in, search
 from owui_vault.repositories.repository_client import RepositoryClient
-from owui_vault.system.durable_files import require_space
+from owui_vault.system.durable_files import free_bytes, require_space
 
 _SPARE_BYTES = 64 << 20
 _FETCHED = tuple(each.name for each in PROVIDERS if each.databases)
@@ -197,13 +197,16 @@ def _is_of(record: DatabaseRecord | FileRecord, component: Component, content: C
 
 
 def _fetch(found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]) -> Manifest:
+    """All in one call of the engine where the whole snapshot would fit, else after the manifest has told the room."""
     found.client.progress(Step.FETCH)
-    found.fetch(folder, (MANIFEST_NAME,))
-    manifest = manifest_in(folder, found.snapshot)
-    require_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
-    (folder / MANIFEST_NAME).unlink()
+    whole = found.snapshot.size_bytes
+    if not whole or free_bytes(folder) < whole + _SPARE_BYTES:
+        found.fetch(folder, (MANIFEST_NAME,))
+        manifest = manifest_in(folder, found.snapshot)
+        require_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
+        (folder / MANIFEST_NAME).unlink()
     found.fetch(folder, paths)
-    return manifest
+    return manifest_in(folder, found.snapshot)
 
 
 def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:
