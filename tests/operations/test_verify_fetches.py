@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from owui_vault import Call, DataDirectory, NoSpaceError, Repository, Vault
+from owui_vault import Call, DataDirectory, NoSpaceError, Repository, Secret, Vault
 from owui_vault.operations import verify
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.instances.small import make_small_instance, use_small_instance
@@ -18,7 +18,7 @@ class Noting(DirectoryEngine):
     """Remembers what was fetched."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "correct horse battery staple")
+        super().__init__(folder, Secret("correct horse battery staple"))
         self.fetched: list[tuple[str, ...]] = []
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,10 +25,8 @@ class Spool:
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-
-    def __del__(self) -> None:
-        """Whoever never asks for the rows leaves no open file either."""
-        self._file.close()
+        # whoever never asks for the rows leaves no open file either, not even held by the traceback of an error
+        weakref.finalize(self, file.close)
 
     def write(self, *row: object) -> None:
         """Add a row. Raises OSError."""
