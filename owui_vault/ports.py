@@ -328,6 +328,21 @@ class Application(Protocol):
         """
 
 
+class ApplicationRunner(Protocol):
+    """Runs an application on one directory. What runs where, how closed off and for how long: its maker decides."""
+
+    @abstractmethod
+    def start(self) -> str:
+        """Start it; return what it answers, once it is well, or what was seen of it where it cannot be asked.
+
+        Bounded: raises ResumeError if it does not come up, or goes down again. It may still be running then.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Return only when nothing of it can write, whatever became of `start`. Raises QuiesceError."""
+
+
 class Held(Protocol):
     """An instance that is quiet right now."""
 

@@ -14,8 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from owui_vault import InstanceState, Quiesce, RestoreError, ResumeError, RetentionPolicy, RollbackError, Vault
+from owui_vault import (
+    Deadline,
+    InstanceState,
+    Quiesce,
+    RestoreError,
+    ResumeError,
+    RetentionPolicy,
+    RollbackError,
+    Vault,
+)
 from owui_vault.guardian.guardian import Guardian
+from owui_vault.instance.runner import InstanceRunner
 from owui_vault.operations.recovery import swap
 from owui_vault.operations.recovery.swap import RECORD
 from owui_vault.operations.replace import cutover, replace
@@ -294,13 +304,13 @@ def _die_on_the_way_back(step: str, *, guardian: bool) -> None:
     def on_the_way_back(self: cutover.Cutover, *arguments: object) -> None:
         match step:
             case "marked":
-                cutover.Cutover._deadline = die  # type: ignore[method-assign, assignment]
+                InstanceRunner.stop = die  # type: ignore[method-assign]
             case "stopped":
                 setattr(cutover, "require_databases_closed", die)  # noqa: B010  a name that it imports
             case "half undone":
                 at_rename(3)()
             case "undone":
-                cutover.Cutover._start = die  # type: ignore[method-assign, assignment]
+                InstanceRunner.start = die  # type: ignore[method-assign, assignment]
             case "started":
                 self.application.failures = 0  # type: ignore[attr-defined]
                 self.application.wait_until_healthy = die  # type: ignore[method-assign, assignment]
@@ -403,7 +413,7 @@ def test_side_files_of_the_new_database_go_with_it(house: House, monkeypatch: py
     monkeypatch.setattr(type(house.application), "wait_until_healthy", leaves_a_wal)
     house.application.failures = 1
     plan = house.vault.plan_replacement("latest")
-    monkeypatch.setattr(cutover.Cutover, "_start", _start_without_asking_twice(cutover.Cutover._start))
+    monkeypatch.setattr(InstanceRunner, "start", _start_without_asking_twice(InstanceRunner.start))
     with pytest.raises(RestoreError, match="everything is as it was before"):
         house.vault.replace(plan)
     assert not (house.data_dir / "webui.db-wal").exists()
@@ -413,11 +423,11 @@ def test_side_files_of_the_new_database_go_with_it(house: House, monkeypatch: py
 def _start_without_asking_twice(start: Callable[..., str]) -> Callable[..., str]:
     calls: list[int] = []
 
-    def once(self: cutover.Cutover, quiescer: object) -> str:
+    def once(self: InstanceRunner) -> str:
         calls.append(1)
         if len(calls) == 1:
-            return start(self, quiescer)
-        self.context.quiescer.resume(Quiesce.STOP, self._deadline(10))  # type: ignore[union-attr]
+            return start(self)
+        self.quiescer.resume(Quiesce.STOP, Deadline(time.monotonic() + 10, time.monotonic))
         return "answers"
 
     return once

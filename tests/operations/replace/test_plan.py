@@ -34,7 +34,7 @@ from owui_vault import (
     Vault,
     WrongInstanceError,
 )
-from owui_vault.instance import runtime
+from owui_vault.instance import runner, runtime
 from owui_vault.instance.processes import Holders
 from owui_vault.model import Event
 from owui_vault.operations.replace import cutover, rename_check
@@ -358,7 +358,7 @@ class TestWhoRuns:
         assert house.state() == house.later
 
     def test_what_cannot_be_asked_is_watched_for_a_while(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cutover, "_WATCH_SECONDS", 0.6)
+        monkeypatch.setattr(runner, "_WATCH_SECONDS", 0.6)
         house.application.says = ""
         report = house.vault.replace(house.vault.plan_replacement("latest"))
         assert "not asked" in report.health
@@ -369,7 +369,7 @@ class TestWhoRuns:
         self, house: House, monkeypatch: pytest.MonkeyPatch, *, again: bool
     ) -> None:
         """Also when something starts it anew each time, too fast to be seen."""
-        monkeypatch.setattr(cutover, "_WATCH_SECONDS", 2.0)
+        monkeypatch.setattr(runner, "_WATCH_SECONDS", 2.0)
         house.application.says = ""
         house.quiescer = Failing(house.folder, again=again)
         vault = house.a_vault()
@@ -383,8 +383,8 @@ class TestWhoRuns:
         self, house: House, monkeypatch: pytest.MonkeyPatch, says: str
     ) -> None:
         """Whoever is asked whether it runs: what does not answer says nothing about what was started."""
-        monkeypatch.setattr(cutover, "_WATCH_SECONDS", 1.2)
-        monkeypatch.setattr(cutover, "_DOWN_SECONDS", 0.5)
+        monkeypatch.setattr(runner, "_WATCH_SECONDS", 1.2)
+        monkeypatch.setattr(runner, "_DOWN_SECONDS", 0.5)
         house.application.says = says
         house.quiescer = Hiccups(house.folder)
         vault = house.a_vault()
@@ -396,7 +396,7 @@ class TestWhoRuns:
     def test_what_takes_its_time_to_be_well_is_waited_for_while_it_runs(
         self, house: House, monkeypatch: pytest.MonkeyPatch, comes_up: bool
     ) -> None:
-        monkeypatch.setattr(cutover, "_TURN_SECONDS", 0.1)
+        monkeypatch.setattr(runner, "_TURN_SECONDS", 0.1)
         house.application = Slow(house.quiescer.instance, turns=3, comes_up=comes_up)
         vault = house.a_vault()
         if comes_up:

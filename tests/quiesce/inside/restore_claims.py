@@ -28,7 +28,7 @@ from owui_vault import (
     Secret,
     Vault,
 )
-from owui_vault.operations.replace import cutover
+from owui_vault.instance import runner
 from owui_vault.quiesce.systemd import UnitQuiescer
 from owui_vault.system import procfs
 from owui_vault.testing.engines.directory import DirectoryEngine
@@ -153,7 +153,7 @@ def test_a_unit_that_was_stopped_stays_so(site: Site) -> None:
 
 def test_a_unit_that_does_not_come_up_gets_its_data_back_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not after the patience that an application has which is still on its way."""
-    monkeypatch.setattr(cutover, "_DOWN_SECONDS", 4.0)  # of twenty: how long a start that fails is tried again
+    monkeypatch.setattr(runner, "_DOWN_SECONDS", 4.0)  # of twenty: how long a start that fails is tried again
     (site.data / "uploads/refused").touch()
     site.vault.snapshot()
     (site.data / "uploads/refused").unlink()
