@@ -21,12 +21,12 @@ from owui_vault.testing.instances.generate import grow_instance
 from tests.benchmarks.living import effect, freeze, freeze_table, proven_rate
 from tests.benchmarks.measure import Program, in_turn, middle, ratio
 from tests.benchmarks.serving import outage, possible, requests
-from tests.benchmarks.storing import against_the_engine, memory, tutorials
+from tests.benchmarks.storing import against_the_engine, commands, memory, tutorials
 from tests.benchmarks.tables import Table, at_most, begin, seconds, size
 from tests.benchmarks.ways import ROOT, Place, size_of
 
-CASES = ("engine", "memory", "live", "effect", "freeze", "outage", "requests", "help", "tutorials")
-ELSEWHERE = {"freeze", "outage", "requests", "help"}  # these make data of their own, or need none
+CASES = ("engine", "memory", "live", "effect", "freeze", "outage", "requests", "commands", "help", "tutorials")
+ELSEWHERE = {"freeze", "outage", "requests", "commands", "help"}  # these make data of their own, or need none
 HELP_TARGET = 0.5
 INSTALL_SECONDS = 300
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -89,6 +89,7 @@ def measure(arguments: argparse.Namespace, work: Path, programs: tuple[Path, ...
         "freeze": lambda: freezes(arguments, work, programs),
         "outage": lambda: outage(work, arguments.size, 2 * rounds),
         "requests": lambda: requests(work, arguments.size, 2 * rounds),
+        "commands": lambda: commands(work, programs, engines, 3 * rounds),
         "help": lambda: start_up(Place(work=work, data_dir=work, programs=programs), arguments.borgmatic, 5 * rounds),
     }
     not_here = set() if possible() else {"outage", "requests"}

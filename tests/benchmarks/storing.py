@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import random
+import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.data import Day, live_a_day
-from tests.benchmarks.measure import Program, Run, middle, peaks, ratio, timed
+from tests.benchmarks.measure import Program, Run, in_turn, middle, peaks, ratio, timed
 from tests.benchmarks.tables import Table, at_most, begin, seconds, size
-from tests.benchmarks.ways import Bare, Ours, Place, rsync, size_of, tar
+from tests.benchmarks.ways import ROOT, Bare, Ours, Place, rsync, size_of, tar
 
-TARGETS = {"first": 1.05, "next": 1.25, "unchanged": 1.6, "restore": 1.1}
+TARGETS = {"first": 1.15, "next": 1.2, "unchanged": 1.6, "restore": 1.1}
+COMMAND_TARGETS = {"snapshots": 1.5, "verify": 3.5}
 MEMORY_TARGET_BYTES = 80_000_000
 
 
@@ -132,6 +134,32 @@ def memory(place: Place, engines: tuple[str, ...]) -> Table:
             own = max(found["ours"], found["helpers"])
             verdict = "≤ 80 MB" if own <= MEMORY_TARGET_BYTES else "**> 80 MB**"
             table.add(engine, what, count, *(size(found[name]) for name in ("ours", "helpers", "engine")), verdict)
+    return table
+
+
+def commands(work: Path, programs: tuple[Path, ...], engines: tuple[str, ...], rounds: int) -> Table:
+    """What is typed often, on an instance so small that starting is most of it."""
+    table = begin(
+        "Commands on a small instance",
+        "Whole processes on the instance of `make demo`, beside what the engine takes to list, and to check its "
+        "repository. `verify` does that check, and fetches, lists, compares and has SQLite check what it would restore.",
+        *("engine", "what", "ours", "bare", "wall ratio", "ours CPU", "bare CPU", "CPU ratio"),
+    )
+    with tarfile.open(ROOT / "examples" / "data" / "instance-small.tar.gz") as archive:
+        archive.extractall(work / "small", filter="data")
+    place = Place(work=work, data_dir=work / "small" / "data", programs=programs)
+    for engine in engines:
+        ours, bare = Ours(place=place, engine=engine), Bare(place=place, engine=engine)
+        for way in (ours, bare):
+            way.renew()
+            timed(way.snapshot())
+        pairs = {
+            "snapshots": (ours.run("snapshots"), bare.ask("list" if engine == "borg" else "snapshots")),
+            "verify": (ours.run("verify"), bare.ask("check")),
+        }
+        for what, (mine, theirs) in pairs.items():
+            runs = in_turn({"ours": mine, "bare": theirs}, rounds)
+            table.add(engine, what, *_compared(runs, COMMAND_TARGETS[what]))
     return table
 
 

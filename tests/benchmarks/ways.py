@@ -127,6 +127,9 @@ class Bare:
         argv = (*script, str(self.place.data_dir), str(self.place.work / "bare-stage"), *command)
         return Program(argv=argv, environment=self.environment())
 
+    def ask(self, command: str) -> Program:
+        return Program(argv=(self.engine, command), environment=self.environment())
+
     def restore(self, target: Path) -> Program:
         if self.engine == "restic":
             argv: tuple[str, ...] = ("restic", "restore", "latest", "--target", str(target))
