@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -43,7 +43,6 @@ from owui_vault.operations.full_checks import check_now, warnings_of
 from owui_vault.operations.notifications import notify
 from owui_vault.repositories.lookup import LocatedSnapshot, SkippedRepositories, failure, manifest_in, search
 from owui_vault.repositories.repository_client import RepositoryClient
-from owui_vault.repositories.side_by_side import side_by_side
 from owui_vault.system.durable_files import free_bytes, require_space
 
 _SPARE_BYTES = 64 << 20
@@ -152,7 +151,8 @@ def _check_snapshot(
     paths = () if request.read_data >= 1 else _ALWAYS_FETCHED
     with scratch(context.state, "verify") as folder:
         try:
-            manifest, listing = _bring(request, found, folder, paths)
+            listing = found.contents() if paths else None  # before the fetch, which then need not look for itself
+            manifest = _fetch(found, folder, paths)
             content = _compare(request, manifest, listing, folder)
         except EngineError as error:
             if not is_damaged and not isinstance(error, RepositoryDamagedError):
@@ -198,25 +198,7 @@ def _is_of(record: DatabaseRecord | FileRecord, component: Component, content: C
     return record.path in content.identical and component_of(record.path) is component
 
 
-def _bring(
-    request: VerifyRequest, found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]
-) -> tuple[Manifest, Iterator[Entry] | None]:
-    """What is read of the snapshot, into `folder`; and the list of all of it, unless all is read.
-
-    The one beside the other: each call of an engine derives a key, and asks a server, anew.
-    """
-
-    def read(here: LocatedSnapshot) -> None:
-        _fetch(here, folder, paths)
-
-    acts: list[Callable[[LocatedSnapshot], Iterator[Entry] | None]] = [read]
-    if paths:
-        acts.append(LocatedSnapshot.contents)
-    parts = side_by_side(acts, lambda act, heard: act(found.heard_by(heard)), request.callbacks, at_most=2)
-    return manifest_in(folder, found.snapshot), parts[-1]
-
-
-def _fetch(found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]) -> None:
+def _fetch(found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]) -> Manifest:
     """In one call of the engine where the whole snapshot would fit, else after its manifest has told the room."""
     found.client.progress(Step.FETCH)
     whole = found.snapshot.size_bytes
@@ -226,6 +208,7 @@ def _fetch(found: LocatedSnapshot, folder: Path, paths: tuple[str, ...]) -> None
         require_space(folder, _needed_bytes(manifest, everything=not paths) + _SPARE_BYTES, "verifying")
         (folder / MANIFEST_NAME).unlink()
     found.fetch(folder, paths)
+    return manifest_in(folder, found.snapshot)
 
 
 def _needed_bytes(manifest: Manifest, *, everything: bool) -> int:

@@ -47,10 +47,6 @@ class LocatedSnapshot:
         """The repository's name."""
         return self.client.name
 
-    def heard_by(self, callbacks: Callbacks) -> LocatedSnapshot:
-        """The same one with other listeners."""
-        return replace(self, client=self.client.heard_by(callbacks))
-
     def fetch(self, target: Path, paths: Sequence[str] = ()) -> None:
         """Write the snapshot, or these paths of it, into an existing directory."""
         self.client.fetch(self.snapshot, target, paths)

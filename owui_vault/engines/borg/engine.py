@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from owui_vault.engines.borg.archives import archives, entries, find, leftovers, read_listing
+from owui_vault.engines.borg.archives import archives, at_archive, entries, find, leftovers, read_listing
 from owui_vault.engines.borg.errors import ENGINE
 from owui_vault.engines.borg.fetch import fetch
 from owui_vault.engines.borg.maintenance import compact, remove_archives, verify
@@ -69,6 +69,7 @@ class BorgEngine(Engine):
         self._program = program
         self._encryption = encryption
         self._remote_path = remote_path
+        self._names: dict[str, str] = {}
 
     @property
     def location(self) -> str:
@@ -108,12 +109,12 @@ class BorgEngine(Engine):
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one archive."""
         with self._open(call) as borg:
-            return entries(borg, find(archives(borg), engine_id))
+            return at_archive(borg, engine_id, lambda archive: entries(borg, archive))
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Write an archive, or parts of it, into `target`."""
         with self._open(call) as borg:
-            fetch(borg, find(archives(borg), engine_id), target, paths)
+            at_archive(borg, engine_id, lambda archive: fetch(borg, archive, target, paths))
 
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
         """Replace the comment: borg makes a new archive of the same chunks, with the same name and another id."""
@@ -199,7 +200,7 @@ class BorgEngine(Engine):
             compression=self._compression,
         )
         with disk_full_as_error(call.folder):
-            borg = Borg(setting, call)
+            borg = Borg(setting, call, self._names)
             borg.clear_locks()
             yield borg
 

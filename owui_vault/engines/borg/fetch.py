@@ -1,21 +1,17 @@
-"""Fetches from an archive that is not trusted in anything.
-
-Borg follows links in the place it extracts to: an archive with a link and then a file below it would be written through
-that link, and `a/../../b` leads out of the target. So all paths are checked before anything is extracted.
-Bytes of names that are not UTF-8 reach us as `?`, which can only make two names look alike, never hide one.
-"""
+"""Fetches from an archive that is not trusted in anything: its paths are checked before anything is extracted."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.engines.borg.archives import each_item
+from owui_vault.engines.borg.borg_tree import Tree, above, known_tree, remember_tree
 from owui_vault.engines.borg.errors import ENGINE
-from owui_vault.engines.borg.output import Archive, Item, Message
+from owui_vault.engines.borg.output import Archive, Message
 from owui_vault.engines.borg.program import Borg, Request, archive_argument
 from owui_vault.engines.common.disk_full import tells_full_disk
 from owui_vault.engines.common.unreadable import named
@@ -23,10 +19,8 @@ from owui_vault.errors import EngineError, NoSpaceError, RepositoryDamagedError,
 from owui_vault.model import Progress, Step
 
 _LONGEST_ARGUMENTS = 100_000  # bytes of paths in one command line
-_MOST_SPECIAL = 200
 _HARMLESS = re.compile(r"never matched|when setting (?:extended attribute|ACL)|Killed stale lock|Removed stale")
 _DAMAGED = re.compile(r"damaged \(all-zero\) chunks|[Ss]ize inconsistency")
-_EDGES = ("1970-01-01T00:00:00.000000", "2038-01-17T05:20:47")  # see borg_survey; up to a microsecond, as it is listed
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
@@ -36,93 +30,45 @@ def fetch(borg: Borg, archive: Archive, target: Path, paths: Sequence[str]) -> N
     if paths and not wanted:
         return
     portions = list(_in_portions(wanted))
-    shape = _Shape()
     # What is not extracted cannot lead anywhere: for a manifest among a hundred thousand files, only it is looked at.
-    each_item(borg, archive, shape.take, _patterns(wanted) if len(portions) == 1 else ())
-    shape.finish()
-    _make_way(target, shape.folders)
+    tree = known_tree(borg.folder, archive.id) or _checked(
+        borg, archive, _patterns(wanted) if len(portions) == 1 else ()
+    )
+    _make_way(target, tree.folders)
     listener = _Listener(borg)
     for some in portions:
-        _extract(listener, archive, target, some, shape.special)
+        _extract(listener, archive, target, some, tree.special)
         listener.portion_done()
-    if shape.odd_times:
+    if odd := [path for path in sorted(tree.odd_times) if _is_among(path, wanted)]:
         borg.call.warn(
             "these have the first or last time that borg can store (1970, January 2038), and may have had another:"
-            f" {named(sorted(shape.odd_times))}"
+            f" {named(odd)}"
         )
+
+
+def _checked(borg: Borg, archive: Archive, chosen: Sequence[str]) -> Tree:
+    tree = Tree()
+    each_item(borg, archive, tree.take, chosen)
+    tree.finish()
+    if not chosen:
+        remember_tree(borg.folder, archive.id, tree)
+    return tree
+
+
+def _is_among(path: str, wanted: Sequence[str]) -> bool:
+    return not wanted or any(path == each or path.startswith(f"{each}/") for each in wanted)
 
 
 def _patterns(paths: Sequence[str]) -> list[str]:
     """These paths with what is below them, and the folders above them."""
-    above = sorted({each for path in paths for each in _above(path)})
-    return [*(f"pf:{folder}" for folder in above), *(f"pp:{path}" for path in paths)]
+    folders = sorted({each for path in paths for each in above(path)})
+    return [*(f"pf:{folder}" for folder in folders), *(f"pp:{path}" for path in paths)]
 
 
 def _cleaned(path: str) -> str:
     """The path as borg stores it; empty for one that no snapshot can hold."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return "" if ".." in parts else "/".join(parts)
-
-
-@dataclass(slots=True)
-class _Shape:
-    """Folders, links and special files of an archive. Raises RepositoryDamagedError if one leads out of its tree."""
-
-    folders: set[str] = field(default_factory=set)
-    links: set[str] = field(default_factory=set)
-    sources: set[str] = field(default_factory=set)  # of hard links
-    special: list[str] = field(default_factory=list)  # devices and the like: never made
-    odd_times: list[str] = field(default_factory=list)  # what borg may have moved to the first or last time it keeps
-
-    def take(self, item: Item) -> None:
-        if item.path == ".":
-            return
-        if item.time.startswith(_EDGES):
-            self.odd_times.append(item.path)
-        self._require_inside(item.path)
-        if item.hard_link:
-            self._require_inside(item.source)
-            self.sources.add(item.source)
-        elif item.kind == "symlink":
-            self.links.add(item.path)
-        elif item.kind == "other":
-            self.special.append(item.path)
-        folder = item.path if item.kind == "dir" else _parent(item.path)
-        while folder and folder not in self.folders:
-            self.folders.add(folder)
-            folder = _parent(folder)
-
-    def finish(self) -> None:
-        """Whatever the order of its paths was, no link may stand where a folder is."""
-        for path in self.links & self.folders:
-            raise _hostile(path, "is a link and a folder")
-        for source in self.sources:
-            if any(folder in self.links for folder in _above(source)):
-                raise _hostile(source, "is behind a link")
-        if len(self.special) > _MOST_SPECIAL or any("?" in path for path in self.special):
-            raise _hostile(self.special[0], "is a device or similar that cannot be left out by name")
-
-    @staticmethod
-    def _require_inside(path: str) -> None:
-        if not path or path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
-            raise _hostile(path, "leads outside the snapshot's tree")
-
-
-def _hostile(path: str, why: str) -> RepositoryDamagedError:
-    return RepositoryDamagedError(
-        f"the snapshot holds {path!r}, which {why}",
-        engine=ENGINE,
-        hint="Nothing was written. This snapshot was not made by owui_vault, or was tampered with.",
-    )
-
-
-def _above(path: str) -> Iterator[str]:
-    while path := _parent(path):
-        yield path
-
-
-def _parent(path: str) -> str:
-    return path.rpartition("/")[0]
 
 
 def _make_way(target: Path, folders: set[str]) -> None:

@@ -23,7 +23,7 @@ _COMPLAINTS = frozenset({"WARNING", "ERROR", "CRITICAL"})
 #: What `list --json` is asked for. `barchive` is the name with all its bytes.
 LISTING_FORMAT = "{barchive}{comment}{id}{start}"
 #: What `list --json-lines` of an archive is asked for, besides what it always says. Bytes that are no UTF-8 become `?`.
-ITEM_FORMAT = "{path}{size}{isomtime}"
+ITEM_FORMAT = "{path}{size}{isomtime}{archiveid}"
 
 _KINDS = {"-": "file", "h": "file", "d": "dir", "l": "symlink"}
 
@@ -149,6 +149,7 @@ class Item:
     hard_link: bool
     source: str  # where a link points to; bytes that are not UTF-8 are lost here
     time: str = ""  # when it was changed, UTC, beginning with `2026-01-31T12:00:00`
+    archive_id: str = ""  # borg 1.2 does not tell it
 
 
 def parse_listing(text: str) -> Listing:
@@ -193,6 +194,7 @@ def parse_item(line: str) -> Item:
             hard_link=mode[0] == "h",
             source=str(document["source"]),
             time=_text(document, "isomtime"),
+            archive_id=_text(document, "archiveid"),
         )
     except (KeyError, IndexError, ValueError) as error:
         raise _not_understood(line, error) from error

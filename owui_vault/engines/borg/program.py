@@ -47,6 +47,7 @@ _INSTALL = "Install borg 1.2 or newer (`apt install borgbackup`), or the extra `
 _FLAGS = ("--log-json",)
 _WRITING = ("create", "delete", "recreate")
 _ELSEWHERE = re.compile(r"[^/]*:")  # told from paths as borg does it
+_NOISE = re.compile(r"^Include pattern .* never matched")  # a folder above what was asked for need not be an entry
 _KEPT = ("BORG_KEYS_DIR",)  # where the user's key files lie; without it borg looks below HOME
 
 
@@ -122,8 +123,9 @@ class Request:
 class Borg:
     """One operation's runs of borg on one repository."""
 
-    def __init__(self, setting: Setting, call: Call) -> None:
+    def __init__(self, setting: Setting, call: Call, names: dict[str, str]) -> None:
         self._setting = setting
+        self._names = names  # of archives, by id: the engine's, from one operation to the next
         self.call = call
         self.folder = private_folder(call.folder, "borg")
         self._seen = self.folder / "security"
@@ -185,7 +187,8 @@ class Borg:
         """Who hears each message as it comes. What borg ends with has an id, and is told by the error."""
 
         def hear(message: Message) -> None:
-            if request.long and message.is_complaint and not (message.msgid and message.level != "WARNING"):
+            told_at_the_end = message.msgid and message.level != "WARNING"
+            if request.long and message.is_complaint and not told_at_the_end and not _NOISE.search(message.text):
                 self.call.complain(self.clean(message.text))
             if request.on_message:
                 request.on_message(message)
@@ -233,7 +236,7 @@ class Borg:
 
     def at(self, location: str) -> Borg:
         """The same, on what stands in for the repository; messages call it what they did."""
-        return Borg(replace(self._setting, location=location), self.call)
+        return Borg(replace(self._setting, location=location), self.call, self._names)
 
     @property
     def shown_location(self) -> str:
@@ -266,6 +269,16 @@ class Borg:
     def known_encrypted(self) -> bool:
         """Whether somebody looked already."""
         return bool(_read_memory(self._encrypted_memory, self._place))
+
+    def remember_names(self, names: Mapping[str, str]) -> None:
+        """Note what all archives are called, by their ids."""
+        for gone in self._names.keys() - names:
+            self._names.pop(gone, None)
+        self._names.update(names)
+
+    def known_name(self, archive_id: str) -> str:
+        """What the archive was called when this engine listed all of them last; empty for an unknown one."""
+        return self._names.get(archive_id, "")
 
     @property
     def _place(self) -> str:

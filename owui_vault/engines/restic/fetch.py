@@ -15,7 +15,7 @@ from owui_vault.engines.restic.monitor import TargetMonitor
 from owui_vault.engines.restic.output import RestoreReader, document_of, entry_of
 from owui_vault.engines.restic.program import Restic, RunResult, Sinks
 from owui_vault.engines.restic.raw_names import UNDECODABLE, ExactNames, is_plain
-from owui_vault.engines.restic.tree_check import check_tree
+from owui_vault.engines.restic.tree_check import TreeCheck, check_tree, is_trusted, trust_tree
 from owui_vault.errors import (
     EngineError,
     NoSpaceError,
@@ -51,27 +51,35 @@ def _check_id(restic: Restic, engine_id: str) -> None:
 
 
 def contents(restic: Restic, engine_id: str) -> Iterator[Entry]:
-    """All paths of one snapshot."""
+    """All paths of one snapshot. They are looked at on the way, so that a fetch of it need not list them once more."""
     _check_id(restic, engine_id)
     with spooling(restic.call.folder) as spool:
-        listing = _Listing(spool)
+        listing = _Listing(spool, None if is_trusted(restic, engine_id) else TreeCheck())
         result = restic.run("ls", "--json", "--no-lock", engine_id, sinks=Sinks(stdout=listing.stdout))
         # restic < 0.16 ends with status 0 when it ignores what it was asked for
         if result.status != 0 or any(line.startswith("Ignoring") for line in result.stderr):
             raise restic.error(result.status or None, result.stderr, result.argv)
         listing.complete(restic)
+        if listing.check:
+            trust_tree(restic, engine_id, listing.check.odd_times)
     return spool.hand_out(lambda row: Entry(path=str(row[0]), kind=str(row[1]), size_bytes=int(str(row[2]))))
 
 
 class _Listing:
     """The lines of `restic ls --json`, those with names that are not UTF-8 replaced by what the trees say."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, check: TreeCheck | None) -> None:
         self._spool = spool
+        self.check = check  # None, too, once there is something that may be listed, and not be restored
         self._root = ""
         self._again: set[str] = set()  # directories to be listed from their trees
 
     def stdout(self, line: str) -> None:
+        try:
+            if self.check:
+                self.check.stdout(line)
+        except RepositoryDamagedError:
+            self.check = None
         document = document_of(line) or {}
         self._root = self._root or str(document.get("tree", ""))
         entry = entry_of(document)

@@ -42,7 +42,8 @@ class _Folder:
 class TreeCheck:
     """Takes the lines of `restic ls --json`, parents before children. Raises RepositoryDamagedError."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path | None = None) -> None:
+        """`target`: where it will be restored to; None where it is only looked at."""
         self._target = target
         self._folders = [_Folder("")]
         self.odd_times: OddTimes = []
@@ -63,7 +64,8 @@ class TreeCheck:
         if before and (_UNDECODABLE not in name or "symlink" in {kind, *before}):
             _refuse(f"{path!r} more than once")
         before.add(kind)
-        self._make_way(path, kind)
+        if self._target and kind != "symlink":
+            self._make_way(f"{self._target}{path}")
         time_ns = odd_time(str(document.get("mtime", "")))
         if time_ns is not None:
             self.odd_times.append((path.removeprefix("/"), time_ns))
@@ -77,10 +79,10 @@ class TreeCheck:
             _refuse(f"the name {name!r}")
         return self._folders[-1]
 
-    def _make_way(self, path: str, kind: str) -> None:
+    @staticmethod
+    def _make_way(place: str) -> None:
         """Remove a link that is in the target where a directory or file will be: restic 0.14 writes through it."""
-        place = f"{self._target}{path}"
-        if kind != "symlink" and os.path.islink(place):  # noqa: PTH114  # a hundred thousand times
+        if os.path.islink(place):  # noqa: PTH114  # a hundred thousand times
             Path(place).unlink()
 
 
@@ -110,6 +112,11 @@ def _holds_links(target: Path) -> bool:
     """Whether there may be links in the way: anything but plain files, a restore's own mark for one."""
     with os.scandir(target) as entries:
         return not all(entry.is_file(follow_symlinks=False) for entry in entries)
+
+
+def is_trusted(restic: Restic, engine_id: str) -> bool:
+    """Whether this snapshot was looked at, or stored from here."""
+    return _known(_mark(restic, engine_id)) is not None
 
 
 def trust_tree(restic: Restic, engine_id: str, odd_times: OddTimes) -> None:

@@ -7,9 +7,11 @@ import os
 import tarfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from owui_vault.engines.borg.program import Borg, Finished, Request
 from owui_vault.errors import RepositoryDamagedError, SnapshotMissingError
 from owui_vault.model import Snapshot
 from owui_vault.testing.trees import look
@@ -75,34 +77,33 @@ def test_nothing_outside_the_target_is_written(bench: BorgBench, outside: Path) 
     snapshots = {case: forged(bench, resolved(case, outside), case) for case in OUTWARD}
     before, facts = look(outside), outside.stat()
     refused = set()
-    for case, snapshot in snapshots.items():
-        target = bench.folder / f"target of {case}"
+    for number, (case, snapshot) in enumerate(2 * list(snapshots.items())):
+        target = bench.folder / f"target {number}"
         target.mkdir()
+        if number >= len(snapshots):  # that it can be listed is no trust
+            assert list(bench.engine.contents(snapshot.engine_id, bench.call()))
         with suppress(RepositoryDamagedError):
             bench.engine.fetch(snapshot.engine_id, target, bench.call())
         if not list(target.iterdir()):
-            refused.add(case)
+            refused.add((case, number >= len(snapshots)))
         assert look(outside) == before, case
         assert outside.stat()[:9] == facts[:9], case
-    assert refused >= {
-        "a file behind a link",
-        "a file before the link",
-        "a folder that becomes a link",
-        "two links in a row",
-    }
+    certain = ("a file behind a link", "a file before the link", "a folder that becomes a link", "two links in a row")
+    assert refused >= {(case, listed) for case in certain for listed in (False, True)}
 
 
 @pytest.mark.doubled
 def test_a_link_that_lies_in_the_target_is_not_followed(bench: BorgBench, outside: Path) -> None:
     stored = bench.store().snapshot
-    target = bench.folder / "target"
-    target.mkdir()
-    (target / "data").symlink_to(outside)
     before = look(outside)
-    bench.engine.fetch(stored.engine_id, target, bench.call())
-    assert look(outside) == before
-    assert not (target / "data").is_symlink()
-    assert (target / "data/webui.db").read_bytes() == (bench.tree / "data/webui.db").read_bytes()
+    for name in ("target", "target once its paths are known"):
+        target = bench.folder / name
+        target.mkdir()
+        (target / "data").symlink_to(outside)
+        bench.engine.fetch(stored.engine_id, target, bench.call())
+        assert look(outside) == before
+        assert not (target / "data").is_symlink()
+        assert (target / "data/webui.db").read_bytes() == (bench.tree / "data/webui.db").read_bytes()
 
 
 @pytest.mark.root
@@ -110,10 +111,11 @@ def test_a_link_that_lies_in_the_target_is_not_followed(bench: BorgBench, outsid
 def test_devices_and_pipes_are_not_made(bench: BorgBench) -> None:
     members: list[Member] = [("null", tarfile.CHRTYPE, ""), ("pipe", tarfile.FIFOTYPE, ""), ("file", FILE, b"file")]
     snapshot = forged(bench, members)
-    target = bench.folder / "target"
-    target.mkdir()
-    bench.engine.fetch(snapshot.engine_id, target, bench.call())
-    assert [path.name for path in target.iterdir()] == ["file"]
+    for name in ("target", "target once its paths are known"):
+        target = bench.folder / name
+        target.mkdir()
+        bench.engine.fetch(snapshot.engine_id, target, bench.call())
+        assert [path.name for path in target.iterdir()] == ["file"]
     assert {entry.path: entry.kind for entry in bench.engine.contents(snapshot.engine_id, bench.call())} == {
         "null": "other",
         "pipe": "other",
@@ -125,6 +127,37 @@ def test_devices_and_pipes_are_not_made(bench: BorgBench) -> None:
 def test_paths_that_climb_are_never_there(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     assert list(bench.fetch(stored, "../stage/manifest.json", "data/../../x", "/", "..").iterdir()) == []
+
+
+@pytest.mark.doubled
+def test_the_id_before_a_relabelling_is_no_snapshot_any_more(bench: BorgBench) -> None:
+    """The archive has the same name still, which this engine remembers."""
+    before = bench.store().snapshot
+    assert before.label is not None
+    after = bench.engine.relabel(before.engine_id, replace(before.label, tags=("pinned",)), bench.call())
+    assert (after.name, after.engine_id != before.engine_id) == (before.name, True)
+    with pytest.raises(SnapshotMissingError):
+        list(bench.engine.contents(before.engine_id, bench.call()))
+    with pytest.raises(SnapshotMissingError):
+        bench.fetch(before)
+
+
+@pytest.mark.doubled
+def test_an_archive_is_looked_up_and_listed_once(bench: BorgBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = bench.store().snapshot
+    (found,) = bench.engine.snapshots(bench.call())
+    asked: list[str] = []
+    once = Borg._once
+
+    def noting(borg: Borg, request: Request, *flags: str) -> Finished:
+        asked.append(request.arguments[0])
+        return once(borg, request, *flags)
+
+    monkeypatch.setattr(Borg, "_once", noting)
+    assert list(bench.engine.contents(found.engine_id, bench.call()))
+    bench.fetch(stored, "manifest.json")
+    bench.fetch(stored)
+    assert asked == ["list", "extract", "extract"]
 
 
 @pytest.mark.doubled

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from owui_vault.engines.restic.engine import ResticEngine
+from owui_vault.engines.restic.tree_check import TreeCheck
 from owui_vault.errors import EngineError
 from owui_vault.model import Secret
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench
@@ -73,6 +74,7 @@ def test_a_forged_tree_is_refused_and_nothing_happens_outside(
     target = tmp_path / "target"
     target.mkdir()
     before = look(outside), look(Path("/dev")) if os.geteuid() == 0 and case == "a device" else {}
+    assert list(repository.engine.contents(engine_id, repository.call())), "it can be listed, which is no trust"
     with pytest.raises(EngineError) as caught:
         repository.engine.fetch(engine_id, target, repository.call())
     assert "the snapshot holds" in caught.value.message
@@ -93,6 +95,17 @@ def test_a_tree_with_harmless_oddities_is_restored(
     assert (target / "outward").readlink() == outside / "file"
     assert (target / "d/f").read_bytes() == b"f"
     assert look(outside) == before
+
+
+def test_what_was_listed_is_not_listed_once_more_to_be_fetched(
+    repository: Bench, tmp_path: Path, forge: Callable[[Path, str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = forge(repository.repository, PASSPHRASE)
+    engine_id = maker.snapshot(maker.folder("d", maker.file("f", b"f")))
+    assert [entry.path for entry in repository.engine.contents(engine_id, repository.call())] == ["d", "d/f"]
+    monkeypatch.setattr(TreeCheck, "stdout", lambda *_: pytest.fail("it was"))
+    repository.engine.fetch(engine_id, tmp_path, repository.call())
+    assert (tmp_path / "d/f").read_bytes() == b"f"
 
 
 @pytest.mark.parametrize(
