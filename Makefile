@@ -94,8 +94,9 @@ format:  ## format and fix what can be fixed
 	$(bin)/ruff check --fix $(folders)
 	$(bin)/ruff format $(folders)
 
-schemas:  ## write the JSON Schemas in docs/ anew
+schemas:  ## write the JSON Schemas and the fields of the reports in docs/ anew
 	$(bin)/python tools/write_schemas.py
+	$(bin)/python tools/write_reports.py
 
 man:  ## the man page, in build/
 	$(bin)/python tools/write_man.py build/owui-vault.1

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 
 import owui_vault
 import pytest
@@ -97,13 +98,28 @@ def test_every_field_of_manifest_and_label_is_documented() -> None:
     assert {each for each in names if f"`{each}`" not in page} == set()
 
 
-def test_the_schemas_are_those_of_the_values() -> None:
-    """Compared without titles and descriptions, which depend on pydantic's version."""
-    spec = importlib.util.spec_from_file_location("write_schemas", ROOT / "tools" / "write_schemas.py")
+def loaded(name: str) -> ModuleType:
+    """A program in tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def test_the_fields_of_the_reports_are_those_of_the_values() -> None:
+    """`make schemas` writes the page."""
+    tool = loaded("write_reports")
+    page = str(tool.page())
+    assert (ROOT / "docs" / "reports.md").read_text(encoding="utf-8") == page
+    for kind in ("SnapshotReport", "SnapshotList", "RestoreReport", "RunReport", "ConfigurationReport", "Outcome"):
+        assert f"\n## {kind}\n" in page
+
+
+def test_the_schemas_are_those_of_the_values() -> None:
+    """Compared without titles and descriptions, which depend on pydantic's version."""
+    tool = loaded("write_schemas")
     for kind in tool.TITLES:
         assert bare(json.loads((ROOT / "docs" / f"{kind}.schema.json").read_text())) == bare(
             json.loads(tool.schema(kind))
