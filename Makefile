@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-in-time test test-all check thorough format-check lint types imports spelling tests tests-thorough \
-    tests-alone coverage format schemas man engines soak soak-kills soak-counts bench e2e \
+    tests-alone coverage format schemas docs man engines soak soak-kills soak-counts bench e2e \
     set-up-demo set-up-test set-up-beside set-up-all clean beside-each-other
 
 bin := .venv/bin
@@ -97,6 +97,14 @@ format:  ## format and fix what can be fixed
 schemas:  ## write the JSON Schemas and the fields of the reports in docs/ anew
 	$(bin)/python tools/write_schemas.py
 	$(bin)/python tools/write_reports.py
+
+docs: .cache/docs/bin/mkdocs  ## the documentation as a site, in build/site: open build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 .cache/docs/bin/mkdocs build --quiet
+
+.cache/docs/bin/mkdocs:
+	@$(MAKE) --no-print-directory set-up-demo
+	@$(bin)/python -m venv .cache/docs
+	@.cache/docs/bin/pip install --quiet --disable-pip-version-check "mkdocs-material>=9.6,<10"
 
 man:  ## the man page, in build/
 	$(bin)/python tools/write_man.py build/owui-vault.1

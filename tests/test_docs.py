@@ -92,6 +92,23 @@ def test_every_page_is_in_the_index() -> None:
     assert [path.name for path in (ROOT / "docs").glob("*.md") if f"({path.name})" not in index] == ["README.md"]
 
 
+def test_every_page_is_in_the_site() -> None:
+    named = re.findall(r"(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(named) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_the_site_is_built_with_all_its_links_and_fetches_nothing_from_elsewhere() -> None:
+    """mkdocs checks the links, anchors included, and takes a wrong one for an error."""
+    done = subprocess.run(["make", "docs"], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = list((ROOT / "build" / "site").glob("*.html"))
+    assert len(pages) > len(list((ROOT / "docs").glob("*.md"))), "and one for what is not there"
+    loaded_with_it = re.compile(r"<(?:script|img|iframe|link)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
+    assert {match[0] for page in pages for match in loaded_with_it.finditer(page.read_text(encoding="utf-8"))} == set()
+
+
 def test_every_field_of_manifest_and_label_is_documented() -> None:
     page = (ROOT / "docs" / "manifest.md").read_text(encoding="utf-8")
     names = {field.name for kind in (Manifest, Label, ProofRecord) for field in fields(kind)}
