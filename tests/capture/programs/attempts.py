@@ -74,6 +74,7 @@ def main(data: str, work: str, claims: int, seconds: float, unseen: bool) -> Non
     if unseen:
         setattr(attempts, "find_writers", lambda *_, **__: WritersFound(writers=(), complete=False))  # noqa: B010  a name that it imports
     until = time.monotonic() + seconds
+    claims_of_pin = 0
     while claims and time.monotonic() < until:
         deadline = time.monotonic() + 3
         attempt = Attempt(writer, raw, pinned, pin=True, frozen=unseen, held=unseen, patience_seconds=0, until=deadline)
@@ -85,9 +86,17 @@ def main(data: str, work: str, claims: int, seconds: float, unseen: bool) -> Non
         except AttemptFailedError as failed:
             print(json.dumps({"failed": str(failed)}))
             continue
-        print(json.dumps(contents(writer, pinned, instant)))
-        claims -= 1
-        if claims % INSTANTS_PER_PIN == 0:
+        try:
+            held = contents(writer, pinned, instant)
+        except AttemptFailedError as failed:  # as in `complete`: what was pinned is lost, and nothing is claimed
+            print(json.dumps({"failed": str(failed)}))
+            claims_of_pin = INSTANTS_PER_PIN
+        else:
+            print(json.dumps(held))
+            claims -= 1
+            claims_of_pin += 1
+        if claims_of_pin == INSTANTS_PER_PIN:
+            claims_of_pin = 0
             for name in instant.commits:
                 pinned.forget(name)
 

@@ -128,14 +128,16 @@ def s3(folder: Path) -> Iterator[Place]:
 
 
 @contextmanager
-def sftp(folder: Path, program: Path) -> Iterator[Place]:
+def sftp(folder: Path, program: Path, *options: str) -> Iterator[Place]:
+    """`options` are those of sftp-server: `-R` for one that only reads."""
     Path("/run/sshd").mkdir(exist_ok=True)
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     port = free_port()
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
-        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n"
+        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+        f"Subsystem sftp {' '.join(('internal-sftp', *options))}\n"
         f"PidFile {folder}/pid\n"
     )
     user = os.environ.get("USER") or "root"
