@@ -18,11 +18,9 @@ from owui_vault.model import Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engines.bench import OTHER_USER
 from owui_vault.testing.engines.suite import PASSPHRASE, Bench, EngineSuite
-from tests.borg_templates import PlaceBorg
+from tests.borg_templates import WITHOUT_SELFTEST, PlaceBorg
 
 Result = TypeVar("Result")
-#: Borg has tried itself when the first repository was made, and would do so before each that is stored.
-WITHOUT_SELFTEST = {"BORG_SELFTEST": "disabled"}
 
 
 @pytest.mark.slow

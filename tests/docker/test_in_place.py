@@ -196,7 +196,7 @@ def kill(child: subprocess.Popen[bytes], *, guardian_too: bool) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("deed", ["pause", "stop", "replace"])
+@pytest.mark.parametrize("deed", [pytest.param("pause", marks=pytest.mark.rare), "stop", "replace"])
 def test_killed_at_any_moment_it_is_as_it_was_found(
     run: Callable[..., Instance],
     vault_of: Callable[..., Vault],

@@ -84,7 +84,10 @@ class Project:
         return docker("inspect", "--format", "{{.State.Status}}", self.name)
 
     def data(self) -> Path:
-        return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_data"))
+        return self.volume("data")
+
+    def volume(self, name: str) -> Path:
+        return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", f"{self.name}_{name}"))
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path
         "PASSPHRASE_FILE": tmp_path / "passphrase",
     }
     settings |= (
-        {"SCHEDULE": '"* * * * *"', "HEALTH_INTERVAL": "2s"} if request.node.get_closest_marker("hurried") else {}
+        {"SCHEDULE": '"* * * * *"', "HEALTH_INTERVAL": "5s"} if request.node.get_closest_marker("hurried") else {}
     )
     (tmp_path / "env").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
     (tmp_path / "repository").mkdir()
@@ -179,6 +182,7 @@ def the_proxy_lets_nothing_else_through(project: Project) -> None:
     assert told == ["200"] * len(allowed) + ["403"] * len(forbidden)
 
 
+@pytest.mark.parametrize("project", [pytest.param("root-socket", marks=pytest.mark.rare), "user-proxy"], indirect=True)
 def test_a_killed_run_and_a_killed_sidecar_leave_nothing_paused(project: Project) -> None:
     project.vault("init")
     hold = (
@@ -212,6 +216,12 @@ def health(project: Project) -> str:
     return docker("inspect", "--format", "{{.State.Health.Status}}", f"{project.name}-backup-1")
 
 
+def successes(state: Path) -> int:
+    """Read from the ledger itself: to ask the program for a minute keeps a processor busy."""
+    lines = [line for path in state.glob("instances/*/runs.jsonl") for line in path.read_text().splitlines()]
+    return sum('"run-ended"' in line and '"success"' in line for line in lines)
+
+
 def stored(project: Project) -> list[str]:
     runs = json.loads(project.vault("--json", "history"))["runs"]
     return [each["outcome"] for each in runs if each["plan"] == "nightly"]
@@ -220,15 +230,17 @@ def stored(project: Project) -> list[str]:
 @pytest.mark.parametrize("project", ["root-socket"], indirect=True)
 @pytest.mark.hurried
 def test_it_backs_up_by_itself_and_survives_a_restart_of_everything(project: Project) -> None:
-    backup = f"{project.name}-backup-1"
+    backup, state = f"{project.name}-backup-1", project.volume("state")
     assert until(lambda: health(project) == "healthy", 90), "before the first backup is due nothing is wrong"
     project.vault("init")
-    assert until(lambda: "success" in stored(project), 150), docker("logs", backup)
+    assert until(lambda: successes(state) > 0, 150), docker("logs", backup)
+    assert "success" in stored(project)
     assert until(lambda: health(project) == "healthy", 30), project.vault("status", "--offline", status=5)
-    before = stored(project).count("success")
+    before = successes(state)
     docker("restart", project.name, backup)
     assert until(lambda: project.state() == "running" and has_begun(project.data()))
-    assert until(lambda: stored(project).count("success") > before, 150), docker("logs", backup)
+    assert until(lambda: successes(state) > before, 150), docker("logs", backup)
+    assert stored(project).count("success") > before
     docker("stop", backup)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", backup) in ("0", "143")
     assert project.state() == "running"

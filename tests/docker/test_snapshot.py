@@ -17,8 +17,15 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 PROOFS = {Quiesce.LIVE: Proof.LIVE, Quiesce.PAUSE: Proof.PAUSE, Quiesce.STOP: Proof.STOP}
 
 
-@pytest.mark.parametrize("journal", ["wal", "delete"])
-@pytest.mark.parametrize("mount", ["volume", "bind"])
+@pytest.mark.parametrize(
+    ("mount", "journal"),
+    [
+        ("volume", "wal"),
+        ("bind", "delete"),
+        pytest.param("volume", "delete", marks=pytest.mark.rare),
+        pytest.param("bind", "wal", marks=pytest.mark.rare),
+    ],
+)
 def test_every_mode_gives_a_whole_copy_and_leaves_it_running(
     run: Callable[..., Instance], vault_of: Callable[..., Vault], tmp_path: Path, mount: str, journal: str
 ) -> None:
@@ -140,8 +147,15 @@ def test_two_containers_on_one_volume_are_quiet_together(
         assert second.runs()
 
 
-@pytest.mark.parametrize("mode", [Quiesce.LIVE, Quiesce.PAUSE])
-@pytest.mark.parametrize("which", ["itself", "held along"])
+@pytest.mark.parametrize(
+    ("which", "mode"),
+    [
+        ("itself", Quiesce.LIVE),
+        ("held along", Quiesce.PAUSE),
+        pytest.param("itself", Quiesce.PAUSE, marks=pytest.mark.rare),
+        pytest.param("held along", Quiesce.LIVE, marks=pytest.mark.rare),
+    ],
+)
 def test_a_capture_during_which_one_was_started_anew_is_thrown_away(
     run: Callable[..., Instance], vault_of: Callable[..., Vault], which: str, mode: Quiesce
 ) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from owui_vault import BorgEngine, Engine, ResticEngine, Secret
+from owui_vault.ports import SecretSource
 from owui_vault.testing.engines.directory import DirectoryEngine
-from tests.borg_templates import PlaceBorg
+from tests.borg_templates import WITHOUT_SELFTEST, PlaceBorg
 from tests.operations.house import Houses
 from tests.restic_templates import PlaceRestic
 
@@ -43,7 +44,8 @@ def make_engine(request: pytest.FixtureRequest, place_restic: PlaceRestic, place
         if folder not in placed and not os.path.lexists(folder):  # a second engine finds what the first one left
             place(folder, program, PASSPHRASE)
         placed.add(folder)
-        return kind(str(folder), Secret(PASSPHRASE), program=program)
+        quick: dict[str, SecretSource | str] = dict(WITHOUT_SELFTEST) if borg else {}
+        return kind(str(folder), Secret(PASSPHRASE), program=program, environment=quick)
 
     return make
 

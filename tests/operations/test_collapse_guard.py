@@ -93,6 +93,7 @@ def quick(tmp_path: Path) -> Places:
     return Places(tmp_path, DirectoryEngine(tmp_path / "repository", Secret(PASSPHRASE)))
 
 
+@pytest.mark.doubled
 def test_nothing_is_pruned_anywhere_night_after_night_until_it_is_accepted(places: Places) -> None:
     """Also not in the mirror that does not have the collapsed one yet, and not what the rules would keep least."""
     first, second = places.store(1, 480), places.store(2, 481)

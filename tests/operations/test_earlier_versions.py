@@ -33,6 +33,7 @@ from owui_vault.system import procfs
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.instances.small import state_of_small_instance, use_small_instance
 from owui_vault.testing.quiescer_suite import eventually
+from tests.borg_templates import WITHOUT_SELFTEST
 from tests.operations.earlier import HOLDS, VERSIONS, Site, place_hold, unpack
 from tests.operations.house import QUICK, FakeApplication
 from tests.quiesce.test_container_faults import StandIn
@@ -132,7 +133,9 @@ class TestBorg(Claims):
 
     @pytest.fixture(autouse=True)
     def _which(self, borg_program: Path) -> None:
-        self.make = lambda place: BorgEngine(place, Secret(PASSPHRASE), program=str(borg_program))
+        self.make = lambda place: BorgEngine(
+            place, Secret(PASSPHRASE), program=str(borg_program), environment=WITHOUT_SELFTEST
+        )
 
     # Ten calls of borg each.
 

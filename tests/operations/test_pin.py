@@ -89,6 +89,7 @@ def raising(error: BaseException) -> Callable[[], None]:
     return deed
 
 
+@pytest.mark.doubled
 def test_a_pinned_one_outlives_every_prune_until_it_is_unpinned(places: Places) -> None:
     first, second, third = places.ids
     report = places.vault.pin(first)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from owui_vault import BorgEngine, Engine, Outcome, Progress, ResticEngine, RestoreError, Secret, Step
+from tests.borg_templates import WITHOUT_SELFTEST
 from tests.operations.planted import WORK, PlantedHouse, plant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 ENGINES: dict[str, Callable[[str], Engine]] = {
     "restic": lambda place: ResticEngine(place, Secret("x" * 12)),
-    "borg": lambda place: BorgEngine(place, Secret("x" * 12)),
+    "borg": lambda place: BorgEngine(place, Secret("x" * 12), environment=WITHOUT_SELFTEST),
 }
 
 

@@ -36,6 +36,8 @@ PROOFS = {
     Quiesce.PAUSE: {Proof.PAUSE},
     Quiesce.STOP: {Proof.STOP},
 }
+#: The journal mode that each is tried with before make soak.
+FIRST = {Quiesce.LIVE: "wal", Quiesce.AUTO: "delete", Quiesce.PAUSE: "wal", Quiesce.STOP: "delete"}
 # Documents are written into the index in place, and while that never rests for a moment there is nothing to be proven
 # live: every four seconds one is what a busy instance does. The other modes get a dozen a second.
 UPLOAD_EVERY = {Quiesce.LIVE: 1000}
@@ -59,17 +61,6 @@ def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
-
-
-@pytest.fixture(params=list(PROOFS), ids=lambda mode: mode.value)
-def mode(request: pytest.FixtureRequest) -> Quiesce:
-    asked: Quiesce = request.param
-    return asked
-
-
-@pytest.fixture(params=["wal", "delete"])
-def journal(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture
@@ -115,6 +106,14 @@ def broken_rules(stage: Path) -> str:
     return checked.stdout + checked.stderr if checked.returncode else ""
 
 
+@pytest.mark.parametrize(
+    ("mode", "journal"),
+    [
+        pytest.param(mode, journal, id=f"{mode.value}-{journal}", marks=() if journal == first else pytest.mark.rare)
+        for mode, first in FIRST.items()
+        for journal in ("wal", "delete")
+    ],
+)
 def test_every_capture_of_a_busy_container_is_one_moment(
     busy: Busy, tmp_path: Path, soak: Callable[[int], int], mode: Quiesce, journal: str
 ) -> None:

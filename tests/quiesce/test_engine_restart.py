@@ -70,6 +70,14 @@ class OwnEngine:
         self.program.kill()
         self.program.wait()
 
+    def box(self, image: str) -> None:
+        """A new container of that name, and an engine that answers, whatever the last test did to either."""
+        if self.program is None or self.program.poll() is not None:
+            self.up()
+        self.call("rm", "--force", "box", check=False)
+        options = ("--network=none", "--no-healthcheck", "--init", "--restart=unless-stopped")
+        self.call("run", "--detach", "--name=box", *options, image)
+
     def close(self) -> None:
         if self.program is not None and self.program.poll() is None:
             self.call("rm", "--force", "box", check=False)
@@ -84,25 +92,40 @@ def live_restore() -> bool:
     return True
 
 
-@pytest.fixture
-def engine(image: str, program: Callable[[str, str], Path], live_restore: bool) -> Iterator[OwnEngine]:
+@pytest.fixture(scope="module")
+def engine_with(image: str, program: Callable[[str, str], Path]) -> Iterator[Callable[[bool], OwnEngine]]:
+    """`engine_with(live_restore)`: one of each kind for all tests, since one takes ten seconds to get its image."""
     program("dockerd", "an engine that may be killed")
-    # Its containerd's sockets lie deep below, and a socket's path has 108 characters: pytest's folders are too long.
-    own = OwnEngine(Path(tempfile.mkdtemp(prefix="own-", dir="/tmp")), live_restore=live_restore)
+    made: dict[bool, OwnEngine] = {}
+
+    def with_image(live_restore: bool) -> OwnEngine:
+        if live_restore not in made:
+            # Its containerd's sockets lie deep below, and a socket's path has 108 characters: pytest's folders are
+            # too long.
+            folder = Path(tempfile.mkdtemp(prefix="own-", dir="/tmp"))
+            made[live_restore] = own = OwnEngine(folder, live_restore=live_restore)
+            own.up()
+            saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
+            load = ["docker", "--host", own.address, "load"]
+            subprocess.run(load, stdin=saved.stdout, stdout=subprocess.DEVNULL, check=True)
+            assert saved.stdout is not None
+            saved.stdout.close()
+            saved.wait()
+        return made[live_restore]
+
     try:
-        own.up()
-        saved = subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE)
-        load = ["docker", "--host", own.address, "load"]
-        subprocess.run(load, stdin=saved.stdout, stdout=subprocess.DEVNULL, check=True)
-        assert saved.stdout is not None
-        saved.stdout.close()
-        saved.wait()
-        options = ("--network=none", "--no-healthcheck", "--init", "--restart=unless-stopped")
-        own.call("run", "--detach", "--name=box", *options, image)
-        yield own
+        yield with_image
     finally:
-        own.close()
-        shutil.rmtree(own.folder)
+        for own in made.values():
+            own.close()
+            shutil.rmtree(own.folder)
+
+
+@pytest.fixture
+def engine(image: str, engine_with: Callable[[bool], OwnEngine], live_restore: bool) -> OwnEngine:
+    own = engine_with(live_restore)
+    own.box(image)
+    return own
 
 
 def without_live_restore(*modes: Quiesce) -> pytest.MarkDecorator:

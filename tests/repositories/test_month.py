@@ -19,6 +19,7 @@ from owui_vault.ports import Call, Engine
 from owui_vault.repositories.retention import decide
 from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.vault import Vault
+from tests.borg_templates import WITHOUT_SELFTEST, PlaceBorg
 from tests.restic_templates import PlaceRestic
 
 NEW_YEAR = datetime(2023, 12, 28, 3, tzinfo=UTC)
@@ -166,10 +167,12 @@ def test_restic_and_borg_keep_the_same_and_leave_others_alone(
     newest_restic: Path,
     newest_borg: Path,
     place_restic: PlaceRestic,
+    place_borg: PlaceBorg,
 ) -> None:
     place_restic(tmp_path / "restic", newest_restic, "x")
+    place_borg(tmp_path / "borg", newest_borg, "x")
     restic = ResticEngine(str(tmp_path / "restic"), Secret("x"), program=str(newest_restic))
-    borg = BorgEngine(str(tmp_path / "borg"), Secret("x"), program=str(newest_borg))
+    borg = BorgEngine(str(tmp_path / "borg"), Secret("x"), program=str(newest_borg), environment=WITHOUT_SELFTEST)
     months = Months({"restic": restic, "borg": borg}, tmp_path, seed)
     foreign = tmp_path / "foreign"
     foreign.mkdir()

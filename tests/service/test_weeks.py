@@ -83,7 +83,9 @@ class Weeks:
             assert offline.verdict is Verdict.FINE, (now, offline.plans)
 
 
-@pytest.mark.parametrize("days", [5, pytest.param(28, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "days", [5, pytest.param(14, marks=pytest.mark.thorough), pytest.param(28, marks=pytest.mark.rare)]
+)
 def test_status_says_what_is_so_and_nothing_runs_too_often(tmp_path: Path, seed: random.Random, days: int) -> None:
     weeks = Weeks(tmp_path, random.Random(seed.random() + days))
     with pytest.MonkeyPatch.context() as patch:

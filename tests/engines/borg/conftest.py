@@ -14,7 +14,7 @@ from owui_vault.engines.borg.engine import BorgEngine
 from owui_vault.model import Secret
 from owui_vault.ports import SecretSource
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench
-from tests.borg_templates import PlaceBorg
+from tests.borg_templates import WITHOUT_SELFTEST, PlaceBorg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,7 @@ class BorgBench(Bench):
             "BORG_PASSPHRASE": PASSPHRASE,
             "BORG_BASE_DIR": str(self.folder / "bare"),
             "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+            **WITHOUT_SELFTEST,
             "TZ": "UTC",
             "LC_ALL": "C.UTF-8",
         }
@@ -64,7 +65,9 @@ Benches = Callable[[Path], BorgBench]
 @pytest.fixture
 def empty(tmp_path: Path, borg_program: Path) -> BorgBench:
     """No repository yet."""
-    engine = BorgEngine(str(tmp_path / "repository"), Secret(PASSPHRASE), program=str(borg_program))
+    engine = BorgEngine(
+        str(tmp_path / "repository"), Secret(PASSPHRASE), program=str(borg_program), environment=WITHOUT_SELFTEST
+    )
     return BorgBench(engine=engine, folder=tmp_path, program=str(borg_program))
 
 

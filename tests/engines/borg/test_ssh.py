@@ -27,7 +27,9 @@ from owui_vault.model import Outcome, Secret
 from owui_vault.testing.children import descendants
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.trees import assert_same
+from tests.borg_templates import WITHOUT_SELFTEST
 from tests.faulty_link import Link, tcp_link
+from tests.sshd import QUICK_SSHD
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.thorough]
 
@@ -48,7 +50,7 @@ class Server:
         return BorgEngine(
             f"ssh://root@127.0.0.1:{port or self.port}{path}",
             Secret(PASSPHRASE),
-            environment={"BORG_RSH": rsh or self.rsh(key)},
+            environment={"BORG_RSH": rsh or self.rsh(key), **WITHOUT_SELFTEST},
             program=self.program,
             remote_path=self.program,
         )
@@ -80,6 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, borg_program: Path) -> Iter
         f"Banner {folder / 'banner'}\n"
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host'}\nAuthorizedKeysFile {folder / 'authorized'}\n"
         f"PidFile {folder / 'pid'}\nStrictModes no\nPermitRootLogin yes\nUsePAM no\nPasswordAuthentication no\n"
+        f"{QUICK_SSHD}"
     )
     Path("/run/sshd").mkdir(exist_ok=True)
     with subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "config")], stderr=subprocess.DEVNULL) as process:
@@ -205,7 +208,7 @@ def test_a_connection_that_breaks_while_storing_leaves_nothing_complete(server: 
     path = server.folder / "breaks"
     bench = Bench(engine=server.engine(path), folder=tmp_path)
     bench.engine.initialize(bench.call())
-    bench.big(100_000_000)
+    bench.big(50_000_000)
     cut: list[bool] = []
 
     def break_it(event: object) -> None:

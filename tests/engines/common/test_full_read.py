@@ -15,6 +15,7 @@ from owui_vault.model import Outcome, Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench
 from owui_vault.testing.trees import MANY_BYTES
+from tests.borg_templates import WITHOUT_SELFTEST
 from tests.restic_templates import PlaceRestic
 
 DAY = 24 * 3600
@@ -39,7 +40,9 @@ def restic(folder: Path, program: Path) -> Engine:
 
 
 def borg(folder: Path, program: Path) -> Engine:
-    return BorgEngine(str(folder / "repository"), Secret(PASSPHRASE), program=str(program))
+    return BorgEngine(
+        str(folder / "repository"), Secret(PASSPHRASE), program=str(program), environment=WITHOUT_SELFTEST
+    )
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ from owui_vault.testing.children import arguments_and_environment, descendants, 
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.trees import assert_same
 from tests.restic_keys import cheapen
+from tests.sshd import QUICK_SSHD
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
@@ -138,7 +139,7 @@ def sftp(folder: Path, program: Path, *options: str) -> Iterator[Place]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
         f"Subsystem sftp {' '.join(('internal-sftp', *options))}\n"
-        f"PidFile {folder}/pid\n"
+        f"PidFile {folder}/pid\n{QUICK_SSHD}"
     )
     user = os.environ.get("USER") or "root"
     with serving([str(program), "-D", "-e", "-f", str(folder / "sshd_config")], port, folder):

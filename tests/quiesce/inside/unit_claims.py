@@ -31,6 +31,8 @@ SOAK = float(os.environ.get("OWUI_VAULT_SOAK", "0.1"))
 RANDOM = random.Random(int(os.environ.get("OWUI_VAULT_SEED", "0")))
 KILLS = {Quiesce.PAUSE: (50, 2.0), Quiesce.STOP: (20, 15.0)}  # how many in full, and how soon it has to run again
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[3]), "PATH": os.environ["PATH"]}
+#: A pause is another one with each kind of control groups. Stops, starts and refusals are the same: `doubled`.
+STOP = pytest.param(Quiesce.STOP, marks=pytest.mark.doubled)
 FREEZER = os.environ["HIERARCHY"] == "unified"
 
 
@@ -169,6 +171,7 @@ def test_a_freeze_by_hand_is_seen(service: Service) -> None:
     assert service.state() is InstanceState.RUNNING
 
 
+@pytest.mark.doubled
 def test_a_missing_unit_is_named() -> None:
     quiescer = UnitQuiescer("nowhere")
     assert quiescer.name == "unit nowhere.service"
@@ -176,7 +179,7 @@ def test_a_missing_unit_is_named() -> None:
         quiescer.observe()
 
 
-@pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
+@pytest.mark.parametrize("mode", [Quiesce.PAUSE, STOP])
 def test_a_unit_on_its_way_up_is_refused(mode: Quiesce) -> None:
     write_unit("slow.service", "ExecStartPre=/bin/sleep 60\nExecStart=/bin/sleep 60")
     systemctl_by_hand("start", "--no-block", "slow.service")
@@ -191,6 +194,7 @@ def test_a_unit_on_its_way_up_is_refused(mode: Quiesce) -> None:
         systemctl_by_hand("stop", "slow.service")
 
 
+@pytest.mark.doubled
 def test_a_unit_that_was_stopped_and_run_by_somebody_else_is_not_ours_to_start(service: Service) -> None:
     command = service.quiescer().rescue_command(Quiesce.STOP)
     service.stop()
@@ -204,6 +208,7 @@ def test_a_unit_that_was_stopped_and_run_by_somebody_else_is_not_ours_to_start(s
     systemctl_by_hand("stop", "keeper.service")
 
 
+@pytest.mark.doubled
 def test_after_another_boot_a_stopped_unit_is_started_and_no_old_process_is_minded(service: Service) -> None:
     service.stop()
     leave = frozenset({procfs.ProcessIdentity(1, 1)})
@@ -213,6 +218,7 @@ def test_after_another_boot_a_stopped_unit_is_started_and_no_old_process_is_mind
     assert service.state() is InstanceState.RUNNING
 
 
+@pytest.mark.doubled
 def test_what_requires_the_unit_comes_back_with_it(service: Service) -> None:
     write_unit("front.service", "ExecStart=/bin/sleep 600", f"Requires={service.name}\nAfter={service.name}")
     write_unit("idle.service", "ExecStart=/bin/sleep 600", f"Requires={service.name}\nAfter={service.name}")
@@ -232,6 +238,7 @@ def test_what_requires_the_unit_comes_back_with_it(service: Service) -> None:
     systemctl_by_hand("daemon-reload")
 
 
+@pytest.mark.doubled
 def test_a_socket_cannot_wake_what_was_stopped_and_listens_again_afterwards(
     make: Callable[..., Service], tmp_path: Path
 ) -> None:
@@ -261,6 +268,7 @@ def test_a_socket_cannot_wake_what_was_stopped_and_listens_again_afterwards(
         (UNITS / "family.socket").unlink()
 
 
+@pytest.mark.doubled
 def test_a_restart_policy_does_not_fight_a_stop(make: Callable[..., Service]) -> None:
     service = make(extra="Restart=always\nRestartSec=0")
     quiescer = service.quiescer()
@@ -271,6 +279,7 @@ def test_a_restart_policy_does_not_fight_a_stop(make: Callable[..., Service]) ->
     assert writes_on(service)
 
 
+@pytest.mark.doubled
 def test_starts_are_not_counted_against_us(make: Callable[..., Service]) -> None:
     service = make(unit="StartLimitIntervalSec=600\nStartLimitBurst=2")
     quiescer = service.quiescer()
@@ -280,6 +289,7 @@ def test_starts_are_not_counted_against_us(make: Callable[..., Service]) -> None
     assert writes_on(service, 60)
 
 
+@pytest.mark.doubled
 def test_a_stop_that_needs_a_kill_is_logged(make: Callable[..., Service], caplog: pytest.LogCaptureFixture) -> None:
     service = make(extra="KillSignal=SIGCHLD\nTimeoutStopSec=1")
     quiescer = service.quiescer()
@@ -290,6 +300,7 @@ def test_a_stop_that_needs_a_kill_is_logged(make: Callable[..., Service], caplog
     assert writes_on(service)
 
 
+@pytest.mark.doubled
 def test_a_stop_that_takes_too_long_is_undone(make: Callable[..., Service]) -> None:
     service = make(extra="KillSignal=SIGCHLD\nTimeoutStopSec=3")
     with pytest.raises(QuiesceError, match="in time"):
@@ -298,6 +309,7 @@ def test_a_stop_that_takes_too_long_is_undone(make: Callable[..., Service]) -> N
     assert writes_on(service)
 
 
+@pytest.mark.doubled
 def test_a_unit_that_does_not_come_up_is_told(make: Callable[..., Service], tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
@@ -313,6 +325,7 @@ def test_a_unit_that_does_not_come_up_is_told(make: Callable[..., Service], tmp_
     assert writes_on(service)
 
 
+@pytest.mark.doubled
 def test_what_we_started_may_be_stopped_again_on_its_way_up(make: Callable[..., Service], tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     gate.touch()
@@ -381,6 +394,7 @@ def test_a_program_does_not_freeze_the_unit_it_runs_in(tmp_path: Path) -> None:
     systemctl_by_hand("stop", "own.service")
 
 
+@pytest.mark.doubled
 def test_spans_of_time_are_read_as_systemd_prints_them() -> None:
     assert systemctl._seconds("1min 30s") == 90
     assert systemctl._seconds("15s") == 15
@@ -389,7 +403,7 @@ def test_spans_of_time_are_read_as_systemd_prints_them() -> None:
     assert systemctl._seconds("infinity") == 0
 
 
-@pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
+@pytest.mark.parametrize("mode", [Quiesce.PAUSE, STOP])
 def test_killed_at_any_moment_the_unit_runs_again(service: Service, tmp_path: Path, mode: Quiesce) -> None:
     journal, lock = tmp_path / "journal", tmp_path / "lock"
     lock.mkdir()
@@ -405,7 +419,7 @@ def test_killed_at_any_moment_the_unit_runs_again(service: Service, tmp_path: Pa
     assert service.state() is InstanceState.RUNNING
 
 
-@pytest.mark.parametrize("mode", [Quiesce.PAUSE, Quiesce.STOP])
+@pytest.mark.parametrize("mode", [Quiesce.PAUSE, STOP])
 def test_killed_with_its_guardian_recover_brings_the_unit_back(service: Service, tmp_path: Path, mode: Quiesce) -> None:
     journal, lock = tmp_path / "journal", tmp_path / "lock"
     lock.mkdir()
