@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Processes that run the tests, one more than cores, since tests wait a good deal; 0 runs them in this one.
 JOBS ?= 3
 # The same for make thorough, which waits more: for containers, for servers, for hosts that do not answer.
-JOBS_THOROUGH ?= 4
+JOBS_THOROUGH ?= 6
 # Arguments for pytest, for example: make tests ARGS="-k retention -x"
 ARGS ?=
 # How often make soak kills.
