@@ -5,7 +5,7 @@ Whatever is not known is unknown, which is neither good nor bad: it is no part o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -20,7 +20,9 @@ from owui_vault.service.run_entries import History, PlaceMeasured
 
 _WINDOW = timedelta(days=30)
 _SHORTEST = timedelta(days=1)  # what is known for less says nothing about growth
-_SOON = timedelta(days=14)
+SOON = timedelta(days=14)
+#: What was once told to be full soon is so until it is this far away: around a limit it would be told each night.
+AT_EASE = timedelta(days=21)
 _DAY = timedelta(days=1)
 
 
@@ -50,13 +52,13 @@ def space_of(
     )
 
 
-def nearly_full(spaces: Sequence[RepositorySpace]) -> Iterator[str]:
-    """A warning for each place that will be full soon."""
-    for each in spaces:
-        if each.until_full_seconds is not None and each.until_full_seconds < _SOON.total_seconds():
-            days = int(each.until_full_seconds / _DAY.total_seconds())
-            when = f"in about {days} day{'' if days == 1 else 's'}" if days else "within a day"
-            yield f"the place of {each.repository} is full {when}, if it goes on as in the last thirty days"
+def full_soon(space: RepositorySpace, within: timedelta = SOON) -> str:
+    """When this place will be full, in words; empty where that is later, or not known."""
+    if space.until_full_seconds is None or space.until_full_seconds >= within.total_seconds():
+        return ""
+    days = int(space.until_full_seconds / _DAY.total_seconds())
+    when = f"in about {days} day{'' if days == 1 else 's'}" if days else "within a day"
+    return f"the place of {space.repository} is full {when}, if it goes on as in the last thirty days"
 
 
 def _of_one(name: str, history: History, now: datetime, fresh: PlaceMeasured | None) -> RepositorySpace:

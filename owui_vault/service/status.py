@@ -23,7 +23,7 @@ from owui_vault.service.known_facts import Facts, asked, found_wrong, remembered
 from owui_vault.service.overdue import as_brought, is_believed, punctuality
 from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History
-from owui_vault.service.space import nearly_full, space_of
+from owui_vault.service.space import full_soon, space_of
 from owui_vault.service.timetable import Timetable
 
 _WORST_FIRST = (Verdict.WRONG, Verdict.OVERDUE, Verdict.UNKNOWN, Verdict.FINE)
@@ -65,7 +65,7 @@ def status(
     )
     warnings = [f"{history.damaged} lines of the run ledger cannot be read"] if history.damaged else []
     space = space_of(context, history, look.now, offline=offline)
-    warnings += nearly_full(space)
+    warnings += filter(None, map(full_soon, space))
     warnings += service.told.complaints()
     warnings += service.silent_plans()
     if service.plans:

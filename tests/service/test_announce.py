@@ -21,16 +21,22 @@ from owui_vault import (
     EventKind,
     Outcome,
     Plan,
+    RepositorySpace,
     ResumeError,
     RunOutcome,
     RunReport,
     Subscription,
 )
 from owui_vault.operations import notifications
+from owui_vault.repositories import disk_usage
 from owui_vault.service import run_plans, told
 from owui_vault.service.run_entries import Entry, RunBegan, RunEnded, StepBegan, StepEnded
 from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.telling import announce
+from owui_vault.service.telling.episodes import Look, messages_for
+from owui_vault.service.telling.notification_text import Surroundings
+from owui_vault.service.telling.troubles import full_places
+from owui_vault.service.told import Heard as MemoryOfOne
 from owui_vault.service.told import ToldMemory
 from tests.service.world import TICK, Heard, Killed, World
 
@@ -643,3 +649,37 @@ def test_a_dry_run_tells_nobody(tmp_path: Path) -> None:
     world.run(dry_run=True)
     assert heard.events == []
     assert heart.beats == []
+
+
+def test_a_place_that_will_be_full_soon_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = a_world(tmp_path)
+    heard = listening(world, *TROUBLES, remind=timedelta(days=5))
+
+    def measure(*_: object) -> disk_usage.Space:
+        return disk_usage.Space(size_bytes=1, free_bytes=int((at(24, "00:00") - world.clock.now()) / HOUR))
+
+    monkeypatch.setattr(disk_usage, "measure", measure)
+    world.ticks(at(9, "00:00"), HOUR)
+    assert heard.events == [], "more than two weeks are left"
+    world.ticks(at(14, "00:00"), HOUR)
+    assert kinds(heard) == ["warning"]
+    (event,) = heard.events
+    assert event.plan == "nightly"
+    assert "the place of nas is full in about" in event.text
+    assert "no new restore point can be stored there" in event.text
+    world.ticks(at(16, "00:00"), HOUR)
+    assert kinds(heard) == ["warning", "warning again"]
+    assert any("full in about" in each for each in world.vault.status(offline=True).warnings)
+
+
+def test_a_place_around_the_limit_is_not_told_each_night() -> None:
+    someone = Subscription(Heard(), when=TROUBLES, remind=timedelta(days=99), name="someone")
+    heard, told = MemoryOfOne(), []
+    for night, days in enumerate((30, 13, 15, 13, 20, 13, 22, 15, 12), start=1):
+        space = RepositorySpace(repository="nas", until_full_seconds=timedelta(days=days).total_seconds())
+        around = Surroundings(instance="open-webui", host="server", now=at(night, "03:00"), report=None)
+        look = Look(around=around, troubles=tuple(full_places({"nightly": ["nas"]}, [space])))
+        for message in messages_for(someone, heard, look):
+            heard = message.heard
+            told += [night] if message.event else []
+    assert told == [2, 9], "anew only after it was far away"

@@ -24,7 +24,7 @@ from owui_vault.service.run_entries import History, NotTold
 from owui_vault.service.status import status
 from owui_vault.service.telling.episodes import Look, messages_for
 from owui_vault.service.telling.notification_text import Surroundings
-from owui_vault.service.telling.troubles import UNRECORDED, Trouble, troubles_of
+from owui_vault.service.telling.troubles import UNRECORDED, Trouble, full_places, troubles_of
 from owui_vault.service.told import Failing, Heard, Told, ToldMemory
 
 _log = logging.getLogger(__name__)
@@ -155,6 +155,7 @@ def _look(
         troubles += [_unrecorded(each) if lost and each.kind is not EventKind.OVERDUE else each for each in found]
         ended = [each for each in own if each.outcome is not RunOutcome.RUNNING]
         successes += [each for each in ended[-1:] if each.outcome is RunOutcome.SUCCESS]
+    troubles += full_places({each.name: service.places_of(each) for each in service.plans}, report.space)
     look = Look(
         around=replace(around, report=report, plans=service.plans),
         troubles=tuple(troubles),

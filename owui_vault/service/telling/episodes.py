@@ -83,7 +83,7 @@ def messages_for(subscription: Subscription, heard: Heard, look: Look) -> Iterat
 def _begun(subscription: Subscription, heard: Heard, look: Look, here: Sequence[Trouble]) -> Iterator[Message]:
     """What nobody has heard of yet: one message about a plan, of the worst kind in it."""
     now = look.around.now
-    news = [each for each in here if each.id not in heard.episodes]
+    news = [each for each in here if each.id not in heard.episodes and not each.fading]
     if not news:
         return
     others = [each for each in here if each.id in heard.episodes and each.kind is not EventKind.WARNING]
@@ -103,7 +103,7 @@ def _reminded(subscription: Subscription, heard: Heard, look: Look, here: Sequen
     What was told at a time that has not come yet was told by a wrong clock, and nobody waits until then.
     """
     now = look.around.now
-    open_ = [each for each in here if each.id in heard.episodes and each.kind in subscription.when]
+    open_ = [each for each in here if each.id in heard.episodes and each.kind in subscription.when and not each.fading]
     told = [heard.episodes[each.id].told for each in open_]
     if not any(not is_believed(each, now) or now - each >= subscription.remind for each in told):
         return

@@ -11,7 +11,7 @@ from owui_vault.model.json_codec import local_text
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import PlanStep, RunOutcome, RunRecord, StepRecord
 from owui_vault.model.status import PointFact, StatusReport
-from owui_vault.service.telling.troubles import Trouble
+from owui_vault.service.telling.troubles import FULL, Trouble
 
 _MOST_LINES = 20
 _LONGEST_LINE = 500
@@ -162,6 +162,8 @@ def _meanings(news: Sequence[Trouble]) -> Iterator[str]:
                 yield "It was stored, and is no restore point: something is missing in it, or no moment was proven."
             case EventKind.OVERDUE:
                 yield "What changed since the newest restore point is in none."
+            case EventKind.WARNING if each.key.startswith(FULL):
+                yield "Nothing is lost. Once that place is full, no new restore point can be stored there."
             case _:
                 yield "The backup was made. It is worth a look all the same."
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,20 +17,24 @@ from owui_vault.model import EventKind
 from owui_vault.model.json_codec import local_text
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import PlanStep, RunOutcome, RunRecord, StepRecord, StepResult
-from owui_vault.model.status import PlanState
+from owui_vault.model.status import PlanState, RepositorySpace
+from owui_vault.service.space import AT_EASE, full_soon
 
 _NUMBERS = re.compile(r"[0-9a-f]{8,}|\d+")
 _ENDED_BADLY = (RunOutcome.FAILED, RunOutcome.WRONG)
 _FIRST_RUN = timedelta(hours=6)
 #: What a run of which the ledger knows nothing came to is so until the plan runs again.
 UNRECORDED = "unrecorded "
+#: How the key of a place that will be full soon begins.
+FULL = "full "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """One thing that is wrong. While its `key` is there it is the same episode, whatever its words.
 
-    `down`: the instance is not as it was found, or may not be.
+    `down`: the instance is not as it was found, or may not be. `fading`: it keeps an episode that has begun from being
+    over, and would begin none.
     """
 
     plan: str  # empty: of all of them
@@ -41,6 +45,7 @@ class Trouble:
     step: PlanStep | None = None
     repository: str = ""
     down: bool = False
+    fading: bool = False
 
     @property
     def id(self) -> str:
@@ -90,6 +95,23 @@ def troubles_of(
                 what=f"{each.repository}: {what}",
                 hint="See `owui-vault history` and `owui-vault schedule show`.",
                 repository=each.repository,
+            )
+
+
+def full_places(plans: Mapping[str, Sequence[str]], spaces: Sequence[RepositorySpace]) -> Iterator[Trouble]:
+    """Places that will be full soon, each told once: with the first plan that stores there."""
+    for space in spaces:
+        plan = next((name for name, places in plans.items() if space.repository in places), None)
+        text = full_soon(space, AT_EASE)
+        if text and plan is not None:
+            yield Trouble(
+                plan=plan,
+                kind=EventKind.WARNING,
+                key=f"{FULL}{space.repository}",
+                what=text,
+                hint="Make room there, keep less (`keep`), or give that repository another place.",
+                repository=space.repository,
+                fading=not full_soon(space),
             )
 
 
