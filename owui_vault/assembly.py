@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from owui_vault.model.config_reports import ConfigurationReport, EffectiveSettin
 from owui_vault.model.secrets import GivenSecret
 from owui_vault.ports import Engine, Heartbeat, Quiescer, SecretSource
 from owui_vault.secrets import secret_source
+from owui_vault.system.python import environ_or_own
 from owui_vault.vault import Vault, tell_that_nothing_starts
 
 # What a configuration does not name is not imported: two engines take longer than the rest of a start.
@@ -39,8 +39,8 @@ def open_vault(config: Path | str, environ: Mapping[str, str] | None = None) -> 
     installed. `environ` gives the values of `${NAME}` in the file (None: this process's environment). Raises
     ConfigError that names every mistake.
     """
-    surroundings = os.environ if environ is None else environ
-    return vault_from_settings(load_settings(Path(config), surroundings), surroundings)
+    given = environ_or_own(environ)
+    return vault_from_settings(load_settings(Path(config), given), given)
 
 
 def discover(container: str, environ: Mapping[str, str]) -> ContainerRecord:
@@ -77,7 +77,7 @@ def check_configuration(config: Path | str, environ: Mapping[str, str] | None = 
     """
     from owui_vault.operations import check_configuration as checks
 
-    return checks.check_configuration(Path(config), os.environ if environ is None else environ)
+    return checks.check_configuration(Path(config), environ_or_own(environ))
 
 
 def effective_settings(config: Path | str, environ: Mapping[str, str] | None = None) -> EffectiveSettings:
@@ -87,7 +87,7 @@ def effective_settings(config: Path | str, environ: Mapping[str, str] | None = N
     """
     from owui_vault.operations.effective_settings import settings_of_file
 
-    return settings_of_file(Path(config), os.environ if environ is None else environ)
+    return settings_of_file(Path(config), environ_or_own(environ))
 
 
 def settings_of_options(settings: VaultSettings, environ: Mapping[str, str]) -> EffectiveSettings:
@@ -136,10 +136,10 @@ def tell_of_mistakes(config: Path | str, error: ConfigError, environ: Mapping[st
     Notifications and heartbeats are read by themselves, whatever else is wrong in the file. Raises nothing: of a file
     that cannot be read or parsed, or that others can write, nobody is told.
     """
-    surroundings = os.environ if environ is None else environ
+    given = environ_or_own(environ)
     try:
-        settings = load_telling(Path(config), surroundings)
-        vault = vault_from_settings(settings, surroundings)
+        settings = load_telling(Path(config), given)
+        vault = vault_from_settings(settings, given)
     except VaultError:
         return
     tell_that_nothing_starts(vault, error)
@@ -169,7 +169,7 @@ def _subscriptions(settings: Sequence[NotificationSettings], environ: Mapping[st
 def _heartbeat(settings: HeartbeatSettings, environ: Mapping[str, str]) -> Heartbeat:
     from owui_vault.notify.heartbeat import UrlHeartbeat
 
-    return UrlHeartbeat(secret_source(settings.url, environ), log=settings.log)
+    return UrlHeartbeat(secret_source(settings.url, environ), log=settings.log, environ=environ)
 
 
 def _instance(instance: InstanceSettings, environ: Mapping[str, str]) -> DataDirectory | Container | None:

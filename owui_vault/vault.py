@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,6 +70,7 @@ from owui_vault.operations.operation_lock import OperationLock
 from owui_vault.operations.secret_warnings import with_secret_warnings
 from owui_vault.ports import Application, Clock, Heartbeat, Held, Notifier, Quiescer
 from owui_vault.system.clock import SystemClock
+from owui_vault.system.python import environ_or_own
 from owui_vault.system.unwinding import on_failure
 
 if TYPE_CHECKING:
@@ -115,13 +115,13 @@ class Vault:
         A notifier alone hears everything; a `Subscription` says what. `heartbeat` gets signs of life of every run,
         `plan_heartbeats` those of single plans.
         """
-        surroundings = os.environ if environ is None else environ
+        given = environ_or_own(environ)
         require_valid_names(instance, series, repositories)
         require_derived(quiescer, [repository.engine for repository in repositories])
         self._context = OperationContext(
             instance=instance,
             repositories=tuple(repositories),
-            state=StateDirectory(state_dir or default_state_dir(surroundings)),
+            state=StateDirectory(state_dir or default_state_dir(given)),
             quiescer=quiescer,
             application=application,
             notifiers=tuple(
@@ -135,7 +135,7 @@ class Vault:
             collapse=collapse or CollapseLimits(),
             config_file=config_file,
             series_name=series,
-            environ=surroundings,
+            environ=given,
             notices=notices,
         )
         self._lock = OperationLock(self._context)

@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -22,11 +22,23 @@ PROGRAMS = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "tools").glob("*.
 MODULE_LINES = 400
 FUNCTION_LINES = 60
 
-CLOCK_READS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
-#: Modules besides system/clock.py that read a wall clock, each with its reason.
+CLOCK_READS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+#: Modules besides system/clock.py that read a clock or sleep, each with its reason.
 CLOCK_EXCEPTIONS = {
+    "capture/child": "a process of its own: the standard library, and nothing between two looks at the time",
     "engines/common/launcher.py": "a program of its own, which imports nothing of ours",
-    "engines/restic/locks.py": "is compared with the clock that restic wrote into its locks",
+    "guardian/guardian_main.py": "same",
+    "instance/probe_main.py": "a program of its own, which must start fast",
+    "system": "beside the clock, and bounds processes and file system calls of this machine",
+    "testing": "waits for real processes",
+}
+#: Modules that look at this process's environment, each with its reason; all others are given one.
+ENVIRON_EXCEPTIONS = {
+    "system/python.py": "the door, for whoever is given none, and for what our own programs inherit",
+    "ports.py": "the default of a call by hand; it lies below the door",
+    "components/database/full_check_main.py": "a program of its own sets its own",
+    "engines/common/launcher.py": "same",
+    "testing": "calls an engine as a user's program does",
 }
 
 #: Where whatever is raised may be caught: around notifiers, around one repository of several, as the last resort of
@@ -151,15 +163,36 @@ def test_no_module_imports_the_package_root() -> None:
     assert not offenders
 
 
-def test_the_wall_clock_is_read_in_one_place() -> None:
+def test_clocks_are_read_and_slept_by_in_one_place() -> None:
     readers = [
         f"{name(path)}:{node.lineno}: {ast.unparse(node)}"
-        for path in MODULES
-        if (inside := str(path.relative_to(PACKAGE))) != "system/clock.py" and inside not in CLOCK_EXCEPTIONS
+        for path in _besides(CLOCK_EXCEPTIONS)
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Attribute) and ast.unparse(node).removeprefix("datetime.") in CLOCK_READS
+        if (isinstance(node, ast.Attribute) and ast.unparse(node).removeprefix("datetime.") in CLOCK_READS)
+        or (isinstance(node, ast.Import) and "time" in [alias.name for alias in node.names])
+        or (isinstance(node, ast.ImportFrom) and node.module == "time")
     ]
     assert not readers
+
+
+def test_the_environment_of_this_process_is_looked_at_in_one_place() -> None:
+    readers = [
+        f"{name(path)}:{node.lineno}: {ast.unparse(node)}"
+        for path in _besides(ENVIRON_EXCEPTIONS)
+        for node in ast.walk(tree(path))
+        if (isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.environb", "os.getenv"})
+        or (
+            isinstance(node, ast.ImportFrom) and node.module == "os" and "environ" in [each.name for each in node.names]
+        )
+    ]
+    assert not readers
+
+
+def _besides(exceptions: Mapping[str, str]) -> list[Path]:
+    """All modules but these, and those of these folders; each of them has to be there."""
+    excepted = [PACKAGE / inside for inside in exceptions]
+    assert [path for path in excepted if not path.exists()] == []
+    return [path for path in MODULES if not any(each in (path, *path.parents) for each in excepted)]
 
 
 def test_modules_and_functions_stay_short() -> None:

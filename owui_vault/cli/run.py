@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from owui_vault.cli.own_options import options_before_dashdash
 from owui_vault.cli.render.screen import Screen, close_stdout, prepare_streams, print_error, print_json
 from owui_vault.cli.signals import Interrupted, Interruption
 from owui_vault.errors import CancelledError, UnforeseenError, VaultError
+from owui_vault.system.python import environ_or_own
 
 if TYPE_CHECKING:  # signals are listened to before anything slow
     from owui_vault.cli.log_file import LogFile
@@ -72,7 +72,7 @@ class _Run:
         session = Session(
             request=self._request,
             options=options,
-            environ=os.environ,
+            environ=environ_or_own(),
             folder=Path.cwd(),
             interruption=self._interruption,
             logs=self._logs,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 
 from owui_vault.errors import DeadlineExceededError, NotifyError
@@ -12,6 +11,7 @@ from owui_vault.notify.addresses import scheme_of, without_addresses
 from owui_vault.ports import SecretSource
 from owui_vault.system import python
 from owui_vault.system.process import Command, run
+from owui_vault.system.python import environ_or_own
 
 _SECONDS = 9.0  # a second less than anybody waits for a notifier
 _TYPES = {
@@ -37,7 +37,7 @@ class AppriseNotifier:
     def __init__(self, address: SecretSource | Secret, environ: Mapping[str, str] | None = None) -> None:
         """`environ` (None: this process's) has the proxies and certificates."""
         self._address = address
-        self._environ = os.environ if environ is None else environ
+        self._environ = environ_or_own(environ)
 
     def notify(self, event: Event) -> None:
         """Hand it over. Raises NotifyError, SecretError or ProgramMissingError."""

@@ -9,6 +9,7 @@ from owui_vault.errors import NotifyError
 from owui_vault.model import Beat, BeatKind, Secret
 from owui_vault.notify.addresses import without_addresses
 from owui_vault.ports import SecretSource
+from owui_vault.system.python import environ_or_own
 from owui_vault.version import VERSION
 
 _SECONDS = 9.0
@@ -26,9 +27,13 @@ class UrlHeartbeat:
     the run did is sent along. The address is as good as a password and never repeated.
     """
 
-    def __init__(self, address: SecretSource | Secret, *, log: bool = False) -> None:
+    def __init__(
+        self, address: SecretSource | Secret, *, log: bool = False, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """`environ` (None: this process's) has the proxies."""
         self._address = address
         self._log = log
+        self._environ = environ_or_own(environ)
 
     def beat(self, beat: Beat) -> None:
         """Call it. Raises NotifyError or SecretError."""
@@ -40,7 +45,7 @@ class UrlHeartbeat:
             return
         place = _kuma(address, beat, log=self._log) if is_kuma else _beside(address, _SUFFIXES[beat.kind])
         body = beat.log[-_LONGEST_LOG:].encode() if self._log and beat.log and not is_kuma else None
-        status = _call(place, body, address)
+        status = _call(place, body, address, self._environ)
         if beat.kind is BeatKind.START and status in _NO_SUCH_PLACE:
             return  # not every service has a place for it
         if not 200 <= status < 300:
@@ -61,18 +66,33 @@ def _kuma(address: str, beat: Beat, *, log: bool) -> str:
     return urlunsplit(parts._replace(query=urlencode([*kept, *said])))
 
 
-def _call(place: str, body: bytes | None, address: str) -> int:
+def _proxies(environ: Mapping[str, str], place: str) -> dict[str, str]:
+    """The proxies for `host` or `host:port`. urllib itself would ask this process's environment only."""
+    # HTTP_PROXY in capitals is a header of somebody's request, behind a CGI: nobody believes it.
+    names = [name for name in environ if name.lower().endswith("_proxy") and name != "HTTP_PROXY"]
+    names.sort(key=str.islower)  # small letters win
+    proxies = {name.lower().removesuffix("_proxy"): environ[name] for name in names}
+    known = {scheme: proxies[scheme] for scheme in ("http", "https") if proxies.get(scheme)}
+    host = urlsplit(f"//{place}").hostname or ""
+    for excepted in proxies.get("no", "").replace(" ", "").split(","):
+        name = excepted.lstrip(".")
+        if excepted == "*" or (name and (name in (host, place) or host.endswith(f".{name}"))):
+            return {}
+    return known
+
+
+def _call(place: str, body: bytes | None, address: str, environ: Mapping[str, str]) -> int:
     """The status of the answer. Raises NotifyError where there is none."""
     from http.client import HTTPException  # noqa: PLC0415  slow to import, and most ticks need none of it
     from urllib.error import HTTPError  # noqa: PLC0415  same
-    from urllib.request import Request, urlopen  # noqa: PLC0415  same
+    from urllib.request import ProxyHandler, Request, build_opener  # noqa: PLC0415  same
 
     headers = {"User-Agent": f"owui_vault/{VERSION}"}
     if body is not None:
         headers["Content-Type"] = "text/plain; charset=utf-8"
     try:
         request = Request(place, data=body, headers=headers, method="GET" if body is None else "POST")  # noqa: S310  http and https only, looked at above
-        with urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310  same
+        with build_opener(ProxyHandler(_proxies(environ, request.host))).open(request, timeout=_SECONDS) as answer:
             return int(answer.status)
     except HTTPError as error:
         with error:

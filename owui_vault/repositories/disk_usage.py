@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from owui_vault.repositories.overlap import path_of
+from owui_vault.system.clock import SystemClock
 from owui_vault.system.durable_files import free_bytes
 
 PATIENCE_SECONDS = 5.0  # hundreds of thousands of files on a slow share: better no size than a status that hangs
@@ -27,7 +27,8 @@ def measure(location: str, patience_seconds: float = PATIENCE_SECONDS) -> Space:
     try:
         if not folder.is_absolute() or not folder.is_dir():
             return Space()
-        return Space(size_bytes=_size(folder, time.monotonic() + patience_seconds), free_bytes=free_bytes(folder))
+        until = SystemClock().monotonic() + patience_seconds
+        return Space(size_bytes=_size(folder, until), free_bytes=free_bytes(folder))
     except OSError:
         return Space()
 
@@ -37,7 +38,7 @@ def _size(folder: Path, until: float) -> int | None:
     total = 0
     folders = [os.fspath(folder)]
     while folders:
-        if time.monotonic() > until:
+        if SystemClock().monotonic() > until:
             return None
         try:
             entries = list(os.scandir(folders.pop()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -37,6 +38,11 @@ def interpreter(*, any_version: bool = False) -> str:
             hint=f"Install {name} beside the program that embeds it.",
         )
     return found
+
+
+def environ_or_own(environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """The environment to go by: what a caller was given, even if it is empty, otherwise this process's."""
+    return os.environ if environ is None else environ
 
 
 def environment() -> dict[str, str]:

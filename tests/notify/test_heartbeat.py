@@ -26,6 +26,19 @@ def test_a_healthchecks_url_is_called_at_start_success_and_failure() -> None:
     ], "and nothing of the log goes to a third party that was not asked for"
 
 
+@pytest.mark.parametrize("excepted", [False, True])
+def test_the_proxies_are_those_of_the_environment_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, *, excepted: bool
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    with receiver() as there, receiver() as proxy:
+        given = {"http_proxy": f"http://{proxy.address}", "no_proxy": "127.0.0.1" if excepted else "elsewhere"}
+        UrlHeartbeat(Secret(f"http://{there.address}/ping/token"), environ=given).beat(GOOD)
+    assert proxy.paths == ([] if excepted else [f"http://{there.address}/ping/token"])
+    assert there.paths == (["/ping/token"] if excepted else [])
+
+
 def test_the_log_goes_along_only_where_asked_and_its_end_counts() -> None:
     with receiver() as there:
         UrlHeartbeat(Secret(f"http://{there.address}/ping/token"), log=True).beat(BAD)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from owui_vault.cli.render.phrases import printable
 from owui_vault.errors import EngineError, VaultError
 from owui_vault.model import json_codec
+from owui_vault.system.python import environ_or_own
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,7 @@ def width_of(stream: TextIO) -> int | None:
     """How many columns a line on this terminal has; None where it is no terminal, and nothing is wrapped."""
     if not stream.isatty():
         return None
-    told = os.environ.get("COLUMNS", "")
+    told = environ_or_own().get("COLUMNS", "")
     if told.isdigit() and int(told):
         return int(told)
     try:

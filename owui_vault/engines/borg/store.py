@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from owui_vault.engines.common.unreadable import named
 from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryUnreachableError
 from owui_vault.model import Compression, Label, Outcome, Progress, SkippedFile, Snapshot, Step, StoreReceipt
 from owui_vault.ports import Call
+from owui_vault.system.clock import SystemClock
 from owui_vault.system.unwinding import undoing
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class _Bound:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._until = None if call.store_seconds is None else time.monotonic() + call.store_seconds
+        self._until = None if call.store_seconds is None else SystemClock().monotonic() + call.store_seconds
         self.is_lifted = False
         self.done_bytes = 0
 
@@ -115,7 +115,7 @@ class _Bound:
 
     def check(self) -> None:
         """Raise DeadlineExceededError when it is over."""
-        if self._until is not None and time.monotonic() > self._until:
+        if self._until is not None and SystemClock().monotonic() > self._until:
             raise DeadlineExceededError(
                 f"borg did not finish within {self._call.store_seconds:g} s",
                 hint="Check whether its disk or host responds, or raise limits.store.",

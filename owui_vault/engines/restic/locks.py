@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ def clear_remains(restic: Restic) -> bool:
     if not dead:
         return False
     bounds = Call(folder=restic.call.folder, timeout_seconds=min(_BOUNDS_SECONDS, restic.call.timeout_seconds))
-    looked = time.time()
+    looked = SystemClock().now().timestamp()
     locks = list(_locks(restic, bounds))
     ours = [lock for lock in locks if any(belongs_to(lock, run, looked) for run in dead)]
     removed = bool(ours) and _remove(restic, ours, locks, bounds)
@@ -136,7 +135,8 @@ def _remove(restic: Restic, ours: Sequence[Lock], locks: Sequence[Lock], bounds:
 
 def _restic_would_remove(lock: Lock) -> bool:
     """Whether `restic unlock` might take this one for stale."""
-    return lock.host == socket.gethostname() or time.time() - lock.time > _STALE_TO_RESTIC_SECONDS - _REFRESH_SECONDS
+    age = SystemClock().now().timestamp() - lock.time
+    return lock.host == socket.gethostname() or age > _STALE_TO_RESTIC_SECONDS - _REFRESH_SECONDS
 
 
 def _remove_half_written(restic: Restic, *, before: float) -> None:

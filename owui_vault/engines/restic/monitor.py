@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from owui_vault.engines.restic.errors import WHY_NOTHING_MOVES, message_of
 from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryUnreachableError, VaultError
 from owui_vault.model import Progress, Step
 from owui_vault.ports import Call
+from owui_vault.system.clock import SystemClock
 
 _RETRYING = "retrying after"
 _HOPELESS = re.compile(HOPELESS, re.IGNORECASE)
@@ -33,7 +33,7 @@ class Monitor:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._position: object = None
-        self._moved = self._looked = time.monotonic()
+        self._moved = self._looked = SystemClock().monotonic()
         self._complaining_since: float | None = None
         self._writer = Writer()
         self.clean: Callable[[str], str] = str
@@ -50,7 +50,7 @@ class Monitor:
 
     def see(self, position: object) -> None:
         """Take a note of how far it is. Raises DeadlineExceededError."""
-        now = time.monotonic()
+        now = SystemClock().monotonic()
         if position != self._position:
             self._position = position
             self._move(now)
@@ -67,7 +67,7 @@ class Monitor:
         self._writer.heard_bytes += len(line) + 1
         if _RETRYING not in line:
             return
-        now = time.monotonic()
+        now = SystemClock().monotonic()
         if self._complaining_since is None:  # one hiccup says nothing, however long it was still before
             self._complaining_since = now
         patience = self._call.timeout_seconds
@@ -109,7 +109,7 @@ class LineMonitor(Monitor):
 
     def heard(self, line: str) -> None:  # noqa: ARG002  # what it says means nothing here
         """Take a note of a line."""
-        self._move(time.monotonic())
+        self._move(SystemClock().monotonic())
 
 
 class Writer:
@@ -184,10 +184,11 @@ class TargetMonitor(Monitor):
 
     def tick(self) -> None:
         """Look now and then. Raises DeadlineExceededError when nothing grows any more."""
-        now = time.monotonic()
+        now = SystemClock().monotonic()
         if now >= self._next:
             size = self.look()
-            self._next = time.monotonic() + max(_LOOK_SECONDS, _SHARE_OF_LOOKING * (time.monotonic() - now))
+            done = SystemClock().monotonic()
+            self._next = done + max(_LOOK_SECONDS, _SHARE_OF_LOOKING * (done - now))
             self.see(size)
 
     def look(self) -> int:

@@ -11,7 +11,6 @@ import os
 import select
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from owui_vault.errors import (
     EngineOutputError,
     VaultError,
 )
+from owui_vault.system.clock import SystemClock
 from owui_vault.system.process import log_ended
 from owui_vault.system.unwinding import undoing
 
@@ -83,7 +83,7 @@ def ask_restic(
     question: Question, function: Callable[[list[str]], Result], cancel: threading.Event, folder: Path
 ) -> Answer[Result]:
     """Call one of resticpy's functions with a command that begins with the launcher. `folder` is ours alone."""
-    started = time.monotonic()
+    started = SystemClock().monotonic()
     with _channel(folder) as channel:
         channel.send(json.dumps(asdict(question)).encode() + b"\n")
         pipes = (str(channel.request_path), str(channel.answer_path))
@@ -91,7 +91,7 @@ def ask_restic(
         result, error = _call(lambda: function(base), cancel, channel)
         head, _, stderr = channel.received().partition(b"\n")
     told: dict[str, Any] = json.loads(head or b"{}")
-    log_ended(told.get("argv", question.base), told.get("status"), time.monotonic() - started)
+    log_ended(told.get("argv", question.base), told.get("status"), SystemClock().monotonic() - started)
     return Answer(
         question=question,
         result=result,

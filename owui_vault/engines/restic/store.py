@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -24,6 +23,7 @@ from owui_vault.engines.restic.tree_check import FIRST_TIME_NS, LAST_TIME_NS, Od
 from owui_vault.engines.restic.unconfirmed import confirm, storing_unconfirmed
 from owui_vault.errors import CancelledError, EngineError, RepositoryLockedError, VaultError
 from owui_vault.model import Label, Outcome, Progress, SkippedFile, Snapshot, StoreReceipt
+from owui_vault.system.clock import SystemClock
 
 logger = logging.getLogger(__name__)
 
@@ -176,11 +176,11 @@ def _demoted(restic: Restic, snapshot: Snapshot, label: Label, cancel: threading
 
 def _retry_while_locked(restic: Restic, change: Callable[[], Snapshot], cancel: threading.Event) -> Snapshot:
     """Try again while another run holds a lock, as long as a short call may take; only once when we are to end."""
-    until = time.monotonic() + restic.call.timeout_seconds
+    until = SystemClock().monotonic() + restic.call.timeout_seconds
     while True:
         try:
             return change()
         except RepositoryLockedError:
-            if cancel.is_set() or time.monotonic() + _RETRY_SECONDS > until:
+            if cancel.is_set() or SystemClock().monotonic() + _RETRY_SECONDS > until:
                 raise
-            time.sleep(_RETRY_SECONDS)
+            SystemClock().sleep(_RETRY_SECONDS)

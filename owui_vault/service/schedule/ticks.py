@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from owui_vault.service.schedule.tick import EVERY_MINUTES, Tick, call, obstacle
 from owui_vault.service.schedule.units import Systemd
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.lock import directory_lock
+from owui_vault.system.python import environ_or_own
 
 _LOCK_SECONDS = 60.0
 
@@ -52,7 +52,7 @@ def install_schedule(
     where a scheduler calls, for a file that somebody else wrote, and where neither systemd nor cron runs.
     `every_minutes` is for tests, which cannot wait.
     """
-    around = os.environ if environ is None else environ
+    around = environ_or_own(environ)
     path = Path(config).absolute()
     chosen = _chosen(scheduler, around)
     name = unit_name(load_settings(path, around))
@@ -81,7 +81,7 @@ def show_schedule(config: Path | str | None = None, environ: Mapping[str, str] |
 
     Without `config` whatever calls `run` here, for any configuration.
     """
-    around = os.environ if environ is None else environ
+    around = environ_or_own(environ)
     path = Path(config).absolute() if config is not None else None
     now = SystemClock().now()
     found = []
@@ -96,7 +96,7 @@ def remove_schedule(
     config: Path | str | None = None, scheduler: Scheduler | None = None, environ: Mapping[str, str] | None = None
 ) -> ScheduleReport:
     """Take away what calls `run` with this configuration, which need not be valid, or be there at all, any more."""
-    around = os.environ if environ is None else environ
+    around = environ_or_own(environ)
     path = Path(config).absolute() if config is not None else None
     removed = []
     for each in _all(around):
