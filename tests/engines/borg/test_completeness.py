@@ -150,6 +150,7 @@ def test_killed_while_relabelling_leaves_one_snapshot_with_one_of_both_labels(
 
 
 @pytest.mark.thorough
+@pytest.mark.doubled
 def test_cancel_at_once_is_quick(bench: BorgBench) -> None:
     """borg alone would go on to the last file after an interrupt, and then wait for our word."""
     bench.big(200_000_000)
@@ -179,6 +180,7 @@ def test_the_folder_of_a_living_run_is_nobodys_to_remove(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.doubled
 def test_left_overs_of_killed_runs_are_cleared(bench: BorgBench) -> None:
     bench.build()
     _store_and_die(bench.engine.store, bench.tree, make_label(1), bench.call(), 0.6)

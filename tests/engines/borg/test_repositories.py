@@ -37,6 +37,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_moved_repository_is_used_without_a_question(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     moved = bench.folder / "moved"
@@ -100,6 +101,7 @@ def test_a_passphrase_in_the_environment_is_refused() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_key_file_is_found_where_the_user_keeps_it(empty: BorgBench) -> None:
     keys = empty.folder / "my keys"
     engine = empty.other(encryption="keyfile-blake2", environment={"BORG_KEYS_DIR": str(keys)})
@@ -194,6 +196,7 @@ def test_a_share_of_the_data_is_really_read(bench: BorgBench) -> None:
 
 @pytest.mark.root
 @pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_full_target_is_told_apart_from_a_full_repository(bench: BorgBench, tmp_path: Path) -> None:
     stored = bench.store().snapshot
     target = tmp_path / "small"
@@ -355,6 +358,7 @@ def _target_of(descriptor: str) -> str:
 
 
 @pytest.mark.thorough
+@pytest.mark.doubled
 def test_a_hard_link_has_the_size_of_its_file(bench: BorgBench) -> None:
     stored = bench.store().snapshot
     sizes = {entry.path: entry.size_bytes for entry in bench.engine.contents(stored.engine_id, bench.call())}
