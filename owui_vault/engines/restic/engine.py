@@ -74,7 +74,7 @@ class ResticEngine(Engine):
     def _changing(self, call: Call, *, named: bool = False) -> Iterator[Restic]:
         """What dead runs of ours left is out of the way before, and what an ended one leaves, afterwards.
 
-        Doubts wait where a snapshot was `named`: settling one gives it another id.
+        Doubts wait where a snapshot was `named`, or is right afterwards: settling one gives it another id.
         """
         with self._open(call) as restic:
             require_rights(restic.location, write=True)
@@ -182,5 +182,5 @@ class ResticEngine(Engine):
         if not may_write(self._access.location):
             with self._open(call) as restic:
                 return maintenance.verify(restic, read_data, locked=False)
-        with self._changing(call) as restic:
+        with self._changing(call, named=True) as restic:
             return maintenance.verify(restic, read_data)

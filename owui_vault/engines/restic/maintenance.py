@@ -117,8 +117,11 @@ def set_label(restic: Restic, engine_id: str, label: Label) -> Snapshot:
 
 
 def copy_from(restic: Restic, source: Restic, engine_ids: Sequence[str]) -> None:
-    """Copy these if all of them are there. Asked for an id it does not know, restic warns and says status 0."""
-    there = {each.engine_id for each in as_labelled(source)}
+    """Copy these if all of them are there. Asked for an id it does not know, restic warns and says status 0.
+
+    A doubt of what a killed run might have stored under the same id of ours is over then.
+    """
+    there = {each.engine_id: each for each in as_labelled(source)}
     for missing in (each for each in engine_ids if each not in there):
         raise SnapshotMissingError(
             f"there is no snapshot {missing!r} in {source.shown}", engine=ENGINE, hint="List them with `snapshots`."
@@ -128,6 +131,9 @@ def copy_from(restic: Restic, source: Restic, engine_ids: Sequence[str]) -> None
         ids = engine_ids[first : first + _MOST_IDS]
         both = restic.reading_from(source)
         both.run_checked("copy", *ids, sinks=Sinks(stdout=text.stdout), monitor=text.monitor)
+        for copied in (there[each].id for each in ids):
+            if not unconfirmed.is_being_stored(restic.call.folder, copied):
+                unconfirmed.confirm(restic.call.folder, copied)
 
 
 def remove(restic: Restic, engine_ids: Sequence[str]) -> None:

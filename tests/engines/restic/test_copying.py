@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from owui_vault import Repository, Vault
 from owui_vault.engines.borg.engine import BorgEngine
 from owui_vault.engines.restic.engine import ResticEngine
+from owui_vault.engines.restic.unconfirmed import mark_unconfirmed, storing_unconfirmed
 from owui_vault.errors import ConfigError, SnapshotMissingError, WrongPassphraseError
-from owui_vault.model import Secret
+from owui_vault.model import Outcome, Secret
 from owui_vault.ports import Engine
 from owui_vault.testing.engines.bench import Bench, make_label
 from owui_vault.testing.trees import assert_same
@@ -86,6 +88,20 @@ def test_what_is_copied_is_the_same_and_nothing_else_comes(pair: Pair) -> None:
     for bench in pair:
         assert not list((bench.repository / "locks").iterdir())
         assert not list((bench.folder / "state" / "runs").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_work", [False, True])
+def test_what_a_killed_run_did_not_store_is_believed_once_it_was_copied(pair: Pair, *, at_work: bool) -> None:
+    """The doubt was of what that run might have stored. A run that is still at work settles its own."""
+    source, target = pair
+    stored = source.store(1).snapshot
+    folder = target.call().folder
+    mark_unconfirmed(folder, stored.id)
+    with storing_unconfirmed(folder, stored.id) if at_work else nullcontext():
+        target.engine.copy_from(source.engine, [stored.engine_id], target.call(), source.call())
+        (there,) = target.engine.snapshots(target.call())
+        assert there.outcome is (Outcome.INCOMPLETE if at_work else Outcome.COMPLETE)
 
 
 @pytest.mark.slow

@@ -207,6 +207,17 @@ def test_what_is_doubted_can_be_named_as_it_was_listed(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_doubted_keeps_its_id_while_the_repository_is_verified(bench: Bench) -> None:
+    """An operation names it afterwards, to fetch it."""
+    bench.store(1)
+    mark_unconfirmed(bench.folder / "state", "00000001")
+    (listed,) = bench.engine.snapshots(bench.call())
+    assert bench.engine.verify(bench.call()) == ()
+    assert [each.engine_id for each in bench.engine.snapshots(bench.call())] == [listed.engine_id]
+    bench.fetch(listed)
+
+
+@pytest.mark.slow
 def test_what_cannot_be_deleted_is_not_marked_once_more_by_each_run(bench: Bench) -> None:
     """An append-only server keeps the old entry; the new one beside it says what is to be said."""
     stored = bench.store(1).snapshot
