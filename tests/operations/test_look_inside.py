@@ -55,6 +55,7 @@ def test_its_paths_are_listed(house: House) -> None:
     assert list(paths) == sorted(paths, key=lambda each: each.split("/"))
 
 
+@pytest.mark.doubled
 @pytest.mark.parametrize("path", ["data/uploads", "/data/uploads/", "./data//uploads"])
 def test_only_what_is_below_a_path_is_listed(house: House, path: str) -> None:
     listed = [each.path for each in house.vault.entries(house.taken, path)]
@@ -87,6 +88,7 @@ def test_the_whole_of_it_is_a_tar(house: House) -> None:
         assert {"manifest.json", "data/webui.db"} <= set(archive.getnames())
 
 
+@pytest.mark.doubled
 @pytest.mark.parametrize("path", ["data/nowhere", "data/webui.db/below", "../data", "data/uploads/link", "webui.db"])
 def test_what_has_no_content_is_refused(house: House, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -95,6 +97,7 @@ def test_what_has_no_content_is_refused(house: House, path: str) -> None:
     assert not any((house.state / "scratch").iterdir())
 
 
+@pytest.mark.doubled
 def test_a_path_that_is_not_there_is_not_an_empty_list(house: House) -> None:
     with pytest.raises(ConfigError, match="holds no 'data/nowhere'"):
         house.vault.entries("latest", "data/nowhere")

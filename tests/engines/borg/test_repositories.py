@@ -87,6 +87,7 @@ def test_no_encryption_cannot_even_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("passphrase", ["", " \n"])
+@pytest.mark.doubled
 def test_an_empty_passphrase_is_refused(empty: BorgBench, passphrase: str) -> None:
     """borg takes it: encrypted, and open to everybody."""
     with pytest.raises(SecretError, match="empty"):
@@ -127,6 +128,7 @@ def test_a_directory_that_is_no_repository_is_left_as_it_is(empty: BorgBench) ->
     assert [path.name for path in empty.repository.iterdir()] == ["mine"]
 
 
+@pytest.mark.doubled
 def test_a_folder_that_is_not_there_is_not_made(empty: BorgBench) -> None:
     """A mount point without its disk."""
     engine = BorgEngine(str(empty.folder / "no" / "disk"), Secret(PASSPHRASE), program=empty.program)
@@ -299,6 +301,7 @@ def test_times_do_not_depend_on_where_we_live(bench: BorgBench, monkeypatch: pyt
     assert any("2026-01-02 03:00:00" in line for line in started)
 
 
+@pytest.mark.doubled
 def test_a_program_that_is_missing_or_no_borg_is_named(bench: BorgBench) -> None:
     engine = BorgEngine(str(bench.repository), Secret(PASSPHRASE), program="/no/such/borg")
     with pytest.raises(ProgramMissingError, match="/no/such/borg"):
@@ -310,6 +313,7 @@ def test_a_program_that_is_missing_or_no_borg_is_named(bench: BorgBench) -> None
         assert "1.2" in caught.value.hint
 
 
+@pytest.mark.doubled
 def test_the_version_is_asked_for_once(bench: BorgBench) -> None:
     """It takes as long as listing does."""
     asked = bench.folder / "asked"
@@ -330,6 +334,7 @@ def test_borg_tests_itself_before_it_writes_and_not_before_each_question(bench: 
     assert told == {"--version disabled", "create tests", "list disabled", "extract disabled"}
 
 
+@pytest.mark.doubled
 def test_a_program_that_says_nothing_is_given_up(bench: BorgBench) -> None:
     mute = bench.with_program('case "$1" in list) sleep 100;; esac\nexec {borg} "$@"\n')
     started = time.monotonic()
