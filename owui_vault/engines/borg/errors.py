@@ -228,6 +228,13 @@ BY_TEXT = {
     r"Errno 28|No space left on device|Errno 122|Disk quota exceeded": _IS_FULL,
     r"(?s)borg/(?:repository|locking)\.py.*PermissionError": _FORBIDDEN,
     r"Errno 30\]": Meaning(EngineError, "{location} is on a read-only file system", "Mount it writable."),
+    # borg up to 1.2.4 keeps the old seal of an archive whose comment it changes (borg issue 7791): later ones say this
+    # of each archive that was pinned, unpinned or marked with it, and of one that was forged (CVE-2023-36811).
+    r"Archive authentication did not verify": Meaning(
+        RepositoryDamagedError,
+        "a snapshot in {location} was relabelled by borg 1.2.4 or older, or forged: its seal is not right",
+        "If nobody else can write there, nothing is damaged: renew the seals once, as docs/install.md says.",
+    ),
     r"(?s)ObjectNotFound|Data integrity error|configparser|Errno 5\]"
     r"|borg/(?:repository|remote)\.py.*"
     r"(?:FileNotFoundError|KeyError|EOFError|struct\.error|UnicodeDecodeError|UnpackException)"
