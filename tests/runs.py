@@ -2,14 +2,18 @@
 
 A new test is in `make test`, unless it says or uses one of these:
 
-- the markers `docker` (containers) and `alone` (measures time), a server or a file system of its own
-  (`LEFT_TO_ALL`), or an engine that `tools/engine-matrix` brings: `make test-all`;
+- the marker `slow` (real engines, the whole program, weeks in a row), the markers `docker` (containers) and `alone`
+  (measures time), a server or a file system of its own (`LEFT_TO_ALL`), or an engine that `tools/engine-matrix` brings:
+  `make test-all`;
 - an engine of the matrix that is neither the machine's own nor the newest: `make soak`.
+
+Two kinds of slow tests are in `make test` all the same. The conformance suites are, with the machine's own engines:
+they say `always`. Tests that count by the fixture `soak` are in all three runs: once each, a tenth, the full count; so
+there is one kill and one instant of each kind.
 
 Where that is not right the test says it with a marker: `thorough` leaves it to `make test-all`, `rare` to `make soak`;
 `doubled` says that what it claims is decided the same way whatever the engine: with a second one (borg after restic,
 the newest after the machine's own) it is left to `make soak`.
-Tests that count by the fixture `soak` are in all three: once each, a tenth, the full count.
 """
 
 from __future__ import annotations
@@ -45,4 +49,4 @@ def marker_of(
         return "rare"
     if said or {"docker", "alone"} & set(markers) or LEFT_TO_ALL & set(fixtures) or any(places):
         return "thorough"
-    return None
+    return "thorough" if "slow" in markers and not ("always" in markers or "soak" in fixtures) else None

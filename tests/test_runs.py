@@ -18,12 +18,18 @@ MATRIX = {"restic_program": ["bookworm", "trixie", "sid"], "borg_program": ["boo
 @pytest.mark.parametrize(
     ("markers", "fixtures", "chosen", "left_to"),
     [
-        ({"slow", "root"}, {"tmp_path", "own_restic"}, {}, None),
+        ({"root"}, {"tmp_path", "own_restic"}, {}, None),
+        ({"slow", "root"}, {"tmp_path", "own_restic"}, {}, "thorough"),
+        ({"slow", "always"}, {"own_restic"}, {}, None),
         ({"slow", "soak"}, {"soak"}, {}, None),
-        ({"slow"}, {"restic_program"}, {"restic_program": "bookworm"}, None),
+        ({"slow"}, {"restic_program"}, {"restic_program": "bookworm"}, "thorough"),
+        ({"slow", "always"}, {"restic_program"}, {"restic_program": "bookworm"}, None),
+        ({"slow", "always"}, {"restic_program"}, {"restic_program": "trixie"}, "rare"),
+        ({"slow", "always", "thorough"}, {"restic_program"}, {"restic_program": "bookworm"}, "thorough"),
+        ({"slow", "thorough"}, {"soak"}, {}, "thorough"),
         ({"slow"}, {"restic_program"}, {"restic_program": "sid"}, "thorough"),
         ({"slow"}, {"restic_program"}, {"restic_program": "trixie"}, "rare"),
-        ({"slow"}, {"borg_program"}, {"borg_program": "pypi"}, "thorough"),
+        ({"slow", "always"}, {"borg_program"}, {"borg_program": "pypi"}, "thorough"),
         ({"slow"}, {"newest_restic"}, {}, "thorough"),
         ({"slow"}, {"mounted"}, {}, "thorough"),
         ({"docker"}, {"tmp_path"}, {}, "thorough"),
@@ -33,6 +39,7 @@ MATRIX = {"restic_program": ["bookworm", "trixie", "sid"], "borg_program": ["boo
         ({"doubled"}, {"restic_program"}, {"restic_program": "bookworm"}, None),
         ({"doubled"}, {"borg_program"}, {"borg_program": "pypi"}, "rare"),
         ({"doubled"}, {"make_engine"}, {"make_engine": "own_restic"}, None),
+        ({"doubled", "slow"}, {"make_engine"}, {"make_engine": "own_restic"}, "thorough"),
         ({"doubled", "thorough"}, {"make_engine"}, {"make_engine": "own_borg"}, "rare"),
         ({"thorough"}, {"make_engine"}, {"make_engine": "own_borg"}, "thorough"),
     ],
@@ -44,7 +51,7 @@ def test_each_test_is_in_one_run(
 
 
 def test_a_machine_with_the_newest_engine_of_its_own_leaves_nothing_out() -> None:
-    assert marker_of({"slow"}, {"restic_program"}, {"restic_program": ["sid"]}, {"restic_program": "sid"}) is None
+    assert marker_of({"slow", "always"}, {"restic_program"}, {"restic_program": ["sid"]}, {"restic_program": "sid"}) is None
 
 
 def test_make_leaves_no_test_out_of_all_three_runs() -> None:

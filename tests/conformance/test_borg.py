@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 
 
 @pytest.mark.slow
+@pytest.mark.always
 class TestBorg(EngineSuite):
     names_every_byte = False
 

@@ -19,6 +19,7 @@ NOBODY_LISTENS = "rest:http://127.0.0.1:9/alice/"
 
 
 @pytest.mark.slow
+@pytest.mark.always
 class TestRestic(EngineSuite):
     @pytest.fixture(autouse=True)
     def _which(self, restic_program: Path, place_restic: PlaceRestic) -> None:
