@@ -180,6 +180,7 @@ def test_settings_of_options_are_shown_with_their_options(program: Program) -> N
     assert re.search(r"passphrase +environment variable OWUI_VAULT_PASSPHRASE", done.stdout)
 
 
+@pytest.mark.slow
 def test_a_generated_configuration_is_valid_and_works_as_typed(
     program: Program, small_instance: Callable[[Path], Path], own_restic: Path
 ) -> None:

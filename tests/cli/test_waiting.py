@@ -120,6 +120,7 @@ def test_a_complaint_is_told_once_whatever_its_numbers() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_engines_complaint_comes_while_it_still_works(vault: Program) -> None:
     engine = (vault.folder / "vault.yaml").read_text().partition("program: ")[2].partition(",")[0]
     go = vault.folder / "go"
@@ -140,6 +141,7 @@ def test_an_engines_complaint_comes_while_it_still_works(vault: Program) -> None
     assert child.returncode == 0, rest
 
 
+@pytest.mark.slow
 def test_the_first_signal_is_answered_while_the_engine_still_works(vault: Program) -> None:
     """It hears no signal before its own time: the answer does not wait for it."""
     engine = (vault.folder / "vault.yaml").read_text().partition("program: ")[2].partition(",")[0]

@@ -124,6 +124,7 @@ def test_nothing_is_pruned_anywhere_night_after_night_until_it_is_accepted(place
     assert len(places.heard.events) == 2
 
 
+@pytest.mark.slow
 def test_what_was_there_only_before_the_collapse_is_still_there_after_a_month(quick: Places) -> None:
     quick.store(1, 480)
     for number in range(2, 32):
@@ -142,6 +143,7 @@ def test_a_repository_that_is_away_hides_no_collapse_of_another(quick: Places) -
     assert quick.a_vault(away="nas").plan_prune(repository="far").collapse is None
 
 
+@pytest.mark.slow
 def test_an_acceptance_and_a_damaged_database_are_not_forgotten_among_many_verifications(quick: Places) -> None:
     quick.store(1, 480)
     quick.store(2, 12)

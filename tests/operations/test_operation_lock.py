@@ -31,6 +31,7 @@ from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.engines.faulty import FaultyEngine
 from owui_vault.testing.fakes import FakeQuiescer
 from owui_vault.testing.instances.small import make_small_instance
+from tests.operations.house import FakeApplication
 
 
 class Listener:
@@ -70,6 +71,7 @@ class House:
                 )
             ],
             quiescer=FakeQuiescer(folder / "unit"),
+            application=FakeApplication(known=None),  # one that cannot be asked is watched for ten seconds
             notifiers=[self.listener],
             state_dir=folder / "state",
             limits=Limits(lock_wait_seconds=0.3),

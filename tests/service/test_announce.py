@@ -78,6 +78,7 @@ def a_world(folder: Path, *plans: Plan, repositories: tuple[str, ...] = ("nas",)
     return world
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_once_reminded_of_and_recovered_from_once(tmp_path: Path) -> None:
     world = a_world(tmp_path)
     heard = listening(world, *TROUBLES)
@@ -175,6 +176,7 @@ def test_a_first_run_is_not_called_overdue_while_it_runs(tmp_path: Path) -> None
     assert heard.events == []
 
 
+@pytest.mark.slow
 def test_only_what_is_new_is_told_and_what_else_is_so_stands_below(tmp_path: Path) -> None:
     world = a_world(tmp_path, repositories=("nas", "offsite"))
     heard = listening(world, EventKind.FAILURE, EventKind.RECOVERY)
@@ -411,6 +413,7 @@ def test_a_memory_that_cannot_be_read_is_said_and_all_that_is_so_is_told_again(t
     assert kinds(heard) == ["failure", "failure", "failure"], "lost: told again, too"
 
 
+@pytest.mark.slow
 def test_a_clock_that_was_set_back_silences_nobody(tmp_path: Path) -> None:
     world = a_world(tmp_path)
     heard = listening(world, *TROUBLES)
@@ -552,6 +555,7 @@ def test_nothing_due_and_nothing_to_tell_writes_nothing_but_when_it_was(tmp_path
     assert written() == before
 
 
+@pytest.mark.slow
 def test_a_subscription_hears_only_of_its_plans(tmp_path: Path) -> None:
     later = Plan(name="later", schedule=CronSchedule(expression="0 5 * * *"), repositories=("offsite",))
     world = a_world(tmp_path, Plan(name="nightly", schedule=DAILY, repositories=("nas",)), later,
@@ -567,6 +571,7 @@ def test_a_subscription_hears_only_of_its_plans(tmp_path: Path) -> None:
     assert mine.events
 
 
+@pytest.mark.slow
 def test_the_summary_comes_once_a_week_on_monday_morning(tmp_path: Path) -> None:
     world = a_world(tmp_path)
     heard = listening(world, EventKind.SUMMARY)

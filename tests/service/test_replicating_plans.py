@@ -151,6 +151,7 @@ def test_a_pull_is_overdue_one_interval_after_the_newest_that_it_has(tmp_path: P
     }
 
 
+@pytest.mark.slow
 def test_a_mirror_is_overdue_by_the_snapshots_of_its_plan(tmp_path: Path) -> None:
     world = World(tmp_path, PRIMARY, repositories=("nas", "s3", "b2"))
     world.ticks(at(2, "03:10"))
@@ -165,6 +166,7 @@ def test_a_mirror_is_overdue_by_the_snapshots_of_its_plan(tmp_path: Path) -> Non
     assert any(text.startswith("overdue") for text in late.reasons)
 
 
+@pytest.mark.slow
 def test_a_carried_disk_gets_it_when_it_is_there(tmp_path: Path) -> None:
     carried = Plan(name="carried", schedule=IntervalSchedule(every=7 * DAY), snapshot=False, replicate=to("disk"))
     nightly = Plan(name="nightly", schedule=DAILY, repositories=("nas",))

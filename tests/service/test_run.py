@@ -50,6 +50,7 @@ def outcomes(record: RunRecord) -> dict[PlanStep, RunOutcome]:
     return {each.step: each.outcome for each in record.steps}
 
 
+@pytest.mark.slow
 def test_a_week_of_a_nightly_plan_is_seven_runs(tmp_path: Path) -> None:
     world = World(tmp_path, NIGHTLY)
     world.ticks(START + 7 * DAY, HOUR)
@@ -58,6 +59,7 @@ def test_a_week_of_a_nightly_plan_is_seven_runs(tmp_path: Path) -> None:
     assert [each.outcome for each in world.vault.history()] == [RunOutcome.SUCCESS] * 7
 
 
+@pytest.mark.slow
 def test_a_collapse_stops_retention_night_after_night_until_it_is_accepted(tmp_path: Path) -> None:
     """Each run says so and ends 5, the status is wrong, online and offline; and a mirror is not pruned either."""
     world = World(tmp_path, NIGHTLY, repositories=("nas", "far"), keep=RetentionPolicy(last=1))

@@ -98,7 +98,7 @@ def test_an_instant_is_never_taken_inside_a_large_write(
     site: Any, make_helper: Callable[..., Helper], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write has begun and set its time before the first mark is read: nothing but the fence can tell."""
-    size = 400 << 20
+    size = 200 << 20
     site.build("delete")
     path = site.data / INDEX
     path.write_bytes(b"\1" * size)

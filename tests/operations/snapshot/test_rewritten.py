@@ -80,6 +80,7 @@ def test_other_bytes_of_equal_size_and_time_are_stored(tmp_path: Path, data_dir:
     assert times == {name: (data_dir / name).stat().st_mtime_ns for name in (PLUGIN, UPLOAD)}
 
 
+@pytest.mark.slow
 def test_other_bytes_are_stored_night_after_night(tmp_path: Path, data_dir: Path) -> None:
     """The engine knows a copy by another time than the live file's: the link of the night after is read anyway."""
     vault = a_vault(tmp_path, DirectoryEngine(tmp_path / "repository", Secret("x")))
