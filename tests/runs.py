@@ -7,9 +7,9 @@ A new test is in `make test`, unless it says or uses one of these:
   `make test-all`;
 - an engine of the matrix that is neither the machine's own nor the newest: `make soak`.
 
-Two kinds of slow tests are in `make test` all the same. The conformance suites are, with the machine's own engines:
-they say `always`. Tests that count by the fixture `soak` are in all three runs: once each, a tenth, the full count; so
-there is one kill and one instant of each kind.
+Slow tests are in `make test` all the same if they say `always`, as the conformance suites do (with the machine's own
+engines) and a kill inside each step of a capture, or if they count by the fixture `soak`, as all other kills, races and
+instants do. Those are in all three runs: once each, a tenth, the full count.
 
 Where that is not right the test says it with a marker: `thorough` leaves it to `make test-all`, `rare` to `make soak`;
 `doubled` says that what it claims is decided the same way whatever the engine: with a second one (borg after restic,

@@ -56,6 +56,7 @@ def names_outside_uploads(data: Path) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.always
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_after_each_step_leaves_nothing_open(site: Any, step: str) -> None:
     site.build()
@@ -68,6 +69,7 @@ def test_a_kill_after_each_step_leaves_nothing_open(site: Any, step: str) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.always
 @pytest.mark.parametrize("step", INSIDE)
 def test_a_kill_inside_each_step_of_the_child_leaves_nothing_open(site: Any, step: str) -> None:
     """At exactly that step, with whatever is pinned, open and half copied then."""

@@ -8,10 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -34,10 +35,13 @@ from owui_vault.model import (
     Snapshot,
     SnapshotReport,
 )
+from tests.cli.warm import WarmProgram
+from tests.conftest import MEASURED_PYTHON
 from tests.restic_templates import PlaceRestic
 
 INSTANT = datetime(2026, 11, 20, 3, 0, 0, 250_000, tzinfo=UTC)
 PASSPHRASE = "correct horse battery staple"
+_LONGEST = 1 << 24
 
 
 @pytest.fixture
@@ -125,29 +129,40 @@ def _hear_interrupts() -> None:
 
 @dataclass(frozen=True)
 class Program:
-    """The installed program, run in a folder of its own."""
+    """The installed program, run in a folder of its own: `warm` where nothing but arguments is given to it."""
 
     folder: Path
+    warm: WarmProgram | None = None
 
     def run(
         self, *words: str, stdin: str | None = None, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run it to its end. No output may ever hold the passphrase."""
-        done = subprocess.run(
-            [sys.executable, "-m", "owui_vault", *words],
-            cwd=self.folder,
-            env=self.environ(environ),
-            input=stdin,
-            stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            timeout=120,
-            check=False,
-        )
+        if self.warm is not None and stdin is None and environ is None:
+            done = self._run_warm(self.warm, words)
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", "owui_vault", *words],
+                cwd=self.folder,
+                env=self.environ(environ),
+                input=stdin,
+                stdin=None if stdin is not None else subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="surrogateescape",
+                timeout=120,
+                check=False,
+            )
         assert PASSPHRASE not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
+
+    def _run_warm(self, warm: WarmProgram, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        with open(os.devnull) as nothing, TemporaryFile() as out, TemporaryFile() as err:
+            streams = [each.fileno() for each in (nothing, out, err)]
+            status = warm.run(words, self.folder, self.environ(None), streams)
+            texts = [os.pread(each.fileno(), _LONGEST, 0).decode(errors="surrogateescape") for each in (out, err)]
+        return subprocess.CompletedProcess(words, status, *texts)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start it."""
@@ -212,15 +227,26 @@ def prepared(
     return folder
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProgram | None]:
+    """A process that has imported the program, and forks for each run; none where runs are measured."""
+    if MEASURED_PYTHON.exists():
+        yield None
+        return
+    program = WarmProgram(tmp_path_factory.mktemp("warm"))
+    yield program
+    program.end()
+
+
 @pytest.fixture
-def vault(prepared: Path, tmp_path: Path) -> Program:
+def vault(prepared: Path, tmp_path: Path, warm: WarmProgram | None) -> Program:
     """A copy of `prepared`."""
     folder = tmp_path / "vault"
     shutil.copytree(prepared, folder, symlinks=True)
-    return Program(folder)
+    return Program(folder, warm)
 
 
 @pytest.fixture
-def new_program() -> type[Program]:
+def new_program(warm: WarmProgram | None) -> Callable[[Path], Program]:
     """`new_program(folder)`: the program in a folder that a test prepares itself."""
-    return Program
+    return lambda folder: Program(folder, warm)

@@ -322,11 +322,11 @@ def test_closed_streams_change_nothing(vault: Program) -> None:
 
 def test_an_unforeseen_error_shows_where_and_never_what(vault: Program) -> None:
     (vault.folder / "yaml.py").write_text(f"raise ValueError({(vault.folder / 'pass').read_text()!r})")
-    done = vault.run("snapshots")
+    done = vault.run("snapshots", environ={})  # started anew, it looks for modules where it stands
     assert done.returncode == 1
     assert "unexpected " in done.stderr
     assert "hint: Pass -v to see" in done.stderr
-    verbose = vault.run("-v", "snapshots")
+    verbose = vault.run("-v", "snapshots", environ={})
     assert verbose.returncode == 1
     assert ".py:" in verbose.stderr
 
