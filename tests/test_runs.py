@@ -51,7 +51,10 @@ def test_each_test_is_in_one_run(
 
 
 def test_a_machine_with_the_newest_engine_of_its_own_leaves_nothing_out() -> None:
-    assert marker_of({"slow", "always"}, {"restic_program"}, {"restic_program": ["sid"]}, {"restic_program": "sid"}) is None
+    assert (
+        marker_of({"slow", "always"}, {"restic_program"}, {"restic_program": ["sid"]}, {"restic_program": "sid"})
+        is None
+    )
 
 
 def test_make_leaves_no_test_out_of_all_three_runs() -> None:
