@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,8 +134,8 @@ def test_a_lock_that_was_written_anew_is_removed_once_it_is_old(bench: Bench, mo
     record.write_text(json.dumps(run | {"started": run["started"] - 3600}))
     stored = bench.store(2).snapshot
     assert len(locks(bench)) == 1
-    later = time.time() + 400
-    monkeypatch.setattr(restic_locks, "time", SimpleNamespace(time=lambda: later))
+    later = datetime.now(UTC) + timedelta(seconds=400)
+    monkeypatch.setattr(restic_locks, "SystemClock", lambda: SimpleNamespace(now=lambda: later))
     bench.engine.remove([stored.engine_id], bench.call())
     assert locks(bench) == []
     assert half_written(bench) == []
