@@ -34,7 +34,7 @@ help:  ## this list
 demo: set-up-demo  ## inspect, snapshot, restore, verify and prune a small real instance, with restic and with borg
 	@$(bin)/python examples/demo.py
 
-test: set-up-test  ## set-up and make check: 10 minutes on two cores
+test: set-up-test  ## set-up and make check: 6 minutes on two cores
 	@$(MAKE) --no-print-directory --keep-going check
 
 test-all: set-up-test  ## make test and make thorough, the set-up of the second beside the first: all that CI checks
