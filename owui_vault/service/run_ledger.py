@@ -18,7 +18,7 @@ from errno import ENOSPC
 from pathlib import Path
 
 from owui_vault.context.state import StateDirectory, usable
-from owui_vault.errors import LockHeldError, VaultError
+from owui_vault.errors import LockHeldError
 from owui_vault.model.json_codec import dumps, local_text
 from owui_vault.service.run_entries import Entry, History, line, parse, still_needed, told_by
 from owui_vault.system.clock import SystemClock
@@ -86,9 +86,12 @@ class RunLedger:
         return holder.name if holder else None
 
     def note_call(self, now: datetime) -> None:
-        """Remember when somebody asked for what is due; a state that cannot be kept is not told here."""
-        with suppress(OSError, VaultError):
-            mark = self._state.instance_folder(self._series) / _CALLED
+        """Remember when somebody asked for what is due.
+
+        Raises where the state cannot be kept: whoever looks every ten minutes says so then, and not at the next night.
+        """
+        mark = self._state.instance_folder(self._series) / _CALLED
+        with usable(self._state.root):
             mark.touch(mode=0o600)
             os.utime(mark, (now.timestamp(), now.timestamp()))
 

@@ -40,7 +40,7 @@ from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.space import note_space
 from owui_vault.service.telling.announce import announce
 from owui_vault.service.telling.heartbeats import Pulse
-from owui_vault.service.telling.troubles import cannot_start, unrecorded
+from owui_vault.service.telling.troubles import cannot_start, mended, unrecorded
 from owui_vault.system.unwinding import on_failure
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class _Look:
     now: datetime
     history: History
     decisions: tuple[Decision, ...]
+    lost: tuple[str, ...] = ()  # of the ledger
 
     @property
     def due(self) -> tuple[Decision, ...]:
@@ -114,6 +115,7 @@ def _run_alone(
     ledger = service.ledger
     warnings = ledger.mend()
     look = _look(service, plans, names, ledger.read(held_as))  # another run may have ended meanwhile
+    look = replace(look, lost=warnings)
     for each in _new(service, look):
         ledger.append(each)
     killed = tuple(_noted_as_killed(service, each, look.now) for each in look.killed)
@@ -150,7 +152,7 @@ def _run_due(
     runs: list[RunRecord] = []
     unwritten = _Unwritten([], [])
     if not look.due:
-        unwritten.said.extend(announce(service).warnings)
+        unwritten.said.extend(announce(service, extra=tuple(mended(look.lost))).warnings)
         return runs, unwritten
     with pulse.failing_if_interrupted():
         pulse.start([each.plan for each in look.due])
@@ -164,7 +166,8 @@ def _run_due(
             runs.append(record)
             unwritten.records.extend(lost)
             pulse.end(record)
-            announced = announce(service, fresh=[record], extra=tuple(unrecorded(plan.name, lost)))
+            extra = (*unrecorded(plan.name, lost), *mended(look.lost))
+            announced = announce(service, fresh=[record], extra=extra)
             unwritten.said.extend(announced.warnings)
     pulse.finish(runs, announced.troubles)
     note_space(service, dict.fromkeys(name for decision in look.due for name in decision.repositories))

@@ -94,7 +94,7 @@ def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "at", ["backup", pytest.param("forget", marks=pytest.mark.rare), pytest.param("check", marks=pytest.mark.thorough)]
+    "at", ["backup", pytest.param("forget", marks=pytest.mark.rare), pytest.param("check", marks=pytest.mark.rare)]
 )
 def test_a_run_that_is_killed_at_any_step_is_told_by_the_next_one_and_not_twice(planned: Program, at: str) -> None:
     """By a real `kill -9`, and while it lives a second one is told who runs."""

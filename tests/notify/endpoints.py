@@ -15,12 +15,13 @@ from aiosmtpd.smtp import SMTP
 
 @dataclass
 class Receiver:
-    """Keeps what it is sent: method, path with query, body. Answers `status`, or nothing while it `hangs`."""
+    """Keeps what it is sent: method, path with query, body. Answers `status`, or nothing while it `hangs` there."""
 
     address: str = ""
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     status: int = 200
     hangs: threading.Event | None = None
+    hangs_at: str = ""
 
     @property
     def paths(self) -> list[str]:
@@ -35,7 +36,7 @@ def receiver() -> Iterator[Receiver]:
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
             kept.requests.append((self.command, self.path, body))
-            if kept.hangs:
+            if kept.hangs and kept.hangs_at in self.path:
                 kept.hangs.wait(30)
             self.send_response(kept.status)
             self.end_headers()

@@ -7,14 +7,14 @@ snapshot and verifying are played, so that a restore point can be of any day.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 from owui_vault.context.context import Callbacks, Repository, Subscription
-from owui_vault.errors import ConfigError, RepositoryMissingError, VaultError
+from owui_vault.errors import ConfigError, EngineError, RepositoryFullError, VaultError
 from owui_vault.model import (
     Event,
     Label,
@@ -40,7 +40,7 @@ from owui_vault.model import (
     SnapshotReport,
     VerifyReport,
 )
-from owui_vault.ports import Call, Heartbeat, Notifier
+from owui_vault.ports import Call, Engine, Heartbeat, Notifier
 from owui_vault.service.parts import Service
 from owui_vault.service.run_plans import run
 from owui_vault.testing.engines.directory import DirectoryEngine
@@ -76,12 +76,16 @@ class World:
         folder: Path,
         *plans: Plan,
         repositories: Sequence[str] = ("nas",),
-        keep: RetentionPolicy = KEEP,
+        keep: RetentionPolicy | Mapping[str, RetentionPolicy] = KEEP,
         optional: Sequence[str] = (),
         append_only: Sequence[str] = (),
+        start: datetime = START,
+        shared: Mapping[str, Engine] | None = None,
+        make_engine: Callable[[Path, Secret], Engine] = DirectoryEngine,
     ) -> None:
         self.folder = folder
-        self.clock = FakeClock(START)
+        self.start = start
+        self.clock = FakeClock(start)
         self.heard = Heard()
         self.notifiers: list[Notifier | Subscription] = [self.heard]
         self.heartbeat: Heartbeat | None = None
@@ -93,11 +97,14 @@ class World:
         self.meanwhile: Callable[[str], None] = lambda _step: None
         self.takes = timedelta(seconds=20)
         self.taken: list[Snapshot] = []
+        self.places: list[tuple[str, ...]] = []  # where each of them was stored
         self.modes: list[Quiesce | None] = []
         self.verifications: list[tuple[str, str, float]] = []
         self.asked: list[str] = []
         self.brought: list[str] = []
-        self.engines = {name: DirectoryEngine(folder / name, Secret("x")) for name in repositories}
+        self.engines = {name: make_engine(folder / name, Secret("x")) for name in repositories}
+        self.engines.update(shared or {})  # another world's
+        self.full: set[str] = set()
         self.keep = keep
         self.optional = optional
         self.append_only = append_only
@@ -114,7 +121,7 @@ class World:
                 Repository(
                     name,
                     engine,
-                    keep=self.keep,
+                    keep=self.keep if isinstance(self.keep, RetentionPolicy) else self.keep[name],
                     optional=name in self.optional,
                     append_only=name in self.append_only,
                 )
@@ -152,13 +159,13 @@ class World:
         """So many nights from the first on, with one tick at three; then it is eight in the morning."""
         self.run()
         for number in range(count):
-            self.clock.set(START + timedelta(days=number, hours=3))
+            self.clock.set(self.start + timedelta(days=number, hours=3))
             self.run()
-        self.clock.set(START + timedelta(days=count - 1, hours=8))
+        self.clock.set(self.start + timedelta(days=count - 1, hours=8))
 
     def to_the_next_tick(self, every: timedelta = TICK) -> None:
         """Timers go by the clock, not by when the last run ended; what they miss while it runs, they miss."""
-        self.clock.advance(every - (self.clock.now() - START) % every)
+        self.clock.advance(every - (self.clock.now() - self.start) % every)
 
     def carry_away(self, name: str) -> None:
         (self.folder / name).rename(self.folder / f"{name}-away")
@@ -217,6 +224,7 @@ class World:
             errors[0].report = report
             raise errors[0]
         self.taken.append(next(each.snapshot for each in results if each.snapshot))
+        self.places.append(tuple(each.repository for each in results if each.snapshot))
         return report
 
     def _store(self, name: str, label: Label) -> RepositoryResult:
@@ -224,8 +232,10 @@ class World:
         folder = self.folder / f"calls-{name}"
         folder.mkdir(exist_ok=True)
         try:
+            if name in self.full:
+                raise RepositoryFullError(f"no space left in {name}")
             receipt = self.engines[name].store(self.folder / "tree", label, Call(folder=folder))
-        except RepositoryMissingError as error:
+        except EngineError as error:
             return RepositoryResult(repository=name, error=error, excused=name in self.optional)
         return RepositoryResult(repository=name, snapshot=replace(receipt.snapshot, repository=name), added_bytes=8)
 

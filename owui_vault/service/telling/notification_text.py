@@ -50,7 +50,7 @@ def trouble_event(
     still = " still" if again else ""
     who = f"plan {plan}" if plan else "owui-vault"
     title = f"{around.instance}: {who}{still} {_TITLES[kind]}"
-    if not plan:
+    if not plan and kind is EventKind.FAILURE:
         title = f"{around.instance}: backups cannot{still} be started"
     sections = [
         _section("What happened" if not again else "What is still so", [each.what for each in news]),
@@ -170,10 +170,8 @@ def _meanings(news: Sequence[Trouble]) -> Iterator[str]:
 
 def _advice(plan: str, news: Sequence[Trouble]) -> Iterator[str]:
     yield from (each.hint for each in news if each.hint)
-    if not plan:
-        yield "Then: owui-vault run"
-    elif any(each.kind in (EventKind.FAILURE, EventKind.INCOMPLETE, EventKind.OVERDUE) for each in news):
-        yield f"Then, or to see it at once: owui-vault run {plan}"
+    if any(each.kind is not EventKind.WARNING for each in news):
+        yield f"Then, or to see it at once: owui-vault run {plan}" if plan else "Then: owui-vault run"
     yield "How everything is: owui-vault status"
 
 

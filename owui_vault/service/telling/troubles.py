@@ -65,6 +65,13 @@ def unrecorded(plan: str, texts: Sequence[str]) -> Iterator[Trouble]:
         yield Trouble(plan=plan, kind=EventKind.FAILURE, key=f"{UNRECORDED}record", what=what)
 
 
+def mended(texts: Sequence[str]) -> Iterator[Trouble]:
+    """That a part of the run ledger was lost: what it knew of a plan decides what is due."""
+    for text in texts:
+        hint = "See `owui-vault history` for what is still known, and look after the disk of the state directory."
+        yield Trouble(plan="", kind=EventKind.WARNING, key="ledger", what=text, hint=hint)
+
+
 def troubles_of(
     plan: Plan, repositories: Sequence[str], runs: Sequence[RunRecord], state: PlanState | None, *, now: datetime
 ) -> Iterator[Trouble]:
