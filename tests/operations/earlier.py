@@ -1,4 +1,4 @@
-"""What earlier versions wrote, unpacked here as if it had been written here (`tests/data/make_written_by_0_1.py`)."""
+"""What earlier versions wrote, unpacked here as if it had been written here (`tests/data/make_written_by.py`)."""
 
 from __future__ import annotations
 

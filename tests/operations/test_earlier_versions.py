@@ -73,19 +73,23 @@ class Claims:
     def test_its_snapshots_are_listed_as_they_were_with_their_verifications(self, site: Site, vault: Vault) -> None:
         found = vault.snapshots("one")
         assert found.warnings == ()
-        assert [
+        listed = [
             {
                 "id": each.id,
                 "engine_id": each.engine_id,
                 "outcome": each.label.outcome.value,
                 "sequence": each.label.sequence,
                 "tags": list(each.label.tags),
+                "plan": each.label.plan,
+                "pinned": each.label.pinned,
                 "verified": each.verified_at is not None,
                 "verified_all": each.verified_all_at is not None,
             }
             for each in found
             if each.label
-        ] == site.expected["snapshots"]
+        ]
+        known = site.expected["snapshots"]  # of what was not written down then, nothing is expected
+        assert [{key: row[key] for key in then} for row, then in zip(listed, known, strict=True)] == known
 
     def test_they_are_verified(self, vault: Vault) -> None:
         assert vault.verify("latest").problems == ()
@@ -97,13 +101,15 @@ class Claims:
             assert state_of_small_instance(restored.data_dir) == state
 
     def test_they_are_pruned(self, site: Site, vault: Vault) -> None:
-        """The oldest goes, and the tagged one stays though a newer COMPLETE one may be there."""
+        """The oldest goes; a tagged or pinned one stays though a newer COMPLETE one may be there."""
         known = site.expected["snapshots"]
+        stays = {each["id"] for each in known if each["tags"] or each.get("pinned")}
+        oldest = [each["id"] for each in known if each["id"] not in stays][-1]
         report = vault.prune(vault.plan_prune(RetentionPolicy(last=1, tags=("before-upgrade",))))
-        assert known[-1]["id"] in {each.id for each in report.repositories[0].removed}
+        assert oldest in {each.id for each in report.repositories[0].removed}
         left = {each.id for each in vault.snapshots("one")}
-        assert {each["id"] for each in known if each["tags"]} <= left
-        assert known[-1]["id"] not in left
+        assert stays <= left
+        assert oldest not in left
 
     def test_its_work_is_gone_on_with(self, site: Site, vault: Vault) -> None:
         """What a killed run left is cleared, the previous data are put back, the series goes on."""
@@ -183,7 +189,8 @@ def test_a_killed_exchange_is_undone_before_the_container_starts_again(
 
 def test_what_was_written_down_is_run_at_the_address_of_rescues(tmp_path: Path) -> None:
     """Also where a module of then is still there: the next version may move it."""
-    journals = [Journal(unpack(version, deed, tmp_path / deed).journal) for version in VERSIONS for deed in EXCHANGES]
+    sites = [unpack(version, deed, tmp_path / version / deed) for version in VERSIONS for deed in EXCHANGES]
+    journals = [Journal(each.journal) for each in sites]
     for number, held in enumerate(HOLDS):
         place_hold(held, tmp_path / str(number), tmp_path)
         journals.append(Journal(tmp_path / str(number)))

@@ -1,16 +1,20 @@
-"""How what lies in written_by_0.1 was made, with commit 8fd610f, restic 0.14.0 and borg 1.2.4, as root:
+"""How what lies in written_by_0.1 and written_by_format_2 was made, as root, with restic 0.14.0 and borg 1.2.4:
 
-    python -m tests.data.make_written_by_0_1 tests/data/written_by_0.1
+    python -m tests.data.make_written_by tests/data/written_by_format_2
 
-Later versions have to understand it, so it is never made anew; this script is history, but for the names of modules,
-which are those of today. `tests/operations/earlier.py` unpacks it. What no other machine can have is a word to be
+The first with commit 8fd610f, by a script that could less; the second, with manifests and labels of format 2, a plan's
+run and a pin, by this one. borg 1.4.5 pins: what 1.2.4 relabels no later borg believes (docs/install.md).
+
+Later versions have to understand it, so none is ever made anew; what makes them has the names of
+today's modules. `tests/operations/earlier.py` unpacks it. What no other machine can have is a word to be
 filled in: `@FOLDER@`, below which everything lay, `@BOOT@`, the boot's id, `@SETTLED@`, a moment since then, and
 `@PROCESS@`, a process with its start time. The interpreter is one that is gone. The folders of the state directory that
 are named after a path (an instance's journal, a repository's memory) are named anew.
 
 restic.tar.gz, borg.tar.gz   data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (its upload was changed
-                             while it was stored), a tagged one, all verified; then a restore in place, with previous
-                             data; then a snapshot that was killed before it was looked after, with its stage
+                             while it was stored), a tagged one, all verified; in format 2 one of a plan's run, with
+                             its ledger, and a pin; then a restore in place, with previous data; then a snapshot that
+                             was killed before it was looked after, with its stage
 replace.tar.gz               a restore in place, killed together with its guardian after three renames; its journal says
                              how a container is started again
 undo.tar.gz                  the same of the undo of such a restore
@@ -38,10 +42,12 @@ from pathlib import Path
 from owui_vault import (
     BorgEngine,
     CaptureLimits,
+    CronSchedule,
     DataDirectory,
     Deadline,
     Engine,
     Limits,
+    Plan,
     Quiesce,
     Repository,
     ResticEngine,
@@ -119,6 +125,9 @@ def remembered_guardians() -> list[int]:
     return found
 
 
+PLAN = Plan(name="nightly", schedule=CronSchedule(expression="0 3 * * *"), prune=False)
+
+
 def vault_of(
     folder: Path, engine: Engine, quiescer: Quiescer | None = None, application: Application | None = None
 ) -> Vault:
@@ -129,13 +138,14 @@ def vault_of(
         application=application or Application(),
         state_dir=folder / "state",
         limits=QUICK,
+        plans=[PLAN],
     )
 
 
-def engine_of(kind: str, folder: Path, templates: Templates) -> Engine:
+def engine_of(kind: str, folder: Path, templates: Templates, *, borg: str = "/usr/bin/borg") -> Engine:
     repository = folder / "repository"
     if kind == "borg":
-        return BorgEngine(str(repository), Secret(PASSPHRASE), program="/usr/bin/borg")
+        return BorgEngine(str(repository), Secret(PASSPHRASE), program=borg)
     if not repository.exists():
         templates.place(repository, "/usr/bin/restic", PASSPHRASE)
     return ResticEngine(str(repository), Secret(PASSPHRASE), program="/usr/bin/restic")
@@ -166,6 +176,8 @@ def described(snapshot: Snapshot) -> dict[str, object]:
         "outcome": snapshot.label.outcome.value,
         "sequence": snapshot.label.sequence,
         "tags": list(snapshot.label.tags),
+        "plan": snapshot.label.plan,
+        "pinned": snapshot.label.pinned,
         "verified": snapshot.verified_at is not None,
         "verified_all": snapshot.verified_all_at is not None,
     }
@@ -197,8 +209,14 @@ def make_site(kind: str, folder: Path, target: Path) -> None:
     use_small_instance(data_dir, "the third")
     third = vault().snapshot(tags=("before-upgrade",)).id
     states[third] = state_of_small_instance(data_dir)
+    (first, _) = states
+    newer_borg = str(Path(__file__).parents[2] / ".cache/engines/pypi/bin/borg")
+    vault_of(folder, engine_of(kind, folder, templates, borg=newer_borg)).pin(first)
     for each in states:
         assert vault().verify(each, read_data=1.0).problems == ()
+    use_small_instance(data_dir, "the fourth")
+    (run,) = vault().run("nightly").runs
+    assert run.exit_code == 0, run
     use_small_instance(data_dir, "the previous data")
     previous = state_of_small_instance(data_dir)
     vault().replace(vault().plan_replacement(third))
