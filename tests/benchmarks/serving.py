@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from owui_vault.errors import NotProvenError
 from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.benchmarks.living import DELAY_TARGET_SECONDS
 from tests.benchmarks.tables import Table, begin, milliseconds, seconds, size
+from tests.ports import free_port
 
 IMAGE = "owui-vault-test"
 APPLICATION = Path(__file__).parents[1] / "docker" / "application" / "application.py"
@@ -77,8 +77,7 @@ def site(work: Path, size_bytes: int) -> Iterator[Site]:
     argv = [sys.executable, str(APPLICATION), "fill", str(max(1, size_bytes // 1_000_000))]
     subprocess.run(argv, env={"DATA_DIR": str(data)}, check=True)
     name = f"owui-vault-bench-{uuid.uuid4().hex[:8]}"
-    with socket.create_server(("127.0.0.1", 0)) as free:  # one that the engine chooses changes with each start
-        port = free.getsockname()[1]
+    port = free_port()
     options = (f"--volume={data}:/app/backend/data", f"--publish=127.0.0.1:{port}:8080", f"--env=RATE={RATE}", "--init")
     docker("run", "--detach", f"--name={name}", "--no-healthcheck", *options, IMAGE)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.docker.begun import has_begun
 from tests.docker.conftest import QUICK, broken_rules, docker, until
 from tests.podman import Podman, podman_service
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root]
 NAME = "owui-vault-pod"
@@ -28,8 +28,7 @@ def podman(image: str, tmp_path: Path, program: Callable[[str, str], Path]) -> I
 
 
 def test_found_snapshot_and_restored_in_place(podman: Podman, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")  # its own are more than some machines allow
     options = ("--network=host", "--no-healthcheck", f"--env=PORT={port}", "--volume=data:/app/backend/data")
     podman.run("run", "--detach", f"--name={NAME}", *limits, *options, "localhost/owui-vault-test")

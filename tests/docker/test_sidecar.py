@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.docker.begun import has_begun
 from tests.docker.conftest import broken_rules, docker, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
 EXAMPLE = ROOT / "examples" / "compose"
@@ -100,8 +100,7 @@ def alone(images: None) -> Iterator[None]:
 def project(request: pytest.FixtureRequest, alone: None, compose: Path, tmp_path: Path) -> Iterator[Project]:
     user = "1000:1000" if request.param == "user-proxy" else "0:0"
     files = ("compose.yaml", "compose.proxy.yaml") if request.param == "user-proxy" else ("compose.yaml",)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     name = f"owui-vault-{request.param}"
     settings = {
         "OPEN_WEBUI_IMAGE": "owui-vault-test",

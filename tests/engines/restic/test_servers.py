@@ -33,6 +33,7 @@ from owui_vault.repositories.selectors import once_each
 from owui_vault.testing.children import arguments_and_environment, descendants, left_after
 from owui_vault.testing.engines.bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.trees import assert_same
+from tests.ports import free_port
 from tests.restic_keys import cheapen
 from tests.sshd import QUICK_SSHD
 
@@ -66,13 +67,6 @@ def initialize(bench: Bench) -> RepositoryInfo:
     (config,) = bench.folder.rglob("repository/config")
     cheapen(config.parent, PASSPHRASE)
     return info
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager
