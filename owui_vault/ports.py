@@ -100,12 +100,13 @@ class Call:
     timeout_seconds: float = 120.0
     idle_seconds: float = 600.0
     store_seconds: float | None = None  # bound of one store in all
+    lock_seconds: float = float("inf")  # an engine that waits for another program's lock by itself waits no longer
     reread: bool = False
     progress: ProgressSink = ignore_progress
     warn: Callable[[str], None] = ignore_warning  # about the result; what is told has not failed
     complain: Callable[[str], None] = ignore_warning  # each line as it comes, while nobody knows what will come of it
-    # Asked once by an engine that can hold a finished snapshot back: what is no longer as it was when it was read. If
-    # anything is, the snapshot is written down as INCOMPLETE. An engine that cannot never asks; then its caller looks.
+    # Asked once by an engine that can hold a finished snapshot back: what is no longer as it was when it was read. With
+    # anything of it the snapshot is INCOMPLETE. An engine that cannot never asks; then its caller looks.
     last_look: Callable[[], Sequence[str]] | None = None
     cancel: threading.Event = NEVER
     # By which the user's own profiles, agents, proxies and key files are found: the vault's.

@@ -41,6 +41,9 @@ from owui_vault.system.lock import directory_lock
 
 _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
+_AT_ONCE_SECONDS = (
+    2.0  # the first time, an engine that waits by itself waits so long: then we can say who is waited for
+)
 T = TypeVar("T")
 
 
@@ -217,6 +220,8 @@ class RepositoryClient:
     def _until_unlocked(self, ask: Callable[[], T], until: float) -> T:
         said = False
         while True:
+            left = max(0.0, until - self._clock.monotonic())
+            self._call = replace(self._call, lock_seconds=left if said else min(left, _AT_ONCE_SECONDS))
             try:
                 return ask()
             except RepositoryLockedError as error:

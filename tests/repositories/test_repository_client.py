@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,23 @@ def test_whoever_waits_is_told_at_once_and_once(place: Place) -> None:
         Waiting(what="nas", holder="", wait_seconds=30.0),
         Answered(repository="nas"),
     ]
+
+
+def test_an_engine_that_waits_by_itself_does_so_for_a_moment_and_then_for_all_that_is_left(place: Place) -> None:
+    """Else nobody would hear for whom it waits before it gives up."""
+    waited: list[float] = []
+
+    def compact(call: Call) -> int | None:
+        waited.append(call.lock_seconds)
+        if len(waited) < 3:
+            place.clock.advance(timedelta(seconds=call.lock_seconds))
+            raise RepositoryLockedError("another program is using it")
+        return None
+
+    place.engine.compact = compact  # type: ignore[method-assign]
+    with pytest.raises(RepositoryLockedError):
+        place.client.compact()
+    assert waited == [2.0, 27.0], "and a second between two attempts"
 
 
 def test_how_much_comes_is_known_where_all_of_a_snapshot_does(place: Place) -> None:

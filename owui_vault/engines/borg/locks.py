@@ -16,9 +16,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from owui_vault.engines.common.run_records import Run, dead_runs
+from owui_vault.model.json_codec import local_text
 from owui_vault.system.durable_files import write_durably
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,16 @@ def clear_remains(folder: Path, places: Iterable[Path]) -> None:
     if all(cleared):
         for run in dead:
             run.record.unlink(missing_ok=True)
+
+
+def holder_in(repository: Path) -> str:
+    """Who keeps others from a repository of this machine, and since when; empty where it cannot be seen."""
+    with suppress(OSError):
+        for path in (repository / _EXCLUSIVE).iterdir():
+            if holder := _holder_of(path.name):
+                since = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+                return f"PID {holder.pid} on {holder.host.rpartition('@')[0]}, since {local_text(since)}"
+    return ""
 
 
 def _cleared(place: Path, dead: Sequence[Run]) -> bool:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from owui_vault.engines.borg.errors import CANNOT_BE_LOCKED, ENGINE, Circumstances, classify, telling_lines
-from owui_vault.engines.borg.locks import clear_remains
+from owui_vault.engines.borg.locks import clear_remains, holder_in
 from owui_vault.engines.borg.output import Message, Transcript
 from owui_vault.engines.borg.security import forget_what_was_written, hear_of_writing, writers_memory
 from owui_vault.engines.common import launcher
 from owui_vault.engines.common.disk_full import local_disk_full
 from owui_vault.engines.common.environment import engine_environment, launcher_argv, private_folder, redact, ssh_command
 from owui_vault.engines.common.run_records import new_record
-from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, VaultError
+from owui_vault.errors import EngineError, EngineOutputError, ProgramMissingError, RepositoryLockedError, VaultError
 from owui_vault.model import Compression
 from owui_vault.ports import Call
 from owui_vault.system.process import STDERR_TAIL_CHARACTERS, Command, LineSink, run, secret_descriptor
@@ -218,7 +218,10 @@ class Borg:
             stderr_tail=self.clean("\n".join(telling_lines(texts)))[-STDERR_TAIL_CHARACTERS:],
             clean=self.clean,
         )
-        return classify(status, transcript.msgids, texts, where)
+        error = classify(status, transcript.msgids, texts, where)
+        if isinstance(error, RepositoryLockedError) and (folder := local_folder(self._setting.location)):
+            error.holder = holder_in(folder)
+        return error
 
     def understood(self, parse: Callable[[str], Result], text: str) -> Result:
         """An answer of borg as a value. Raises EngineOutputError, which shows its beginning."""
@@ -357,7 +360,8 @@ class Borg:
         """Less than the time of the whole call, so that the answer is `locked` and not `too slow`."""
         bound = self.call.idle_seconds if request.long else self.call.timeout_seconds
         bound = min(bound, self.call.timeout_seconds)
-        return ("--lock-wait", str(max(1, int(min(bound * 0.75, bound - _LOCK_RESERVE_SECONDS)))))
+        wait = min(bound * 0.75, bound - _LOCK_RESERVE_SECONDS, self.call.lock_seconds)
+        return ("--lock-wait", str(max(1, int(wait))))
 
 
 def _read_memory(path: Path, key: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import owui_vault
@@ -220,6 +223,13 @@ def test_a_held_lock_is_waited_for_and_then_named(bench: BorgBench) -> None:
         assert 5 < time.monotonic() - started < 30
         assert "break-lock" in caught.value.hint
         assert caught.value.retryable
+        assert re.match(
+            rf"PID \d+ on {os.uname().nodename}\S*, since {datetime.now().astimezone():%Y}", caught.value.holder
+        )
+        started = time.monotonic()
+        with pytest.raises(RepositoryLockedError):
+            bench.engine.snapshots(replace(bench.call(timeout=12), lock_seconds=1))
+        assert time.monotonic() - started < 5
     finally:
         holder.terminate()
         holder.wait()

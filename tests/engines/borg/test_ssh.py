@@ -29,6 +29,7 @@ from owui_vault.testing.engines.bench import PASSPHRASE, Bench, make_label
 from owui_vault.testing.trees import assert_same
 from tests.borg_templates import WITHOUT_SELFTEST
 from tests.faulty_link import Link, tcp_link
+from tests.ports import free_port
 from tests.sshd import QUICK_SSHD
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.thorough]
@@ -59,11 +60,6 @@ class Server:
 def keygen(path: Path) -> str:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     return path.with_suffix(".pub").read_text()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +227,7 @@ def test_a_connection_that_breaks_off_in_the_middle_is_made_again(server: Server
         )
         bench.engine.initialize(bench.call())
         bench.big(16_000_000)
+        link.pause_seconds = 0.003  # borg says how far it is a few times a second
         link.cut_after = link.sent_bytes + 8_000_000
         threading.Thread(target=heal_once_cut, args=(link,), daemon=True).start()
         stored = bench.engine.store(bench.tree, make_label(1), bench.call()).snapshot
