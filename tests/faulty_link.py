@@ -29,7 +29,8 @@ class Link:
     cut_after: int | None = None  # from then on every connection is reset, and no new one is taken
     hang_after: int | None = None  # from then on nothing passes any more, and nobody is told
     pause_seconds: float = 0.0  # for each 16 KiB
-    status: int | None = None  # HTTP only: the answer to what matches `methods` and `paths`
+    status: int | None = None  # HTTP only: the answer, with `said`, to what matches `methods` and `paths`
+    said: bytes = b"refused by the link\n"
     methods: str = "GET|HEAD|POST|PUT|DELETE"
     paths: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -133,7 +134,7 @@ class _Relay(BaseHTTPRequestHandler):
             return
         refused = self.link.refusal(self.command, self.path)
         if refused is not None:
-            self.answer(refused, [], b"refused by the link\n")
+            self.answer(refused, [], self.link.said)
             return
         server = http.client.HTTPConnection("127.0.0.1", self.server_port, timeout=60)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_ONE_HOP}

@@ -23,6 +23,7 @@ SAID = [
     ("Stat: The request signature we calculated does not match the signature you provided.", "credentials"),
     ("root@127.0.0.1: Permission denied (publickey).", "credentials"),
     ("Remove(<lock/14de9095de>) returned error, retrying after 1.3s: client.RemoveObject: Access Denied.", "delete"),
+    ('unable to save snapshot: Write: sftp: "Failure" (SSH_FX_FAILURE)', "SFTP server"),
     ("Remove(<lock/71639e81f4>) failed: unexpected HTTP response (403): 403 Forbidden", "delete"),
     ("Save(<data/15eb4c36b8>) failed: unexpected HTTP response (403): 403 Forbidden", "write"),
     ("Save(<data/863e8e4edb>) failed: client.PutObject: Access Denied.", "write"),

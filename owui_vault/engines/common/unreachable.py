@@ -82,6 +82,11 @@ _CAUSES = (
         "They can read it. Give the key the right to write, or use one that has it.",
     ),
     _cause(
+        r"SSH_FX_FAILURE",  # of SFTP's nine answers the one for all that has none: OpenSSH's to ENOSPC, EDQUOT and EIO
+        "the SFTP server of {location} could not do it, and that protocol has no way to say why",
+        "A full disk or quota there is the usual reason: look with `df` on that host.",
+    ),
+    _cause(
         r"\b403 forbidden|\(403\)|access ?denied|permission denied",
         "{location} denies this account what was asked for",
         "Compare path or bucket with those of this account, and what its key may do there.",

@@ -48,7 +48,8 @@ _BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
         (RepositoryExistsError, r"config file already exists|repository master key and config already initialized"),
         (
             RepositoryFullError,
-            r"no space left on device|disk quota exceeded|\b507\b.*insufficient storage|quota ?exceeded|StorageFull",
+            r"no space left on device|disk quota exceeded|\b507\b.*insufficient storage|quota ?exceeded"
+            r"|minimum free (drive|disk) threshold",  # MinIO's; its code, XMinioStorageFull, is shown nowhere
         ),
         (
             RepositoryUnreachableError,
@@ -59,7 +60,7 @@ _BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
             r"|RequestTimeTooSkewed|difference between the request time|no credentials found|invalid credentials"
             r"|unsupported algorithm|certificate has expired|http2: |connection (closed|lost)|broken pipe"
             r"|permission denied \(|host key verification failed|unable to start the sftp session|fork/exec"
-            r"|subprocess \S+ exited",
+            r"|subprocess \S+ exited|SSH_FX_FAILURE",
         ),
         (
             RepositoryMissingError,

@@ -20,6 +20,8 @@ _RETRYING = "retrying after"
 _HOPELESS = re.compile(HOPELESS, re.IGNORECASE)
 _CLOCK = re.compile(r"^\[[0-9:]+\]")
 _COUNTS = re.compile(r"^(\d+(?:\.\d+)?%)\s+\d+ / \d+ (.*)")
+#: The lines that say what takes long; the others are about caches, locks, and what the report says anyway.
+_PHASE = re.compile(r"(check|read|finding|searching|collecting|repacking|rebuilding|removing|deleting|snapshot) ")
 _LAST_LINES = 50
 _LOOKS_PER_IDLE_TIME = 10
 _A_FEW_WORDS = 1 << 16  # what is on its way to us, and the words of a protocol in which nothing is stored
@@ -35,6 +37,7 @@ class Monitor:
         self._position: object = None
         self._moved = self._looked = SystemClock().monotonic()
         self._complaining_since: float | None = None
+        self._complaint = ""
         self._writer = Writer()
         self.clean: Callable[[str], str] = str
         self._failure: Callable[[str], VaultError] = EngineError
@@ -68,6 +71,7 @@ class Monitor:
         if _RETRYING not in line:
             return
         now = SystemClock().monotonic()
+        self._complaint = line
         if self._complaining_since is None:  # one hiccup says nothing, however long it was still before
             self._complaining_since = now
         patience = self._call.timeout_seconds
@@ -75,6 +79,11 @@ class Monitor:
             patience = min(patience, HOPELESS_SECONDS)
         if now - self._complaining_since > patience:
             raise self._given_up(line)
+
+    def why(self, error: DeadlineExceededError) -> VaultError:
+        """What it complained of since it moved last says more than that it does not move."""
+        meant = self._failure(self._complaint) if self._complaint else error
+        return meant if isinstance(meant, WHY_NOTHING_MOVES) else error
 
     def _given_up(self, line: str) -> VaultError:
         meant = self._failure(line)
@@ -94,7 +103,7 @@ class Monitor:
         """Called all the time while it runs."""
 
     def _move(self, now: float) -> None:
-        self._moved, self._complaining_since = now, None
+        self._moved, self._complaining_since, self._complaint = now, None, ""
 
     def _writes(self, now: float) -> bool:
         """On a slow line it has read everything long before it is sent."""
@@ -168,7 +177,7 @@ class TextMonitor:
         self.monitor.see(text)
         self.lines.append(line)
         told = _COUNTS.sub(r"\2 \1", text)  # a number that grows for an hour is no news, a share is
-        if told and told != self._told:
+        if told != self._told and (told != text or _PHASE.match(text)):
             self._told = told
             self._call.progress(Progress(step=self._step, text=self.monitor.clean(told)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 from collections import deque
@@ -33,7 +34,7 @@ from owui_vault.engines.restic.errors import ENGINE, error_for, is_complaint, me
 from owui_vault.engines.restic.location import Location, password_in, probe, ssh_words, with_credentials
 from owui_vault.engines.restic.monitor import LineMonitor, Monitor
 from owui_vault.engines.restic.resticpy import Question, ask_restic
-from owui_vault.errors import ProgramMissingError, SecretError, VaultError
+from owui_vault.errors import DeadlineExceededError, ProgramMissingError, SecretError, VaultError
 from owui_vault.model import NEVER, Compression
 from owui_vault.ports import Call, SecretSource
 from owui_vault.system import process
@@ -48,6 +49,7 @@ _STDERR_LINES = 500
 _PROBE_SECONDS = 20.0
 _PASSED_OVER = ("Ignoring", "could not load snapshot")  # the second with restic 0.14
 _PROGRESS_PER_SECOND = "10"
+_LEFT_ITS_LOCK = re.compile(r"error while unlocking|Remove\(<lock/")
 OLDEST = (0, 14)
 _COMPRESSIONS = {Compression.OFF: "off", Compression.FAST: "auto", Compression.MAX: "max"}
 
@@ -219,14 +221,18 @@ class Restic:
                 timeout_seconds=bounds.total,
                 idle_seconds=bounds.idle,
             )
-            done = process.run(
-                command,
-                on_stdout=_each(monitor.heard, sinks.stdout) if sinks.stdout else None,
-                on_stderr=_each(kept.append, monitor.hear, sinks.stderr, self._complain if bounds.idle else None),
-                on_tick=monitor.tick,
-                cancel=self.call.cancel,
-            )
-        if done.status >= 0:  # it ended by itself; else its record says that it may have left something behind
+            try:
+                done = process.run(
+                    command,
+                    on_stdout=_each(monitor.heard, sinks.stdout) if sinks.stdout else None,
+                    on_stderr=_each(kept.append, monitor.hear, sinks.stderr, self._complain if bounds.idle else None),
+                    on_tick=monitor.tick,
+                    cancel=self.call.cancel,
+                )
+            except DeadlineExceededError as error:
+                raise monitor.why(error) from error
+        # Else its record says that it may have left something behind: it was killed, or could not remove its lock.
+        if done.status == 0 or (done.status > 0 and not any(map(_LEFT_ITS_LOCK.search, kept))):
             record.unlink(missing_ok=True)
             if source:
                 beside.unlink(missing_ok=True)

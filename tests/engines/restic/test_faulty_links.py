@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from owui_vault.errors import DeadlineExceededError, RepositoryFullError, Reposi
 from owui_vault.ports import SecretSource
 from owui_vault.testing.engines.bench import Bench, make_label
 from owui_vault.testing.trees import assert_same
-from tests.engines.restic.test_servers import Place, initialize, rest, s3
-from tests.faulty_link import Link, http_link
+from tests.engines.restic.test_servers import Place, initialize, rest, s3, sftp
+from tests.faulty_link import Link, http_link, tcp_link
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
@@ -156,3 +156,25 @@ def test_what_was_never_sent_is_not_looked_for(faulty: Faulty) -> None:
     assert not (faulty.bench.call().folder / "unfinished").exists()
     faulty.bench.engine.store(faulty.bench.tree, make_label(2), faulty.bench.call())
     assert not (faulty.bench.call().folder / "unfinished").exists()
+
+
+def test_a_lock_that_could_not_be_removed_is_in_nobodys_way(
+    tmp_path: Path, own_restic: Path, program: Callable[[str, str], Path]
+) -> None:
+    """restic ends by itself then, and says so; the next run removes the lock, and not restic, half an hour later."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with sftp(folder, program("/usr/sbin/sshd", "repositories over SFTP")) as place:
+        port = int(place.location.split(":")[2].split("/")[0])
+        with tcp_link(port) as link:
+            through = replace(place, location=place.location.replace(f":{port}/", f":{link.port}/"))
+            bench = Bench(engine=through.engine(own_restic), folder=tmp_path)
+            initialize(bench)
+            bench.big(2_000_000)
+            link.cut_after = link.sent_bytes + 1_000_000
+            with pytest.raises((RepositoryUnreachableError, DeadlineExceededError)):
+                bench.store(1)
+            link.heal()
+            assert list((folder / "repository/locks").iterdir())
+            assert bench.engine.verify(bench.call(timeout=20)) == ()
+            assert not list((folder / "repository/locks").iterdir())

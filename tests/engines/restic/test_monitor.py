@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from owui_vault.engines.restic.errors import error_for
 from owui_vault.engines.restic.monitor import LineMonitor, Monitor, TargetMonitor, TextMonitor, Writer
 from owui_vault.engines.restic.output import BackupReader
-from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryUnreachableError
+from owui_vault.errors import DeadlineExceededError, EngineError, RepositoryFullError, RepositoryUnreachableError
 from owui_vault.model import Progress, Step
 from owui_vault.ports import Call
 
@@ -50,6 +51,23 @@ def test_a_status_that_moves_is(tmp_path: Path) -> None:
     repeat(lambda done: reader.stdout(json.dumps(status | {"bytes_done": done})), seconds=0.3)
     assert events[-1].done_bytes > 5
     assert events[-1].total_bytes == 99
+
+
+def test_why_nothing_moves_is_what_it_complained_of_last(tmp_path: Path) -> None:
+    """A disk that is full says so in a complaint, and never moves again."""
+    call = replace(impatient(tmp_path), timeout_seconds=60.0)
+    stuck = DeadlineExceededError("restic made no progress")
+    for complaint, kind in (
+        ("no space left on device", RepositoryFullError),
+        ("something else", DeadlineExceededError),
+    ):
+        monitor = Monitor(call)
+        monitor.follow(tmp_path / "record", str, lambda line: error_for(1, line, location="nas"))
+        monitor.see(1)
+        monitor.hear(f"Save(<data/1>) returned error, retrying after 1s: {complaint}")
+        assert isinstance(monitor.why(stuck), kind)
+        monitor.see(2)
+        assert monitor.why(stuck) is stuck, "it goes on"
 
 
 RETRY = "Load(<data/1>) returned error, retrying after 1s: dial tcp: connect: connection refused"
@@ -143,13 +161,17 @@ def test_what_a_long_check_prints_is_told(tmp_path: Path) -> None:
     events: list[Progress] = []
     text = TextMonitor(impatient(tmp_path, events), Step.VERIFY)
     for line in (
+        "using temporary cache in /state/cache/restic-check-cache-3052168079",
+        "create exclusive lock for repository",
         "load indexes",
+        "check snapshots, trees and blobs",
         "[0:01] 25.00%  1 / 4 packs",
         "[0:02] 25.00%  1 / 4 packs",
         "[0:03] 50.00%  2 / 4 packs",
+        "no errors were found",
     ):
         text.stdout(line)
-    assert [event.text for event in events] == ["load indexes", "packs 25.00%", "packs 50.00%"]
+    assert [event.text for event in events] == ["check snapshots, trees and blobs", "packs 25.00%", "packs 50.00%"]
     assert {event.step for event in events} == {Step.VERIFY}
 
 
