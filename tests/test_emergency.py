@@ -42,6 +42,7 @@ class Stranger:
     def __init__(self, folder: Path, data_dir: Path, engine: str, *, ours: bool) -> None:
         self.folder = folder
         self.data_dir = data_dir
+        self.engine = engine
         kind = ResticEngine if engine == "restic" else BorgEngine
         self.vault = Vault(
             DataDirectory(data_dir),
