@@ -18,6 +18,7 @@ from pathlib import Path
 
 from owui_vault.system.filesystem import filesystem_type
 from owui_vault.testing.instances.generate import grow_instance
+from tests.benchmarks.copying import destinations, replicating
 from tests.benchmarks.living import effect, freeze, freeze_table, proven_rate
 from tests.benchmarks.measure import Program, in_turn, middle, ratio
 from tests.benchmarks.serving import outage, possible, requests
@@ -25,9 +26,13 @@ from tests.benchmarks.storing import against_the_engine, commands, memory, tutor
 from tests.benchmarks.tables import Table, at_most, begin, seconds, size
 from tests.benchmarks.ways import ROOT, Place, size_of
 
-CASES = ("engine", "memory", "live", "effect", "freeze", "outage", "requests", "commands", "help", "tutorials")
+CASES = (
+    "engine", "memory", "destinations", "replicate", "live", "effect", "freeze", "outage", "requests", "commands",
+    "help", "tutorials",
+)  # fmt: skip
 ELSEWHERE = {"freeze", "outage", "requests", "commands", "help"}  # these make data of their own, or need none
 HELP_TARGET = 0.5
+REST_SERVER = ROOT / ".cache/engines/sid/usr/bin/restic-rest-server"
 INSTALL_SECONDS = 300
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
@@ -54,6 +59,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--engines", nargs="*", default=["restic", "borg"], choices=("restic", "borg"))
     parser.add_argument("--cases", nargs="*", default=CASES, choices=CASES)
     parser.add_argument("--programs", type=Path, nargs="*", metavar="DIR", help="directories of another restic or borg")
+    parser.add_argument(
+        "--rest-server", type=Path, default=REST_SERVER, help="restic's server (default: the newest here)"
+    )
     parser.add_argument("--borgmatic", help="borgmatic's program (default: installed for the time of this run)")
     parser.add_argument("--work", type=Path, help="where the data are made (default: the system's temporary directory)")
     parser.add_argument("--data", type=Path, help="use this data directory (it is changed!) instead of making one")
@@ -80,6 +88,8 @@ def measure(arguments: argparse.Namespace, work: Path, programs: tuple[Path, ...
             tables += against_the_engine(place, engines, rounds, chance)
         on_the_same: dict[str, Callable[[], Table]] = {
             "memory": lambda: memory(place, engines),
+            "destinations": lambda: destinations(place, arguments.rest_server, rounds),
+            "replicate": lambda: replicating(place, rounds),
             "live": lambda: proven_rate(place, times=4 * rounds),
             "effect": lambda: effect(place, times=4 * rounds),
             "tutorials": lambda: tutorials(place, rounds, chance),

@@ -15,15 +15,18 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 @pytest.mark.rare
 @pytest.mark.timeout(900)
-def test_every_table_is_made_from_a_small_instance(own_borg: Path, tmp_path: Path) -> None:
+def test_every_table_is_made_from_a_small_instance(
+    own_borg: Path, newest_restic: Path, rest_server: Path, tmp_path: Path
+) -> None:
     result = tmp_path / "benchmarks.md"
     argv = [sys.executable, "-m", "tests.benchmarks", "--size", "10MB", "--freeze-sizes", "10MB", "--rounds", "1"]
-    argv += ["--cases", "engine", "memory", "live", "effect", "freeze", "commands", "tutorials"]
-    argv += ["--engines", "borg", "--programs", str(own_borg.parent), "--work", str(tmp_path), "--write", str(result)]
+    argv += ["--cases", "engine", "memory", "destinations", "replicate", "live", "effect", "freeze", "commands"]
+    argv += ["tutorials", "--programs", str(newest_restic.parent), str(own_borg.parent), "--engines", "borg"]
+    argv += ["--rest-server", str(rest_server), "--work", str(tmp_path), "--write", str(result)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=840, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     text = result.read_text()
-    assert text.count("\n## ") == 8
+    assert text.count("\n## ") == 10
     assert "borg | unchanged |" in text
     assert "borg | verify |" in text
     assert list(tmp_path.iterdir()) == [result], "it cleans up"
