@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -234,3 +235,23 @@ def test_a_page_to_look_at_is_written_after_each_run_and_on_request(planned: Pro
     assert planned.run("report", "mine.html").stdout.endswith("mine.html\n")
     assert newest in (planned.folder / "mine.html").read_text()
     assert planned.json("report")["text"].startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.alone
+def test_a_tick_with_nothing_due_costs_at_most_half_of_a_list(planned: Program) -> None:
+    """In processor time, each as cron would start it, in turns; a timer asks 144 times a day.
+
+    The repository is one of restic's own making: the keys of the others here cost nothing to derive.
+    """
+    planned.configure((planned.folder / "vault.yaml").read_text().replace("location: nas", "location: real"))
+    cold = type(planned)(planned.folder)
+    assert (cold.run("init").returncode, cold.run("run").returncode) == (0, 0)
+
+    def cost(*words: str) -> float:
+        before = os.times()
+        assert cold.run(*words).returncode == 0
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    tick, listing = zip(*((cost("run"), cost("snapshots")) for _ in range(5)), strict=True)
+    assert min(tick) <= 0.5 * min(listing), (tick, listing)
