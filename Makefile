@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-in-time test test-all check thorough format-check lint types imports spelling tests tests-thorough \
-    tests-alone coverage format schemas docs man engines soak soak-kills soak-counts bench e2e \
+    tests-alone coverage format schemas docs man engines soak soak-kills soak-counts soak-faults bench e2e \
     set-up-demo set-up-test set-up-beside set-up-all clean beside-each-other
 
 bin := .venv/bin
@@ -114,13 +114,16 @@ engines:  ## other versions of restic and borg for the tests, in .cache/engines
 	tools/engine-matrix
 
 soak: set-up-test set-up-all  ## every count in full, middle versions, doubled suites, coverage; writes docs/reliability.md
-	@$(MAKE) --no-print-directory --keep-going soak-kills soak-counts coverage
+	@$(MAKE) --no-print-directory --keep-going soak-kills soak-counts soak-faults coverage
 
 soak-kills:
 	$(bin)/python -m tests.kill --rounds $(ROUNDS) --write docs/reliability.md
 
 soak-counts:
 	$(bin)/python -m tests.soak --write docs/reliability.md
+
+soak-faults:
+	$(bin)/python -m tests.faults --write docs/reliability.md
 
 bench: set-up-test  ## our path beside the bare engines and the tutorial's ways (SIZE=1GB)
 	$(bin)/python -m tests.benchmarks --size $(SIZE)

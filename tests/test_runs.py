@@ -63,7 +63,7 @@ def test_make_leaves_no_test_out_of_all_three_runs() -> None:
     chosen = re.findall(r'\$\(pytest\) -m "([^"]*)"', text)
     assert chosen == ["not thorough and not rare", "(thorough or soak) and not rare and not alone", "not alone"]
     assert re.search(r"pytest [-a-z ]*-m alone", text)
-    assert re.search(r"--keep-going soak-kills soak-counts coverage$", text, re.MULTILINE)
+    assert re.search(r"--keep-going soak-kills soak-counts soak-faults coverage$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("alone", ["passes", "fails"])
