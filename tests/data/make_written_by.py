@@ -1,20 +1,20 @@
-"""How what lies in written_by_0.1 and written_by_format_2 was made, as root, with restic 0.14.0 and borg 1.2.4:
+"""How what lies in written_by_… was made, as root, with restic 0.14.0:
 
     python -m tests.data.make_written_by tests/data/written_by_format_2
 
-The first with commit 8fd610f, by a script that could less; the second, with manifests and labels of format 2, a plan's
-run and a pin, by this one. borg 1.4.5 pins: what 1.2.4 relabels no later borg believes (docs/install.md).
+written_by_0.1        by commit 8fd610f, with borg 1.2.4: labels and manifests of format 1, one repository, no plan
+written_by_format_2   by this form of this file, with borg 1.4.5, since 1.2.4 damages the seal of what it relabels
 
-Later versions have to understand it, so none is ever made anew; what makes them has the names of
-today's modules. `tests/operations/earlier.py` unpacks it. What no other machine can have is a word to be
-filled in: `@FOLDER@`, below which everything lay, `@BOOT@`, the boot's id, `@SETTLED@`, a moment since then, and
-`@PROCESS@`, a process with its start time. The interpreter is one that is gone. The folders of the state directory that
-are named after a path (an instance's journal, a repository's memory) are named anew.
+Later versions have to understand them, so none is made anew. When a format changes, this file makes one of the new
+format before. `tests/operations/earlier.py` unpacks them. What no other machine can have is a word to be filled in:
+`@FOLDER@`, below which everything lay, `@BOOT@`, the boot's id, `@SETTLED@`, a moment since then, and `@PROCESS@`, a
+process with its start time. The interpreter is one that is gone. The folders of the state directory that are named
+after a path (an instance's journal, a repository's memory) are named anew.
 
-restic.tar.gz, borg.tar.gz   data, state and repository: a COMPLETE snapshot, an INCOMPLETE one (its upload was changed
-                             while it was stored), a tagged one, all verified; in format 2 one of a plan's run, with
-                             its ledger, and a pin; then a restore in place, with previous data; then a snapshot that
-                             was killed before it was looked after, with its stage
+restic.tar.gz, borg.tar.gz   data, state and two repositories: a pinned snapshot, one of a plan's run, which verified
+                             it, an INCOMPLETE one (its upload was changed while it was stored), a tagged one,
+                             verified too; then a restore in place, with previous data; then a snapshot that was
+                             killed before it was looked after, with its stage
 replace.tar.gz               a restore in place, killed together with its guardian after three renames; its journal says
                              how a container is started again
 undo.tar.gz                  the same of the undo of such a restore
@@ -52,8 +52,8 @@ from owui_vault import (
     Repository,
     ResticEngine,
     ResumeError,
+    RunOutcome,
     Secret,
-    Snapshot,
     Vault,
 )
 from owui_vault.guardian.bounded_hold import Hold
@@ -70,11 +70,20 @@ from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from owui_vault.system.python import interpreter
 from owui_vault.testing.instances.small import make_small_instance, state_of_small_instance, use_small_instance
+from tests import borg_templates, restic_templates
+from tests.operations.earlier import described, described_manifest, described_run
 from tests.quiesce.test_container_faults import StandIn
 from tests.quiesce.test_systemd_faults import Machine, becomes
-from tests.restic_templates import Templates
 
 PASSPHRASE = "a passphrase"
+BORG = ".cache/engines/pypi/bin/borg"
+NIGHTLY = Plan(
+    name="nightly",
+    schedule=CronSchedule(expression="30 2 * * *"),
+    prune=False,
+    verify=True,
+    read_data=1.0,
+)
 GONE_PYTHON = "/gone/venv/bin/python3"
 QUICK = Limits(capture=CaptureLimits(stop_seconds=1.0))
 RENAMES = 3
@@ -125,29 +134,27 @@ def remembered_guardians() -> list[int]:
     return found
 
 
-PLAN = Plan(name="nightly", schedule=CronSchedule(expression="0 3 * * *"), prune=False)
-
-
 def vault_of(
-    folder: Path, engine: Engine, quiescer: Quiescer | None = None, application: Application | None = None
+    folder: Path, *engines: Engine, quiescer: Quiescer | None = None, application: Application | None = None
 ) -> Vault:
     return Vault(
         DataDirectory(folder / "data"),
-        [Repository("one", engine)],
+        [Repository(name, engine) for name, engine in zip(("one", "two"), engines, strict=False)],
         quiescer=quiescer,
         application=application or Application(),
         state_dir=folder / "state",
         limits=QUICK,
-        plans=[PLAN],
+        plans=[NIGHTLY],
     )
 
 
-def engine_of(kind: str, folder: Path, templates: Templates, *, borg: str = "/usr/bin/borg") -> Engine:
-    repository = folder / "repository"
+def engine_of(kind: str, repository: Path, templates: Path) -> Engine:
     if kind == "borg":
-        return BorgEngine(str(repository), Secret(PASSPHRASE), program=borg)
+        if not repository.exists():
+            borg_templates.Templates(templates).place(repository, BORG, PASSPHRASE)
+        return BorgEngine(str(repository), Secret(PASSPHRASE), program=BORG)
     if not repository.exists():
-        templates.place(repository, "/usr/bin/restic", PASSPHRASE)
+        restic_templates.Templates(templates).place(repository, "/usr/bin/restic", PASSPHRASE)
     return ResticEngine(str(repository), Secret(PASSPHRASE), program="/usr/bin/restic")
 
 
@@ -168,76 +175,60 @@ def nothing() -> None:
     pass
 
 
-def described(snapshot: Snapshot) -> dict[str, object]:
-    assert snapshot.label is not None
-    return {
-        "id": snapshot.id,
-        "engine_id": snapshot.engine_id,
-        "outcome": snapshot.label.outcome.value,
-        "sequence": snapshot.label.sequence,
-        "tags": list(snapshot.label.tags),
-        "plan": snapshot.label.plan,
-        "pinned": snapshot.label.pinned,
-        "verified": snapshot.verified_at is not None,
-        "verified_all": snapshot.verified_all_at is not None,
-    }
-
-
 def make_site(kind: str, folder: Path, target: Path) -> None:
-    templates = Templates(Path(tempfile.mkdtemp(dir=folder.parent)))
+    templates = Path(tempfile.mkdtemp(dir=folder.parent))
     data_dir = folder / "data"
     make_small_instance(data_dir)
     states: dict[str, dict[str, str]] = {}
 
-    def vault() -> Vault:
-        return vault_of(folder, engine_of(kind, folder, templates))
+    def vault(around_one: Callable[[Engine], None] = lambda engine: None) -> Vault:
+        engines = [engine_of(kind, folder / name, templates) for name in ("repository", "second")]
+        around_one(engines[0])
+        return vault_of(folder, *engines)
+
+    def store(words: str, *tags: str) -> str:
+        use_small_instance(data_dir, words)
+        id_ = vault().snapshot(tags=tags).id
+        states[id_] = state_of_small_instance(data_dir)
+        return id_
 
     vault().initialize()
-    use_small_instance(data_dir, "the first")
-    states[vault().snapshot().id] = state_of_small_instance(data_dir)
+    vault().pin(store("the first"))
+    use_small_instance(data_dir, "the second")
+    (run,) = vault().run(NIGHTLY.name).runs
+    assert run.outcome is RunOutcome.SUCCESS, run
+    states[vault().snapshots("one")[0].id] = state_of_small_instance(data_dir)
     upload = next((data_dir / "uploads").iterdir())
 
     def rewrite() -> None:
         with upload.open("r+b") as file:
             file.write(b"THE")
 
-    use_small_instance(data_dir, "the second")
-    engine = engine_of(kind, folder, templates)
-    around_store(engine, rewrite, nothing)
-    report = vault_of(folder, engine).snapshot()
-    assert report.outcome.value == "incomplete", report
     use_small_instance(data_dir, "the third")
-    third = vault().snapshot(tags=("before-upgrade",)).id
-    states[third] = state_of_small_instance(data_dir)
-    (first, _) = states
-    newer_borg = str(Path(__file__).parents[2] / ".cache/engines/pypi/bin/borg")
-    vault_of(folder, engine_of(kind, folder, templates, borg=newer_borg)).pin(first)
-    for each in states:
-        assert vault().verify(each, read_data=1.0).problems == ()
-    use_small_instance(data_dir, "the fourth")
-    (run,) = vault().run("nightly").runs
-    assert run.exit_code == 0, run
+    report = vault(lambda engine: around_store(engine, rewrite, nothing)).snapshot(to="one")
+    assert report.outcome.value == "incomplete", report
+    last = store("the fourth", "before-upgrade")
+    assert vault().verify(last, read_data=1.0).problems == ()
+    manifests = {id_: described_manifest(vault().manifest(id_)) for id_ in states}
     use_small_instance(data_dir, "the previous data")
     previous = state_of_small_instance(data_dir)
-    vault().replace(vault().plan_replacement(third))
+    vault().replace(vault().plan_replacement(last))
     use_small_instance(data_dir, "after the restore")
-
-    def die_after_storing() -> None:
-        engine = engine_of(kind, folder, templates)
-        around_store(engine, nothing, lambda: die_with([]))
-        vault_of(folder, engine).snapshot()
-
-    killed(die_after_storing)
+    killed(lambda: vault(lambda engine: around_store(engine, nothing, lambda: die_with([]))).snapshot(to="one"))
     assert any(path.name == "stage" for path in folder.rglob("stage"))
     saved = folder.with_name(f"{folder.name}.saved")
     shutil.copytree(folder, saved, symlinks=True)
     expected = {
         "snapshots": [described(each) for each in vault().snapshots("one")],
+        "second": [described(each) for each in vault().snapshots("two")],
+        "runs": [described_run(each) for each in vault().history()],
+        "manifests": manifests,
         "states": states,
         "previous": previous,
         "now": state_of_small_instance(data_dir),
     }
-    shutil.rmtree(saved)
+    shutil.rmtree(folder)
+    saved.rename(folder)
     (folder / "expected.json").write_text(json.dumps(expected, indent=1))
     pack(folder, target / f"{kind}.tar.gz")
 
@@ -246,12 +237,13 @@ def make_exchange(deed: str, folder: Path, target: Path) -> None:
     data_dir = folder / "data"
     make_small_instance(data_dir)
     stand_in = StandIn(folder)
-    templates = Templates(Path(tempfile.mkdtemp(dir=folder.parent)))
+    templates = Path(tempfile.mkdtemp(dir=folder.parent))
 
     def vault() -> Vault:
         quiescer = ContainerQuiescer("box", engine=stand_in.address, stop_seconds=1)
         application = Application(comes_up=deed != "back")
-        return vault_of(folder, engine_of("restic", folder, templates), quiescer, application)
+        engine = engine_of("restic", folder / "repository", templates)
+        return vault_of(folder, engine, quiescer=quiescer, application=application)
 
     use_small_instance(data_dir, "earlier")
     earlier = state_of_small_instance(data_dir)

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from owui_vault import Manifest, RunRecord, Snapshot
 from owui_vault.system import procfs
 from owui_vault.system.clock import SystemClock
 from tests.pages import unpack_safely
@@ -46,6 +47,7 @@ def unpack(version: str, name: str, folder: Path) -> Site:
         ("instances/open-webui/journal/*", data_dir),
         ("work/open-webui-*", f"open-webui-{data_dir}"),
         ("repositories/one-*", f"one-{_digits(folder / 'repository')}"),
+        ("repositories/two-*", f"two-{_digits(folder / 'second')}"),
     ):
         for found in state.glob(place):
             found.rename(found.with_name(new))
@@ -60,6 +62,48 @@ def place_hold(hold: str, journal: Path, folder: Path, process: procfs.ProcessId
     journal.mkdir(mode=0o700)
     text = filled_in((DATA / version / "holds" / f"{name}.json").read_text(), folder, process)
     (journal / f"{json.loads(text)['id']}.json").write_text(text)
+
+
+def described(snapshot: Snapshot) -> dict[str, object]:
+    assert snapshot.label is not None
+    return {
+        "id": snapshot.id,
+        "engine_id": snapshot.engine_id,
+        "outcome": snapshot.label.outcome.value,
+        "sequence": snapshot.label.sequence,
+        "tags": list(snapshot.label.tags),
+        "verified": snapshot.verified_at is not None,
+        "verified_all": snapshot.verified_all_at is not None,
+        # Since format 2.
+        "format": snapshot.label.format,
+        "plan": snapshot.plan,
+        "pinned": snapshot.pinned,
+        "users": snapshot.users,
+        "uploads": snapshot.uploads,
+    }
+
+
+def described_manifest(manifest: Manifest) -> dict[str, object]:
+    return {
+        "format": manifest.format,
+        "plan": manifest.plan,
+        "users": manifest.users,
+        "chats": manifest.chats,
+        "uploads": manifest.uploads,
+        "sqlite": manifest.sqlite,
+        "components": [[each.name.value, each.kind.value, each.files, each.size_bytes] for each in manifest.components],
+        "checked": sorted(each.checked for each in manifest.databases),
+        "ledger": [[each.snapshot, each.kind, each.ok, each.depth] for each in manifest.ledger],
+    }
+
+
+def described_run(run: RunRecord) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "plan": run.plan,
+        "outcome": run.outcome.value,
+        "steps": [[each.step.value, each.outcome.value] for each in run.steps],
+    }
 
 
 def filled_in(text: str, folder: Path, process: procfs.ProcessIdentity | None = None) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from owui_vault import (
     ResticEngine,
     RetentionPolicy,
     Secret,
+    Snapshot,
     Vault,
     rescue,
 )
@@ -34,7 +35,16 @@ from owui_vault.testing.engines.directory import DirectoryEngine
 from owui_vault.testing.instances.small import state_of_small_instance, use_small_instance
 from owui_vault.testing.quiescer_suite import eventually
 from tests.borg_templates import WITHOUT_SELFTEST
-from tests.operations.earlier import HOLDS, VERSIONS, Site, place_hold, unpack
+from tests.operations.earlier import (
+    HOLDS,
+    VERSIONS,
+    Site,
+    described,
+    described_manifest,
+    described_run,
+    place_hold,
+    unpack,
+)
 from tests.operations.house import QUICK, FakeApplication
 from tests.quiesce.test_container_faults import StandIn
 from tests.quiesce.test_systemd_faults import Machine, becomes
@@ -44,10 +54,10 @@ PASSPHRASE = "a passphrase"
 EXCHANGES = ("replace", "undo", "back")
 
 
-def vault_of(site: Site, engine: Engine, quiescer: Quiescer | None = None) -> Vault:
+def vault_of(site: Site, *engines: Engine, quiescer: Quiescer | None = None) -> Vault:
     return Vault(
         DataDirectory(site.data_dir),
-        [Repository("one", engine)],
+        [Repository(name, engine) for name, engine in zip(("one", "two"), engines, strict=False)],
         quiescer=quiescer,
         application=FakeApplication(),
         state_dir=site.folder / "state",
@@ -55,9 +65,14 @@ def vault_of(site: Site, engine: Engine, quiescer: Quiescer | None = None) -> Va
     )
 
 
+def known_of(listed: Iterable[Snapshot], known: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """What is listed, as far as was written down then."""
+    return [{key: described(each)[key] for key in known[0]} for each in listed]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 class Claims:
-    """For a repository of one engine, and the state beside it."""
+    """For repositories of one engine, and the state beside them."""
 
     kind: str
     make: Callable[[str], Engine]
@@ -68,49 +83,42 @@ class Claims:
 
     @pytest.fixture
     def vault(self, site: Site) -> Vault:
-        return vault_of(site, self.make(str(site.folder / "repository")))
+        places = [site.folder / name for name in ("repository", "second")]
+        return vault_of(site, *(self.make(str(place)) for place in places if place.exists()))
 
     def test_its_snapshots_are_listed_as_they_were_with_their_verifications(self, site: Site, vault: Vault) -> None:
-        found = vault.snapshots("one")
-        assert found.warnings == ()
-        listed = [
-            {
-                "id": each.id,
-                "engine_id": each.engine_id,
-                "outcome": each.label.outcome.value,
-                "sequence": each.label.sequence,
-                "tags": list(each.label.tags),
-                "plan": each.label.plan,
-                "pinned": each.label.pinned,
-                "verified": each.verified_at is not None,
-                "verified_all": each.verified_all_at is not None,
-            }
-            for each in found
-            if each.label
-        ]
-        known = site.expected["snapshots"]  # of what was not written down then, nothing is expected
-        assert [{key: row[key] for key in then} for row, then in zip(listed, known, strict=True)] == known
+        for name, listed in (("one", "snapshots"), ("two", "second")):
+            if listed in site.expected:
+                found = vault.snapshots(name)
+                assert found.warnings == ()
+                assert known_of(found, site.expected[listed]) == site.expected[listed]
 
+    @pytest.mark.doubled
     def test_they_are_verified(self, vault: Vault) -> None:
         assert vault.verify("latest").problems == ()
 
+    @pytest.mark.doubled
     def test_they_are_restored(self, site: Site, vault: Vault) -> None:
+        said = site.expected.get("manifests", {})
         for id_, state in site.expected["states"].items():
             restored = vault.restore(id_, site.folder / id_)
             assert restored.manifest.id == id_
             assert state_of_small_instance(restored.data_dir) == state
+            assert described_manifest(restored.manifest) | said.get(id_, {}) == described_manifest(restored.manifest)
 
+    @pytest.mark.doubled
     def test_they_are_pruned(self, site: Site, vault: Vault) -> None:
-        """The oldest goes; a tagged or pinned one stays though a newer COMPLETE one may be there."""
+        """The oldest that nothing holds goes; the tagged and the pinned stay, though newer ones are COMPLETE."""
         known = site.expected["snapshots"]
-        stays = {each["id"] for each in known if each["tags"] or each.get("pinned")}
-        oldest = [each["id"] for each in known if each["id"] not in stays][-1]
+        held = {each["id"] for each in known if each["tags"] or each.get("pinned")}
+        oldest = [each["id"] for each in known if each["id"] not in held][-1]
         report = vault.prune(vault.plan_prune(RetentionPolicy(last=1, tags=("before-upgrade",))))
         assert oldest in {each.id for each in report.repositories[0].removed}
         left = {each.id for each in vault.snapshots("one")}
-        assert stays <= left
+        assert held <= left
         assert oldest not in left
 
+    @pytest.mark.doubled
     def test_its_work_is_gone_on_with(self, site: Site, vault: Vault) -> None:
         """What a killed run left is cleared, the previous data are put back, the series goes on."""
         assert any("emptied the stage" in each for each in vault.recover().actions)
@@ -143,17 +151,22 @@ class TestBorg(Claims):
             place, Secret(PASSPHRASE), program=str(borg_program), environment=WITHOUT_SELFTEST
         )
 
-    # Ten calls of borg each.
+    # Ten calls of borg each; what is written is decided with restic.
 
-    @pytest.mark.thorough
-    @pytest.mark.doubled
+    @pytest.mark.rare
     def test_they_are_verified(self, vault: Vault) -> None:
         super().test_they_are_verified(vault)
 
-    @pytest.mark.thorough
-    @pytest.mark.doubled
+    @pytest.mark.rare
     def test_they_are_pruned(self, site: Site, vault: Vault) -> None:
         super().test_they_are_pruned(site, vault)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_its_runs_are_remembered(version: str, tmp_path: Path) -> None:
+    site = unpack(version, "restic", tmp_path)
+    vault = vault_of(site, DirectoryEngine(tmp_path / "repository", Secret("x")))
+    assert [described_run(each) for each in vault.history()] == site.expected.get("runs", [])
 
 
 @pytest.fixture
@@ -178,7 +191,7 @@ def test_a_killed_exchange_is_undone_before_the_container_starts_again(
         assert "container box" in action
     else:
         quiescer = ContainerQuiescer("box", engine=engine.address, stop_seconds=1)
-        vault = vault_of(site, DirectoryEngine(tmp_path / "repository", Secret("x")), quiescer)
+        vault = vault_of(site, DirectoryEngine(tmp_path / "repository", Secret("x")), quiescer=quiescer)
         assert any("rolled back" in each for each in vault.recover().actions)
     assert state_of_small_instance(site.data_dir) == site.expected["after"]
     assert not (site.data_dir / ".owui-vault/swap.json").exists()
@@ -189,8 +202,9 @@ def test_a_killed_exchange_is_undone_before_the_container_starts_again(
 
 def test_what_was_written_down_is_run_at_the_address_of_rescues(tmp_path: Path) -> None:
     """Also where a module of then is still there: the next version may move it."""
-    sites = [unpack(version, deed, tmp_path / version / deed) for version in VERSIONS for deed in EXCHANGES]
-    journals = [Journal(each.journal) for each in sites]
+    journals = [
+        Journal(unpack(version, deed, tmp_path / version / deed).journal) for version in VERSIONS for deed in EXCHANGES
+    ]
     for number, held in enumerate(HOLDS):
         place_hold(held, tmp_path / str(number), tmp_path)
         journals.append(Journal(tmp_path / str(number)))
