@@ -18,6 +18,9 @@ from owui_vault.version import VERSION
 
 _QUESTIONS = {"restic": "version", BORG: "--version"}
 _SECONDS = 10.0
+_OLD_SEAL = re.compile(
+    r"1\.([01]\.|2\.[0-4]\b)"
+)  # borg up to 1.2.4 keeps the seal of what it relabels (borg issue 7791)
 _NUMBER = re.compile(r"\d+(?:\.\d+)+\S*")
 
 
@@ -73,4 +76,8 @@ def _show(screen: Screen, found: Versions) -> None:
     for each in found.engines:
         where = f" ({each.program})" if each.program else ""
         screen.line(f"{each.engine} {each.version or ('of unknown version' if where else 'is not installed')}{where}")
+        if each.engine == BORG and _OLD_SEAL.match(each.version):
+            screen.line(
+                "  what it pins or unpins, borg 1.2.5 and later refuse until it is sealed anew: docs/install.md"
+            )
     screen.line(f"Python {found.python}")

@@ -46,3 +46,13 @@ def test_the_version_is_an_object_for_programs(program: Program) -> None:
     answer = program.run("--json", "-V", environ={"PATH": str(program.folder / "bin")}).stdout
     assert f'"program": "{program.folder}/bin/restic",\n      "version": ""' in answer
     assert '"version": "1.2.4"' in answer
+
+
+@pytest.mark.parametrize(("version", "warned"), [("1.2.4", True), ("1.1.18", True), ("1.2.5", False), ("1.4.5", False)])
+def test_a_borg_whose_relabelled_archives_newer_ones_refuse_is_told(
+    program: Program, version: str, *, warned: bool
+) -> None:
+    add(program, "borg", f'echo "borg {version}"')
+    lines = program.run("-V", environ={"PATH": str(program.folder / "bin")}).stdout.splitlines()
+    assert f"borg {version} ({program.folder}/bin/borg)" in lines
+    assert ("docs/install.md" in "".join(lines)) is warned
