@@ -40,7 +40,7 @@ class Heard:
         self.events.append(event)
 
 
-class Places:
+class MirrorBehind:
     """Two repositories, of which the second is behind: a mirror that is brought up to date once a week."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
@@ -84,17 +84,17 @@ class Places:
 
 
 @pytest.fixture
-def places(tmp_path: Path, make_engine: MakeEngine) -> Places:
-    return Places(tmp_path, make_engine(tmp_path / "repository"))
+def places(tmp_path: Path, make_engine: MakeEngine) -> MirrorBehind:
+    return MirrorBehind(tmp_path, make_engine(tmp_path / "repository"))
 
 
 @pytest.fixture
-def quick(tmp_path: Path) -> Places:
-    return Places(tmp_path, DirectoryEngine(tmp_path / "repository", Secret(PASSPHRASE)))
+def quick(tmp_path: Path) -> MirrorBehind:
+    return MirrorBehind(tmp_path, DirectoryEngine(tmp_path / "repository", Secret(PASSPHRASE)))
 
 
 @pytest.mark.doubled
-def test_nothing_is_pruned_anywhere_night_after_night_until_it_is_accepted(places: Places) -> None:
+def test_nothing_is_pruned_anywhere_night_after_night_until_it_is_accepted(places: MirrorBehind) -> None:
     """Also not in the mirror that does not have the collapsed one yet, and not what the rules would keep least."""
     first, second = places.store(1, 480), places.store(2, 481)
     third = places.store(3, 12, "nas")
@@ -125,7 +125,7 @@ def test_nothing_is_pruned_anywhere_night_after_night_until_it_is_accepted(place
 
 
 @pytest.mark.slow
-def test_what_was_there_only_before_the_collapse_is_still_there_after_a_month(quick: Places) -> None:
+def test_what_was_there_only_before_the_collapse_is_still_there_after_a_month(quick: MirrorBehind) -> None:
     quick.store(1, 480)
     for number in range(2, 32):
         quick.store(number, 30, "nas")
@@ -134,7 +134,7 @@ def test_what_was_there_only_before_the_collapse_is_still_there_after_a_month(qu
     assert len(quick.heard.events) == 30
 
 
-def test_a_repository_that_is_away_hides_no_collapse_of_another(quick: Places) -> None:
+def test_a_repository_that_is_away_hides_no_collapse_of_another(quick: MirrorBehind) -> None:
     quick.store(1, 480)
     quick.store(2, 12, "nas")
     plan = quick.a_vault(away="far").plan_prune(repository="nas")
@@ -144,7 +144,7 @@ def test_a_repository_that_is_away_hides_no_collapse_of_another(quick: Places) -
 
 
 @pytest.mark.slow
-def test_an_acceptance_and_a_damaged_database_are_not_forgotten_among_many_verifications(quick: Places) -> None:
+def test_an_acceptance_and_a_damaged_database_are_not_forgotten_among_many_verifications(quick: MirrorBehind) -> None:
     quick.store(1, 480)
     quick.store(2, 12)
     collapse = quick.vault.plan_prune().collapse
@@ -211,7 +211,7 @@ def test_what_was_accepted_here_is_accepted_on_every_machine(tmp_path: Path) -> 
     assert [each.id for each in other.snapshots()] == [third]
 
 
-def test_an_append_only_repository_is_never_pruned_from_here_and_that_is_no_failure(quick: Places) -> None:
+def test_an_append_only_repository_is_never_pruned_from_here_and_that_is_no_failure(quick: MirrorBehind) -> None:
     for number in (1, 2):
         quick.store(number, 100)
     here = quick.a_vault(append_only="far")
@@ -226,7 +226,7 @@ def test_an_append_only_repository_is_never_pruned_from_here_and_that_is_no_fail
     assert quick.ids("far") == [make_label(2).id], "a trusted machine's configuration does not say so"
 
 
-def test_without_append_only_a_repository_needs_a_policy(quick: Places) -> None:
+def test_without_append_only_a_repository_needs_a_policy(quick: MirrorBehind) -> None:
     bare = Vault(None, [Repository("nas", quick.engines["nas"])], state_dir=quick.folder / "state")
     with pytest.raises(ConfigError, match="no retention policy"):
         bare.plan_prune()

@@ -27,7 +27,7 @@ from tests.operations.conftest import PASSPHRASE, MakeEngine
 from tests.operations.test_twins import call_in, relabel_append_only
 
 
-class Places:
+class ThreeNights:
     """Two repositories with the same three nights; the first one is of the engine in question."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
@@ -69,13 +69,13 @@ class Places:
 
 
 @pytest.fixture
-def places(tmp_path: Path, make_engine: MakeEngine) -> Places:
-    return Places(tmp_path, make_engine(tmp_path / "repository"))
+def places(tmp_path: Path, make_engine: MakeEngine) -> ThreeNights:
+    return ThreeNights(tmp_path, make_engine(tmp_path / "repository"))
 
 
 @pytest.fixture
-def quick(tmp_path: Path) -> Places:
-    return Places(tmp_path, DirectoryEngine(tmp_path / "repository", Secret(PASSPHRASE)))
+def quick(tmp_path: Path) -> ThreeNights:
+    return ThreeNights(tmp_path, DirectoryEngine(tmp_path / "repository", Secret(PASSPHRASE)))
 
 
 def changed(report: PinReport) -> dict[str, bool]:
@@ -90,7 +90,7 @@ def raising(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.doubled
-def test_a_pinned_one_outlives_every_prune_until_it_is_unpinned(places: Places) -> None:
+def test_a_pinned_one_outlives_every_prune_until_it_is_unpinned(places: ThreeNights) -> None:
     first, second, third = places.ids
     report = places.vault.pin(first)
     assert (report.id, report.pinned, changed(report)) == (first, True, {"nas": True, "far": True})
@@ -106,7 +106,7 @@ def test_a_pinned_one_outlives_every_prune_until_it_is_unpinned(places: Places) 
     assert places.prune("nas") == places.prune("far") == [third]
 
 
-def test_a_pin_changes_nothing_but_the_pin(quick: Places) -> None:
+def test_a_pin_changes_nothing_but_the_pin(quick: ThreeNights) -> None:
     """Neither the data nor the rest of the label; unpinned, the label is what it was."""
     before = {each.id: each for each in quick.vault.snapshots("nas")}
     quick.vault.pin("latest")
@@ -122,7 +122,7 @@ def test_a_pin_changes_nothing_but_the_pin(quick: Places) -> None:
     assert quick.vault.snapshots("nas")[0].label == newest.label
 
 
-def test_one_that_cannot_be_sound_is_pinned_as_what_it_is(quick: Places) -> None:
+def test_one_that_cannot_be_sound_is_pinned_as_what_it_is(quick: ThreeNights) -> None:
     quick.store(4, to=())
     label = make_label(4, outcome=Outcome.INCOMPLETE)
     quick.engines["nas"].store(quick.folder / "stage", label, call_in(quick.folder))
@@ -133,7 +133,7 @@ def test_one_that_cannot_be_sound_is_pinned_as_what_it_is(quick: Places) -> None
     assert quick.vault.snapshots("nas")[1].outcome is Outcome.INCOMPLETE
 
 
-def test_where_nothing_can_be_deleted_it_is_there_twice_and_counts_once(quick: Places) -> None:
+def test_where_nothing_can_be_deleted_it_is_there_twice_and_counts_once(quick: ThreeNights) -> None:
     first = quick.ids[0]
     relabel_append_only(quick.folder, quick.engines["nas"], first)
     quick.vault.pin(first)
@@ -146,7 +146,7 @@ def test_where_nothing_can_be_deleted_it_is_there_twice_and_counts_once(quick: P
     assert quick.prune("nas") == quick.ids[2:]
 
 
-def test_a_server_that_keeps_the_first_entry_is_told_and_the_pin_works(quick: Places) -> None:
+def test_a_server_that_keeps_the_first_entry_is_told_and_the_pin_works(quick: ThreeNights) -> None:
     """As an append-only server of restic's: the second entry is written, and removing the first one is refused."""
     first = quick.ids[0]
     inner = quick.engines["nas"]
@@ -176,7 +176,7 @@ def test_a_server_that_keeps_the_first_entry_is_told_and_the_pin_works(quick: Pl
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_killed_between_two_repositories_the_next_call_does_the_rest(quick: Places, moment: str) -> None:
+def test_killed_between_two_repositories_the_next_call_does_the_rest(quick: ThreeNights, moment: str) -> None:
     first = quick.ids[0]
     quick.faults["far", "relabel", moment] = raising(CancelledError("killed here"))
     with pytest.raises(CancelledError):
@@ -189,7 +189,7 @@ def test_killed_between_two_repositories_the_next_call_does_the_rest(quick: Plac
 
 
 @pytest.mark.parametrize("optional", [False, True])
-def test_a_repository_that_is_away_is_named_and_the_others_are_pinned(quick: Places, optional: bool) -> None:
+def test_a_repository_that_is_away_is_named_and_the_others_are_pinned(quick: ThreeNights, optional: bool) -> None:
     quick.vault = quick.a_vault(optional=optional)
     quick.faults["far", "snapshots", "before"] = raising(RepositoryUnreachableError("nobody answers"))
     nas, far = quick.vault.pin(quick.ids[0]).repositories
@@ -197,12 +197,12 @@ def test_a_repository_that_is_away_is_named_and_the_others_are_pinned(quick: Pla
     assert (str(far.error), far.excused) == ("nobody answers", optional)
 
 
-def test_what_nobody_has_cannot_be_pinned(quick: Places) -> None:
+def test_what_nobody_has_cannot_be_pinned(quick: ThreeNights) -> None:
     with pytest.raises(SnapshotMissingError):
         quick.vault.pin("0000dead")
 
 
-def test_the_newest_stored_here_is_not_missed_after_it_was_pinned(quick: Places) -> None:
+def test_the_newest_stored_here_is_not_missed_after_it_was_pinned(quick: ThreeNights) -> None:
     """Its engine has another id for it then; taken for gone, the repository would be taken for another one."""
     state = StateDirectory(quick.folder / "state")
     newest = quick.vault.snapshots("nas")[0]
@@ -215,7 +215,7 @@ def test_the_newest_stored_here_is_not_missed_after_it_was_pinned(quick: Places)
     assert dict(state.repository_memory(folder).last)[newest.instance] == replace(last, engine_id=now.engine_id)
 
 
-def test_a_doubt_of_this_machine_alone_is_not_written_into_the_repository(quick: Places) -> None:
+def test_a_doubt_of_this_machine_alone_is_not_written_into_the_repository(quick: ThreeNights) -> None:
     """The next snapshot looks whether it is sound; a pin that called it INCOMPLETE would decide that for good."""
     newest = quick.vault.snapshots("nas")[0]
     state = StateDirectory(quick.folder / "state")
@@ -226,7 +226,7 @@ def test_a_doubt_of_this_machine_alone_is_not_written_into_the_repository(quick:
     assert (entry.pinned, entry.outcome) == (True, Outcome.COMPLETE)
 
 
-def test_a_plan_of_replicate_brings_what_is_pinned_and_says_what_it_would_pin(quick: Places) -> None:
+def test_a_plan_of_replicate_brings_what_is_pinned_and_says_what_it_would_pin(quick: ThreeNights) -> None:
     """What is pinned at the source is brought though the target's `keep` would not keep it."""
     first, second, third = quick.ids
     fourth = quick.store(4, to=("nas",))
@@ -246,7 +246,7 @@ def test_a_plan_of_replicate_brings_what_is_pinned_and_says_what_it_would_pin(qu
     assert quick.pinned("far") == [third], "a plan changes nothing"
 
 
-def test_replicate_pins_what_is_there_already(quick: Places) -> None:
+def test_replicate_pins_what_is_there_already(quick: ThreeNights) -> None:
     first, _, third = quick.ids
     only = {
         name: Vault(None, [Repository(name, quick.engines[name])], state_dir=quick.folder / name / "state")

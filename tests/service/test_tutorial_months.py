@@ -34,7 +34,7 @@ EXPECTED = {
 }
 
 
-class Places:
+class ServerAndNas:
     """A server with the plans of one file, and the NAS with its own, each with a state of its own."""
 
     def __init__(self, folder: Path, file: str, make_engine: Callable[[Path, Secret], Engine]) -> None:
@@ -88,7 +88,7 @@ def brings_nothing(world: World) -> bool:
 @pytest.mark.rare
 @pytest.mark.parametrize("file", ["primary-and-two-copies.yaml", "primary-and-three-copies.yaml"])
 def test_two_months_of_a_plan(tmp_path: Path, file: str) -> None:
-    places = Places(tmp_path, file, DirectoryEngine)
+    places = ServerAndNas(tmp_path, file, DirectoryEngine)
     reports = places.live(END)
     assert {each.outcome for report in reports for each in report.runs} == {RunOutcome.SUCCESS}
     assert places.kept() == {name: EXPECTED[name] for name in (*places.server.engines, "nas")}
@@ -99,7 +99,7 @@ def test_two_months_of_a_plan(tmp_path: Path, file: str) -> None:
 @pytest.mark.rare
 def test_two_months_of_primary_and_two_copies_on_real_engines(tmp_path: Path) -> None:
     """The cloud is a repository of borg: what is brought there goes through this machine."""
-    places = Places(tmp_path, "primary-and-two-copies.yaml", a_real_engine)
+    places = ServerAndNas(tmp_path, "primary-and-two-copies.yaml", a_real_engine)
     reports = places.live(END)
     assert {each.outcome for report in reports for each in report.runs} == {RunOutcome.SUCCESS}
     assert places.kept() == {name: EXPECTED[name] for name in (*places.server.engines, "nas")}
