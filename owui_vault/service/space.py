@@ -5,18 +5,24 @@ Whatever is not known is unknown, which is neither good nor bad: it is no part o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from owui_vault.context.context import OperationContext, Repository
 from owui_vault.errors import VaultError
+from owui_vault.model import Deadline
 from owui_vault.model.runs import PlanStep, RunRecord
 from owui_vault.model.status import RepositorySpace
-from owui_vault.repositories import disk_usage
+from owui_vault.ports import Clock
+from owui_vault.repositories.overlap import path_of
 from owui_vault.service.overdue import is_believed
 from owui_vault.service.parts import Service
 from owui_vault.service.run_entries import History, PlaceMeasured
+from owui_vault.system.durable_files import free_bytes
 
 _WINDOW = timedelta(days=30)
 _SHORTEST = timedelta(days=1)  # what is known for less says nothing about growth
@@ -24,21 +30,64 @@ SOON = timedelta(days=14)
 #: What was once told to be full soon is so until it is this far away: around a limit it would be told each night.
 AT_EASE = timedelta(days=21)
 _DAY = timedelta(days=1)
+PATIENCE_SECONDS = 5.0  # hundreds of thousands of files on a slow share: better no size than a status that hangs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpace:
+    """What a repository takes, and what an ordinary user may still write there. None: it is not known."""
+
+    size_bytes: int | None = None
+    free_bytes: int | None = None
 
 
 def note_space(service: Service, repositories: Iterable[str]) -> None:
     """Write down what repositories take after a run. That this cannot be done is no failure of the run."""
     for name in repositories:
         (repository,) = service.context.select(name)
-        found = _measured(repository, service.context.clock.now())
+        found = _measured(repository, service.context.clock, service.context.clock.now())
         if found:
             with suppress(VaultError):
                 service.ledger.append(found)
 
 
-def _measured(repository: Repository, now: datetime) -> PlaceMeasured | None:
-    found = disk_usage.measure(repository.engine.location)
-    if found == disk_usage.Space():
+def measure(location: str, clock: Clock, patience_seconds: float = PATIENCE_SECONDS) -> DiskSpace:
+    """Look at the place of a repository; nothing is known of one that is elsewhere, away, or not ours to see."""
+    folder = path_of(location)
+    try:
+        if not folder.is_absolute() or not folder.is_dir():
+            return DiskSpace()
+        until = Deadline(clock.monotonic() + patience_seconds, clock.monotonic)
+        return DiskSpace(size_bytes=_size(folder, until), free_bytes=free_bytes(folder))
+    except OSError:
+        return DiskSpace()
+
+
+def _size(folder: Path, until: Deadline) -> int | None:
+    """What all files take on disk. Those that go away meanwhile take nothing."""
+    total = 0
+    folders = [os.fspath(folder)]
+    while folders:
+        if until.passed():
+            return None
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                try:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                except FileNotFoundError:
+                    continue
+    return total
+
+
+def _measured(repository: Repository, clock: Clock, now: datetime) -> PlaceMeasured | None:
+    found = measure(repository.engine.location, clock)
+    if found == DiskSpace():
         return None
     return PlaceMeasured(repository=repository.name, at=now, size_bytes=found.size_bytes, free_bytes=found.free_bytes)
 
@@ -48,7 +97,8 @@ def space_of(
 ) -> tuple[RepositorySpace, ...]:
     """What is known of each repository: offline from the ledger alone, otherwise as it is now."""
     return tuple(
-        _of_one(each.name, history, now, None if offline else _measured(each, now)) for each in context.select(None)
+        _of_one(each.name, history, now, None if offline else _measured(each, context.clock, now))
+        for each in context.select(None)
     )
 
 

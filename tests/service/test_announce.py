@@ -28,8 +28,7 @@ from owui_vault import (
     Subscription,
 )
 from owui_vault.operations import notifications
-from owui_vault.repositories import disk_usage
-from owui_vault.service import run_plans, told
+from owui_vault.service import run_plans, space, told
 from owui_vault.service.run_entries import Entry, RunBegan, RunEnded, StepBegan, StepEnded
 from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.telling import announce
@@ -660,10 +659,10 @@ def test_a_place_that_will_be_full_soon_is_told_once(tmp_path: Path, monkeypatch
     world = a_world(tmp_path)
     heard = listening(world, *TROUBLES, remind=timedelta(days=5))
 
-    def measure(*_: object) -> disk_usage.Space:
-        return disk_usage.Space(size_bytes=1, free_bytes=int((at(24, "00:00") - world.clock.now()) / HOUR))
+    def measure(*_: object) -> space.DiskSpace:
+        return space.DiskSpace(size_bytes=1, free_bytes=int((at(24, "00:00") - world.clock.now()) / HOUR))
 
-    monkeypatch.setattr(disk_usage, "measure", measure)
+    monkeypatch.setattr(space, "measure", measure)
     world.ticks(at(9, "00:00"), HOUR)
     assert heard.events == [], "more than two weeks are left"
     world.ticks(at(14, "00:00"), HOUR)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from owui_vault.model import CronSchedule, Plan, Proof, ProofRecord
-from owui_vault.repositories import disk_usage
+from owui_vault.service import space
 from owui_vault.service.run_entries import PlaceMeasured, line, parse, still_needed, told_by
+from owui_vault.system.clock import SystemClock
 from tests.service.world import START, World
 
 DAY = timedelta(days=1)
@@ -104,7 +105,7 @@ def test_a_place_that_does_not_tell_is_unknown_and_neither_good_nor_bad(tmp_path
 def test_offline_a_repository_is_not_even_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path, NIGHTLY)
     world.nights(3)
-    monkeypatch.setattr(disk_usage, "measure", lambda *_: pytest.fail("it was"))
+    monkeypatch.setattr(space, "measure", lambda *_: pytest.fail("it was"))
     assert world.vault.status(offline=True).space[0].size_bytes
 
 
@@ -112,12 +113,12 @@ def test_a_repository_that_cannot_be_counted_in_time_has_no_size(tmp_path: Path)
     (tmp_path / "data").mkdir()
     for number in range(3):
         (tmp_path / "data" / str(number)).write_bytes(b"x" * 5000)
-    assert disk_usage.measure(str(tmp_path), patience_seconds=60).size_bytes
-    late = disk_usage.measure(f"local:{tmp_path}", patience_seconds=-1)
+    assert space.measure(str(tmp_path), SystemClock(), patience_seconds=60).size_bytes
+    late = space.measure(f"local:{tmp_path}", SystemClock(), patience_seconds=-1)
     assert late.size_bytes is None
     assert late.free_bytes
-    assert disk_usage.measure("rest:https://example.org/", patience_seconds=60) == disk_usage.Space()
-    assert disk_usage.measure(str(tmp_path / "absent"), patience_seconds=60) == disk_usage.Space()
+    assert space.measure("rest:https://example.org/", SystemClock(), patience_seconds=60) == space.DiskSpace()
+    assert space.measure(str(tmp_path / "absent"), SystemClock(), patience_seconds=60) == space.DiskSpace()
 
 
 def test_measuring_follows_no_link_out_of_the_repository(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_measuring_follows_no_link_out_of_the_repository(tmp_path: Path) -> None
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "big").write_bytes(b"x" * 100_000)
     (tmp_path / "repository" / "link").symlink_to(tmp_path / "elsewhere")
-    assert disk_usage.measure(str(tmp_path / "repository"), patience_seconds=60).size_bytes == 0
+    assert space.measure(str(tmp_path / "repository"), SystemClock(), patience_seconds=60).size_bytes == 0
 
 
 def test_a_ledger_begun_anew_still_knows_the_last_measurement() -> None:
