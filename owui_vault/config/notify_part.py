@@ -28,7 +28,7 @@ from owui_vault.config.secret_part import (
 )
 from owui_vault.config.settings import HeartbeatSettings, NotificationSettings
 from owui_vault.model import NAME_PATTERN, EventKind
-from owui_vault.model.notices import REMIND, USUAL_KINDS
+from owui_vault.model.events import REMIND, USUAL_KINDS
 
 Kind = Literal["failure", "incomplete", "overdue", "warning", "recovery", "success", "summary"]
 PlanName = Annotated[str, BeforeValidator(values.name), form(NAME_PATTERN)]

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from owui_vault.model import CollapseLimits, Compression, EventKind, OllamaModels, Quiesce, RetentionPolicy
-from owui_vault.model.notices import REMIND, USUAL_KINDS
+from owui_vault.model.events import REMIND, USUAL_KINDS
 from owui_vault.model.plans import Plan
 from owui_vault.model.secrets import SecretReference
 from owui_vault.model.status import Pages

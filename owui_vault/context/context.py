@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owui_vault.components.names import DATABASE
 from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ConfigError, RepositoryMissingError, RepositoryUnreachableError, VaultError
 from owui_vault.model import (
@@ -28,7 +30,7 @@ from owui_vault.model import (
     ignore_notice,
     ignore_progress,
 )
-from owui_vault.model.notices import REMIND, USUAL_KINDS
+from owui_vault.model.events import REMIND, USUAL_KINDS
 from owui_vault.ports import (
     Application,
     Clock,
@@ -44,7 +46,9 @@ from owui_vault.ports import (
 )
 from owui_vault.system.clock import SystemClock
 
-if TYPE_CHECKING:  # half of a start's imports, and only an operation on an instance needs them
+# Half of a start's imports, and only an operation on an instance needs them.
+# ruff: noqa: PLC0415
+if TYPE_CHECKING:
     from owui_vault.instance.container.container import FoundContainer
     from owui_vault.instance.runtime import RuntimeEnvironment
 
@@ -203,10 +207,46 @@ class OperationContext:
             raise TypeError("an operation that needs the data must locate the container first")
         return self.instance
 
+    def with_container(self) -> OperationContext:
+        """The same with the container resolved, at the start of an operation; as it is where none is configured.
+
+        After that an operation works with what it always works with: a data directory on this machine, a quiescer, an
+        application. Only the engine's description of the container is added.
+        Raises InstanceError, and SecretError when there is no database and a configured URL of it cannot be obtained.
+        """
+        wanted = self.instance
+        if not isinstance(wanted, Container):
+            return self
+        from owui_vault.containers.reader import engine_addresses
+        from owui_vault.instance.container.application import ContainerApplication
+        from owui_vault.instance.container.container import find_container
+        from owui_vault.instance.runtime import require_database_here
+        from owui_vault.quiesce.container.quiescer import ContainerQuiescer
+
+        addresses = (wanted.engine,) if wanted.engine else engine_addresses(self.environ)
+        found = find_container(wanted.container, addresses)
+        if not os.path.lexists(found.data_dir / DATABASE):
+            require_database_here(found, wanted.database_url.reveal() if wanted.database_url else "")
+        options = {each.name: getattr(wanted, each.name) for each in fields(InstanceOptions)}
+        options["ollama_dir"] = wanted.ollama_dir or next(iter(found.ollama), None)
+        quiescer = self.quiescer or ContainerQuiescer(
+            *found.held,
+            engine=found.record.engine,
+            stop_seconds=self.limits.capture.stop_seconds,
+            names=(found.record.name, *found.record.together),
+        )
+        return replace(
+            self,
+            instance=DataDirectory(found.data_dir, **options),
+            container=found,
+            quiescer=quiescer,
+            application=self.application or ContainerApplication(found.record, self.clock),
+        )
+
     def inspect_environment(self) -> RuntimeEnvironment:
         """What stands around the data directory. Raises SecretError when the configured key cannot be obtained."""
-        from owui_vault.instance.data_dir import folder_at  # noqa: PLC0415  see above
-        from owui_vault.instance.runtime import inspect_environment  # noqa: PLC0415  see above
+        from owui_vault.instance.data_dir import folder_at
+        from owui_vault.instance.runtime import inspect_environment
 
         instance = self.the_instance()
         return inspect_environment(

@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from owui_vault.model.basics import NAME_PATTERN as NAME_PATTERN
     from owui_vault.model.basics import NEVER as NEVER
     from owui_vault.model.basics import TAG_PATTERN as TAG_PATTERN
+    from owui_vault.model.basics import Answered as Answered
+    from owui_vault.model.basics import Asking as Asking
+    from owui_vault.model.basics import Complaint as Complaint
     from owui_vault.model.basics import Component as Component
     from owui_vault.model.basics import ComponentKind as ComponentKind
     from owui_vault.model.basics import Compression as Compression
     from owui_vault.model.basics import Deadline as Deadline
     from owui_vault.model.basics import InstanceState as InstanceState
     from owui_vault.model.basics import Listening as Listening
+    from owui_vault.model.basics import Notice as Notice
+    from owui_vault.model.basics import NoticeSink as NoticeSink
     from owui_vault.model.basics import OllamaModels as OllamaModels
     from owui_vault.model.basics import Outcome as Outcome
     from owui_vault.model.basics import Progress as Progress
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from owui_vault.model.basics import Secret as Secret
     from owui_vault.model.basics import Step as Step
     from owui_vault.model.basics import VerifyDepth as VerifyDepth
+    from owui_vault.model.basics import Waiting as Waiting
+    from owui_vault.model.basics import ignore_notice as ignore_notice
     from owui_vault.model.basics import ignore_progress as ignore_progress
     from owui_vault.model.capture import Captured as Captured
     from owui_vault.model.capture import CaptureLimits as CaptureLimits
@@ -41,6 +48,10 @@ if TYPE_CHECKING:
     from owui_vault.model.containers import ComposeService as ComposeService
     from owui_vault.model.containers import ContainerRecord as ContainerRecord
     from owui_vault.model.containers import DataMount as DataMount
+    from owui_vault.model.events import Beat as Beat
+    from owui_vault.model.events import BeatKind as BeatKind
+    from owui_vault.model.events import Event as Event
+    from owui_vault.model.events import EventKind as EventKind
     from owui_vault.model.manifest import ALL as ALL
     from owui_vault.model.manifest import ENCRYPTED as ENCRYPTED
     from owui_vault.model.manifest import KINDS as KINDS
@@ -61,17 +72,6 @@ if TYPE_CHECKING:
     from owui_vault.model.manifest import ScheduledWork as ScheduledWork
     from owui_vault.model.manifest import SecretKeyRecord as SecretKeyRecord
     from owui_vault.model.manifest import SqliteLibrary as SqliteLibrary
-    from owui_vault.model.notices import Answered as Answered
-    from owui_vault.model.notices import Asking as Asking
-    from owui_vault.model.notices import Beat as Beat
-    from owui_vault.model.notices import BeatKind as BeatKind
-    from owui_vault.model.notices import Complaint as Complaint
-    from owui_vault.model.notices import Event as Event
-    from owui_vault.model.notices import EventKind as EventKind
-    from owui_vault.model.notices import Notice as Notice
-    from owui_vault.model.notices import NoticeSink as NoticeSink
-    from owui_vault.model.notices import Waiting as Waiting
-    from owui_vault.model.notices import ignore_notice as ignore_notice
     from owui_vault.model.plans import CronSchedule as CronSchedule
     from owui_vault.model.plans import IntervalSchedule as IntervalSchedule
     from owui_vault.model.plans import Plan as Plan
@@ -148,8 +148,9 @@ if TYPE_CHECKING:
 #: Where each name lives; type checkers read the same above.
 _HOME = {
     "owui_vault.model.basics": (
-        "Component ComponentKind Compression Deadline InstanceState Listening NAME_PATTERN NEVER OllamaModels "
-        "Outcome Progress ProgressSink Proof Providers Quiesce Secret Step TAG_PATTERN VerifyDepth ignore_progress"
+        "Answered Asking Complaint Component ComponentKind Compression Deadline InstanceState Listening NAME_PATTERN "
+        "NEVER Notice NoticeSink OllamaModels Outcome Progress ProgressSink Proof Providers Quiesce Secret Step "
+        "TAG_PATTERN VerifyDepth Waiting ignore_notice ignore_progress"
     ),
     "owui_vault.model.capture": "Captured CaptureLimits CapturePlan Findings",
     "owui_vault.model.checks": "CURED FULL QUICK FullCheck",
@@ -160,9 +161,7 @@ _HOME = {
         "DatabaseRecord ExtendedRecord FileRecord LedgerEntry LeftOut Manifest OllamaModel OwnerRecord "
         "ProofRecord ScheduledWork SecretKeyRecord SqliteLibrary"
     ),
-    "owui_vault.model.notices": (
-        "Answered Asking Beat BeatKind Complaint Event EventKind Notice NoticeSink Waiting ignore_notice"
-    ),
+    "owui_vault.model.events": "Beat BeatKind Event EventKind",
     "owui_vault.model.plans": "CronSchedule IntervalSchedule Plan PlannedReplication Punctuality Schedule",
     "owui_vault.model.replacement": "DiscardReport ReplacementPlan ReplacementReport SetAside UndoReport",
     "owui_vault.model.reports": (

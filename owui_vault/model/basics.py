@@ -1,4 +1,4 @@
-"""The basic types: modes, outcomes, secrets, deadlines, progress."""
+"""The basic types: modes, outcomes, secrets, deadlines, progress and who is waited for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeAlias
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,62}"  # of series, repositories and plans
 TAG_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # the user's
@@ -187,6 +188,48 @@ ProgressSink = Callable[[Progress], None]
 
 
 def ignore_progress(_event: Progress) -> None:
+    """The sink of those who do not listen."""
+
+
+# What a person hears who waits while nothing moves: whose answer or lock it is that is waited for.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """A repository was asked for something, and has not answered yet."""
+
+    repository: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """It has answered, or failed."""
+
+    repository: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Somebody else has the lock of `what`, a data directory or a repository. `holder` is who, as far as known."""
+
+    what: str
+    holder: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """One line that an engine complains with while it works on a repository. It may yet succeed."""
+
+    repository: str
+    text: str
+
+
+Notice: TypeAlias = Asking | Answered | Waiting | Complaint
+NoticeSink = Callable[[Notice], None]
+
+
+def ignore_notice(_notice: Notice) -> None:
     """The sink of those who do not listen."""
 
 

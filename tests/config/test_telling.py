@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from owui_vault import ConfigError, EventKind, check_configuration, effective_settings
 from owui_vault.config import HeartbeatSettings, VaultSettings, load_settings, load_telling
-from owui_vault.model.notices import USUAL_KINDS
+from owui_vault.model.events import USUAL_KINDS
 from owui_vault.model.secrets import EnvironmentSecret, FileSecret, GivenSecret
 
 BASE = """
