@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from owui_vault.context.container_access import with_container
 from owui_vault.context.context import OperationContext
 from owui_vault.errors import ConfigError
 from owui_vault.model import NEVER
@@ -89,4 +88,4 @@ class OperationLock:
             wait_seconds=known.limits.lock_wait_seconds, clock=known.clock, cancel=cancel, notices=known.notices
         )
         context = replace(known, secrets=Revealed(), state=known.state.waiting(patience))
-        return with_container(context) if located else context
+        return context.with_container() if located else context

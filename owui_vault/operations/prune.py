@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from owui_vault.context.container_access import with_container
 from owui_vault.context.context import Callbacks, OperationContext, Repository
 from owui_vault.errors import (
     ConfigError,
@@ -109,7 +108,7 @@ def _fingerprint(context: OperationContext) -> str | None:
     if context.instance is None:
         return None
     try:
-        return current_fingerprint(with_container(context))
+        return current_fingerprint(context.with_container())
     except InstanceError:
         return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from owui_vault.context.container_access import with_container
 from owui_vault.context.context import DataDirectory, OperationContext, Repository
 from owui_vault.errors import ConfigError, InstanceError, SameRepositoryError
 from owui_vault.instance.layout import components_elsewhere
@@ -23,7 +22,7 @@ _BORGS_BEGINNING = b"[repository]"
 def live_folders(context: OperationContext) -> Iterator[Path]:
     """The data directory, what its links lead to and its mounts, where there is one that can be seen from here."""
     try:
-        here = with_container(context)
+        here = context.with_container()
     except InstanceError:  # most of what asks needs none
         return
     instance = here.instance

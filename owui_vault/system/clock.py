@@ -1,4 +1,8 @@
-"""The only module that reads the clock."""
+"""The only module that reads the clock.
+
+An operation goes by the clock of its vault. Engines and quiescers go by this one: what they compare it with, processes,
+dates of files and locks of other programs, knows no other.
+"""
 
 from __future__ import annotations
 

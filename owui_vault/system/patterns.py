@@ -79,11 +79,6 @@ def nothing(_relative: str) -> bool:
     return False
 
 
-def left_out_by(plan: CapturePlan) -> IsLeftOut:
-    """What a capture leaves out on request."""
-    return lambda relative: not takes(plan, relative)
-
-
 def left_out_of(manifest: Manifest) -> IsLeftOut:
     """What a snapshot does not hold, as its manifest says."""
     patterns = tuple(each.path for each in manifest.left_out if each.path)

@@ -52,11 +52,6 @@ def previous_data_folder(work: Folder, snapshot_id: str, now: datetime) -> str:
         now += timedelta(seconds=1)
 
 
-def running_swap(data_dir: Path) -> Path:
-    """Where the description of an exchange that is going on is: to look whether there is one."""
-    return data_dir / WORK_DIR / RECORD
-
-
 def require_no_link(data_dir: Path) -> None:
     """Raise RestoreError when somebody has put a link, or anything else, in the place of our folder."""
     work = data_dir / WORK_DIR

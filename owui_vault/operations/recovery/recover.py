@@ -12,7 +12,6 @@ from pathlib import Path
 
 from owui_vault.capture.stage import clear_stage, stage_errors
 from owui_vault.components.names import WORK_DIR
-from owui_vault.context.container_access import with_container
 from owui_vault.context.context import OperationContext
 from owui_vault.context.scratch import clear_scratch
 from owui_vault.context.state import short_name
@@ -22,10 +21,10 @@ from owui_vault.guardian.journal import Journal
 from owui_vault.instance.data_dir import directory_at, folder_at
 from owui_vault.instance.layout import work_dir_for
 from owui_vault.model import NEVER, InstanceState, Quiesce, RecoverReport
-from owui_vault.operations.recovery.previous_data import recover_swap, running_swap
+from owui_vault.operations.recovery.previous_data import recover_swap
 from owui_vault.operations.recovery.rollback import require_databases_closed
 from owui_vault.operations.recovery.rollback_quiescer import HOLD_SECONDS, guarded_hold
-from owui_vault.operations.recovery.swap import InPlace, Swap, in_place, pending_swap
+from owui_vault.operations.recovery.swap import InPlace, Swap, in_place, pending_swap, running_swap
 from owui_vault.system.lock import directory_lock
 from owui_vault.system.work_folder import Folder, NotOursError, WorkFolder
 
@@ -79,7 +78,7 @@ def recover_first(context: OperationContext) -> None:
     if context.instance is None:
         return
     try:
-        here = with_container(context)
+        here = context.with_container()
         data_dir = folder_at(here.the_instance().path)
     except InstanceError:
         return

@@ -24,10 +24,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from owui_vault.components.names import WORK_DIR
+from owui_vault.components.names import WORK_DIR, not_the_data
 from owui_vault.errors import RestoreError, RollbackError
 from owui_vault.operations.recovery.key_swap import swap_key, undo_key
-from owui_vault.operations.recovery.swap_units import swap_units
 from owui_vault.system.attributes import Attributes, give, read_extended
 from owui_vault.system.work_folder import Folder, NotOursError, WorkFolder
 
@@ -37,6 +36,7 @@ _FORMAT = 1
 _DATABASES = frozenset({".db", ".sqlite", ".sqlite3"})
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 _FRESH = ".folder-"
+_CACHE = "cache"
 Spot: TypeAlias = tuple[Folder, str]  # a name in an open directory
 
 
@@ -70,6 +70,11 @@ def in_place(data_dir: Path, lock: int | None = None, *, make: bool = False) -> 
             yield InPlace(data, work)
 
 
+def running_swap(data_dir: Path) -> Path:
+    """Where the description of an exchange that is going on is: to look whether there is one."""
+    return data_dir / WORK_DIR / RECORD
+
+
 def cannot_write(data_dir: Path, error: OSError) -> RestoreError:
     """Nothing can be exchanged there."""
     return RestoreError(
@@ -85,6 +90,26 @@ def not_ours(error: NotOursError) -> RestoreError:
         f"{error.place} {error.what}, and was not made by this program",
         hint="Find out what made it, and remove it; nothing was changed.",
     )
+
+
+def swap_units(data_dir: Path) -> Iterator[str]:
+    """Its entries, and two levels down where the cache mixes components; names relative to it."""
+    foreign = not_the_data(data_dir)
+    for name in os.listdir(data_dir):
+        if name in foreign:
+            continue
+        if name == _CACHE and (data_dir / name).is_dir():
+            yield from _cache_units(data_dir)
+        else:
+            yield name
+
+
+def _cache_units(data_dir: Path) -> Iterator[str]:
+    for name in os.listdir(data_dir / _CACHE):
+        if name == "image" and (data_dir / _CACHE / name).is_dir():
+            yield from (f"{_CACHE}/{name}/{each}" for each in os.listdir(data_dir / _CACHE / name))
+        else:
+            yield f"{_CACHE}/{name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

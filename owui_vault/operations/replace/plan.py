@@ -17,10 +17,9 @@ from owui_vault.instance.layout import OUTSIDE_COMPONENTS, component_of, deleted
 from owui_vault.instance.runtime import RuntimeEnvironment
 from owui_vault.instance.secret_key import FoundKey
 from owui_vault.model import Component, InstanceState, Manifest, Quiesce, ReplacementPlan, Snapshot
-from owui_vault.operations.recovery.previous_data import require_no_link, running_swap
+from owui_vault.operations.recovery.previous_data import require_no_link
 from owui_vault.operations.recovery.recover import recover_first
-from owui_vault.operations.recovery.swap import cannot_write
-from owui_vault.operations.recovery.swap_units import swap_units
+from owui_vault.operations.recovery.swap import cannot_write, running_swap, swap_units
 from owui_vault.operations.replace.rename_check import require_not_mounted, require_renamable
 from owui_vault.operations.restore.quiet_start import check_can_be_quiet, will_fire
 from owui_vault.ports import Application

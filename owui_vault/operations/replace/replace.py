@@ -56,8 +56,7 @@ from owui_vault.operations.notifications import notify
 from owui_vault.operations.recovery import previous_data
 from owui_vault.operations.recovery.key_swap import KEY_NAME
 from owui_vault.operations.recovery.recover import data_lock, recover_held, recovered
-from owui_vault.operations.recovery.swap import INCOMING, RECORD, InPlace, Swap, in_place, with_side_files
-from owui_vault.operations.recovery.swap_units import swap_units
+from owui_vault.operations.recovery.swap import INCOMING, RECORD, InPlace, Swap, in_place, swap_units, with_side_files
 from owui_vault.operations.replace.cutover import Cutover
 from owui_vault.operations.replace.plan import divided, require_known_schema, what_stops
 from owui_vault.operations.replace.rename_check import require_renamable

@@ -61,7 +61,7 @@ from owui_vault.repositories.listing import (
 )
 from owui_vault.repositories.overlap import require_apart
 from owui_vault.repositories.verification_log import learn_lost_ledger
-from owui_vault.system.patterns import left_out_by
+from owui_vault.system.patterns import takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +103,12 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
             if not each.error
             for text in (*rolled_back(each.client, each.snapshots), *later_formats(each.snapshots, context.series()))
         ]
-        learn_lost_ledger(context, surveyed)
         known = KnownUploads(context, surveyed)
         with opened_work(context, data_dir, lock) as work, known.remembered(work.path):
             plan = replace(_plan(context, probe, work.path, environment), known_uploads=known.files())
             captured = _capture(context, request, plan, environment=environment, lock=lock)
             _require_same_container(context, captured)
+            learn_lost_ledger(context, surveyed)
             captured = replace(captured, databases=known_checks(context, captured.databases))
             with stage_errors(work):
                 manifest = build_manifest(context, plan, captured, environment, _naming(context, request, surveyed))
@@ -224,7 +224,7 @@ def _capture(
         quiet=_quiet(context, lock),
         examine=partial(
             examine,
-            is_left_out=left_out_by(plan),
+            is_left_out=lambda relative: not takes(plan, relative),
             vectors_elsewhere=environment.vectors_elsewhere,
             encrypted=environment.encrypted,
         ),

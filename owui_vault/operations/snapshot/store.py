@@ -25,10 +25,9 @@ from owui_vault.model import (
     Step,
     StoreReceipt,
 )
-from owui_vault.repositories.listing import RepositoryListing
+from owui_vault.repositories.listing import RepositoryListing, side_by_side
 from owui_vault.repositories.repository_client import RepositoryClient
 from owui_vault.repositories.selectors import once_each
-from owui_vault.repositories.side_by_side import side_by_side
 from owui_vault.system.durable_files import write_durably
 from owui_vault.version import VERSION
 
