@@ -85,21 +85,11 @@ def test_success_failure_and_recovery_reach_everybody_and_the_exit_code_is_that_
     nothing_is_given_away(ears)
 
 
-def test_a_mistake_in_the_file_is_told_through_it_once_and_ends_with_2(ears: Ears) -> None:
-    vault = ears.vault
-    vault.configure(ears.text.replace("prune: false", "prnue: false"))
-    for _ in range(2):
-        done = vault.run("run")
-        assert done.returncode == 2
-        assert "did you mean 'prune'?" in done.stderr
-    nothing_is_given_away(ears)
-    assert ears.heard() == ["open-webui: backups cannot be started", "fail", "fail"]
-    assert "did you mean" in ears.box.mails[0].replace("=\n", "").replace("=3D", "=")
-    assert vault.run("snapshots").returncode == 2
-    assert ears.heard() == [], "whoever looks has seen it"
-    vault.configure(ears.text)
-    assert vault.run("run").returncode == 0
-    assert ears.heard() == ["open-webui: owui-vault is well again"]
+def test_a_mistake_in_the_file_tells_nobody_where_somebody_looks(ears: Ears) -> None:
+    ears.vault.configure(ears.text.replace("prune: false", "prnue: false"))
+    assert ears.vault.run("snapshots").returncode == 2
+    assert ears.heard() == []
+    assert ears.box.mails == []
 
 
 def test_a_dead_end_makes_no_good_backup_bad_and_is_seen_in_history_and_status(ears: Ears) -> None:

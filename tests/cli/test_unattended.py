@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ def test_what_is_due_is_done_and_told_and_then_nothing_is(planned: Program) -> N
     assert "snapshot: nas: stored" in done.stdout
     again = planned.run("run")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    entries = {json.loads(each)["entry"] for each in ledger(planned).read_text().splitlines()}
+    assert entries == {"plan", "run-began", "step-began", "step-ended", "run-ended", "place-measured"}
     listed = planned.json("history")["runs"]
     assert [(each["plan"], each["outcome"]) for each in listed] == [("often", "success")]
     newest = planned.json("snapshots")["snapshots"][0]
@@ -94,35 +95,6 @@ def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(
-    "at", ["backup", pytest.param("forget", marks=pytest.mark.rare), pytest.param("check", marks=pytest.mark.rare)]
-)
-def test_a_run_that_is_killed_at_any_step_is_told_by_the_next_one_and_not_twice(planned: Program, at: str) -> None:
-    """By a real `kill -9`, and while it lives a second one is told who runs."""
-    before = (planned.folder / "vault.yaml").read_text()
-    planned.run("snapshot")
-    planned.run("snapshot")
-    waiting = slow_engine(planned, at)
-    child = planned.start("run", "nightly")
-    wait_for(waiting, child)
-    assert planned.json("history")["runs"][0]["outcome"] == "running"
-    held = planned.json("run", "nightly", code=11)["error"]
-    assert held["type"] == "LockHeldError"
-    assert f"process {child.pid} " in held["message"]
-    child.kill()
-    child.communicate()
-    planned.configure(before)
-    step = {"backup": "snapshot", "forget": "prune", "check": "verify"}[at]
-    (record,) = planned.json("history")["runs"]
-    assert (record["outcome"], record["steps"][-1]["step"]) == ("killed", step)
-    assert planned.run("-q", "status", "--offline").returncode == 5
-    told = planned.json("run", code=1)
-    assert [each["plan"] for each in told["killed"]] == ["nightly"]
-    assert [each["plan"] for each in told["runs"]] == ["often"], "its own work is done all the same"
-    assert told["runs"][0]["outcome"] == "success"
-    assert planned.json("run")["killed"] == []
-
-
 @pytest.mark.thorough
 def test_a_wish_to_stop_is_written_down(planned: Program) -> None:
     waiting = slow_engine(planned, "backup")
@@ -137,29 +109,6 @@ def test_a_wish_to_stop_is_written_down(planned: Program) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.root
-@pytest.mark.parametrize(("code", "kind"), [(1, "NoSpaceError"), (2, "ConfigError")])
-def test_a_state_that_cannot_be_written_starts_nothing(planned: Program, code: int, kind: str) -> None:
-    state = planned.folder / "state"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(state)], check=True)
-    try:
-        assert planned.run("run", "--dry-run").returncode == 0
-        planned.run("init")
-        if kind == "NoSpaceError":
-            with suppress(OSError):
-                (state / "full").write_bytes(bytes(16_000_000))
-        else:
-            subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
-        for words in (["run"], ["run", "nightly"]):
-            error = planned.json(*words, code=code)["error"]
-            assert error["type"] == kind
-            assert f"the state directory {state} cannot be used" in error["message"]
-        assert planned.run("status", "--offline").returncode == 6
-    finally:
-        subprocess.run(["umount", str(state)], check=True)
-
-
-@pytest.mark.thorough
 def test_no_secret_is_in_the_ledger(planned: Program) -> None:
     text = (planned.folder / "vault.yaml").read_text()
     where = "rest:http://ada:hunter2@127.0.0.1:9/secret-place"
@@ -169,19 +118,6 @@ def test_no_secret_is_in_the_ledger(planned: Program) -> None:
     written = ledger(planned).read_text()
     assert "hunter2" not in written + done.stdout + done.stderr
     assert "nightly" in written
-
-
-@pytest.mark.thorough
-def test_a_damaged_ledger_is_told_also_with_q(planned: Program) -> None:
-    planned.run("run")
-    entries = [json.loads(each) for each in ledger(planned).read_text().splitlines()]
-    kinds = {"plan", "run-began", "step-began", "step-ended", "run-ended", "place-measured"}
-    assert {each["entry"] for each in entries} == kinds
-    ledger(planned).write_text("damage\n" + ledger(planned).read_text())
-    done = planned.run("-q", "run", "often")
-    assert done.returncode == 0
-    assert "1 line of the run ledger could not be read" in done.stdout
-    assert planned.run("-q", "run", "often").stdout == ""
 
 
 def test_a_run_whose_time_was_slept_through_is_made_up_for(planned: Program) -> None:

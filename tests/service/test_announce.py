@@ -429,39 +429,6 @@ def test_a_clock_that_was_set_back_silences_nobody(tmp_path: Path) -> None:
     assert [each.reminder for each in heard.events].count(True) == 2
 
 
-def test_a_state_that_cannot_be_written_is_told_once_and_not_at_each_tick(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_shared_memory: Path
-) -> None:
-    world = a_world(tmp_path)
-    heart = Heart()
-    world.heartbeat = heart
-    heard = listening(world, *TROUBLES)
-    world.ticks(at(2, "00:00"), HOUR)
-    heart.beats.clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(StateDirectoryOf(world), "instance_folder", refuse)
-        for hour in range(3):
-            world.clock.set(at(2, f"0{3 + hour}:00"))
-            with pytest.raises(ConfigError):
-                world.run()
-    (event,) = heard.events
-    assert event.title == "open-webui: backups cannot be started"
-    assert "cannot be used" in event.detail
-    assert {each.kind for each in heart.beats} == {BeatKind.FAILURE}
-    world.clock.set(at(2, "06:00"))
-    assert [each.outcome for each in world.run().runs] == [RunOutcome.SUCCESS]
-    assert kinds(heard) == ["failure", "recovery"]
-    assert not list(own_shared_memory.rglob("*.json")), "what was remembered there is in the state again"
-
-
-def StateDirectoryOf(world: World) -> type:  # noqa: N802  a class
-    return type(world.vault._context.state)
-
-
-def refuse(*_: object) -> Path:
-    raise ConfigError("the state directory cannot be used: Read-only file system")
-
-
 def test_a_run_that_cannot_be_recorded_is_told_once_and_not_called_over_by_a_tick(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -532,19 +532,6 @@ def test_two_daemons_by_mistake_run_each_plan_once(tmp_path: Path) -> None:
     assert len(runs) == 3
 
 
-def test_a_ledger_that_cannot_be_written_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a beginning on disk it would be due again at each tick, and nobody would miss it if it were killed."""
-    world = World(tmp_path, NIGHTLY)
-
-    def refuse(_ledger: RunLedger, _entry: object) -> None:
-        raise ConfigError("the state directory cannot be used: Read-only file system")
-
-    monkeypatch.setattr(RunLedger, "append", refuse)
-    with pytest.raises(ConfigError, match="Read-only"):
-        world.run("nightly")
-    assert world.taken == []
-
-
 def test_a_disk_that_fills_up_during_a_run_makes_no_good_backup_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
