@@ -237,11 +237,8 @@ def providers(settings: Mapping[str, str], database_elsewhere: str) -> Providers
 
 def _vector_store(settings: Mapping[str, str]) -> str:
     """The slim image (since 0.11.4) has no Chroma: its default is Postgres."""
-    return settings.get("VECTOR_DB", "").lower() or ("pgvector" if _is_slim(settings) else "chroma")
-
-
-def _is_slim(settings: Mapping[str, str]) -> bool:
-    return settings.get("USE_SLIM_DOCKER", "").lower() == "true"
+    is_slim = settings.get("USE_SLIM_DOCKER", "").lower() == "true"
+    return settings.get("VECTOR_DB", "").lower() or ("pgvector" if is_slim else "chroma")
 
 
 def not_covered(settings: Mapping[str, str]) -> Iterator[str]:

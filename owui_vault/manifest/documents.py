@@ -42,7 +42,7 @@ def manifest_from_bytes(data: bytes) -> Manifest:
         return TypeAdapter(Manifest).validate_python(known)
     except (ValueError, TypeError, AttributeError, KeyError, ValidationError) as error:  # none of which is foreseen
         raise ContentMismatchError(
-            f"{MANIFEST_NAME} cannot be read: {_first_line(error)}",
+            f"{MANIFEST_NAME} cannot be read: {str(error).splitlines()[0]}",
             hint="Choose another snapshot, or restore with restic or borg alone: RESTORE.txt says how.",
         ) from error
 
@@ -69,7 +69,3 @@ def _from_first(known: dict[str, Any]) -> dict[str, Any]:
     """A manifest of format 1 as one of today, whose kinds of components were all there was."""
     components = [each | {"kind": KINDS[Component(each["name"])].value} for each in known.get("components", ())]
     return known | {"components": components, "plan": None}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -31,7 +31,7 @@ def excluded_sizes(plan: CapturePlan) -> tuple[LeftOut, ...]:
     reasons = dict(plan.reasons)
     links = dict(plan.links)
     sums: dict[str, _Sum] = {}
-    for relative, size_bytes in walk_live(plan, partial(_may_lose, plan)):
+    for relative, size_bytes in walk_live(plan, partial(_may_fit, plan.exclude)):
         if relative in links or takes(plan, relative):  # a component that is a link to a file is not counted here
             continue
         pattern = next((each for each in plan.exclude if matches(each, relative)), "")
@@ -60,11 +60,6 @@ def idle_warnings(plan: CapturePlan, *, include: Sequence[str], exclude: Sequenc
     for key, patterns in (("include", include), ("exclude", exclude)):
         for pattern in idle_patterns(plan, patterns):
             yield f"the pattern {pattern!r} of instance.{key} fits nothing in {plan.data_dir}"
-
-
-def _may_lose(plan: CapturePlan, folder: str) -> bool:
-    """Whether something below a folder can be left out: uploads are usually not walked at all."""
-    return _may_fit(plan.exclude, folder)
 
 
 def _may_fit(patterns: Iterable[str], folder: str) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -55,12 +56,8 @@ def from_tree(data_dir: Path) -> Iterator[Listed]:
         for name in (*files, *links):
             full = f"{folder}/{name}"
             status = os.lstat(full)
-            kind = _kind(status)
+            kind = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink"}.get(stat.S_IFMT(status.st_mode), "other")
             yield from _listed(full[len(root) + 1 :], kind, status.st_size)
-
-
-def _kind(status: os.stat_result) -> str:
-    return {0o100000: "file", 0o120000: "symlink"}.get(status.st_mode & 0o170000, "other")
 
 
 def walk_live(

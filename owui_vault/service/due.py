@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from owui_vault.model.json_codec import local_text
 from owui_vault.model.plans import CronSchedule, Plan
-from owui_vault.model.runs import Decision, PlanStep, RunOutcome, RunRecord, StepResult
+from owui_vault.model.runs import Decision, PlanStep, RunOutcome, RunRecord
 from owui_vault.service.overdue import is_believed
 from owui_vault.service.run_entries import PlanNoted
 from owui_vault.service.timetable import Timetable
@@ -125,11 +125,7 @@ def _served(plan: Plan, runs: Sequence[RunRecord], repository: str) -> Iterator[
         step = run.step(main_step(plan))
         for result in step.results if step else ():
             if result.repository == repository and result.outcome in _SERVED:
-                yield _time_of(result, run)
-
-
-def _time_of(result: StepResult, run: RunRecord) -> datetime:
-    return result.instant or run.began
+                yield result.instant or run.began
 
 
 def _due(plan: Plan, because: str, repositories: Sequence[str], next_due: datetime | None) -> Decision:

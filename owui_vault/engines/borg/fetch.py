@@ -17,6 +17,7 @@ from owui_vault.engines.common.disk_full import tells_full_disk
 from owui_vault.engines.common.unreadable import named
 from owui_vault.errors import EngineError, NoSpaceError, RepositoryDamagedError, RepositoryFullError
 from owui_vault.model import Progress, Step
+from owui_vault.system.patterns import is_chosen
 
 _LONGEST_ARGUMENTS = 100_000  # bytes of paths in one command line
 _HARMLESS = re.compile(r"never matched|when setting (?:extended attribute|ACL)|Killed stale lock|Removed stale")
@@ -39,7 +40,7 @@ def fetch(borg: Borg, archive: Archive, target: Path, paths: Sequence[str]) -> N
     for some in portions:
         _extract(listener, archive, target, some, tree.special)
         listener.portion_done()
-    if odd := [path for path in sorted(tree.odd_times) if _is_among(path, wanted)]:
+    if odd := [path for path in sorted(tree.odd_times) if is_chosen(path, wanted)]:
         borg.call.warn(
             "these have the first or last time that borg can store (1970, January 2038), and may have had another:"
             f" {named(odd)}"
@@ -53,10 +54,6 @@ def _checked(borg: Borg, archive: Archive, chosen: Sequence[str]) -> Tree:
     if not chosen:
         remember_tree(borg.folder, archive.id, tree)
     return tree
-
-
-def _is_among(path: str, wanted: Sequence[str]) -> bool:
-    return not wanted or any(path == each or path.startswith(f"{each}/") for each in wanted)
 
 
 def _patterns(paths: Sequence[str]) -> list[str]:

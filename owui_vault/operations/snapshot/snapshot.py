@@ -25,7 +25,6 @@ from owui_vault.components.names import DATABASE
 from owui_vault.components.uploads import names
 from owui_vault.context.context import Callbacks, OperationContext, Repository, require_valid_plan, require_valid_tags
 from owui_vault.errors import CancelledError, QuiesceError, VaultError
-from owui_vault.guardian.bounded_hold import Hold
 from owui_vault.instance.container.container import started_anew
 from owui_vault.instance.data_dir import ProbeResult, probe_instance
 from owui_vault.instance.layout import capture_plan
@@ -221,7 +220,7 @@ def _capture(
     captured = take_instant(
         plan,
         mode=mode,
-        quiet=_quiet(context, lock),
+        quiet=open_hold(context, context.quiescer, lock) if context.quiescer else None,
         examine=partial(
             examine,
             is_left_out=lambda relative: not takes(plan, relative),
@@ -264,10 +263,6 @@ def _quiet_warnings(context: OperationContext, mode: Quiesce) -> tuple[str, ...]
     except VaultError as error:
         return (f"the instance could not be made quiet if that were needed: {error.message}",)
     return ()
-
-
-def _quiet(context: OperationContext, lock: int) -> Hold | None:
-    return open_hold(context, context.quiescer, lock) if context.quiescer else None
 
 
 def _naming(

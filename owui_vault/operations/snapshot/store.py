@@ -195,7 +195,9 @@ class KnownUploads:
 
     def __init__(self, context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
         self._series = context.series()
-        self._places = {each.name: _place(context, each) for each in surveyed if not each.error}
+        self._places = {
+            each.name: each.client.folder / f"uploads-{self._series}" for each in surveyed if not each.error
+        }
         self._parents = {each.name: each.highest(self._series) for each in surveyed}
         self._stored: frozenset[str] = frozenset()
         self._sequence = 0
@@ -233,10 +235,6 @@ class KnownUploads:
                 write_durably(path, to_bytes(change(read_known(path), released, self._sequence)))
             except OSError as error:
                 _log.warning("could not record the uploads of %s: %s", name, error)
-
-
-def _place(context: OperationContext, surveyed: RepositoryListing) -> Path:
-    return surveyed.client.folder / f"uploads-{context.series()}"
 
 
 def _after_storing(

@@ -99,7 +99,7 @@ class Systemd:
             names = _names(timer.stem)
             places = tuple(str(path) for path in (self._folder / each for each in names) if path.exists())
             described = InstalledSchedule(scheduler=self.kind, config=config, user=user_name(), places=places)
-            found.append(self._judged(described, timer.name))
+            found.append(replace(described, obstacles=tuple(self._obstacles(described, timer.name))))
         return found
 
     def install(self, tick: Tick) -> bool:
@@ -172,9 +172,6 @@ class Systemd:
         named = self.environ.get("XDG_CONFIG_HOME", "")
         base = Path(named) if named.startswith("/") else Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".config"
         return base / "systemd/user"
-
-    def _judged(self, found: InstalledSchedule, timer: str) -> InstalledSchedule:
-        return replace(found, obstacles=tuple(self._obstacles(found, timer)))
 
     def _obstacles(self, found: InstalledSchedule, timer: str) -> Iterator[str]:
         if reason := self.unusable():
