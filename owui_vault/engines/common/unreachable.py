@@ -13,18 +13,22 @@ from dataclasses import dataclass
 HOPELESS_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Cause:
-    """`{location}` is filled into the message. What is `hopeless` stays so however often it is tried again."""
+    """`{location}` is filled into the message. What is `hopeless` stays so however often it is tried again.
+
+    A `vague` one explains why a repository was not reached; such words alone do not say that it was not.
+    """
 
     pattern: re.Pattern[str]
     message: str
     hint: str
     hopeless: bool = False
+    vague: bool = False
 
 
-def _cause(pattern: str, message: str, hint: str, *, hopeless: bool = False) -> Cause:
-    return Cause(pattern=re.compile(pattern, re.IGNORECASE), message=message, hint=hint, hopeless=hopeless)
+def _cause(pattern: str, message: str, hint: str, *, hopeless: bool = False, vague: bool = False) -> Cause:
+    return Cause(re.compile(pattern, re.IGNORECASE), message, hint, hopeless, vague)
 
 
 # In this order: a certificate is also refused because the clock is wrong, and a wrong key is also answered with 403.
@@ -60,6 +64,7 @@ _CAUSES = (
         "the proxy on the way to {location} wants a login",
         "Name it with its login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT.",
         hopeless=True,
+        vague=True,
     ),
     _cause(
         r"InvalidAccessKeyId|SignatureDoesNotMatch|access key id you provided does not exist|signature we calculated"
@@ -75,11 +80,13 @@ _CAUSES = (
         "these credentials may not delete anything in {location}",
         "Where that is meant so, set `append_only: true` and prune from a machine that may delete; else give the key"
         " the right to.",
+        vague=True,
     ),
     _cause(
         r"save\(.*(403|access denied|forbidden)|putobject: access denied",
         "these credentials may not write to {location}",
         "They can read it. Give the key the right to write, or use one that has it.",
+        vague=True,
     ),
     _cause(
         r"SSH_FX_FAILURE",  # of SFTP's nine answers the one for all that has none: OpenSSH's to ENOSPC, EDQUOT and EIO
@@ -90,11 +97,13 @@ _CAUSES = (
         r"\b403 forbidden|\(403\)|access ?denied|permission denied",
         "{location} denies this account what was asked for",
         "Compare path or bucket with those of this account, and what its key may do there.",
+        vague=True,
     ),
     _cause(
         r"\b429\b|too ?many requests|slow ?down\b",
         "{location} is asked too often and wants us to wait",
         "The limit is its operator's: run at another time, or raise it there. What was sent counts the next time.",
+        vague=True,
     ),
     _cause(
         r"\b5\d\d (internal|bad gateway|service|gateway|network|http)|\((500|50[2-9])\)|InternalError"
@@ -133,3 +142,5 @@ def cause_of(text: str) -> Cause | None:
 
 #: What will not get better by trying again, in one pattern without regard to case, for a program that has no more.
 HOPELESS = "|".join(each.pattern.pattern for each in _CAUSES if each.hopeless)
+#: What says that it was not reached, whatever the cause.
+UNREACHABLE = "|".join(each.pattern.pattern for each in _CAUSES if not each.vague)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from owui_vault.engines.common.environment import redact
-from owui_vault.engines.common.unreachable import cause_of
+from owui_vault.engines.common.unreachable import UNREACHABLE, cause_of
 from owui_vault.errors import (
     EngineError,
     NoSpaceError,
@@ -53,14 +53,9 @@ _BY_TEXT: tuple[tuple[type[EngineError], re.Pattern[str]], ...] = tuple(
         ),
         (
             RepositoryUnreachableError,
-            r"connection (refused|reset|timed out)|no such host|(network|host) is unreachable|no route to host"
-            r"|i/o timeout|tls handshake|x509:|server misbehaving|context deadline exceeded|could not resolve"
-            r"|\((401|403|407|429|5\d\d)\)|\b(401 unauthorized|429 too many|5\d\d [a-z])|access denied|slow ?down\b"
-            r"|InvalidAccessKeyId|SignatureDoesNotMatch|access key id you provided|signature we calculated"
-            r"|RequestTimeTooSkewed|difference between the request time|no credentials found|invalid credentials"
-            r"|unsupported algorithm|certificate has expired|http2: |connection (closed|lost)|broken pipe"
-            r"|permission denied \(|host key verification failed|unable to start the sftp session|fork/exec"
-            r"|subprocess \S+ exited|SSH_FX_FAILURE",
+            rf"{UNREACHABLE}|\((403|407|429|5\d\d)\)|\b(429 too many|5\d\d [a-z])|access denied|slow ?down\b"
+            r"|tls handshake|x509:|certificate has expired|unsupported algorithm|http2: |connection (closed|lost)"
+            r"|unable to start the sftp session|fork/exec|subprocess \S+ exited",
         ),
         (
             RepositoryMissingError,
