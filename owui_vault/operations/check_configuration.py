@@ -26,7 +26,7 @@ from owui_vault.model.secrets import (
 from owui_vault.operations.notifications import is_regular, silence_warnings
 from owui_vault.repositories.overlap import path_of
 from owui_vault.secrets import secret_source
-from owui_vault.system.durable_files import is_within
+from owui_vault.system.mounts import is_within
 
 #: What cron and systemd give to whatever they start.
 _OF_A_SCHEDULER = frozenset({"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER"})

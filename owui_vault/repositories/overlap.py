@@ -13,8 +13,7 @@ from owui_vault.context.context import DataDirectory, OperationContext, Reposito
 from owui_vault.errors import ConfigError, InstanceError, SameRepositoryError
 from owui_vault.instance.layout import components_elsewhere
 from owui_vault.model import OllamaModels
-from owui_vault.system.durable_files import is_within
-from owui_vault.system.mounts import lies_within, read_mounts
+from owui_vault.system.mounts import is_within, lies_within, read_mounts
 
 _BORGS_BEGINNING = b"[repository]"
 

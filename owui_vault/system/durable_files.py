@@ -102,8 +102,3 @@ def require_space(path: Path, needed_bytes: int, what: str) -> None:
             f"{what} needs {needed_bytes / 1e6:,.0f} MB at {path}, but only {free / 1e6:,.0f} MB are free",
             hint="Free some space there, or choose another place.",
         )
-
-
-def is_within(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or is below it, once every symlink is followed."""
-    return path.resolve().is_relative_to(folder.resolve())

@@ -227,7 +227,7 @@ def start_writing(descriptor: int, offset: int = 0, size_bytes: int = 0) -> None
     _libc.sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(size_bytes), _START)
 
 
-def free_bytes(path: str | Path) -> tuple[int, int]:
+def free_and_whole_bytes(path: str | Path) -> tuple[int, int]:
     """What is free for us on the file system of `path`, and how large it is."""
     answer = os.statvfs(path)
     return answer.f_bavail * answer.f_frsize, answer.f_blocks * answer.f_frsize

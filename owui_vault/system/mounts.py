@@ -40,6 +40,11 @@ def _plain(text: str) -> str:
     return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), text)
 
 
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or is below it, once every symlink is followed. No mount is looked at."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def lies_within(path: Path, folder: Path, mounts: tuple[Mount, ...]) -> bool:
     """Whether whoever walks through `folder` meets `path`, or a part of it. It need not exist yet.
 

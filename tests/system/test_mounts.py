@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pytest
-from owui_vault.system.mounts import Mount, lies_within, parse_mounts, read_mounts
+from owui_vault.system.mounts import Mount, is_within, lies_within, parse_mounts, read_mounts
 
 
 @contextmanager
@@ -85,3 +85,10 @@ def test_names_with_blanks_and_mounts_over_mounts() -> None:
     assert not lies_within(Path("/mnt/a/repository"), Path("/srv/my data"), mounts)
     assert not lies_within(Path("/mnt/a b/repository"), Path("/srv/my data"), mounts[:3])
     assert not lies_within(Path("/nowhere/x"), Path("/nowhere/y"), ())
+
+
+def test_links_do_not_hide_where_a_path_lies(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    assert is_within(tmp_path / "link" / "x", tmp_path / "data")
+    assert not is_within(tmp_path / "database", tmp_path / "data")

@@ -14,7 +14,7 @@ from owui_vault.capture.child.job import Job
 from owui_vault.capture.child.marks import Mark, mark_from, mark_of, symlink_leaves
 from owui_vault.capture.child.upload_marks import UploadMarks
 from owui_vault.system.attributes import give_owner, read_extended
-from owui_vault.system.filesystem import free_bytes, room_of_copy
+from owui_vault.system.filesystem import free_and_whole_bytes, room_of_copy
 from owui_vault.system.sqlite_format import SIDE_SUFFIXES
 from owui_vault.system.work_folder import Folder
 
@@ -169,7 +169,7 @@ class StageWriter:
     def require_room(self, size_bytes: int, place: str = "") -> None:
         """Raise NoRoomError unless this much fits and the reserve stays free, in the stage or in another place."""
         self._unlooked_bytes = 0
-        free, whole = free_bytes(place or self.job.work_dir)
+        free, whole = free_and_whole_bytes(place or self.job.work_dir)
         reserve = self.job.reserve_bytes
         reserve = max(reserve, min(int(whole * _SHARE_KEPT_FREE), reserve * _MOST_RESERVES))
         if free < size_bytes + reserve:

@@ -25,7 +25,8 @@ from owui_vault.operations.restore.quiet_start import check_can_be_quiet, will_f
 from owui_vault.ports import Application
 from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key, read_manifest
 from owui_vault.repositories.overlap import require_apart
-from owui_vault.system.durable_files import free_bytes, is_within
+from owui_vault.system.durable_files import free_bytes
+from owui_vault.system.mounts import is_within
 from owui_vault.system.patterns import matches
 
 _SPARE_BYTES = 256 << 20

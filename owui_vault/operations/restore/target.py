@@ -14,7 +14,7 @@ from owui_vault.context.context import OperationContext
 from owui_vault.errors import ContentMismatchError, TargetError, VaultError
 from owui_vault.instance.layout import doomed_folder
 from owui_vault.repositories.overlap import live_folders, place_of
-from owui_vault.system.durable_files import is_within
+from owui_vault.system.mounts import is_within
 from owui_vault.system.removal import remove_tree
 from owui_vault.system.unwinding import on_failure, undoing
 
