@@ -187,14 +187,12 @@ class Vault:
         another one started.
         """
         from owui_vault.operations.initialize import InitializeRequest, initialize
-        from owui_vault.operations.inspect import current_fingerprint
         from owui_vault.operations.recovery.recover import recover_first
 
         with self._lock.writing("initialize", located=adopt) as context:
             recover_first(context)
-            fingerprint = (current_fingerprint(context) or "") if adopt else ""
             request = InitializeRequest(names=names, adopt=adopt, again=again, like=like)
-            return with_secret_warnings(context, initialize(context, request, fingerprint))
+            return with_secret_warnings(context, initialize(context, request))
 
     def snapshot(  # noqa: PLR0913  each may be left out
         self,

@@ -257,6 +257,13 @@ class OperationContext:
             launch=self.launch(),
         )
 
+    def fingerprint(self) -> str | None:
+        """Which instance is in the data directory now; empty when nobody has signed up, None when it cannot be told."""
+        from owui_vault.instance.data_dir import probe_instance
+
+        facts = probe_instance(self.the_instance().path).facts
+        return facts.fingerprint if facts else None
+
     def launch(self) -> Launch | None:
         """What the instance is started with, where who makes it quiet knows that."""
         return self.quiescer.launch() if self.quiescer else None

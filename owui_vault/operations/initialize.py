@@ -35,12 +35,13 @@ class InitializeRequest:
     like: str | None = None
 
 
-def initialize(context: OperationContext, request: InitializeRequest, fingerprint: str = "") -> InitializeReport:
+def initialize(context: OperationContext, request: InitializeRequest) -> InitializeReport:
     """Create each repository that is not there yet; an existing one that the passphrase opens is left as it is.
 
     A repository that fails does not keep the others from it: its error is in the report. Where a known one is gone and
     `again` was not said, that is RepositoryMissingError. When all failed, the first error is raised with `.report`.
     """
+    fingerprint = context.fingerprint() if request.adopt else None
     if request.adopt and not fingerprint:
         raise ConfigError(
             "cannot adopt the series: this instance has no users yet, or its database cannot be read",
@@ -63,7 +64,7 @@ def initialize(context: OperationContext, request: InitializeRequest, fingerprin
         errors[0].report = report
         raise errors[0]
     notify_failures(context, "initialize", report.repositories)
-    if request.adopt:
+    if fingerprint:
         context.state.adopt(context.the_instance().name, fingerprint)
     return report
 

@@ -64,12 +64,6 @@ def inspect(context: OperationContext) -> InstanceReport:
     return replace(report, warnings=(*report.warnings, *among))
 
 
-def current_fingerprint(context: OperationContext) -> str | None:
-    """Which instance is in the data directory now; empty when nobody has signed up, None when it cannot be told."""
-    facts = probe_instance(context.the_instance().path).facts
-    return facts.fingerprint if facts else None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectRequest:
     """Which instance to look at, and with which configuration."""

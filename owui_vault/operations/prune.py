@@ -27,7 +27,6 @@ from owui_vault.model import (
     Step,
 )
 from owui_vault.model.manifest import ACCEPTED_COLLAPSE
-from owui_vault.operations.inspect import current_fingerprint
 from owui_vault.operations.notifications import notify, notify_failures
 from owui_vault.repositories.collapse import find_collapse, in_words
 from owui_vault.repositories.identity import require_current, require_distinct
@@ -108,7 +107,7 @@ def _fingerprint(context: OperationContext) -> str | None:
     if context.instance is None:
         return None
     try:
-        return current_fingerprint(context.with_container())
+        return context.with_container().fingerprint()
     except InstanceError:
         return None
 
