@@ -69,6 +69,32 @@ LONGER: dict[str, str] = {
     "owui_vault/vault.py": "the facade: one method for each operation, and nothing else",
 }
 
+#: Modules of fewer lines than that belong into another, but for one of these reasons. Commands, programs (`…_main`) and
+#: what helps tests have theirs by what they are.
+FEWEST_LINES = 60
+SHORTER = {
+    "an address that outlives what is behind it, or that others read": "__main__ rescue version lazy_names",
+    "one operation, its text on the screen, its values": (
+        "operations/list_snapshots operations/pinning operations/secret_warnings service/history"
+        " cli/render/configured cli/render/pins cli/render/containers cli/render/scheduling"
+        " model/checks model/config_reports model/containers model/schedules model/sealing"
+    ),
+    "a pure decision, asked from several places": (
+        "service/overdue repositories/pin_labels repositories/credentials engines/common/full_read"
+        " engines/common/disk_full secrets/decode notify/addresses config/features quiesce/container/activity"
+    ),
+    "imported where more must not be": (
+        "cli/own_options cli/arguments cli/options cli/foreign_words cli/terminal components/names"
+        " components/database/first_facts components/restored_tree system/sqlite_format system/parent_death"
+        " capture/child/errors capture/child/messages capture/child/sqlite/statements capture/stage"
+        " manifest/application_facts operations/recovery/key_swap"
+    ),
+    "the only door to something": (
+        "system/clock system/unwinding cli/service_manager pages/html_page pages/page_values secrets/command"
+        " engines/common/spool"
+    ),
+}
+
 #: Functions that still take a fifth parameter by position. The list may get shorter, never longer.
 CROWDED = {
     "owui_vault/engines/borg/fetch.py: _extract",
@@ -303,6 +329,17 @@ def test_whatever_is_new_is_far_from_the_process_that_takes_the_instant() -> Non
     assert all_others <= forbidden
     assert not allowed & forbidden
     assert {package for each in contracts("protected") for package in each["protected_modules"]} - DOORS <= forbidden
+
+
+def test_a_short_module_has_its_reason() -> None:
+    short = {
+        str(path.relative_to(PACKAGE).with_suffix(""))
+        for path in MODULES
+        if len(path.read_text(encoding="utf-8").splitlines()) < FEWEST_LINES
+        and not (path.name == "__init__.py" or path.stem.endswith("_main") or COMMANDS in path.parents)
+        and PACKAGE / "testing" not in path.parents
+    }
+    assert short == {module for modules in SHORTER.values() for module in modules.split()}
 
 
 def test_no_folder_is_crowded() -> None:

@@ -117,10 +117,7 @@ def build_manifest(
         components=components,
         vector_files=captured.vector_files,
         collections=captured.findings.collections,
-        left_out=(
-            *excluded_sizes(plan),
-            *(LeftOut(path=name, reason="a socket, pipe or device") for name in captured.skipped),
-        ),
+        left_out=(*excluded_sizes(plan), *_skipped(captured)),
         secret_key=key,
         ollama=ollama.models,
         scheduled=facts.scheduled,
@@ -205,6 +202,11 @@ def _application(data_dir: Path, facts: StageFacts, environment: RuntimeEnvironm
         data_dir_here=called_here(data_dir, seen),
         sqlite=environment.sqlite,
     )
+
+
+def _skipped(captured: Captured) -> Iterator[LeftOut]:
+    for name in captured.skipped:
+        yield LeftOut(path=name, reason="a socket, pipe or device")
 
 
 def write_outside(context: OperationContext, stage: Path, environment: RuntimeEnvironment, key: Secret | None) -> None:
