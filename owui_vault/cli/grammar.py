@@ -169,7 +169,18 @@ def _read(grammar: Grammar, words: Sequence[str]) -> object:
         return grammar.read(words)
     except _UsageError as error:
         text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
-        raise ConfigError(f"{text[:1].lower()}{text[1:].rstrip('.')}", hint=f"See {grammar.name} --help.") from None
+        text = text.replace("Value error, ", "").rstrip(".")
+        hint = f"{_meant(text, grammar.options())}See {grammar.name} --help."
+        raise ConfigError(f"{text[:1].lower()}{text[1:]}", hint=hint) from None
+
+
+def _meant(text: str, options: Mapping[str, bool]) -> str:
+    """What was typed and is nearly right: a choice with a slip, a target without its option."""
+    if one_of := re.search(r"'([^']+)' is not one of (.*)", text):
+        near = get_close_matches(one_of[1], re.findall(r"'([^']+)'", one_of[2]), n=1)
+        return f"Did you mean {near[0]!r}? " if near else ""
+    extra = re.search(r"extra argument.*\((\S+)\)", text)
+    return f"Did you mean --target {extra[1]}? " if extra and "--target" in options else ""
 
 
 def _at_command(words: Sequence[str], options: Mapping[str, bool]) -> tuple[list[str], str, list[str]]:

@@ -55,7 +55,7 @@ def age(moment: datetime, now: datetime) -> str:
     seconds = (now - moment).total_seconds()
     if seconds < -1:
         return "in the future"
-    for unit, length in (("days", 172_800), ("h", 7200), ("min", 120)):
+    for unit, length in (("days", 172_800), ("h", 7200), ("min", 60)):
         if seconds >= length:
             return f"{seconds / {'days': 86_400, 'h': 3600, 'min': 60}[unit]:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"

@@ -135,9 +135,9 @@ def failure(passed: SkippedRepositories) -> VaultError:
     """The one error to raise if no repository had the snapshot."""
     silent = [(name, error) for name, error in passed if not isinstance(error, SnapshotMissingError)]
     _, chosen = (silent or passed)[0]
-    if len(passed) > 1:
-        told = "; ".join(f"{name}: {error.message}" for name, error in passed if error is not chosen)
-        chosen.hint = f"{chosen.hint} Elsewhere: {told}.".strip()
+    others = [f"{name}: {error.message}" for name, error in passed if error.message != chosen.message]
+    if others:
+        chosen.hint = f"{chosen.hint} Elsewhere: {'; '.join(others)}.".strip()
     return chosen
 
 

@@ -14,6 +14,7 @@ from owui_vault.model.json_codec import local_text
 from owui_vault.repositories.retention import age_order
 
 Identity: TypeAlias = tuple[str, str, str, datetime]
+_ID = re.compile(r"[0-9a-f]+|.*-\d{8}T.*")  # ours, an engine's, or the name of an archive
 SHORTEST_PREFIX = 4
 _DATE = re.compile(
     r"(?P<day>\d{4}-\d{2}-\d{2})"
@@ -122,6 +123,11 @@ def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     if len(fitting) > 1:
         raise SnapshotAmbiguousError(
             f"{wanted!r} matches {len(fitting)} snapshots", hint=f"Give more of it: {_some(fitting)}."
+        )
+    if not fitting and not _ID.fullmatch(wanted):
+        raise SnapshotMissingError(
+            f"{wanted!r} is neither an id nor a date",
+            hint="Give an id of the list, `latest`, or a date such as 2026-11-20 or 2026-11-20T03:00, in local time.",
         )
     return _require(fitting[0] if fitting else None, f"there is no snapshot {wanted!r}", snapshots)
 

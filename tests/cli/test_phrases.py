@@ -50,7 +50,9 @@ def test_durations(seconds: float, text: str) -> None:
     ("ago", "text"),
     [
         (timedelta(0), "0 s"),
-        (timedelta(seconds=119), "119 s"),
+        (timedelta(seconds=59), "59 s"),
+        (timedelta(seconds=74), "1 min"),
+        (timedelta(seconds=119), "2 min"),
         (timedelta(minutes=5), "5 min"),
         (timedelta(hours=47), "47 h"),
         (timedelta(days=30), "30 days"),

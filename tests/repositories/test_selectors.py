@@ -68,10 +68,19 @@ def test_a_beginning_that_fits_two_is_refused_with_both() -> None:
     assert "aaaa0002" in caught.value.hint
 
 
-@pytest.mark.parametrize("wanted", ["zzzz", "latest2", "2020-01-01", "2026-11-31", "2026-11-20T25:00"])
+@pytest.mark.parametrize("wanted", ["cafe", "2020-01-01", "open-webui-20201120T030000Z-4e1c0a9f"])
 def test_what_fits_nothing_is_an_error(wanted: str) -> None:
     with pytest.raises(SnapshotMissingError, match="there is no"):
         choose((ONE, TWO, HALF), wanted)
+
+
+@pytest.mark.parametrize(
+    "wanted", ["yesterday", "30.11.2026", "2026-13-30", "2026-11-20T25:00", "latest2"]
+)
+def test_what_is_neither_an_id_nor_a_date_is_told_with_how_both_are_written(wanted: str) -> None:
+    with pytest.raises(SnapshotMissingError, match="neither an id nor a date") as caught:
+        choose((ONE, TWO, HALF), wanted)
+    assert "local time" in caught.value.hint
 
 
 @pytest.mark.parametrize("wanted", ["", "a", "aaa", "zzz"])

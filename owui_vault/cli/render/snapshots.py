@@ -27,7 +27,7 @@ def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, ever
         where = "" if everything else " of this series (--all lists all series)"
         screen.line(f"no snapshots{where} yet; take one: owui-vault snapshot")
         return
-    several = len({each.repository for each in snapshots}) > 1
+    places = tuple(dict.fromkeys(each.repository for each in snapshots))  # in one order in all rows
     series = everything or len({each.instance for each in snapshots}) > 1
     rows = list(_by_id(snapshots).values())
     heading, instants = local_column(held[0].instant for held in rows)
@@ -35,11 +35,11 @@ def _table(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, ever
     pins = any(each.pinned for each in snapshots)
     columns += ["pinned"] if pins else []
     columns[1:1] = ["series"] if series else []
-    columns[1:1] = ["repositories"] if several else []
+    columns[1:1] = ["repositories"] if len(places) > 1 else []
     screen.table(
         columns,
         (
-            [*_row(held, instant, now, several=several, series=series), *([_pinned_in(held)] if pins else [])]
+            [*_row(held, instant, now, places=places, series=series), *([_pinned_in(held)] if pins else [])]
             for held, instant in zip(rows, instants, strict=True)
         ),
         right=frozenset({"age", "size"}),
@@ -56,17 +56,18 @@ def _by_id(snapshots: Sequence[Snapshot]) -> dict[object, list[Snapshot]]:
     return rows
 
 
-def _row(held: Sequence[Snapshot], instant: str, now: datetime, *, several: bool, series: bool) -> list[str]:
+def _row(held: Sequence[Snapshot], instant: str, now: datetime, *, places: Sequence[str], series: bool) -> list[str]:
     """One instant. Where repositories differ: the worse outcome, with where it is so, and the last verification."""
     snapshot = held[0]
     label = snapshot.label
     bad = [each for each in held if each.label and not each.is_restore_point]
     where = f" ({', '.join(dict.fromkeys(each.repository for each in bad))})" if 0 < len(bad) < len(held) else ""
     worst = (bad or held)[0]
+    there = {each.repository for each in held}
     verified = max(held, key=lambda each: each.verified_at.timestamp() if each.verified_at else 0.0)
     return [
         label.id if label else snapshot.name,
-        *([", ".join(dict.fromkeys(each.repository for each in held))] if several else []),
+        *([", ".join(name for name in places if name in there)] if len(places) > 1 else []),
         *([snapshot.instance or "(foreign)"] if series else []),
         instant,
         age(snapshot.instant, now),

@@ -121,7 +121,7 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
     took = timedelta(seconds=context.clock.monotonic() - started)
     late = (f"{each.repository}: {text}" for each in results for text in each.warnings)
     told = (*settled, *gone, *beside.amended(manifest.warnings, checks), *unnoted, *unlearned)
-    warnings = (*told, *_clock_warnings(manifest, surveyed), *late)
+    warnings = (*told, *_clock_warnings(manifest, surveyed), *_tag_warnings(request, repositories), *late)
     return replace(_report(request, manifest, warnings, results, took), full_checks=checks)
 
 
@@ -277,6 +277,18 @@ def _naming(
         sequence = context.state.next_sequence(instance, highest)
     tags = tuple(sorted(set(request.tags)))
     return SnapshotIdentity(id=os.urandom(4).hex(), sequence=sequence, tags=tags, plan=request.plan)
+
+
+def _tag_warnings(request: SnapshotRequest, repositories: Sequence[Repository]) -> Iterator[str]:
+    """A mark by hand is meant to keep the snapshot, and it does nothing by itself. What a plan is called is its own."""
+    for tag in request.tags if not request.plan else ():
+        pruned = [each for each in repositories if not (each.keep.is_empty or each.append_only)]
+        named = {each.name: {*each.keep.tags, *(own.tag for own in each.keep.tag_policies)} for each in pruned}
+        if places := [name for name, tags in named.items() if tag not in tags]:
+            yield (
+                f"`prune` does not spare the tag {tag!r} ({', '.join(places)}): add it to `keep.tags`, or pin the"
+                " snapshot with `owui-vault pin`"
+            )
 
 
 def _clock_warnings(manifest: Manifest, surveyed: Sequence[RepositoryListing]) -> tuple[str, ...]:

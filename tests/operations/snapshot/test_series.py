@@ -123,3 +123,18 @@ def test_every_engine_tells_how_large_a_snapshot_is(tmp_path: Path, data_dir: Pa
     (listed,) = vault.snapshots()
     assert listed.size_bytes == sum(each.size_bytes for each in vault.manifest(listed).components)
     assert listed.size_bytes > (data_dir / "webui.db").stat().st_size
+
+
+def test_a_mark_by_hand_that_prune_does_not_spare_is_told(tmp_path: Path, data_dir: Path) -> None:
+    """Not where nothing is pruned, not of a plan's own tags, and with both ways to keep it."""
+    engines = {name: DirectoryEngine(tmp_path / name, Secret("x")) for name in ("pruned", "marked", "kept")}
+    policies = {"pruned": RetentionPolicy(last=1), "marked": RetentionPolicy(last=1, tags=("upgrade",))}
+    repositories = [Repository(name, engine, policies.get(name, RetentionPolicy())) for name, engine in engines.items()]
+    vault = Vault(DataDirectory(data_dir), repositories, state_dir=tmp_path / "state")
+    vault.initialize()
+    told = [each for each in vault.snapshot(tags=["upgrade"]).warnings if "spare" in each]
+    assert len(told) == 1
+    assert "'upgrade' (pruned)" in told[0]
+    assert "keep.tags" in told[0]
+    assert "owui-vault pin" in told[0]
+    assert not any("spare" in each for each in vault.snapshot(to=["marked", "kept"], tags=["upgrade"]).warnings)
