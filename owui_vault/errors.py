@@ -42,18 +42,23 @@ VaultError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from owui_vault.model import InitializeReport, PruneReport, ReplicationReport, SnapshotReport
+
+
+Error = TypeVar("Error", bound="VaultError")
 
 
 class VaultError(Exception):
     """Base of all errors of this package.
 
     `hint` is one sentence that says what to do next. `retryable` is true when the same call may succeed
-    later without any change. `exit_code` is what the command line ends with. `report` is set by
-    `Vault.snapshot`, `Vault.prune`, `Vault.initialize` and `Vault.replicate` when all repositories failed.
+    later without any change. `exit_code` is what the command line ends with. `lacks_rights`: this user may not do it,
+    and root may. `report` is set by `Vault.snapshot`, `Vault.prune`, `Vault.initialize` and `Vault.replicate` when all
+    repositories failed.
     """
 
     exit_code: int = 1
@@ -63,7 +68,14 @@ class VaultError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.lacks_rights = False
         self.report: SnapshotReport | PruneReport | InitializeReport | ReplicationReport | None = None
+
+
+def for_root(error: Error) -> Error:
+    """The same error, of which is known that only rights are missing."""
+    error.lacks_rights = True
+    return error
 
 
 class ConfigError(VaultError):
@@ -119,17 +131,22 @@ class LaterFormatError(VaultError):
 
 
 class UnforeseenError(VaultError):
-    """An unforeseen failure: a bug in this package, or in a third-party engine.
+    """An unforeseen failure: a bug in this package, or in a third-party engine; or a file that this user may not use.
 
     The exception itself is the `__cause__`. Its text may hold anything, even a secret: `message` gives only its kind,
     and for a file that could not be used the system's error.
     """
 
     def __init__(self, error: Exception) -> None:
-        message = f"unexpected {type(error).__name__}"
+        message, hint = f"unexpected {type(error).__name__}", "Pass -v to see where it happened, and report it."
         if isinstance(error, OSError) and error.strerror:
             message += f": {error.strerror}" + (f": {error.filename}" if error.filename else "")
-        super().__init__(message, hint="Pass -v to see where it happened, and report it.")
+        lacks_rights = isinstance(error, PermissionError) and bool(error.filename) and os.geteuid() != 0
+        if isinstance(error, OSError) and lacks_rights:
+            message = f"user {os.geteuid()} may not use {error.filename}: {error.strerror}"
+            hint = "Run as its owner, or give this user access."
+        super().__init__(message, hint=hint)
+        self.lacks_rights = lacks_rights
         self.__cause__ = error
 
     @property

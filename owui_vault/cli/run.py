@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -93,7 +95,14 @@ class _Run:
         with suppress(BrokenPipeError):
             if error.report and self._request and not self._as_json:
                 self._request.show_report(error.report, Screen(sys.stderr, told_below=error))
-            print_error(error, exit_code, as_json=self._as_json, verbose=_is_verbose(self._words))
+            as_root = ["sudo", "owui-vault", *self._words] if error.lacks_rights and os.geteuid() != 0 else []
+            print_error(
+                error,
+                exit_code,
+                as_json=self._as_json,
+                verbose=_is_verbose(self._words),
+                instead=shlex.join(map(str, as_root)),
+            )
 
     def end_logs(self, exit_code: int) -> None:
         """How it ended, into the files that the log went to."""

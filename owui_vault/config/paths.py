@@ -11,6 +11,7 @@ from pathlib import Path
 from owui_vault.errors import ConfigError
 
 CONFIG_VARIABLE = "OWUI_VAULT_CONFIG"
+_OF_ROOT = Path("/etc/owui-vault/vault.yaml")
 _REMOTE = re.compile(r"[^/]*:")  # scheme: or host: before the first slash, as both engines read it
 _LOCAL = "local:"  # restic's word for a path of this machine
 
@@ -24,7 +25,7 @@ def find_config(environ: Mapping[str, str], folder: Path) -> Path | None:
     if named := environ.get(CONFIG_VARIABLE):
         return expand(named, folder, environ)
     found = next((path for path in config_candidates(environ, folder) if _exists(path)), None)
-    if found and found.stat().st_uid not in {0, os.geteuid()}:
+    if found and _owner(found) not in {0, os.geteuid()}:
         # Whoever runs us in a shared folder would run the commands that somebody else wrote into it.
         raise ConfigError(
             f"{found} belongs to another user, and a configuration can run commands",
@@ -38,7 +39,7 @@ def config_candidates(environ: Mapping[str, str], folder: Path) -> tuple[Path, .
     return (
         folder / "vault.yaml",
         home(environ) / ".config/owui-vault/vault.yaml",
-        Path("/etc/owui-vault/vault.yaml"),
+        _OF_ROOT,
     )
 
 
@@ -81,8 +82,15 @@ def expand_location(text: str, folder: Path, environ: Mapping[str, str]) -> str:
     return text if _REMOTE.match(text) else str(expand(text, folder, environ))
 
 
+def _owner(path: Path) -> int:
+    try:
+        return path.stat().st_uid
+    except PermissionError:
+        return 0
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except PermissionError:  # somebody else's home
-        return False
+    except PermissionError:  # somebody else's home says nothing; root's own folder has what this user may not look at
+        return path == _OF_ROOT

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from owui_vault.config.errors import ConfigProblem, KeyPath
-from owui_vault.errors import ConfigError
+from owui_vault.errors import ConfigError, for_root
 
 _MAX_BYTES = 1 << 20
 _MAX_DEPTH = 24
@@ -69,10 +69,11 @@ def _read_text(path: Path) -> str:
             hint="Pass it with --config FILE, or describe everything with global options such as --data-dir.",
         ) from None
     except OSError as error:
-        raise ConfigError(
+        refused = ConfigError(
             f"cannot read the configuration file {path}: {error.strerror}",
             hint="Run as its owner, or give this user read access.",
-        ) from error
+        )
+        raise (for_root(refused) if isinstance(error, PermissionError) else refused) from error
     try:
         _check_file(path, os.fstat(descriptor))
         with open(descriptor, "rb", closefd=False) as file:

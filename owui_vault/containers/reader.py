@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from owui_vault.containers.client import FORBIDDEN_HINT, Answer, call, path_of
-from owui_vault.errors import InstanceError, InstanceNotFoundError
+from owui_vault.errors import InstanceError, InstanceNotFoundError, for_root
 
 _SECONDS = 60
 _SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
@@ -209,12 +209,16 @@ def _require_access(address: str) -> None:
     group = path.stat().st_gid
     with suppress(KeyError):
         group_name = grp.getgrgid(group).gr_name
-        raise InstanceNotFoundError(
-            f"user {os.geteuid()} has no right to read and write the container engine's socket {path}",
-            hint=f"Run as root, or add the user to the group {group_name} (which is as good as root).",
+        raise for_root(
+            InstanceNotFoundError(
+                f"user {os.geteuid()} has no right to read and write the container engine's socket {path}",
+                hint=f"Run as root, or add the user to the group {group_name} (which is as good as root).",
+            )
         )
-    raise InstanceNotFoundError(
-        f"user {os.geteuid()} may not use the container engine's socket {path}", hint="Run as root."
+    raise for_root(
+        InstanceNotFoundError(
+            f"user {os.geteuid()} may not use the container engine's socket {path}", hint="Run as root."
+        )
     )
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from owui_vault.errors import ConfigError, NoSpaceError
+from owui_vault.errors import ConfigError, NoSpaceError, for_root
 from owui_vault.model import FullCheck, LedgerEntry
 from owui_vault.model.json_codec import dumps, from_json
 from owui_vault.model.manifest import ACCEPTED_COLLAPSE, CHECK
@@ -48,10 +48,11 @@ def usable(folder: Path) -> Iterator[None]:
         what = f"the state directory {folder} cannot be used: {error.strerror}"
         if is_full(error):
             raise NoSpaceError(what, hint="Free some space there, or set state_dir to another place.") from error
-        raise ConfigError(
+        refused = ConfigError(
             f"{what}: {error.filename}" if error.filename else what,
             hint="Run as its owner, or set state_dir (or $XDG_STATE_HOME) to a directory of this user.",
-        ) from error
+        )
+        raise (for_root(refused) if isinstance(error, PermissionError) else refused) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from owui_vault.components.names import DATABASE, UPLOADS, VECTOR_DATABASE, VECT
 from owui_vault.components.sqlite_files import Header
 from owui_vault.components.uploads import printable
 from owui_vault.components.vectors.chroma import VectorStore
-from owui_vault.errors import InstanceError, InstanceNotFoundError
+from owui_vault.errors import InstanceError, InstanceNotFoundError, for_root
 from owui_vault.model.json_codec import from_json
 from owui_vault.system import process
 from owui_vault.system.python import interpreter, module_environment
@@ -137,10 +137,8 @@ def folder_at(path: Path) -> Path:
             hint="Check instance.data_dir (or --data-dir), and whether the disk or volume is mounted.",
         ) from None
     except PermissionError:
-        raise InstanceNotFoundError(
-            f"the data directory {path} cannot be read by user {os.geteuid()}",
-            hint="Run as root, or as the user Open WebUI runs as.",
-        ) from None
+        refused = f"the data directory {path} cannot be read by user {os.geteuid()}"
+        raise for_root(InstanceNotFoundError(refused, hint="Run as root, or as the user Open WebUI runs as.")) from None
     hint = f"Give its directory instead: {path.parent}." if path.name == DATABASE else "Give a directory."
     raise InstanceNotFoundError(f"{path} is not a directory", hint=hint)
 

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from owui_vault.errors import SecretError
+from owui_vault.errors import SecretError, for_root
 
 _MAX_BYTES = 64 << 10
 
@@ -22,10 +22,11 @@ def read_file(path: Path) -> bytes:
             f"{what} does not exist", hint="Create it, readable by nobody else, or fix the path."
         ) from None
     except OSError as error:
-        raise SecretError(
+        refused = SecretError(
             f"{what} cannot be read: {error.strerror}",
             hint="Run as its owner, or give this user read access.",
-        ) from error
+        )
+        raise (for_root(refused) if isinstance(error, PermissionError) else refused) from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise SecretError(

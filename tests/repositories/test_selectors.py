@@ -210,7 +210,7 @@ def test_the_time_of_an_incomplete_one_is_not_answered_with_an_older_one() -> No
 
 @pytest.mark.usefixtures("berlin")
 def test_a_zone_that_is_not_this_machines_is_not_guessed() -> None:
-    with pytest.raises(SnapshotMissingError, match="there is no snapshot"):
+    with pytest.raises(SnapshotMissingError, match="neither an id nor a date"):
         choose((YESTERDAY, SHOWN), "2026-11-30 08:18:13 EST")
 
 

@@ -193,8 +193,11 @@ def codec_fields(more: dict[str, object]) -> dict[str, json_codec.Json]:
     return {name: json_codec.to_json(value) for name, value in more.items()}
 
 
-def print_error(error: VaultError, exit_code: int, *, as_json: bool, verbose: bool = False) -> None:
-    """An error on stderr, if `verbose` with the engine's last words; with `--json` the one object on stdout instead."""
+def print_error(error: VaultError, exit_code: int, *, as_json: bool, verbose: bool = False, instead: str = "") -> None:
+    """An error on stderr, if `verbose` with the engine's last words; with `--json` the one object on stdout instead.
+
+    `instead`: the command that would do it.
+    """
     if as_json:
         told = json_codec.error_to_json(error)
         report = {"report": error.report} if error.report else {}
@@ -206,6 +209,8 @@ def print_error(error: VaultError, exit_code: int, *, as_json: bool, verbose: bo
         lines += [f"  {error.engine or 'the engine'} said: {printable(line)}" for line in tail]
     if error.hint:
         lines.append(f"  hint: {_several_lines(error.hint)}")
+    if instead:
+        lines.append(f"  type: {printable(instead)}")
     width = width_of(sys.stderr)
     for line in "\n".join(lines).splitlines():
         print("\n".join(wrapped(line, width, 4 if line.startswith("  ") else 2)), file=sys.stderr)

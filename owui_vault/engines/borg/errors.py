@@ -247,7 +247,7 @@ def classify(status: int, msgids: Sequence[str], texts: Sequence[str], where: Ci
     text = "\n".join(texts)
     known = (MSGIDS_BY_STATUS[status], *msgids) if status in MSGIDS_BY_STATUS else tuple(msgids)
     meaning = _by_msgid(known, text) or _first(BY_TEXT, text) or _unknown(status, where.clean(_said_last(texts)))
-    return meaning.kind(
+    error = meaning.kind(
         meaning.message.format(location=where.location, folder=where.folder),
         engine=ENGINE,
         argv=where.argv,
@@ -255,6 +255,8 @@ def classify(status: int, msgids: Sequence[str], texts: Sequence[str], where: Ci
         stderr_tail=where.stderr_tail,
         hint=meaning.hint.format(location=where.location, folder=where.folder),
     )
+    error.lacks_rights = meaning is _FORBIDDEN
+    return error
 
 
 def blames_the_repository(text: str) -> bool:

@@ -180,6 +180,7 @@ def error_for(
         stderr_tail=redact(stderr, secrets)[-_TAIL:],
         hint=hint,
     )
+    error.lacks_rights = (text, hint) == _NO_RIGHT
     if isinstance(error, RepositoryLockedError):
         error.holder = _holder(stderr)
     return error

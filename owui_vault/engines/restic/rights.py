@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from owui_vault.engines.restic.location import Location
-from owui_vault.errors import RepositoryUnreachableError
+from owui_vault.errors import RepositoryUnreachableError, for_root
 
 _PARTS = ("config", "data", "index", "keys", "locks", "snapshots")
 
@@ -24,10 +24,12 @@ def require_rights(location: Location, *, write: bool = False) -> None:
             engine="restic",
             hint="Mount it for writing.",
         )
-    raise RepositoryUnreachableError(
-        f"this user cannot {'write to' if write else 'read'} the repository {location.shown}: {place}",
-        engine="restic",
-        hint=f"Run as its owner, or give user {os.geteuid()} access.",
+    raise for_root(
+        RepositoryUnreachableError(
+            f"this user cannot {'write to' if write else 'read'} the repository {location.shown}: {place}",
+            engine="restic",
+            hint=f"Run as its owner, or give user {os.geteuid()} access.",
+        )
     )
 
 
