@@ -35,6 +35,9 @@ def dotted(path: Sequence[str | int]) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'daily'?` or, with nothing near, the list of what is known."""
     names = sorted(known)
+    meant = _WORDS_OF_OTHERS.get(word, "")
+    if meant in names:
+        return f"did you mean '{meant}'?"
     found = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if found:
         return f"did you mean '{found[0]}'?"
@@ -50,7 +53,17 @@ def config_error(file: Path, mistakes: Sequence[ConfigProblem], lines: Mapping[K
     return ConfigError("\n  ".join([f"{file}: {len(told)} mistakes", *told]), hint=_HINT)
 
 
-_HINT = "Fix the file; docs/configuration.md explains every key."
+_HINT = "Fix the file; `owui-vault config generate` prints one with its keys explained."
+_WORDS_OF_OTHERS = {
+    **dict.fromkeys(("password", "encryption_passphrase", "secret"), "passphrase"),
+    **dict.fromkeys(("path", "url", "repo", "repository"), "location"),
+    **dict.fromkeys(("retention", "keep_daily", "keep_last"), "keep"),
+    **dict.fromkeys(("notify", "hooks", "alerts"), "notifications"),
+    **dict.fromkeys(("healthchecks", "ping", "uptime_kuma"), "heartbeat"),
+    **dict.fromkeys(("schedules", "schedule", "jobs"), "plans"),
+    **dict.fromkeys(("env", "environment_variables"), "environment"),
+    **dict.fromkeys(("dir", "directory", "data"), "data_dir"),
+}
 
 
 def _tell(mistake: ConfigProblem, lines: Mapping[KeyPath, int]) -> str:

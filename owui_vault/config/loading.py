@@ -58,13 +58,13 @@ class Checked:
 def checked(document: Document, path: Path, environ: Mapping[str, str]) -> Checked:
     """Check what was read. Raises ConfigError with every mistake in it."""
     if document.data is None:
-        raise ConfigError(f"{path} is empty", hint="docs/configuration.md has a complete configuration to start from.")
+        raise ConfigError(f"{path} is empty", hint="`owui-vault config generate` prints one to start from.")
     mistakes = list(document.mistakes)
     data = replace_variables(document.data, environ, mistakes)
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path} must hold keys and values, not {kind(data)}",
-            hint="docs/configuration.md has a complete configuration to start from.",
+            hint="`owui-vault config generate` prints one to start from.",
         )
     mistakes.extend(take_out_unbuilt(data))
     around = ConfigContext(path.parent, environ)

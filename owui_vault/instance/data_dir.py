@@ -112,6 +112,13 @@ def directory_at(path: Path) -> Path:
     return root
 
 
+def require_not_around(path: Path) -> None:
+    """Raise InstanceNotFoundError where the database lies one level below."""
+    below = [path / name for name in _BELOW if (path / name / DATABASE).exists()]
+    if below and not os.path.lexists(path / DATABASE):
+        raise InstanceNotFoundError(f"{path} holds no {DATABASE}", hint=f"Did you mean {below[0]}?")
+
+
 def restorable_at(path: Path) -> Path:
     """The resolved directory, if data may be restored in place of what it holds.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from owui_vault.context.context import Callbacks, OperationContext, Repository
+from owui_vault.context.context import Callbacks, DataDirectory, OperationContext, Repository
 from owui_vault.context.state import RepositoryMemory
 from owui_vault.errors import (
     ConfigError,
@@ -14,6 +14,7 @@ from owui_vault.errors import (
     RepositoryRolledBackError,
     SameRepositoryError,
 )
+from owui_vault.instance.data_dir import require_not_around
 from owui_vault.model import InitializeReport, InitializeResult, RepositoryInfo
 from owui_vault.operations.notifications import notify_failures
 from owui_vault.repositories.credentials import credentials_of
@@ -48,6 +49,8 @@ def initialize(context: OperationContext, request: InitializeRequest) -> Initial
             hint="Create the first user, then run `init --adopt`.",
         )
     repositories = context.select(request.names)
+    if isinstance(context.instance, DataDirectory):
+        require_not_around(context.instance.path)
     require_apart(context, repositories)
     for each in repositories:
         require_own_ground(context, each)

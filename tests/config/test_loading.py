@@ -288,6 +288,8 @@ limit: {}
         (borg("keep: {daily: 7, tags: cold}"), "keep.tags (line 1): must be a list"),
         (borg("keep: {tags: {cold: {weekly: 8}}}"), "has rules for tags only"),
         (borg("options: {a: b}"), "which only restic takes"),
+        (borg("password: x"), "a.password (line 1): is not known; did you mean 'passphrase'?"),
+        (borg("url: x"), "a.url (line 1): is not known; did you mean 'location'?"),
         (borg(passphrase="{env: 9}"), "must be text, not a number"),
         (borg(passphrase="{env: 'A B'}"), "name of an environment variable"),
         (borg(passphrase="{}"), "must name exactly one of file, env"),

@@ -289,6 +289,15 @@ def test_what_is_not_configured(house: House) -> None:
     refused(RestoreError, "there are no previous data", house.vault.undo)
 
 
+def test_a_data_directory_one_level_too_high_makes_no_repository(tmp_path: Path) -> None:
+    make_small_instance(tmp_path / "open-webui" / "data")
+    engine = DirectoryEngine(tmp_path / "repository", Secret("x"))
+    vault = Vault(DataDirectory(tmp_path / "open-webui"), [Repository("nas", engine)], state_dir=tmp_path / "state")
+    error = refused(InstanceNotFoundError, "holds no webui.db", vault.initialize)
+    assert error.hint == f"Did you mean {tmp_path}/open-webui/data?"
+    assert not (tmp_path / "repository").exists()
+
+
 def test_a_data_directory_that_went_away(house: House) -> None:
     house.data_dir.rename(house.folder / "elsewhere")
     for call in (house.vault.snapshot, house.vault.inspect, house.vault.recover):

@@ -74,9 +74,7 @@ def test_what_fits_nothing_is_an_error(wanted: str) -> None:
         choose((ONE, TWO, HALF), wanted)
 
 
-@pytest.mark.parametrize(
-    "wanted", ["yesterday", "30.11.2026", "2026-13-30", "2026-11-20T25:00", "latest2"]
-)
+@pytest.mark.parametrize("wanted", ["yesterday", "30.11.2026", "2026-13-30", "2026-11-20T25:00", "latest2"])
 def test_what_is_neither_an_id_nor_a_date_is_told_with_how_both_are_written(wanted: str) -> None:
     with pytest.raises(SnapshotMissingError, match="neither an id nor a date") as caught:
         choose((ONE, TWO, HALF), wanted)

@@ -10,6 +10,12 @@ from owui_vault.cli.render.screen import Screen
 from owui_vault.model import DiscardReport, ReplacementPlan, ReplacementReport, SetAside, UndoReport
 
 
+def _room(plan: ReplacementPlan) -> str:
+    own = sum(each.size_bytes for each in plan.manifest.components if each.name in plan.components)
+    needs = f"{size(own)} and a reserve of {size(plan.needed_bytes - own)}"
+    return f"{needs}; {size(plan.free_bytes)} are free; previous data are kept until `discard`"
+
+
 def planned(screen: Screen, plan: ReplacementPlan) -> None:
     """What an in-place restore would do."""
     screen.line(f"Restoring snapshot {plan.snapshot.id} of {local(plan.snapshot.instant)} in place", style="bold")
@@ -18,7 +24,7 @@ def planned(screen: Screen, plan: ReplacementPlan) -> None:
         ("exchanged", ", ".join(plan.parts)),
         ("stays", ", ".join(plan.stays)),
         ("stopped meanwhile", plan.stops or "nothing: it is not running"),
-        ("needs", f"{size(plan.needed_bytes)} of {size(plan.free_bytes)} free; previous data are kept until `discard`"),
+        ("needs", _room(plan)),
     ])  # fmt: skip
     if plan.unknown_version:
         screen.line(f"  not known: {plan.unknown_version}", style="yellow")

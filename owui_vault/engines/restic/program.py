@@ -154,7 +154,8 @@ class Restic:
         found = shutil.which(program, path=self._environment["PATH"])
         if found is None:
             raise ProgramMissingError(
-                f"{program} is not installed", hint="Install restic 0.14 or newer, or name its full path."
+                f"{program} is not installed",
+                hint="Install it (Debian, Ubuntu: apt install restic), or name its full path.",
             )
         return str(Path(found).absolute())  # restic is run in the stage, from where a relative path leads elsewhere
 

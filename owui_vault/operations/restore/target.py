@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from owui_vault.system.removal import remove_tree
 from owui_vault.system.unwinding import on_failure, undoing
 
 MARKER = "RESTORE-INCOMPLETE"
+_FAILED = "The restore into this directory did not succeed"
 _NEW_OR_EMPTY = "Give a directory that is new or empty: nothing is ever overwritten."
 
 
@@ -69,7 +71,18 @@ def _require_new_or_empty(target: Path) -> None:
     if target.is_symlink() or (os.path.lexists(target) and not target.is_dir()):
         raise TargetError(f"{target} is not a directory", hint="Give a directory that is new or empty.")
     if target.exists() and not _is_empty(target):
-        raise TargetError(f"{target} is not empty", hint=_NEW_OR_EMPTY)
+        raise _not_empty(target)
+
+
+def _not_empty(target: Path) -> TargetError:
+    marker, remove = target / MARKER, f"`rm -r {shlex.quote(str(target))}`"
+    if _said(marker).startswith(_FAILED):
+        what = f"{target} holds what a restore left that did not succeed: {MARKER} in it says why"
+        return TargetError(what, hint=f"Remove it, {remove}, or give another directory.")
+    if os.path.lexists(marker):
+        what = f"another restore into {target} is running, or was killed"
+        return TargetError(what, hint=f"Give another directory; only where none is running remove it, {remove}.")
+    return TargetError(f"{target} is not empty", hint=_NEW_OR_EMPTY)
 
 
 def _is_empty(target: Path) -> bool:
@@ -113,7 +126,7 @@ def claimed(target: Path) -> Iterator[None]:
 
     def explain(error: BaseException) -> None:
         reason = error.message if isinstance(error, VaultError) else (str(error) or type(error).__name__)
-        _write(marker, f"The restore into this directory did not succeed: {reason}\nDo not start Open WebUI on it.\n")
+        _write(marker, f"{_FAILED}: {reason}\nDo not start Open WebUI on it.\n")
 
     with on_failure(explain):
         yield
@@ -127,7 +140,7 @@ def claimed(target: Path) -> Iterator[None]:
 
 def _claim(target: Path, marker: Path) -> tuple[int, int] | None:
     if not _is_empty(target):
-        raise TargetError(f"{target} is not empty", hint=_NEW_OR_EMPTY)
+        raise _not_empty(target)
     try:
         descriptor = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except FileExistsError:
@@ -135,6 +148,12 @@ def _claim(target: Path, marker: Path) -> tuple[int, int] | None:
     with os.fdopen(descriptor, "w") as file:
         file.write("A restore into this directory is running, or was killed. Do not start Open WebUI on it.\n")
     return _identity(marker)
+
+
+def _said(marker: Path) -> str:
+    with suppress(OSError), open(os.open(marker, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
+        return file.read(len(_FAILED))
+    return ""
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from owui_vault import (
     Call,
+    CancelledError,
     Component,
     ConfigError,
     Container,
@@ -160,7 +161,7 @@ def test_after_a_failure_the_target_says_why(house: House, error: BaseException,
     assert words in text
     assert "Do not start Open WebUI on it." in text
     house.engine.during = lambda _target: None
-    with pytest.raises(TargetError, match="is not empty"):
+    with pytest.raises(TargetError, match="a restore left that did not succeed"):
         house.restore()
 
 
@@ -412,11 +413,19 @@ def test_dots_in_the_target_do_not_get_into_the_database(house: House) -> None:
     assert house.rows()[0].startswith(f"{house.target}/data/uploads/")
 
 
+def test_what_a_failed_restore_left_is_named_with_the_command_that_removes_it(house: House) -> None:
+    with pytest.raises(CancelledError), claimed(house.target):
+        raise CancelledError("stopped on request")
+    with pytest.raises(TargetError, match="RESTORE-INCOMPLETE in it says why") as caught:
+        house.vault.restore("latest", house.target)
+    assert f"`rm -r {house.target}`" in caught.value.hint
+
+
 def test_of_two_restores_into_one_target_one_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both had found it empty."""
     house.target.mkdir()
     with claimed(house.target):
-        with pytest.raises(TargetError, match="is not empty"), claimed(house.target):
+        with pytest.raises(TargetError, match="is running, or was killed"), claimed(house.target):
             raise AssertionError("claimed twice")
         monkeypatch.setattr(
             "owui_vault.operations.restore.target._is_empty", lambda _target: True
