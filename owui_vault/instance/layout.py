@@ -20,7 +20,7 @@ from owui_vault.components.names import (
 from owui_vault.errors import ConfigError
 from owui_vault.instance.processes import version_in
 from owui_vault.model import CapturePlan, Component
-from owui_vault.system.filesystem import can_link
+from owui_vault.system.filesystem import on_one_mount
 from owui_vault.system.patterns import matches
 
 # Of the cache, the application keeps state in these three; the rest can be made or downloaded again.
@@ -224,7 +224,7 @@ def work_dir_for(data_dir: Path, state_dir: Path, instance: str) -> Path:
     while not existing.exists():
         existing = existing.parent
     outside = not state_dir.resolve().is_relative_to(root)
-    if outside and (can_link(existing, root) or not os.access(root, os.W_OK)):
+    if outside and (on_one_mount(existing, root) or not os.access(root, os.W_OK)):
         return state_dir / "work" / instance
     return root / WORK_DIR
 

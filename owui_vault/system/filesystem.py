@@ -233,7 +233,7 @@ def free_and_whole_bytes(path: str | Path) -> tuple[int, int]:
     return answer.f_bavail * answer.f_frsize, answer.f_blocks * answer.f_frsize
 
 
-def can_link(one: Path, other: Path) -> bool:
+def on_one_mount(one: Path, other: Path) -> bool:
     """Whether files of one existing directory can get a second name in the other.
 
     The same device is not enough: the kernel refuses links from one mount to another, bind mounts and a container's

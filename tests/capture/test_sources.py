@@ -347,6 +347,34 @@ def test_a_layer_of_an_overlay_is_refused(site: Any, tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", merged], check=True)
 
 
+def test_a_disk_mounted_below_a_layer_is_no_part_of_it(site: Any, tmp_path: Path) -> None:
+    """As on a host whose /opt is an overlay over itself, with the data on a disk mounted below it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount an overlay")
+    opt = tmp_path / "opt"
+    for folder in (opt / "inside", tmp_path / "upper", tmp_path / "work"):
+        folder.mkdir(parents=True)
+    options = f"lowerdir={opt},upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    done = subprocess.run(
+        ["mount", "-t", "overlay", "-o", options, "o", opt], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no overlay here: {done.stderr}")
+    try:
+        (opt / "disk").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", opt / "disk"], check=True)
+        site.data = opt / "disk" / "data"
+        site.build()
+        assert site.take(plan=site.plan(work_dir=opt / "disk" / "work")).proof.mode is Proof.LIVE
+        site.data = opt / "inside" / "data"  # in the mount itself: only a file system that nothing is known about
+        site.build()
+        assert site.take().proof.mode is Proof.UNPROVEN
+    finally:
+        site.end()
+        subprocess.run(["umount", "-l", opt / "disk"], check=False)
+        subprocess.run(["umount", "-l", opt], check=True)
+
+
 def test_a_stage_that_is_a_symlink_is_refused(site: Any, tmp_path: Path) -> None:
     site.build()
     """Also by `recover`, which only clears: whoever may write to the data can plant such a link for root."""

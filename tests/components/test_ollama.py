@@ -112,7 +112,7 @@ def test_a_model_that_is_not_whole_is_named_and_the_others_are_kept(tmp_path: Pa
 
 def test_no_room_for_copies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_models(tmp_path / "ollama", "a:1")
-    monkeypatch.setattr(copy, "can_link", lambda *_: False)
+    monkeypatch.setattr(copy, "on_one_mount", lambda *_: False)
     monkeypatch.setattr("owui_vault.system.durable_files.free_bytes", lambda _: 10)
     kept = keep_models(folder, find_models(folder), tmp_path / "target", with_blobs=True)
     assert "copies of Ollama's models needs" in kept.problems[0]

@@ -16,7 +16,14 @@ from owui_vault.capture.child.errors import AttemptFailedError, SourceChangedErr
 from owui_vault.capture.child.marks import Mark, Walk, mark_of
 from owui_vault.capture.child.sqlite.pinned_copy import PinnedCopies
 from owui_vault.capture.child.stage_writer import StageWriter
-from owui_vault.system.filesystem import SHARED_FILESYSTEMS, filesystem_type, overlay_layers, reflink, room_of_copy
+from owui_vault.system.filesystem import (
+    SHARED_FILESYSTEMS,
+    filesystem_type,
+    on_one_mount,
+    overlay_layers,
+    reflink,
+    room_of_copy,
+)
 
 LIVE_FILESYSTEMS = frozenset({"ext4", "xfs", "btrfs", "tmpfs"})  # tests/capture/child/test_fences.py proves each
 _LOOKS = 20
@@ -82,8 +89,12 @@ def _overlay_layer(data_dir: str) -> str:
     """The overlay layer above the data directory: locks and caches of the mounted overlay are not shared with it."""
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     for layer in overlay_layers(mounts):
-        home = os.path.realpath(layer)
-        if data_dir == home or data_dir.startswith(f"{home}/"):
+        home = Path(os.path.realpath(layer))
+        if not Path(data_dir).is_relative_to(home) or not home.exists():
+            continue
+        # What is mounted below a layer is no part of it, nor is one below its own mount (overlayroot).
+        hidden = home.is_mount() and filesystem_type(str(home)) == "overlay"
+        if on_one_mount(home, Path(data_dir)) and not hidden:
             return layer
     return ""
 

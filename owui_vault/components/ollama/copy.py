@@ -11,7 +11,7 @@ from owui_vault.components.ollama.models import BLOBS, Blob, FoundModel
 from owui_vault.errors import NoSpaceError
 from owui_vault.model import OllamaModel
 from owui_vault.system.durable_files import require_space
-from owui_vault.system.filesystem import can_link, copy_bytes, open_to_read, reflink
+from owui_vault.system.filesystem import copy_bytes, on_one_mount, open_to_read, reflink
 
 MODELS = "models"
 
@@ -45,7 +45,7 @@ def _keep_blobs(folder: Path, models: tuple[FoundModel, ...], place: Path) -> di
     source = Path(os.path.realpath(folder / BLOBS))
     (place / BLOBS).mkdir(parents=True, exist_ok=True)
     missing: dict[str, str] = {}
-    linked = source.is_dir() and can_link(source, place / BLOBS)
+    linked = source.is_dir() and on_one_mount(source, place / BLOBS)
     if not linked:
         needed = sum(blob.size_bytes for blob in wanted.values())
         try:
