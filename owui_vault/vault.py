@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
 from owui_vault.config import default_state_dir
+from owui_vault.context import given
 from owui_vault.context.context import (
     Callbacks,
     Container,
@@ -115,13 +116,13 @@ class Vault:
         A notifier alone hears everything; a `Subscription` says what. `heartbeat` gets signs of life of every run,
         `plan_heartbeats` those of single plans.
         """
-        given = environ_or_own(environ)
+        environ = environ_or_own(environ)
         require_valid_names(instance, series, repositories)
         require_derived(quiescer, [repository.engine for repository in repositories])
         self._context = OperationContext(
             instance=instance,
             repositories=tuple(repositories),
-            state=StateDirectory(state_dir or default_state_dir(given)),
+            state=StateDirectory(given.path(state_dir, "state_dir") if state_dir else default_state_dir(environ)),
             quiescer=quiescer,
             application=application,
             notifiers=tuple(
@@ -135,7 +136,7 @@ class Vault:
             collapse=collapse or CollapseLimits(),
             config_file=config_file,
             series_name=series,
-            environ=given,
+            environ=environ,
             notices=notices,
         )
         self._lock = OperationLock(self._context)
@@ -197,8 +198,8 @@ class Vault:
     def snapshot(  # noqa: PLR0913  each may be left out
         self,
         to: Sequence[str] | str | None = None,
-        tags: Collection[str] = (),
-        quiesce: Quiesce | None = None,
+        tags: Collection[str] | str = (),
+        quiesce: Quiesce | str | None = None,
         *,
         plan: str = "",
         dry_run: bool = False,
@@ -208,16 +209,21 @@ class Vault:
         """Take one instant and store it in each repository.
 
         `plan` names the plan whose run this is, in label and manifest; empty: taken by hand.
-        INCOMPLETE is a result: check `report.outcome`. If no repository took it, the first error is raised, with the
-        report as its `.report`. Setting `cancel` rolls back what was begun and raises CancelledError.
+        `quiesce` may be text (`pause`), and one tag alone needs no list. INCOMPLETE is a result: check
+        `report.outcome`. If no repository took it, the first error is raised, with the report as its `.report`.
+        Setting `cancel` rolls back what was begun and raises CancelledError.
         """
         from owui_vault.operations.snapshot.snapshot import SnapshotRequest, snapshot
 
-        callbacks = _callbacks(progress, cancel)
-        with self._lock.writing("snapshot", located=True, cancel=callbacks.cancel) as context:
-            request = SnapshotRequest(
-                to=to, tags=tuple(tags), quiesce=quiesce, plan=plan, dry_run=dry_run, callbacks=callbacks
-            )
+        request = SnapshotRequest(
+            to=to,
+            tags=given.texts(tags, "tags"),
+            quiesce=given.choice(Quiesce, quiesce, "quiesce") if quiesce is not None else None,
+            plan=plan,
+            dry_run=dry_run,
+            callbacks=_callbacks(progress, cancel),
+        )
+        with self._lock.writing("snapshot", located=True, cancel=request.callbacks.cancel) as context:
             return with_secret_warnings(context, snapshot(context, request))
 
     def snapshots(
@@ -249,8 +255,9 @@ class Vault:
         """
         from owui_vault.repositories.lookup import find, read_manifest
 
+        wanted = given.snapshot(snapshot)
         with self._lock.reading() as context:
-            found = find(context, snapshot, repository, Callbacks(), instance=instance)
+            found = find(context, wanted, repository, Callbacks(), instance=instance)
             if on_unanswered:
                 for each in found.unanswered:
                     on_unanswered(each)
@@ -272,7 +279,9 @@ class Vault:
         from owui_vault.operations.look_inside import LookRequest, entries
 
         with self._lock.reading() as context:
-            request = LookRequest(snapshot=snapshot, path=path, repository=repository, instance=instance)
+            request = LookRequest(
+                snapshot=given.snapshot(snapshot), path=path, repository=repository, instance=instance
+            )
             listed, found = entries(context, request)
             if on_unanswered:
                 for each in found.unanswered:
@@ -308,7 +317,7 @@ class Vault:
         from owui_vault.operations.look_inside import LookRequest, read
 
         request = LookRequest(
-            snapshot=snapshot,
+            snapshot=given.snapshot(snapshot),
             path=path,
             repository=repository,
             instance=instance,
@@ -320,8 +329,8 @@ class Vault:
     def restore(  # noqa: PLR0913  each may be left out
         self,
         snapshot: Snapshot | str,
-        target: Path,
-        components: Sequence[Component] | None = None,
+        target: Path | str,
+        components: Sequence[Component | str] | Component | str | None = None,
         repository: str | None = None,
         app_data_dir: str | None = None,
         *,
@@ -339,9 +348,9 @@ class Vault:
         from owui_vault.operations.restore.restore import RestoreRequest, restore
 
         request = RestoreRequest(
-            snapshot=snapshot,
-            target=target,
-            components=components,
+            snapshot=given.snapshot(snapshot),
+            target=given.path(target, "target"),
+            components=given.components(components),
             repository=repository,
             instance=instance,
             app_data_dir=app_data_dir,
@@ -358,6 +367,8 @@ class Vault:
         """Plan what pruning would remove and why the rest stays; without a policy, the configured ones are used."""
         from owui_vault.operations import prune as pruning
 
+        if policy is not None:
+            given.made(policy, RetentionPolicy)
         with self._lock.reading() as context:
             return pruning.plan_prune(context, policy, repository)
 
@@ -378,6 +389,7 @@ class Vault:
         from owui_vault.operations import prune as pruning
         from owui_vault.operations.recovery.recover import recover_first
 
+        given.made(plan, PrunePlan, "plan_prune")
         callbacks = _callbacks(progress, cancel)
         with self._lock.writing("prune", cancel=callbacks.cancel) as context:
             recover_first(context)
@@ -413,7 +425,7 @@ class Vault:
     ) -> PinReport:
         from owui_vault.operations.pinning import PinRequest, pin
 
-        request = PinRequest(snapshot=snapshot, pinned=pinned, instance=instance, callbacks=callbacks)
+        request = PinRequest(snapshot=given.snapshot(snapshot), pinned=pinned, instance=instance, callbacks=callbacks)
         with self._lock.writing("pin" if pinned else "unpin", cancel=callbacks.cancel) as context:
             return pin(context, request)
 
@@ -433,7 +445,8 @@ class Vault:
         from owui_vault.operations.replicate import ReplicationRequest, plan_replication
 
         with self._lock.reading() as context:
-            request = ReplicationRequest(source=source, to=to, snapshots=snapshots, instance=instance)
+            wanted = None if snapshots is None else [given.snapshot(each) for each in snapshots]
+            request = ReplicationRequest(source=source, to=to, snapshots=wanted, instance=instance)
             return with_secret_warnings(context, plan_replication(context, request))
 
     def replicate(
@@ -445,6 +458,7 @@ class Vault:
         """
         from owui_vault.operations.replicate import replicate
 
+        given.made(plan, ReplicationPlan, "plan_replication")
         callbacks = _callbacks(progress, cancel)
         with self._lock.writing("replicate", cancel=callbacks.cancel) as context:
             return replicate(context, plan, callbacks)
@@ -459,14 +473,18 @@ class Vault:
         progress: ProgressSink | None = None,
         cancel: threading.Event | None = None,
     ) -> VerifyReport:
-        """Compare what a repository returns with the manifest. What is wrong is in `report.problems`."""
+        """Compare what a repository returns with the manifest. What is wrong is in `report.problems`.
+
+        `read_data`: the share of the repository's data to read besides, 0.1 for a tenth (10% on the command line), 1.0
+        for all of them. Raises SnapshotMissingError, EngineError, LockHeldError.
+        """
         from owui_vault.operations.verify import VerifyRequest, verify
 
         request = VerifyRequest(
-            snapshot=snapshot,
+            snapshot=given.snapshot(snapshot),
             repository=repository,
             instance=instance,
-            read_data=read_data,
+            read_data=given.share(read_data, "read_data"),
             callbacks=_callbacks(progress, cancel),
         )
         with self._lock.writing("verify", cancel=request.callbacks.cancel) as context:
@@ -475,7 +493,7 @@ class Vault:
     def plan_replacement(
         self,
         snapshot: Snapshot | str = "latest",
-        components: Sequence[Component] | None = None,
+        components: Sequence[Component | str] | Component | str | None = None,
         repository: str | None = None,
         *,
         quiet_start: bool = False,
@@ -488,7 +506,10 @@ class Vault:
 
         with self._lock.reading(located=True) as context:
             request = ReplacementRequest(
-                snapshot=snapshot, components=components, repository=repository, quiet_start=quiet_start
+                snapshot=given.snapshot(snapshot),
+                components=given.components(components),
+                repository=repository,
+                quiet_start=quiet_start,
             )
             return with_secret_warnings(context, plan_replacement(context, request, _application(context)))
 
@@ -506,6 +527,7 @@ class Vault:
         """
         from owui_vault.operations.replace.replace import replace_data
 
+        given.made(plan, ReplacementPlan, "plan_replacement")
         callbacks = _callbacks(progress, cancel)
         accepted = accept_unknown_version
         with self._lock.writing("replace", located=True, cancel=callbacks.cancel) as context:
@@ -534,7 +556,9 @@ class Vault:
             return discard_all(context)
 
     @contextmanager
-    def hold(self, mode: Quiesce = Quiesce.PAUSE, limit: timedelta = timedelta(minutes=1)) -> Iterator[Held]:
+    def hold(
+        self, mode: Quiesce | str = Quiesce.PAUSE, limit: timedelta | str = timedelta(minutes=1)
+    ) -> Iterator[Held]:
         """Keep the instance quiet for the length of a `with` block, at most `limit` long.
 
         Raises QuiesceError if it cannot be made quiet or did not stay so until the end, and ResumeError if it could not
@@ -542,9 +566,10 @@ class Vault:
         """
         from owui_vault.operations.hold import hold_quiet
 
+        wanted, seconds = given.choice(Quiesce, mode, "mode"), given.length(limit, "limit").total_seconds()
         with (
             self._lock.writing("hold", located=True) as context,
-            hold_quiet(context, mode, limit.total_seconds()) as held,
+            hold_quiet(context, wanted, seconds) as held,
         ):
             yield held
 
@@ -594,34 +619,41 @@ class Vault:
         """The runs that the state knows of, newest first, at most `last` of them."""
         from owui_vault.service.history import history
 
-        return history(self._service(self._context), last, plan)
+        return history(self._service(self._context), None if last is None else given.number(last, "last"), plan)
 
-    def status(self, max_age: timedelta | None = None, *, offline: bool = False) -> StatusReport:
+    def status(self, max_age: timedelta | str | None = None, *, offline: bool = False) -> StatusReport:
         """Judge each plan in each repository, or without plans each series: is it as new as it should be?
 
         `offline`: from what this machine's state knows, each value with its age; no repository is asked.
         """
         from owui_vault.service.status import status
 
+        oldest = _oldest(max_age)
         with self._lock.reading() as context:
-            return status(self._service(context), max_age, offline=offline)
+            return status(self._service(context), oldest, offline=offline)
 
-    def metrics(self, file: Path | None = None, *, max_age: timedelta | None = None, offline: bool = False) -> Page:
+    def metrics(
+        self, file: Path | str | None = None, *, max_age: timedelta | str | None = None, offline: bool = False
+    ) -> Page:
         """The same status as Prometheus's text, written into a file in one step if one is given."""
         from owui_vault.service.publishing import metrics
 
+        oldest, place = _oldest(max_age), _file(file)
         with self._lock.reading() as context:
-            return metrics(self._service(context), file, max_age, offline=offline)
+            return metrics(self._service(context), place, oldest, offline=offline)
 
-    def report(self, file: Path | None = None, *, max_age: timedelta | None = None, offline: bool = False) -> Page:
+    def report(
+        self, file: Path | str | None = None, *, max_age: timedelta | str | None = None, offline: bool = False
+    ) -> Page:
         """The page to look at: one HTML file that needs nothing else, written in one step if a file is given.
 
         `offline` and `max_age` as for `status`, which is on it.
         """
         from owui_vault.service.publishing import report
 
+        oldest, place = _oldest(max_age), _file(file)
         with self._lock.reading() as context:
-            return report(self._service(context), file, max_age, offline=offline)
+            return report(self._service(context), place, oldest, offline=offline)
 
     def _service(self, context: OperationContext) -> Service:
         from owui_vault.service.parts import Service
@@ -660,3 +692,11 @@ def _application(context: OperationContext) -> Application:
 
 def _callbacks(progress: ProgressSink | None, cancel: threading.Event | None) -> Callbacks:
     return Callbacks(progress=progress or ignore_progress, cancel=cancel or NEVER)
+
+
+def _oldest(max_age: timedelta | str | None) -> timedelta | None:
+    return None if max_age is None else given.length(max_age, "max_age")
+
+
+def _file(file: Path | str | None) -> Path | None:
+    return None if file is None else given.path(file, "file")

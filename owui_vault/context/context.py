@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from owui_vault.components.names import DATABASE
+from owui_vault.context import given
 from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ConfigError, RepositoryMissingError, RepositoryUnreachableError, VaultError
 from owui_vault.model import (
@@ -77,9 +78,15 @@ class InstanceOptions:
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory(InstanceOptions):
-    """An instance whose data are in a directory on this machine: bind mount, volume path or pip install."""
+    """An instance whose data are in a directory on this machine: bind mount, volume path or pip install.
+
+    `path` may be given as text.
+    """
 
     path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", given.path(self.path, "the data directory"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +285,7 @@ class OperationContext:
 
     def select(self, names: Sequence[str] | str | None) -> tuple[Repository, ...]:
         """The repositories of these names, in configuration order; all without names. Raises ConfigError."""
-        wanted = [names] if isinstance(names, str) else list(names or ())
+        wanted = given.texts(() if names is None else names, "repository")
         known = {repository.name for repository in self.repositories}
         for name in wanted:
             if name not in known:
@@ -298,6 +305,10 @@ def require_valid_names(
     Names of series and repositories become names of folders and stand in labels, whoever gives them. Whoever names a
     place twice has one copy where two were meant.
     """
+    if not isinstance(instance, DataDirectory | Container | None):
+        raise ConfigError(f"{instance!r} is no instance", hint="Give DataDirectory(path), Container(name), or None.")
+    if any(not isinstance(each, Repository) for each in repositories):
+        raise ConfigError("a repository is given as Repository(name, engine)", hint="Give a list of them.")
     names = [repository.name for repository in repositories]
     for name in names:
         _require_valid_name(name, "a repository")

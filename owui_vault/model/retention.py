@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from owui_vault.errors import ConfigError
 from owui_vault.model.snapshots import Snapshot, UnansweredRepository
 
 
@@ -17,7 +18,7 @@ class TagPolicy:
 
     def __post_init__(self) -> None:
         if self.keep.is_empty or self.keep.tags or self.keep.tag_policies:
-            raise ValueError(f"the rules of tag {self.tag!r} are counts or a duration, at least one of them")
+            raise ConfigError(f"the rules of tag {self.tag!r} are counts or a duration, at least one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +42,16 @@ class RetentionPolicy:
 
     def __post_init__(self) -> None:
         counts = (self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly)
-        if any(count < 0 for count in counts):
-            raise ValueError("a retention count is never negative")
+        if any(isinstance(count, bool) or not isinstance(count, int) or count < 0 for count in counts):
+            raise ConfigError(
+                "a retention count is a number, and never negative", hint="0 means: this rule keeps nothing."
+            )
         if self.within is not None and self.within <= timedelta():
-            raise ValueError("within is a positive duration")
+            raise ConfigError("within is a positive duration")
         if len({each.tag for each in self.tag_policies}) < len(self.tag_policies):
-            raise ValueError("a tag has one policy")
+            raise ConfigError("a tag has one policy")
         if self.tag_policies and not self.has_rules:
-            raise ValueError("tags with rules of their own need a rule for the other snapshots beside them")
+            raise ConfigError("tags with rules of their own need a rule for the other snapshots beside them")
 
     @property
     def has_rules(self) -> bool:

@@ -205,12 +205,12 @@ def test_soft_daily_and_cold_weekly_live_in_one_repository() -> None:
 
 def test_rules_of_tags_that_would_keep_nothing_cannot_be_given() -> None:
     for keep in (RetentionPolicy(), RetentionPolicy(tags=("x",)), RetentionPolicy(last=1, tags=("x",))):
-        with pytest.raises(ValueError, match="at least one"):
+        with pytest.raises(ConfigError, match="at least one"):
             TagPolicy(tag="cold", keep=keep)
     cold = TagPolicy(tag="cold", keep=RetentionPolicy(last=1))
-    with pytest.raises(ValueError, match="the other snapshots"):
+    with pytest.raises(ConfigError, match="the other snapshots"):
         RetentionPolicy(tag_policies=(cold,))
-    with pytest.raises(ValueError, match="one policy"):
+    with pytest.raises(ConfigError, match="one policy"):
         RetentionPolicy(last=1, tag_policies=(cold, cold))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,7 +21,13 @@ from owui_vault.engines.borg.program import Borg, Request, Setting, archive_argu
 from owui_vault.engines.borg.read_only import cannot_be_checked, is_locked, standing_in
 from owui_vault.engines.borg.store import store
 from owui_vault.engines.common.disk_full import disk_full_as_error
-from owui_vault.engines.common.environment import check_extra, invisible_ends, reveal_all, without_credentials
+from owui_vault.engines.common.environment import (
+    check_access,
+    check_extra,
+    invisible_ends,
+    reveal_all,
+    without_credentials,
+)
 from owui_vault.errors import CancelledError, ConfigError, EngineError, SecretError
 from owui_vault.model import Compression, Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, Engine, SecretSource
@@ -40,7 +47,7 @@ class BorgEngine(Engine):
 
     def __init__(  # noqa: PLR0913  # four of them are for the rare
         self,
-        location: str,
+        location: str | PathLike[str],
         passphrase: SecretSource,
         *,
         environment: Mapping[str, SecretSource | str] = _NOTHING,
@@ -52,6 +59,7 @@ class BorgEngine(Engine):
     ) -> None:
         """Touches nothing. `upload_limit` is bytes per second, and for a place that is reached over ssh."""
         check_extra(environment)
+        location = check_access(location, passphrase)
         if encryption not in _ENCRYPTIONS:
             raise ConfigError(
                 f"{encryption!r} is not an encryption mode of borg", hint=f"Choose one of {', '.join(_ENCRYPTIONS)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,6 +42,17 @@ _OURS = re.compile(
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAMES = {"\ufeff": "a byte order mark", "\n": "a line break", "\r": "a line break", "\t": "a tab"}
 _IN_URL = re.compile(r"(?<=://)([^/\s:]*):([^/\s]*)@")  # to the last @ before the path: a password may hold some
+
+
+def check_access(location: object, passphrase: object) -> str:
+    """The location as text. Raises ConfigError for a location or a passphrase of another kind."""
+    if not isinstance(location, str | os.PathLike) or isinstance(os.fspath(location), bytes):
+        raise ConfigError(f"{location!r} is no location of a repository", hint="Give text, or a pathlib.Path.")
+    if isinstance(passphrase, str | bytes):  # not shown, whatever it is
+        raise ConfigError(
+            "a passphrase is given as Secret, not as text", hint='Write Secret("…"), or name where it is.'
+        )
+    return str(os.fspath(location))
 
 
 def check_extra(extra: Iterable[str]) -> None:

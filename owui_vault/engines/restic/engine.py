@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from os import PathLike
 from pathlib import Path
 
 from owui_vault.engines.common.disk_full import disk_full_as_error
-from owui_vault.engines.common.environment import check_extra, invisible_ends
+from owui_vault.engines.common.environment import check_access, check_extra, invisible_ends
 from owui_vault.engines.restic import fetch as restic_fetching
 from owui_vault.engines.restic import maintenance, questions
 from owui_vault.engines.restic import store as restic_storing
@@ -30,7 +31,7 @@ class ResticEngine(Engine):
 
     def __init__(  # noqa: PLR0913  most of them are for the rare
         self,
-        location: str,
+        location: str | PathLike[str],
         passphrase: SecretSource,
         *,
         environment: Mapping[str, SecretSource | str] | None = None,
@@ -45,6 +46,7 @@ class ResticEngine(Engine):
         Raises ConfigError.
         """
         check_extra(environment or {})
+        location = check_access(location, passphrase)
         self._access = Access(
             program=program,
             location=parse_location(location),
