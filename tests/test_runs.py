@@ -83,3 +83,7 @@ def test_a_failure_stays_one_however_the_second_look_ends(tmp_path: Path, alone:
     assert "looked" in done.stdout
     assert "tests/test_x.py::test_races" in done.stdout
     assert ("passed alone; the run has failed" in done.stdout) is (alone == "passes")
+    busy = {**settings, "SECOND_LOOK": "decides"}
+    done = subprocess.run(argv, env=busy, capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if alone == "passes" else 1)
+    assert "tests/test_x.py::test_races" in done.stdout

@@ -53,8 +53,8 @@ def path(value: object, what: str) -> Path:
 
 
 def share(value: object, what: str) -> float:
-    """A share from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    """A share from 0 to 1; True is all of it."""
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ConfigError(
             f"{what} is a share from 0 to 1, not {value!r}", hint="Give 0.1 to read a tenth, 1.0 to read everything."
         )
