@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from owui_vault.config import (
     EngineName,
@@ -20,13 +21,16 @@ from owui_vault.config import (
 )
 from owui_vault.context.context import Container, DataDirectory, Limits, Repository, Subscription
 from owui_vault.errors import ConfigError, VaultError
-from owui_vault.model import CaptureLimits, ContainerRecord, NoticeSink, RetentionPolicy, ignore_notice
-from owui_vault.model.config_reports import ConfigurationReport, EffectiveSettings
+from owui_vault.model import CaptureLimits, NoticeSink, RetentionPolicy, ignore_notice
 from owui_vault.model.secrets import GivenSecret
 from owui_vault.ports import Engine, Heartbeat, Quiescer, SecretSource
 from owui_vault.secrets import secret_source
 from owui_vault.system.python import environ_or_own
 from owui_vault.vault import Vault, tell_that_nothing_starts
+
+if TYPE_CHECKING:
+    from owui_vault.model import ContainerRecord
+    from owui_vault.model.config_reports import ConfigurationReport, EffectiveSettings
 
 # What a configuration does not name is not imported: two engines take longer than the rest of a start.
 # ruff: noqa: PLC0415

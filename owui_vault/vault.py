@@ -32,38 +32,23 @@ from owui_vault.model import (
     Collapse,
     CollapseLimits,
     Component,
-    DiscardReport,
     Entry,
     EventKind,
-    InitializeReport,
-    InstanceReport,
     Manifest,
     NoticeSink,
     Page,
     Pages,
-    PinReport,
     Plan,
     ProgressSink,
     PrunePlan,
-    PruneReport,
     Quiesce,
-    RecoverReport,
-    ReplacementPlan,
-    ReplacementReport,
-    ReplicationPlan,
-    ReplicationReport,
-    RestoreReport,
     RetentionPolicy,
     RunList,
     RunReport,
-    SetAside,
     Snapshot,
     SnapshotList,
-    SnapshotReport,
     StatusReport,
     UnansweredRepository,
-    UndoReport,
-    VerifyReport,
     ignore_notice,
     ignore_progress,
 )
@@ -74,7 +59,24 @@ from owui_vault.system.clock import SystemClock
 from owui_vault.system.python import environ_or_own
 from owui_vault.system.unwinding import on_failure
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever wants them at run time has them in `owui_vault`
+    from owui_vault.model import (
+        DiscardReport,
+        InitializeReport,
+        InstanceReport,
+        PinReport,
+        PruneReport,
+        RecoverReport,
+        ReplacementPlan,
+        ReplacementReport,
+        ReplicationPlan,
+        ReplicationReport,
+        RestoreReport,
+        SetAside,
+        SnapshotReport,
+        UndoReport,
+        VerifyReport,
+    )
     from owui_vault.service.parts import Service
 
 # Each operation is imported when it is asked for: all of them take a third of a second, at every start.

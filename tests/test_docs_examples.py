@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 import yaml
 from owui_vault import Quiesce, Vault
-from owui_vault.cli.grammar import Invocation, parse
+from owui_vault.cli.grammar import parse
+from owui_vault.cli.request import Invocation
 from owui_vault.config import load_settings
 from owui_vault.config.document import (
     InstancePart,

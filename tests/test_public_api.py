@@ -139,11 +139,13 @@ def public_types() -> Iterator[tuple[str, type]]:
     for name, value in EXPORTED.items():
         if not isinstance(value, type) or issubclass(value, Enum | BaseException):
             continue
-        hints = dict(typing.get_type_hints(value))
+        hints = dict(typing.get_type_hints(value, localns=EXPORTED))
         for method, function in vars(value).items():
             target = function.fget if isinstance(function, property) else function
             if (inspect.isfunction(target) and not method.startswith("_")) or method == "__init__":
-                hints |= {f"{method}.{each}": hint for each, hint in typing.get_type_hints(target).items()}
+                hints |= {
+                    f"{method}.{each}": hint for each, hint in typing.get_type_hints(target, localns=EXPORTED).items()
+                }
         for hint in hints.values():
             yield from ((name, kind) for kind in types_in(hint) if kind.__module__.startswith("owui_vault"))
 

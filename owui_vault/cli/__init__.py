@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -12,4 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer its exit code; `arguments` are those after the program's name."""
     from owui_vault.cli.run import run  # noqa: PLC0415  importing this package costs nothing
 
-    return run(list(sys.argv[1:] if arguments is None else arguments))
+    exit_code = run(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None:
+        gc.freeze()  # looking for garbage once more, as the interpreter ends, is an eighth of a tick with nothing due
+    return exit_code

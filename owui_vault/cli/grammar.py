@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from importlib import import_module
@@ -21,21 +20,13 @@ from owui_vault.cli import registry
 from owui_vault.cli.exit_codes import MEANINGS
 from owui_vault.cli.foreign_words import OF_OTHER_TOOLS
 from owui_vault.cli.options import GlobalOptions
-from owui_vault.cli.request import Request
+from owui_vault.cli.request import Invocation, Request
 from owui_vault.errors import ConfigError
 
 # click's own UsageError, or that of the copy which newer versions of typer bring along.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 _PROGRAM = "owui-vault"
 _HELP = ("-h", "--help")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
-    """A whole command line."""
-
-    options: GlobalOptions
-    request: Request
 
 
 class Grammar:

@@ -42,6 +42,11 @@ class Request(Needs, ABC):
 
     __slots__ = ()
 
+    @property
+    def called_as(self) -> str:
+        """By which name it was called."""
+        return type(self).__module__.rpartition(".")[2]
+
     @abstractmethod
     def perform(self, session: Session) -> Answer:
         """Do it. Raises VaultError."""
@@ -49,6 +54,14 @@ class Request(Needs, ABC):
     def show_report(self, report: object, screen: Screen) -> None:
         """Show the report that an error of this command carries, where it says more than the error."""
         del report, screen  # most errors carry none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """A whole command line."""
+
+    options: GlobalOptions
+    request: Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +84,7 @@ class Session:
         if found.log_file:
             from owui_vault.cli.log_file import write_log_to  # noqa: PLC0415  only where it is asked for
 
-            self.logs.append(write_log_to(found.log_file, type(self.request).__module__.rpartition(".")[2]))
+            self.logs.append(write_log_to(found.log_file, self.request.called_as))
         return found
 
     @cached_property

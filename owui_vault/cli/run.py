@@ -20,7 +20,7 @@ from owui_vault.system.python import environ_or_own
 
 if TYPE_CHECKING:  # signals are listened to before anything slow
     from owui_vault.cli.log_file import LogFile
-    from owui_vault.cli.request import Request
+    from owui_vault.cli.request import Invocation, Request
 
 
 def run(words: Sequence[str]) -> int:
@@ -62,10 +62,10 @@ class _Run:
 
     def perform(self) -> int:
         """Understand it and do it; the exit code. Raises VaultError, and whatever nobody foresaw."""
-        from owui_vault.cli.grammar import parse  # noqa: PLC0415  same
         from owui_vault.cli.request import Session  # noqa: PLC0415  signals are listened to before anything slow
+        from owui_vault.cli.scheduled_call import scheduled_call  # noqa: PLC0415  same
 
-        invocation = parse(self._words)
+        invocation = scheduled_call(self._words) or _parsed(self._words)
         if isinstance(invocation, int):
             return invocation
         options, self._request = invocation.options, invocation.request
@@ -110,6 +110,12 @@ class _Run:
             from owui_vault.cli.log_file import end_log  # noqa: PLC0415  only where there is one
 
             end_log(each, exit_code, self._error)
+
+
+def _parsed(words: Sequence[str]) -> Invocation | int:
+    from owui_vault.cli.grammar import parse  # noqa: PLC0415  what a scheduler calls does without it
+
+    return parse(words)
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TypeVar
@@ -103,6 +102,8 @@ def side_by_side(
     """
     if len(things) == 1 or at_most == 1:
         return tuple(act(each, callbacks) for each in things)
+    from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415  a tick with nothing due asks nobody
+
     news: SimpleQueue[Progress | Future[R]] = SimpleQueue()
     ending = Listening(callbacks.cancel)  # ours to set: the caller's may be meant for more than this operation
     theirs = replace(callbacks, progress=news.put, cancel=ending)

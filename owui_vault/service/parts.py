@@ -9,30 +9,32 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from owui_vault.context.context import OperationContext, require_valid_tags
 from owui_vault.errors import ConfigError
-from owui_vault.model import (
-    NAME_PATTERN,
-    ProgressSink,
-    PrunePlan,
-    PruneReport,
-    Quiesce,
-    ReplicationPlan,
-    ReplicationReport,
-    RetentionPolicy,
-    Snapshot,
-    SnapshotList,
-    SnapshotReport,
-    VerifyReport,
-)
+from owui_vault.model import NAME_PATTERN
 from owui_vault.model.plans import MOST_INTERVAL, MOST_JITTER, CronSchedule, Plan
 from owui_vault.operations.notifications import is_regular, silence_warnings
 from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.timetable import Timetable, timetable
 from owui_vault.service.told import ToldMemory
 from owui_vault.system import cron
+
+if TYPE_CHECKING:  # each tick imports this, and most find nothing due
+    from owui_vault.model import (
+        ProgressSink,
+        PrunePlan,
+        PruneReport,
+        Quiesce,
+        ReplicationPlan,
+        ReplicationReport,
+        RetentionPolicy,
+        Snapshot,
+        SnapshotList,
+        SnapshotReport,
+        VerifyReport,
+    )
 
 
 class Operations(Protocol):

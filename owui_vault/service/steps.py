@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from owui_vault.context.context import Callbacks
 from owui_vault.errors import VaultError, as_result
-from owui_vault.model import Outcome, SnapshotReport
+from owui_vault.model import Outcome
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import ErrorNote, PlanStep, RunOutcome, StepRecord, StepResult
 from owui_vault.repositories.collapse import in_words
@@ -17,6 +18,9 @@ from owui_vault.service.due import main_step
 from owui_vault.service.overdue import as_brought, punctuality
 from owui_vault.service.parts import Service
 from owui_vault.service.timetable import Timetable
+
+if TYPE_CHECKING:  # each tick imports this, and most find nothing due
+    from owui_vault.model import SnapshotReport
 
 _OUTCOMES = {Outcome.COMPLETE: RunOutcome.SUCCESS, Outcome.INCOMPLETE: RunOutcome.INCOMPLETE}
 _RANKS = (RunOutcome.FAILED, RunOutcome.SUCCESS, RunOutcome.SKIPPED)  # of several sources of one mirror
@@ -55,6 +59,8 @@ def take_snapshot(service: Service, run: PlannedRun) -> StepRecord:
             cancel=run.callbacks.cancel,
         )
     except Exception as raised:  # one step of several
+        from owui_vault.model import SnapshotReport  # noqa: PLC0415  where nothing is due, it is of no use
+
         error = as_result(raised)
         note = ErrorNote.of(error)
         report = error.report if isinstance(error.report, SnapshotReport) else None

@@ -27,10 +27,11 @@ from owui_vault.cli.commands.snapshots import ListSnapshots
 from owui_vault.cli.commands.undo import Undo
 from owui_vault.cli.commands.verify import Verify
 from owui_vault.cli.foreign_words import OF_OTHER_TOOLS
-from owui_vault.cli.grammar import Grammar, Invocation, global_options, parse
+from owui_vault.cli.grammar import Grammar, global_options, parse
 from owui_vault.cli.options import GlobalOptions
 from owui_vault.cli.registry import COMMANDS, GROUPS
-from owui_vault.cli.request import Request
+from owui_vault.cli.request import Invocation, Request
+from owui_vault.cli.scheduled_call import scheduled_call
 from owui_vault.cli.versions import ShowVersions
 from owui_vault.errors import ConfigError
 from owui_vault.model import Component, Quiesce
@@ -83,6 +84,38 @@ from owui_vault.model import Component, Quiesce
 )
 def test_each_command_is_understood(words: str, request_: Request) -> None:
     assert parse(words.split()) == Invocation(options=GlobalOptions(), request=request_)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run",
+        "-q run",
+        "--config vault.yaml --quiet run",
+        "--quiet --config /etc/owui-vault/vault.yaml run",
+        "--config a --config b run",
+    ],
+)
+def test_what_schedulers_call_is_understood_without_the_grammar_and_as_by_it(words: str) -> None:
+    assert scheduled_call(words.split()) == parse(words.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "run nightly",
+        "run -q",
+        "-v run",
+        "-qq run",
+        "--json run",
+        "--config run",
+        "--config= run",
+        "--config -q run",
+    ],
+)
+def test_all_other_words_are_left_to_the_grammar(words: str) -> None:
+    assert scheduled_call(words.split()) is None
 
 
 def test_the_words_of_a_held_command_are_its_own() -> None:

@@ -10,9 +10,7 @@ from pathlib import Path
 
 from owui_vault.engines.common.disk_full import disk_full_as_error
 from owui_vault.engines.common.environment import check_access, check_extra, invisible_ends
-from owui_vault.engines.restic import fetch as restic_fetching
-from owui_vault.engines.restic import maintenance, questions
-from owui_vault.engines.restic import store as restic_storing
+from owui_vault.engines.restic import questions
 from owui_vault.engines.restic.errors import ENGINE
 from owui_vault.engines.restic.location import parse_location, require_destination
 from owui_vault.engines.restic.locks import clear_remains
@@ -22,6 +20,9 @@ from owui_vault.errors import CancelledError, RepositoryUnreachableError, VaultE
 from owui_vault.model import Compression, Entry, Label, RepositoryInfo, Snapshot, StoreReceipt
 from owui_vault.ports import Call, Engine, SecretSource
 from owui_vault.system.unwinding import on_failure
+
+# Each tick makes one, to see that the configuration is right, and asks nothing of it.
+# ruff: noqa: PLC0415
 
 
 class ResticEngine(Engine):
@@ -82,6 +83,8 @@ class ResticEngine(Engine):
             require_rights(restic.location, write=True)
             clear_remains(restic)
             if not named:
+                from owui_vault.engines.restic import maintenance
+
                 maintenance.settle_unconfirmed(restic)
 
             def clear(error: BaseException) -> None:
@@ -130,32 +133,44 @@ class ResticEngine(Engine):
 
     def store(self, tree: Path, label: Label, call: Call) -> StoreReceipt:
         """Back up what is below `tree`."""
+        from owui_vault.engines.restic.store import store
+
         with self._changing(call) as restic:
-            return restic_storing.store(restic, tree, label)
+            return store(restic, tree, label)
 
     def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
         """Everything in the repository, oldest first."""
+        from owui_vault.engines.restic import maintenance
+
         with self._open(call) as restic:
             restic.version()
             return maintenance.listed(restic)
 
     def contents(self, engine_id: str, call: Call) -> Iterator[Entry]:
         """All paths of one snapshot."""
+        from owui_vault.engines.restic.fetch import contents
+
         with self._open(call) as restic:
-            return restic_fetching.contents(restic, engine_id)
+            return contents(restic, engine_id)
 
     def fetch(self, engine_id: str, target: Path, call: Call, *, paths: Sequence[str] = ()) -> None:
         """Restore into `target`."""
+        from owui_vault.engines.restic.fetch import fetch
+
         with self._open(call) as restic:
-            restic_fetching.fetch(restic, engine_id, target, paths)
+            fetch(restic, engine_id, target, paths)
 
     def relabel(self, engine_id: str, label: Label, call: Call) -> Snapshot:
         """Set all tags again; restic writes another snapshot with another id and drops the first."""
+        from owui_vault.engines.restic import maintenance
+
         with self._changing(call, named=True) as restic:
             return maintenance.relabel(restic, engine_id, label)
 
     def remove(self, engine_ids: Sequence[str], call: Call) -> None:
         """Forget exactly these, and look whether they are gone."""
+        from owui_vault.engines.restic import maintenance
+
         with self._changing(call, named=True) as restic:
             maintenance.remove(restic, engine_ids)
 
@@ -167,12 +182,16 @@ class ResticEngine(Engine):
         """`restic copy`: what has been copied before is passed over."""
         if not isinstance(source, ResticEngine):
             raise TypeError(f"restic copies nothing from {source.name}")
+        from owui_vault.engines.restic import maintenance
+
         with self._changing(call) as restic, source._open(source_call) as their_restic:
             clear_remains(their_restic)
             maintenance.copy_from(restic, their_restic, engine_ids)
 
     def compact(self, call: Call) -> int | None:
         """Prune."""
+        from owui_vault.engines.restic import maintenance
+
         with self._changing(call) as restic:
             return maintenance.compact(restic)
 
@@ -181,6 +200,8 @@ class ResticEngine(Engine):
 
         Without a lock where none can be written: the disk of a dead machine is the one to be verified.
         """
+        from owui_vault.engines.restic import maintenance
+
         if not may_write(self._access.location):
             with self._open(call) as restic:
                 return maintenance.verify(restic, read_data, locked=False)

@@ -7,28 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
-from restic.internal import cat as _cat
-from restic.internal import forget as _forget
-from restic.internal import init as _init
-from restic.internal import list as _list
-from restic.internal import snapshots as _snapshots
-from restic.internal import unlock as _unlock
-from restic.internal import version as _version
 
-_ask_version: Callable[..., Mapping[str, Any]] = _version.run
-_ask_init: Callable[..., str] = _init.run
-_ask_snapshots: Callable[..., list[Mapping[str, Any]] | None] = _snapshots.run
-_ask_forget: Callable[..., object] = _forget.run
-_ask_unlock: Callable[..., object] = _unlock.run
-_Cat: Callable[..., Any] = _cat.Cat
-_List: Callable[..., Any] = _list.List
+def _asked(module: str, name: str = "run") -> Callable[..., Any]:
+    """Imported when something is asked: a tick with nothing due, and whoever looks at the state, asks nothing."""
+    from restic import internal  # noqa: PLC0415  25 modules
+
+    function: Callable[..., Any] = getattr(import_module(f"{internal.__name__}.{module}"), name)
+    return function
 
 
 def version(base: list[str]) -> str:
     """Which restic this is: `0.18.0`."""
-    return str(_ask_version(base)["restic_version"])
+    return str(_asked("version")(base)["restic_version"])
 
 
 def init(base: list[str]) -> None:
@@ -36,36 +29,37 @@ def init(base: list[str]) -> None:
     with suppress(AttributeError):
         # restic < 0.15 answers "created restic repository ID at " and no place when that was given in a file
         # (--repository-file), which resticpy 1.3 does not expect; a failure of restic is another exception
-        _ask_init(base)
+        _asked("init")(base)
 
 
 def config(base: list[str]) -> Mapping[str, Any]:
     """The repository's own settings."""
-    document: Mapping[str, Any] = _Cat(lambda: base).config()
+    document: Mapping[str, Any] = _asked("cat", "Cat")(lambda: base).config()
     return document
 
 
 def snapshots(base: list[str]) -> list[Mapping[str, Any]]:
     """Everything it lists."""
-    return _ask_snapshots(base) or []
+    listed: list[Mapping[str, Any]] | None = _asked("snapshots")(base)
+    return listed or []
 
 
 def forget(base: list[str], engine_id: str) -> None:
     """Drop one snapshot."""
-    _ask_forget(base, snapshot_id=engine_id)
+    _asked("forget")(base, snapshot_id=engine_id)
 
 
 def lock_ids(base: list[str]) -> list[str]:
     """The names of all locks."""
-    return [line.strip() for line in _List(lambda: base).locks() if line.strip()]
+    return [line.strip() for line in _asked("list", "List")(lambda: base).locks() if line.strip()]
 
 
 def lock_details(base: list[str], lock: str) -> Mapping[str, Any]:
     """Who holds a lock since when."""
-    document: Mapping[str, Any] = _Cat(lambda: base).run([*base, "cat", "lock", lock])
+    document: Mapping[str, Any] = _asked("cat", "Cat")(lambda: base).run([*base, "cat", "lock", lock])
     return document
 
 
 def unlock(base: list[str]) -> None:
     """Remove what restic takes for stale."""
-    _ask_unlock(base)
+    _asked("unlock")(base)
