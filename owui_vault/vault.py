@@ -77,6 +77,7 @@ if TYPE_CHECKING:  # whoever wants them at run time has them in `owui_vault`
         UndoReport,
         VerifyReport,
     )
+    from owui_vault.model.runs import RunRecord
     from owui_vault.service.parts import Service
 
 # Each operation is imported when it is asked for: all of them take a third of a second, at every start.
@@ -602,20 +603,20 @@ class Vault:
             report = run(self._service(self._context), names, _callbacks(progress, cancel), dry_run=dry_run)
         if dry_run or not (report.runs or report.killed):
             return report
-        return replace(report, warnings=(*report.warnings, *self._publish(offline=False)))
+        return replace(report, warnings=(*report.warnings, *self._publish(report.runs, offline=False)))
 
     def _publish_failure(self, error: BaseException) -> None:
         """The instance may be down: that is to be seen at once, whatever the repositories do."""
         if isinstance(error, ResumeError | RollbackError):
-            self._publish(offline=True)
+            self._publish((), offline=True)
 
-    def _publish(self, *, offline: bool) -> tuple[str, ...]:
+    def _publish(self, runs: Sequence[RunRecord], *, offline: bool) -> tuple[str, ...]:
         if self._pages == Pages():
             return ()
         from owui_vault.service.publishing import publish
 
         with self._lock.reading() as context:
-            return publish(self._service(context), self._pages, offline=offline)
+            return publish(self._service(context), self._pages, offline=offline, runs=runs)
 
     def history(self, last: int | None = None, plan: str | None = None) -> RunList:
         """The runs that the state knows of, newest first, at most `last` of them."""

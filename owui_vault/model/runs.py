@@ -64,6 +64,7 @@ class StepResult:
     freed_bytes: int | None = None
     problems: tuple[str, ...] = ()
     note: str = ""  # why it was skipped
+    silent: bool = False  # it did not answer in time: asked again at once, it would take as long
     error: ErrorNote | None = None
 
 

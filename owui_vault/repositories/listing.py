@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import TypeVar
@@ -75,13 +75,23 @@ def later_formats(snapshots: Sequence[Snapshot], series: str | None) -> Iterator
 
 
 def survey(
-    context: OperationContext, repositories: Sequence[Repository], callbacks: Callbacks | None = None
+    context: OperationContext,
+    repositories: Sequence[Repository],
+    callbacks: Callbacks | None = None,
+    *,
+    silent: Mapping[str, VaultError] | None = None,
 ) -> tuple[RepositoryListing, ...]:
-    """Ask all repositories at once; an error stays with the one that had it."""
+    """Ask all repositories at once; an error stays with the one that had it.
+
+    Those that were `silent` a moment ago are not asked: they would keep everybody waiting as long once more.
+    """
     callbacks = callbacks or Callbacks()
+    known = silent or {}
 
     def ask(repository: Repository, theirs: Callbacks) -> RepositoryListing:
         client = RepositoryClient(context, repository, theirs)
+        if repository.name in known:
+            return RepositoryListing(client=client.heard_by(callbacks), error=known[repository.name])
         try:
             found, error = client.list(), None
         except Exception as raised:  # one repository of several

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from owui_vault.errors import VaultError
 from owui_vault.model.manifest import ALL, VERIFIED, LedgerEntry
 from owui_vault.model.runs import PlanStep, RunOutcome, RunRecord
 from owui_vault.model.snapshots import Snapshot
@@ -19,11 +20,21 @@ from owui_vault.version import VERSION
 _WINDOW = timedelta(days=100)  # a little more than the calendar shows
 
 
-def page_facts(service: Service, max_age: timedelta | None, *, offline: bool) -> PageFacts:
-    """What is known now: offline from this machine's state alone, otherwise from the repositories as well."""
+def page_facts(
+    service: Service,
+    max_age: timedelta | None,
+    *,
+    offline: bool,
+    silent: Mapping[str, VaultError] | None = None,
+) -> PageFacts:
+    """What is known now: offline from this machine's state alone, otherwise from the repositories as well.
+
+    `silent` are those that did not answer a moment ago.
+    """
     context = service.context
     series = context.series()
-    listings = None if offline else {each.name: each for each in survey(context, context.select(None))}
+    surveyed = () if offline else survey(context, context.select(None), silent=silent)
+    listings = None if offline else {each.name: each for each in surveyed}
     report = status(service, max_age, offline=offline, listings=listings)
     history = service.ledger.read_all()
     since = report.at - _WINDOW

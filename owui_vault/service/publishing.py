@@ -6,10 +6,12 @@ Written in one step, so that nobody reads half of one; what cannot be written is
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from owui_vault.errors import ConfigError, as_result
+from owui_vault.errors import ConfigError, RepositoryUnreachableError, VaultError, as_result
+from owui_vault.model.runs import ErrorNote, RunOutcome, RunRecord
 from owui_vault.model.status import Page, Pages, StatusReport
 from owui_vault.pages.page_values import PageFacts
 from owui_vault.service.page_facts import page_facts
@@ -34,13 +36,13 @@ def report(service: Service, file: Path | None, max_age: timedelta | None, *, of
     return _page(facts.status, _page_of(facts), file)
 
 
-def publish(service: Service, pages: Pages, *, offline: bool) -> tuple[str, ...]:
-    """Write what is to be written after each run; what went wrong is what it returns."""
+def publish(service: Service, pages: Pages, *, offline: bool, runs: Sequence[RunRecord] = ()) -> tuple[str, ...]:
+    """Write what is to be written after these runs; what went wrong is what it returns."""
     files = [file for file in (pages.report, pages.metrics) if file]
     if not files:
         return ()
     try:
-        facts = page_facts(service, None, offline=offline)
+        facts = page_facts(service, None, offline=offline, silent=_silent_in(runs))
     except Exception as raised:  # a page is no part of the run
         return tuple(_unwritten(file, raised) for file in files)
     wrong = []
@@ -50,6 +52,18 @@ def publish(service: Service, pages: Pages, *, offline: bool) -> tuple[str, ...]
         except Exception as raised:  # a page is no part of the run
             wrong.append(_unwritten(file, raised))
     return tuple(wrong)
+
+
+def _silent_in(runs: Sequence[RunRecord]) -> dict[str, VaultError]:
+    """The repositories that did not answer in the end, and what was said of each."""
+    found: dict[str, VaultError] = {}
+    for result in (result for run in runs for step in run.steps for result in step.results):
+        if result.silent:
+            said = result.error or ErrorNote(type="", message=result.note)
+            found[result.repository] = RepositoryUnreachableError(said.message, hint=said.hint)
+        elif result.outcome is not RunOutcome.SKIPPED:
+            found.pop(result.repository, None)
+    return found
 
 
 def _unwritten(file: Path, raised: Exception) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from owui_vault.context.context import Callbacks
-from owui_vault.errors import VaultError, as_result
+from owui_vault.errors import DeadlineExceededError, RepositoryUnreachableError, VaultError, as_result
 from owui_vault.model import Outcome
 from owui_vault.model.plans import Plan
 from owui_vault.model.runs import ErrorNote, PlanStep, RunOutcome, StepRecord, StepResult
@@ -92,7 +92,8 @@ def stored_result(report: SnapshotReport, repository: str) -> StepResult:
         return _away(repository, result.error)
     if result.error or result.snapshot is None:
         error = ErrorNote.of(result.error) if result.error else None
-        return StepResult(repository=repository, outcome=RunOutcome.FAILED, error=error)
+        silent = _is_silence(result.error)
+        return StepResult(repository=repository, outcome=RunOutcome.FAILED, error=error, silent=silent)
     outcome = min(
         (_OUTCOMES[result.snapshot.outcome], _OUTCOMES.get(report.outcome, RunOutcome.INCOMPLETE)),
         key=_WORST_FIRST.index,
@@ -109,7 +110,12 @@ def stored_result(report: SnapshotReport, repository: str) -> StepResult:
 
 def _away(repository: str, error: VaultError) -> StepResult:
     """A repository that may be away, and is: no failure."""
-    return StepResult(repository=repository, outcome=RunOutcome.SKIPPED, note=f"it may be away: {error.message}")
+    note = f"it may be away: {error.message}"
+    return StepResult(repository=repository, outcome=RunOutcome.SKIPPED, note=note, silent=_is_silence(error))
+
+
+def _is_silence(error: VaultError | None) -> bool:
+    return isinstance(error, RepositoryUnreachableError | DeadlineExceededError)
 
 
 def replicate(service: Service, run: PlannedRun) -> StepRecord:
@@ -258,8 +264,11 @@ def _each(
         except Exception as raised:  # one step of several
             error = as_result(raised)
             (repository,) = service.context.select(name)
-            failed = StepResult(repository=name, outcome=RunOutcome.FAILED, error=ErrorNote.of(error))
-            results.append(_away(name, error) if repository.excuses(error) else failed)
+            found = StepResult(repository=name, outcome=RunOutcome.FAILED, error=ErrorNote.of(error))
+            if repository.excuses(error):
+                found = _away(name, error)
+            # What kept a mirror from getting anything may have been its source.
+            results.append(replace(found, silent=step is not PlanStep.REPLICATE and _is_silence(error)))
     outcomes = [each.outcome for each in results if each.outcome is not RunOutcome.SKIPPED]
     return StepRecord(
         step=step,

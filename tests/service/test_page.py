@@ -12,8 +12,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from owui_vault import Pages, Vault
-from owui_vault.errors import ConfigError
+from owui_vault import Pages, Repository, Secret, Vault
+from owui_vault.errors import ConfigError, RepositoryUnreachableError
 from owui_vault.model import (
     CronSchedule,
     ErrorNote,
@@ -28,6 +28,7 @@ from owui_vault.model import (
     RepositoryState,
     RunOutcome,
     RunRecord,
+    Snapshot,
     StatusReport,
     StepRecord,
     StepResult,
@@ -35,6 +36,8 @@ from owui_vault.model import (
 )
 from owui_vault.pages.html_page import html_page
 from owui_vault.pages.page_values import Depth, Measurement, PageFacts, PointOnPage
+from owui_vault.ports import Call
+from owui_vault.testing.engines.directory import DirectoryEngine
 from tests.service.world import World
 
 NIGHTLY = Plan(name="nightly", schedule=CronSchedule(expression="0 3 * * *"), verify=True)
@@ -291,6 +294,33 @@ def test_it_is_written_in_one_step_after_each_run_and_where_it_is_asked_for(worl
     with pytest.raises(ConfigError, match="cannot be written"):
         vault.report(tmp_path / "absent" / "x.html")
     assert {each.name for each in tmp_path.glob("*.html")} == {"backups.html", "again.html"}
+
+
+class Silent(DirectoryEngine):
+    """Its host answers nobody, after as long as anybody waits."""
+
+    asked = 0
+
+    def snapshots(self, call: Call) -> tuple[Snapshot, ...]:
+        self.asked += 1
+        raise RepositoryUnreachableError("nobody answers there")
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_a_repository_that_did_not_answer_a_run_is_not_waited_for_again(tmp_path: Path, *, optional: bool) -> None:
+    proof = Plan(name="proof", schedule=CronSchedule(expression="0 3 * * *"), snapshot=False, verify=True)
+    asked = []
+    for name, pages in (("bare", Pages()), ("shown", Pages(report=tmp_path / "page.html"))):
+        engine = Silent(tmp_path / "nas", Secret("x"))
+        repositories = [Repository("nas", engine, optional=optional)]
+        vault = Vault(
+            None, repositories, state_dir=tmp_path / name, series="open-webui", environ={}, plans=(proof,), pages=pages
+        )
+        (run,) = vault.run("proof").runs
+        assert [each.silent for step in run.steps for each in step.results] == [True]
+        asked.append(engine.asked)
+    assert asked[0] == asked[1] > 0
+    assert ("nobody answers there" in (tmp_path / "page.html").read_text()) is not optional
 
 
 #: Puts the page into a frame of each width and scheme, and says what is too wide or too faint.
