@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from owui_vault import (
     EventKind,
     Outcome,
     Plan,
+    PlanStep,
     RepositorySpace,
     ResumeError,
     RunOutcome,
@@ -34,7 +36,7 @@ from owui_vault.service.run_ledger import RunLedger
 from owui_vault.service.telling import announce
 from owui_vault.service.telling.episodes import Look, messages_for
 from owui_vault.service.telling.notification_text import Surroundings
-from owui_vault.service.telling.troubles import full_places
+from owui_vault.service.telling.troubles import Trouble, cannot_start, full_places
 from owui_vault.service.told import Heard as MemoryOfOne
 from owui_vault.service.told import ToldMemory
 from tests.service.world import TICK, Heard, Killed, World
@@ -641,6 +643,44 @@ def test_a_place_that_will_be_full_soon_is_told_once(tmp_path: Path, monkeypatch
     world.ticks(at(16, "00:00"), HOUR)
     assert kinds(heard) == ["warning", "warning again"]
     assert any("full in about" in each for each in world.vault.status(offline=True).warnings)
+
+
+def the_recovery(first: Trouble, then: Sequence[Trouble], *when: EventKind) -> Event:
+    """What somebody hears, after the first trouble, of the moment at which these are there instead."""
+    someone, heard = Subscription(Heard(), when=(*when, EventKind.RECOVERY), name="someone"), MemoryOfOne()
+    around = Surroundings(instance="open-webui", host="server", now=at(1, "03:00"), report=None, plans=(NIGHTLY,))
+    for message in messages_for(someone, heard, Look(around=around, troubles=(first,))):
+        heard = message.heard
+    events = [each.event for each in messages_for(someone, heard, Look(around=around, troubles=then)) if each.event]
+    (event,) = [each for each in events if each.kind is EventKind.RECOVERY]
+    return event
+
+
+AWAY = Trouble(
+    plan="nightly",
+    kind=EventKind.FAILURE,
+    key="snapshot nas",
+    what="snapshot, nas: there is no repository at /mnt/nas",
+    hint="Is it mounted?",
+    step=PlanStep.SNAPSHOT,
+    repository="nas",
+)
+LATE = Trouble(plan="nightly", kind=EventKind.OVERDUE, key="nas", what="nas: overdue: no complete snapshot since …")
+
+
+def test_that_runs_can_be_started_again_is_no_good_news_while_they_fail() -> None:
+    event = the_recovery(cannot_start(ConfigError("the state directory cannot be used"), "start"), [AWAY], *TROUBLES)
+    assert event.title == "open-webui: owui-vault recovered in part"
+    for part in ("NOT ALL IS WELL", f"Still so:\n- {AWAY.what}", "No new restore point was stored", "Is it mounted?"):
+        assert part in event.text
+    assert AWAY.what in event.detail
+
+
+def test_whoever_hears_of_failures_alone_does_not_take_an_overdue_plan_for_a_good_one() -> None:
+    event = the_recovery(AWAY, [LATE], EventKind.FAILURE)
+    assert event.title == "open-webui: plan nightly recovered in part"
+    assert f"Still so:\n- {LATE.what}" in event.text
+    assert the_recovery(AWAY, [], EventKind.FAILURE).title == "open-webui: plan nightly is well again"
 
 
 def test_a_place_around_the_limit_is_not_told_each_night() -> None:

@@ -125,7 +125,10 @@ def _over(subscription: Subscription, heard: Heard, look: Look, present: Collect
     names = {each.name for each in look.around.plans}
     for plan, keys in gone.items():
         heard = replace(heard, episodes={key: each for key, each in heard.episodes.items() if key not in keys})
-        still = [each for each in present if each.plan == plan and each.kind is not EventKind.WARNING]
+        # Of whichever kind: who hears of failures alone must not take an overdue plan for a good one. And that runs
+        # can be started again is no good news while they fail.
+        about = [each for each in look.troubles if (not plan or each.plan == plan) and subscription.is_about(each.plan)]
+        still = [each for each in about if each.kind is not EventKind.WARNING]
         worth = any(key.split("|")[1] != EventKind.WARNING.value for key in keys)
         wanted = subscription.hears(EventKind.RECOVERY, plan) and worth and (not plan or plan in names)
         yield Message(event=recovery_event(look.around, plan, still) if wanted else None, heard=heard)

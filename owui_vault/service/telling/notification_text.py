@@ -65,15 +65,23 @@ def trouble_event(
 def recovery_event(around: Surroundings, plan: str, others: Sequence[Trouble]) -> Event:
     """That what was told is over."""
     who = f"plan {plan}" if plan else "owui-vault"
-    title = f"{around.instance}: {who} {_TITLES[EventKind.RECOVERY]}"
-    if others:
-        title = f"{around.instance}: {who} recovered in part"
+    title = f"{around.instance}: {who} {_TITLES[EventKind.RECOVERY] if not others else 'recovered in part'}"
+    over = "What was told before is over." if not others else "Some of it is over, and NOT ALL IS WELL: see below."
     sections = [
-        _section("What happened", ["What was told before is over." if not others else "Some of it is over."]),
-        _section("Newest restore points", _points(around, plan)),
+        _section("What happened", [over]),
         _section("Still so", [each.what for each in others]),
+        _section("What it means", _meanings(others)),
+        _section("Newest restore points", _points(around, plan)),
+        _section("What to do", _advice(plan, others) if others else []),
     ]
-    return _event(around, EventKind.RECOVERY, plan, title=title, sections=sections, detail="what was told is over")
+    return _event(
+        around,
+        EventKind.RECOVERY,
+        plan,
+        title=title,
+        sections=sections,
+        detail="; ".join(["what was told is over", *(f"still so: {each.what}" for each in others)]),
+    )
 
 
 def success_event(around: Surroundings, run: RunRecord) -> Event:
