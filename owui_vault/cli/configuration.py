@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from owui_vault.cli.options import GlobalOptions, Needs, Passphrase
+from owui_vault.cli.render.screen import print_note
 from owui_vault.cli.terminal import PASSPHRASE_VARIABLE, ask
 from owui_vault.config import (
     EngineName,
@@ -54,7 +55,18 @@ def file_for(options: GlobalOptions, environ: Mapping[str, str], folder: Path) -
             hint="Pass one with --config FILE, or pass --data-dir DIR and --repository LOCATION.",
         )
     _log.info("the configuration in use is %s", file)
+    if options.config is None and file == folder / "vault.yaml":
+        _tell_of_hidden(file, config_candidates(environ, folder))
     return file
+
+
+def _tell_of_hidden(file: Path, places: Sequence[Path]) -> None:
+    """A file of the working directory takes the place of the one that is used everywhere else."""
+    for other in places:
+        with suppress(OSError):  # of root's folder, where another user runs this
+            if other != file and not other.samefile(file):
+                print_note(f"note: {file} is used here, and not {other}")
+                return
 
 
 @contextmanager

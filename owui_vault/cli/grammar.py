@@ -160,7 +160,7 @@ def _read(grammar: Grammar, words: Sequence[str]) -> object:
         return grammar.read(words)
     except _UsageError as error:
         text = str(error.format_message()) if hasattr(error, "format_message") else str(error)
-        text = text.replace("Value error, ", "").rstrip(".")
+        text = " ".join(text.replace("Value error, ", "").split()).rstrip(".")
         hint = f"{_meant(text, grammar.options())}See {grammar.name} --help."
         raise ConfigError(f"{text[:1].lower()}{text[1:]}", hint=hint) from None
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from owui_vault.components.database.scheduled import describe_scheduled
 from owui_vault.components.database.upload_paths import is_same_place
 from owui_vault.components.names import ENVIRONMENT_NAME, HELD_NAME, KEY_NAME, OUTSIDE
+from owui_vault.manifest.documents import CONFIG_NAME, CONTAINER_NAME
 from owui_vault.model import Component, Manifest, Outcome, ScheduledWork, SecretKeyRecord
 from owui_vault.model.json_codec import iso
 
+_NUMBER = re.compile(r"^\d\. ")  # of a section: those that say nothing here are not counted
 _WIDTH = 78
 
 
@@ -37,14 +41,15 @@ def restore_text(manifest: Manifest, restored: Restored) -> str:
     parts = (
         _heading(manifest),
         _problems(manifest),
-        _WHAT if restored.only is None else _part(restored.only),
+        _what(restored) if restored.only is None else _part(restored.only),
         _secret_key(manifest, restored),
         _paths(manifest),
         _start(manifest, restored),
         _scheduled(manifest.scheduled, held=HELD_NAME in restored.outside),
         _AFTER,
     )
-    return "\n".join(part for part in parts if part)
+    numbers = count(1)
+    return "\n".join(_NUMBER.sub(lambda _: f"{next(numbers)}. ", part) for part in parts if part)
 
 
 def _heading(manifest: Manifest) -> str:
@@ -75,12 +80,20 @@ def _problems(manifest: Manifest) -> str:
     return f"ATTENTION: this snapshot is INCOMPLETE.\n{lines}\n"
 
 
-_WHAT = """\
+def _what(restored: Restored) -> str:
+    known = (
+        (KEY_NAME, "the secret key"),
+        (ENVIRONMENT_NAME, "the settings"),
+        (CONTAINER_NAME, "the container"),
+        (CONFIG_NAME, "the backup's configuration"),
+    )
+    there = [what for name, what in known if name in restored.outside] or ["what was kept outside DATA_DIR"]
+    outside = f"  outside/        {', '.join(there)}\n" if restored.outside else ""
+    return f"""\
 1. What is here
 ---------------
   data/           a complete DATA_DIR: webui.db, uploads/, vector_db/ and the rest
-  outside/        what is kept outside DATA_DIR: the secret key, the settings
-  manifest.json   what this is, with counts and checksums
+{outside}  manifest.json   what this is, with counts and checksums
 
 Work on a copy, or make sure the repository still holds the snapshot. Put
 data/ into an empty place: files named webui.db-wal, webui.db-shm or

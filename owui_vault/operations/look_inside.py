@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from owui_vault.components.names import OUTSIDE
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.scratch import scratch
 from owui_vault.errors import ConfigError
@@ -90,4 +91,9 @@ def _mode_of(folder: Path, found: LocatedSnapshot, path: str) -> int:
 
 
 def _missing(found: LocatedSnapshot, path: str) -> ConfigError:
-    return ConfigError(f"snapshot {found.snapshot.id} in {found.repository!r} holds no {path!r}", hint=_HINT)
+    wanted = [f"{folder}/{path}" for folder in ("data", OUTSIDE)]
+    near = next((each for each in wanted if any(is_chosen(entry.path, (each,)) for entry in found.contents())), "")
+    return ConfigError(
+        f"snapshot {found.snapshot.id} in {found.repository!r} holds no {path!r}",
+        hint=f"Did you mean {near}? {_HINT}" if near else _HINT,
+    )

@@ -43,6 +43,7 @@ from owui_vault.operations.full_checks import check_now, warnings_of
 from owui_vault.operations.notifications import notify
 from owui_vault.repositories.lookup import LocatedSnapshot, SkippedRepositories, failure, manifest_in, search
 from owui_vault.repositories.repository_client import RepositoryClient
+from owui_vault.repositories.selectors import may_name_one
 from owui_vault.system.durable_files import free_bytes, require_space
 
 _SPARE_BYTES = 64 << 20
@@ -84,6 +85,8 @@ def verify(context: OperationContext, request: VerifyRequest) -> VerifyReport:
     problems = [_in_words(error, name) for name, error in damaged]
     warnings: list[str] = []
     if found is None:
+        if isinstance(request.snapshot, str) and not may_name_one(request.snapshot) and not damaged:
+            raise failure(passed)  # a slip, and to check a repository takes hours
         problems += _where_nothing_was_found(context, request, passed)
         if not problems:
             raise failure(passed)

@@ -164,9 +164,15 @@ def _reasons_of_rules(policy: RetentionPolicy, walk: Sequence[Snapshot]) -> _Rea
     complete = [one for one in walk if one.is_restore_point]
     for number, one in enumerate(complete[: policy.last], start=1):
         reasons[one.engine_id].append(f"last {number} of {policy.last}")
+    not_full: dict[str, list[str]] = {}
     for rule in _rules(policy):
         for engine_id, reason in _kept_by(rule, complete):
-            reasons[engine_id].append(reason)
+            if reason:
+                reasons[engine_id].append(reason)
+            else:
+                not_full.setdefault(engine_id, []).append(rule.name)
+    for engine_id, names in not_full.items():
+        reasons[engine_id].append(f"oldest ({', '.join(names)} not full yet)")
     if policy.within is not None and complete:
         start = complete[0].instant - policy.within
         for one in complete:
@@ -176,6 +182,7 @@ def _reasons_of_rules(policy: RetentionPolicy, walk: Sequence[Snapshot]) -> _Rea
 
 
 def _kept_by(rule: _Rule, complete: Sequence[Snapshot]) -> Iterator[tuple[str, str]]:
+    """Which are kept, and for which bucket; the oldest for none, while the rule has places left."""
     left = rule.count
     filled: set[str] = set()
     for one in complete:
@@ -185,7 +192,7 @@ def _kept_by(rule: _Rule, complete: Sequence[Snapshot]) -> Iterator[tuple[str, s
         if bucket not in filled:
             yield one.engine_id, f"{rule.name} {bucket} UTC"
         elif one is complete[-1]:
-            yield one.engine_id, f"oldest, {rule.name} not used up"
+            yield one.engine_id, ""
         else:
             continue
         filled.add(bucket)

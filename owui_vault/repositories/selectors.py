@@ -108,6 +108,16 @@ def choose(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
     return _by_time(snapshots, listed, moments[-1], wanted)
 
 
+def may_name_one(wanted: str) -> bool:
+    """Whether this can be a snapshot's id, the beginning of one, or a moment: nothing is looked for long otherwise."""
+    date = _DATE.fullmatch(wanted)
+    return wanted == "latest" or bool(date and _moments(date)) or (len(wanted) >= SHORTEST_PREFIX and _is_id(wanted))
+
+
+def _is_id(wanted: str) -> bool:
+    return bool(_ID.fullmatch(wanted))
+
+
 def exactly(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot | None:
     """The one with this id, ours or the engine's, or this name of an archive: no series has to be known for that."""
     return next((each for each in judged(snapshots) if wanted in (each.id, each.engine_id, each.name)), None)
@@ -124,7 +134,7 @@ def _by_prefix(snapshots: Sequence[Snapshot], wanted: str) -> Snapshot:
         raise SnapshotAmbiguousError(
             f"{wanted!r} matches {len(fitting)} snapshots", hint=f"Give more of it: {_some(fitting)}."
         )
-    if not fitting and not _ID.fullmatch(wanted):
+    if not fitting and not _is_id(wanted):
         raise SnapshotMissingError(
             f"{wanted!r} is neither an id nor a date",
             hint="Give an id of the list, `latest`, or a date such as 2026-11-20 or 2026-11-20T03:00, in local time.",

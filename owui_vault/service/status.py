@@ -177,7 +177,7 @@ def _in_repository(  # noqa: PLR0913  each is looked up once for all repositorie
 
 def _what(step: PlanStep) -> str:
     return {
-        PlanStep.SNAPSHOT: "complete snapshot",
+        PlanStep.SNAPSHOT: "complete snapshot of this plan",
         PlanStep.REPLICATE: "complete snapshot was brought there",
         PlanStep.VERIFY: "verification without fault",
         PlanStep.PRUNE: "pruning",

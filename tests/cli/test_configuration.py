@@ -64,6 +64,26 @@ def test_a_file_is_found_or_named(tmp_path: Path) -> None:
         assert settings_for(options, Inspect(), ENVIRON, tmp_path).path == file
 
 
+def test_a_file_of_this_directory_that_hides_another_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command typed here would work on another instance."""
+    usual = tmp_path / "home/.config/owui-vault/vault.yaml"
+    usual.parent.mkdir(parents=True)
+    here = tmp_path / "here/vault.yaml"
+    here.parent.mkdir()
+    for file in (usual, here):
+        file.write_text("instance: {data_dir: data}")
+        file.chmod(0o600)
+    environ = {"HOME": str(tmp_path / "home")}
+    settings_for(GlobalOptions(), Inspect(), environ, here.parent)
+    told = " ".join(capsys.readouterr().err.split())
+    assert told == f"note: {here} is used here, and not {usual}"
+    settings_for(GlobalOptions(config=here), Inspect(), environ, here.parent)
+    settings_for(GlobalOptions(), Inspect(), environ, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("options", "claim"),
     [

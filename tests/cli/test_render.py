@@ -258,6 +258,18 @@ def test_a_manifest_is_told_whole(screen: Screen, paper: io.StringIO, manifest: 
         assert claim in text
 
 
+def test_of_earlier_checks_the_last_ones_are_told_each_in_its_first_words(
+    screen: Screen, paper: io.StringIO, manifest: Manifest
+) -> None:
+    bad = replace(manifest.ledger[0], ok=False, detail="the repository is damaged: data changed. Check its disk")
+    told = replace(manifest, ledger=(*manifest.ledger * 4, bad))
+    snapshots.manifest(screen, told)
+    assert paper.getvalue().count("verify of 0badcafe in nas: right") == 2
+    assert "in nas: the repository is damaged (-v: all of it)\n  and 2 earlier ones (-v lists all)" in paper.getvalue()
+    snapshots.manifest(screen, told, everything=True)
+    assert "data changed. Check its disk" in paper.getvalue()
+
+
 def test_collections_are_a_sum_and_the_names_of_knowledge_bases(
     screen: Screen, paper: io.StringIO, manifest: Manifest
 ) -> None:
@@ -409,7 +421,7 @@ def test_a_restore_of_a_part_promises_nothing_that_is_not_there(
     )
     reports.restored(screen, report)
     text = paper.getvalue()
-    for claim in ("data directory", "seen as", "paths changed", "secret key", "How to start it"):
+    for claim in ("data directory", "expected at", "paths changed", "secret key", "How to start it"):
         assert claim not in text
 
 

@@ -34,6 +34,20 @@ def test_it_says_what_a_stranger_needs(at_rest: Path, manifest_of: Describe) -> 
     assert "the program sqlite3 must be installed" in text
 
 
+def test_only_what_is_there_is_listed_and_its_sections_are_counted(at_rest: Path, manifest_of: Describe) -> None:
+    manifest = manifest_of(at_rest)
+    for outside, said in (
+        ({"webui_secret_key", "environment"}, "  outside/        the secret key, the settings\n"),
+        ({"vault.yaml"}, "  outside/        the backup's configuration\n"),
+        (set(), ""),
+    ):
+        text = restore_text(manifest, Restored(outside=frozenset(outside)))
+        assert said in text
+        assert ("  outside/   " in text) is bool(said)
+        numbers = [int(number) for number in re.findall(r"^(\d)\. .*\n---", text, re.MULTILINE)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_how_to_give_the_key_is_said_where_there_is_one(at_rest: Path, manifest_of: Describe) -> None:
     """An empty WEBUI_SECRET_KEY would keep Open WebUI from starting."""
     manifest = manifest_of(at_rest)

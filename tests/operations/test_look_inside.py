@@ -94,6 +94,7 @@ def test_what_has_no_content_is_refused(house: House, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         house.vault.read("latest", path)
     assert "ls SNAPSHOT" in caught.value.hint
+    assert ("Did you mean data/webui.db?" in caught.value.hint) is (path == "webui.db")
     assert not any((house.state / "scratch").iterdir())
 
 

@@ -14,6 +14,7 @@ from owui_vault import (
     RepositoryDamagedError,
     RepositoryUnreachableError,
     Secret,
+    SnapshotMissingError,
     Vault,
     VaultError,
 )
@@ -105,3 +106,12 @@ def test_what_is_wrong_with_another_series_is_noted_there(store: Store) -> None:
     assert report.snapshot is None
     assert store.ledger("work") == [("latest", False)]
     assert store.ledger("open-webui") == []
+
+
+@pytest.mark.parametrize("slip", ["yesterday", "x", "2026-13-30", "30.11.2026"])
+def test_a_slip_is_told_before_a_repository_is_checked_for_hours(tmp_path: Path, slip: str) -> None:
+    store = Store(tmp_path)
+    store.fails["verify"] = RepositoryDamagedError("it was checked", engine="directory")
+    with pytest.raises(SnapshotMissingError, match=slip):
+        store.vault.verify(slip)
+    assert "it was checked" in store.vault.verify("0123abcd").problems[0]

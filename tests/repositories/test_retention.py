@@ -341,7 +341,7 @@ def test_reasons_say_which_rule_and_which_bucket() -> None:
     ]
     assert [one.label.sequence for one in removed if one.label] == [0]
     kept, removed = decide(replace(policy, weekly=3), series)
-    assert kept[-1].reasons == ("oldest, weekly not used up",)
+    assert kept[-1].reasons == ("oldest (weekly not full yet)",)
     assert removed == ()
 
 

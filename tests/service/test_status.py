@@ -53,7 +53,8 @@ def test_nobody_having_called_run_for_days_is_overdue(tmp_path: Path, *, offline
     report = world.vault.status(offline=offline)
     assert report.verdict is Verdict.OVERDUE
     assert report.plans[0].repositories[0].reasons == (
-        f"overdue: no complete snapshot since {at(4, '03:00').astimezone():%Y-%m-%d %H:%M:%S %Z}, when one was due",
+        "overdue: no complete snapshot of this plan since"
+        f" {at(4, '03:00').astimezone():%Y-%m-%d %H:%M:%S %Z}, when one was due",
     )
 
 

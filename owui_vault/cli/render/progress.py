@@ -55,7 +55,8 @@ class _Lines:
         if event.step is not self._steps.get(event.repository):
             self._steps[event.repository] = event.step
             self._said[event.repository] = set()
-        if text not in self._said[event.repository]:
+        is_news = said or not self._said[event.repository]  # a step alone says nothing after its first line
+        if is_news and text not in self._said[event.repository]:
             self._said[event.repository].add(text)
             with suppress(OSError):  # whoever read it went away; the work goes on
                 print(text, file=self._stream, flush=True)

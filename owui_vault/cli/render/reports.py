@@ -195,7 +195,7 @@ def restored(screen: Screen, report: RestoreReport) -> None:
         ("checked", "against its manifest: nothing is missing or different"),
         ("components", ", ".join(each.value for each in report.components)),
         ("data directory", str(report.data_dir) if whole else ""),
-        ("seen as", report.app_data_dir),
+        ("expected at", report.app_data_dir),
         ("paths changed", (count(report.rewritten, "row") if report.rewritten else "none") if whole else ""),
         ("secret key", f"{key}: give Open WebUI its content as WEBUI_SECRET_KEY before the first start" if key else ""),
         ("switched off", f"what runs by itself ({report.held} holds what it was)" if report.held else ""),

@@ -216,6 +216,11 @@ def print_error(error: VaultError, exit_code: int, *, as_json: bool, verbose: bo
         print("\n".join(wrapped(line, width, 4 if line.startswith("  ") else 2)), file=sys.stderr)
 
 
+def print_note(text: str) -> None:
+    """What is worth knowing before the answer, on stderr."""
+    print("\n".join(wrapped(printable(text), width_of(sys.stderr), 2)), file=sys.stderr)
+
+
 def close_stdout() -> None:
     """Flush what is left; a reader that went away (`| head`) is no failure of the command."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,6 +11,8 @@ from owui_vault.cli.render.phrases import age, count, duration, local, local_col
 from owui_vault.cli.render.reports import collections, secret_key, unanswered, warnings
 from owui_vault.cli.render.screen import Screen
 from owui_vault.model import FULL, DatabaseRecord, LedgerEntry, Manifest, Outcome, Snapshot, SnapshotList
+
+_CHECKS = 3  # of the checks before this snapshot, as many are shown
 
 
 def listed(screen: Screen, snapshots: Sequence[Snapshot], now: datetime, *, everything: bool) -> None:
@@ -135,15 +138,22 @@ def _rest(screen: Screen, told: Manifest, *, everything: bool) -> None:
         screen.items(f"{each.path}: {each.reason} ({size(each.size_bytes)})" for each in told.left_out)
     if told.ledger:
         screen.heading("Earlier checks")
-        screen.items(f"{local(each.at)}: {_subject(each)}: {each.detail or _right(each.ok)}" for each in told.ledger)
+        shown = told.ledger if everything else told.ledger[-_CHECKS:]
+        screen.items(f"{local(each.at)}: {_subject(each)}: {_outcome(each, everything=everything)}" for each in shown)
+        if len(shown) < len(told.ledger):
+            screen.line(f"  and {count(len(told.ledger) - len(shown), 'earlier one')} (-v lists all)")
     if told.problems:
         screen.heading("Why it is incomplete")
         screen.items(told.problems)
     warnings(screen, told.warnings)
 
 
-def _right(ok: bool) -> str:
-    return "right" if ok else "wrong"
+def _outcome(entry: LedgerEntry, *, everything: bool) -> str:
+    """What was found, in its first words."""
+    if entry.ok or not entry.detail:
+        return entry.detail or ("right" if entry.ok else "wrong")
+    first = re.split(r"[.;:] ", entry.detail, maxsplit=1)[0]
+    return entry.detail if everything or first == entry.detail else f"{first} (-v: all of it)"
 
 
 def _subject(entry: LedgerEntry) -> str:

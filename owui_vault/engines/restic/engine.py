@@ -68,7 +68,7 @@ class ResticEngine(Engine):
     @contextmanager
     def _open(self, call: Call) -> Iterator[Restic]:
         if call.cancel.is_set():
-            raise CancelledError("restic was not even started")
+            raise CancelledError("stopped before restic was started")
         require_rights(self._access.location)
         with disk_full_as_error(call.folder):
             yield Restic(self._access, call)

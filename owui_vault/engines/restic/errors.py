@@ -108,6 +108,9 @@ _WORDS: Mapping[type[EngineError], tuple[str, str]] = {
     EngineError: ("restic failed on {location}", "Its own error is the last line of this message."),
 }
 
+#: Our words say it all; restic's would say it again.
+_SAY_ALL = frozenset({WrongPassphraseError, RepositoryMissingError, RepositoryExistsError})
+
 _NO_RIGHT = (
     "this user may not read or write the repository {location}",
     "Run as its owner, or give this user access; a read-only mount is the other possible cause.",
@@ -167,10 +170,10 @@ def error_for(
         text, hint = _NO_RIGHT  # what is here does not have to be reached
     elif kind is RepositoryUnreachableError and (cause := cause_of(_understood(stderr))):
         text, hint = cause.message, cause.hint
-    said = _last_words(stderr)
+    said = _last_words(stderr, next((pattern for each, pattern in _BY_TEXT if each is kind), None))
     if "empty password" in said:
         return SecretError(f"the passphrase of {location} is empty", hint="Give the one it was created with.")
-    said = redact(said, secrets)[:_LONGEST_WORDS].rstrip(". ")  # hidden whole, and only then cut
+    said = "" if kind in _SAY_ALL else redact(said, secrets)[:_LONGEST_WORDS].rstrip(". ")  # hidden whole, then cut
     message = text.format(location=location)
     error = kind(
         f"{message}: {said}" if said else message,
@@ -199,11 +202,12 @@ def _is_trace(line: str, after: str) -> bool:
     return line.startswith(("\t", "goroutine ")) or after.startswith("\t")
 
 
-def _last_words(stderr: str) -> str:
-    """The line that says most: restic's own `Fatal:`, else the last one."""
+def _last_words(stderr: str, cause: re.Pattern[str] | None) -> str:
+    """The line that says most: restic's own `Fatal:`, else the last that names the cause, else the last one."""
     said = [message_of(line) for line in stderr.splitlines() if line.strip()]
     lines = [line.strip() for line, after in zip(said, [*said[1:], ""], strict=False) if not _is_trace(line, after)]
     lines = [line for line in lines if not _OF_BEING_ENDED.search(line)] or lines
     fatal = [line for line in lines if line.startswith("Fatal:")]
-    chosen = (fatal or lines or [""])[-1]
+    because = [line for line in lines if cause and cause.search(line)]
+    chosen = (fatal or because or lines or [""])[-1]
     return chosen.replace("Fatal:", "").strip().splitlines()[0] if chosen.strip() else ""

@@ -86,6 +86,23 @@ def test_what_it_says_of_being_ended_is_no_reason() -> None:
     assert "signal" not in error.message
 
 
+def test_what_our_words_say_is_not_said_again_with_a_word_blacked_out() -> None:
+    said = "Fatal: wrong password or no key found"
+    error = error_for(1, said, location="/r", secrets=["password"])
+    assert error.message == "the passphrase does not open the repository /r"
+    assert isinstance(error, EngineError)
+    assert "wrong ***" in error.stderr_tail
+    missing = error_for(
+        1, "Fatal: unable to open config file\nIs there a repository at the following location?", location="/r"
+    )
+    assert missing.message == "there is no repository at /r"
+
+
+def test_the_line_with_the_cause_is_shown_and_not_the_last_one() -> None:
+    said = "ignoring error for /x: ciphertext verification failed\nignoring error for /x: UtimesNano: no such file"
+    assert error_for(1, said, location="/r").message.endswith("/x: ciphertext verification failed")
+
+
 def test_an_unknown_status_is_a_failure() -> None:
     assert kind_of(77, "") is EngineError
     assert kind_of(None, "") is EngineError
