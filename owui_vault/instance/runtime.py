@@ -74,6 +74,11 @@ class RuntimeEnvironment:
         return bool(self.holders.found) or (self.container is not None and self.container.running)
 
     @property
+    def running_is_known(self) -> bool:
+        """Whether nobody can have it open unseen; root is kept out of a few processes by a sandbox at most."""
+        return not self.holders.hidden or self.running or self.container is not None or os.geteuid() == 0
+
+    @property
     def encrypted(self) -> bool:
         """Whether the main database is said to be SQLCipher's."""
         return self.providers.database == "sqlcipher"

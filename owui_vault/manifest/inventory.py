@@ -61,11 +61,12 @@ def from_tree(data_dir: Path) -> Iterator[Listed]:
 
 
 def walk_live(
-    plan: CapturePlan, enters: Callable[[str], bool] = lambda _: True
+    plan: CapturePlan, enters: Callable[[str], bool] = lambda _: True, closed: Callable[[str], object] = lambda _: None
 ) -> Iterator[tuple[str, Callable[[], int]]]:
     """Whatever is no folder in the live data of a plan, and how large it is; only asked for the size it is looked at.
 
-    Links are not followed, but for components. `enters` says which folders are walked.
+    Links are not followed, but for components. `enters` says which folders are walked, `closed` hears of those that
+    this user may not look into.
     """
     links = dict(plan.links)
     foreign = not_the_data(plan.data_dir)
@@ -74,7 +75,9 @@ def walk_live(
         prefix, folder = waiting.pop()
         try:
             entries = list(os.scandir(folder))
-        except OSError:
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                closed(prefix)
             continue
         for entry in entries:
             name = prefix + entry.name

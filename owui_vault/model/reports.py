@@ -215,6 +215,7 @@ class InstanceReport:
     ollama: tuple[OllamaModel, ...] = ()  # Ollama's models, where they are asked for
     sqlite: tuple[SqliteLibrary, ...] = ()  # what the running application has loaded; empty: unknown
     notes: tuple[str, ...] = ()  # worth knowing, and no alarm
+    running_is_known: bool = True  # false: not seen, and this user may not look at every process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,6 +103,8 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         local_uploads=probe.has_local_uploads,
     )
     missing = excluded_sizes(plan)
+    closed: list[str] = []
+    sizes = tuple(_sizes(plan, closed.append))
     facts = probe.facts or DatabaseFacts()
     trial = request.try_key(facts.sealed_values, environment.candidates, environment.settings)
     key = environment.key_record(trial)
@@ -114,18 +116,23 @@ def inspect_instance(request: InspectRequest) -> InstanceReport:
         application_version=environment.version,
         alembic_head=facts.alembic_head,
         journal_modes=probe.journal_modes,
-        components=tuple(_sizes(plan)),
+        components=sizes,
         left_out=missing,
         collections=probe.store.collections if probe.store else (),
         secret_key=key,
         filesystem=environment.filesystem,
         stage=request.work_dir / "stage",
         running=environment.running,
+        running_is_known=environment.running_is_known,
         processes=environment.holders.pids,
         modes=request.modes,
         warnings=(
             *([better] if better else []),
             *_warnings(probe, environment, facts, key=key, missing=_by_the_user(plan, missing)),
+            *(
+                f"{each} cannot be read by this user: a snapshot that it takes would miss what is there"
+                for each in closed
+            ),
             *_mount_warnings(plan, request.container),
             *idle_warnings(plan, include=request.include, exclude=request.exclude),
         ),
@@ -146,11 +153,11 @@ def _ollama(place: Path | None) -> tuple[OllamaModel, ...]:
     return tuple(each.record(stored=False) for each in find_models(folder)) if folder else ()
 
 
-def _sizes(plan: CapturePlan) -> Iterator[ComponentSize]:
+def _sizes(plan: CapturePlan, closed: Callable[[str], object]) -> Iterator[ComponentSize]:
     """What each component holds in all, and whether anything of it is captured."""
     totals = Totals()
     taken: set[Component] = set()
-    for name, size_bytes in walk_live(plan):
+    for name, size_bytes in walk_live(plan, closed=closed):
         component = totals.add(Listed(name, size_bytes()))
         if component not in taken and takes(plan, name):
             taken.add(component)

@@ -371,6 +371,10 @@ def test_an_instance_is_described(screen: Screen, paper: io.StringIO, manifest: 
     ):
         assert claim in text
     assert "legacy" not in text
+    reports.instance(screen, replace(report, running=False))
+    assert "running       no: no process" in paper.getvalue()
+    reports.instance(screen, replace(report, running=False, running_is_known=False))
+    assert "running       unknown: see the warning below" in paper.getvalue()
 
 
 def test_a_restore_says_what_to_do_next(

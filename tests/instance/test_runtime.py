@@ -382,6 +382,21 @@ def test_without_rights_what_could_not_be_seen_is_told(left: Path, as_nobody: Ca
         assert "Run as root, or as its user" in as_nobody(script, left)
 
 
+def test_without_rights_inspect_knows_that_it_cannot_know_and_names_the_closed_folder(
+    left: Path, as_nobody: Callable[[str, Path], str]
+) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from owui_vault.operations.inspect import InspectRequest, inspect_instance\n"
+        "request = InspectRequest(path=Path(sys.argv[1]), name='x', work_dir=Path('/nowhere'), modes=())\n"
+        "report = inspect_instance(request)\nprint(report.running_is_known, report.warnings)\n"
+    )
+    (left / "uploads").chmod(0o700)
+    told = as_nobody(script, left)
+    assert told.startswith("False ")
+    assert "uploads/ cannot be read by this user" in told
+
+
 def test_providers_are_named_as_open_webui_names_them() -> None:
     assert providers({}, "") == Providers(database="sqlite", vectors="chroma", storage="local")
     settings = {"VECTOR_DB": "PGVECTOR", "STORAGE_PROVIDER": "S3", "CHROMA_HTTP_HOST": "c"}

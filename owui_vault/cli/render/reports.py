@@ -33,13 +33,18 @@ _PROOFS = {
 }
 
 
+def _running(report: InstanceReport) -> str:
+    if report.running:
+        return f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
+    return "no: no process has its databases open" if report.running_is_known else "unknown: see the warning below"
+
+
 def instance(screen: Screen, report: InstanceReport, *, everything: bool = False) -> None:
     """What `inspect` found; `everything`: also what is of use to an engineer, and each vector collection."""
     screen.line(f"Open WebUI {report.application_version or '(version unknown)'} in {report.data_dir}", style="bold")
-    running = f"yes, process {', '.join(map(str, report.processes))}" if report.processes else "yes"
     screen.pairs([
         ("series", report.name),
-        ("running", running if report.running else "no: no process has its databases open"),
+        ("running", _running(report)),
         ("database", report.providers.database),
         ("vectors", report.providers.vectors),
         ("uploads", report.providers.storage),
