@@ -11,8 +11,11 @@ import sysconfig
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
+
+from owui_vault.context.context import OperationContext
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "owui_vault"
@@ -340,6 +343,23 @@ def test_a_short_module_has_its_reason() -> None:
         and PACKAGE / "testing" not in path.parents
     }
     assert short == {module for modules in SHORTER.values() for module in modules.split()}
+
+
+def test_no_function_takes_the_whole_context_for_one_part_of_it() -> None:
+    parts = {each.name for each in fields(OperationContext)} | {"the_instance"}
+    offenders = []
+    for path in MODULES:
+        for function in functions(path):
+            uses = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == "context"]
+            asked = [
+                node.attr
+                for node in ast.walk(function)
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "context"
+            ]
+            given = {ast.unparse(each.annotation) for each in function.args.args if each.annotation}
+            if "OperationContext" in given and len(asked) == len(uses) and len(set(asked)) == 1 and set(asked) <= parts:
+                offenders.append(f"{name(path)}: {function.name} needs {asked[0]}")
+    assert offenders == []
 
 
 def test_no_folder_is_crowded() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from owui_vault.components.database.full_check import check_in_full
 from owui_vault.context.context import Callbacks, OperationContext
 from owui_vault.context.scratch import scratch
+from owui_vault.context.state import StateDirectory
 from owui_vault.errors import CancelledError, VaultError
 from owui_vault.model import CURED, FULL, DatabaseRecord, FullCheck, LedgerEntry, Manifest
 from owui_vault.model.manifest import CHECK
@@ -168,15 +169,15 @@ def _blank(databases: Sequence[DatabaseRecord], now: datetime) -> tuple[FullChec
 
 
 def remember(
-    context: OperationContext, manifest: Manifest, checks: Sequence[FullCheck], *, is_stored: bool
+    state: StateDirectory, manifest: Manifest, checks: Sequence[FullCheck], *, is_stored: bool
 ) -> tuple[str, ...]:
     """Keep the verdicts, and what has changed in the ledger; returns a warning where that cannot be done."""
     series = manifest.instance
     try:
-        context.state.remember_full_checks(series, checks)
+        state.remember_full_checks(series, checks)
         for each in checks if is_stored else ():
-            if entry := _news(manifest, context.state.ledger(series), each):
-                context.state.add_to_ledger(series, entry)
+            if entry := _news(manifest, state.ledger(series), each):
+                state.add_to_ledger(series, entry)
     except VaultError as error:
         return (f"the result of SQLite's full check could not be recorded: {error.message}",)
     return ()

@@ -27,7 +27,7 @@ def hold_quiet(context: OperationContext, mode: Quiesce, limit_seconds: float) -
     done to data in motion. An instance that was stopped before counts too. Raises it at its beginning as well when
     somebody else than who was made quiet works on the data.
     """
-    quiescer = require_quiescer(context, mode)
+    quiescer = require_quiescer(context.quiescer, mode)
     with recovered(context) as (data_dir, lock), open_hold(context, quiescer, lock)(mode, limit_seconds) as held:
         _require_nobody_awake(data_dir, quiescer)
         yield held
@@ -46,18 +46,18 @@ def _require_nobody_awake(data_dir: Path, quiescer: Quiescer) -> None:
         )
 
 
-def require_quiescer(context: OperationContext, mode: Quiesce) -> Quiescer:
+def require_quiescer(quiescer: Quiescer | None, mode: Quiesce) -> Quiescer:
     """The quiescer for this mode. Raises ConfigError if there is none."""
-    if context.quiescer is None or mode not in context.quiescer.modes:
+    if quiescer is None or mode not in quiescer.modes:
         raise ConfigError(
             f"{mode.value} is not available for this instance",
             hint="Set instance.container or instance.systemd_unit (pause, stop), or instance.pid_file (pause).",
         )
-    return context.quiescer
+    return quiescer
 
 
 def open_hold(context: OperationContext, quiescer: Quiescer, lock: int) -> Hold:
     """What makes the instance quiet and lively again in this run, which holds `lock`."""
     instance = context.the_instance()
     journal = Journal(context.state.journal_folder(instance.name, instance.path))
-    return Hold(quiescer, journal, lock, context.clock, hold_limits(context))
+    return Hold(quiescer, journal, lock, context.clock, hold_limits(context.limits))

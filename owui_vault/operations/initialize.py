@@ -53,7 +53,7 @@ def initialize(context: OperationContext, request: InitializeRequest) -> Initial
         require_not_around(context.instance.path)
     require_apart(context, repositories)
     for each in repositories:
-        require_own_ground(context, each)
+        require_own_ground(context.repositories, each)
     models = [_model(context, request.like)] if request.like else []
     results = tuple(_attempt(context, each, request, models) for each in repositories)
     warnings = tuple(f"{each.repository}: {text}" for each in results for text in each.warnings)

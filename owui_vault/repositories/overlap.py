@@ -81,19 +81,19 @@ def require_engine_kind(repository: Repository) -> None:
         )
 
 
-def require_own_ground(context: OperationContext, repository: Repository) -> None:
+def require_own_ground(repositories: Sequence[Repository], repository: Repository) -> None:
     """Raise ConfigError where a new repository would be inside another one: pruned, compacted or removed with it."""
     place = place_of(repository)
     if place is None:
         return
     mounts = read_mounts()
-    for other in context.repositories:
+    for other in repositories:
         there = place_of(other)
         if other.name == repository.name or there is None:
             continue
         inside, around = lies_within(place, there, mounts), lies_within(there, place, mounts)
         if inside and around:
-            names = " and ".join(repr(each.name) for each in context.repositories if each in (other, repository))
+            names = " and ".join(repr(each.name) for each in repositories if each in (other, repository))
             raise SameRepositoryError(
                 f"the repositories {names} are at the same place ({place})",
                 hint="Give each a location of its own: two copies in one place are one copy.",

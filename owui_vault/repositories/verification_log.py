@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from owui_vault.context.context import OperationContext
+from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ContentMismatchError, LaterFormatError
 from owui_vault.model import LedgerEntry
 from owui_vault.repositories.listing import RepositoryListing
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 def learn_ledger(context: OperationContext, surveyed: RepositoryListing) -> bool:
     """Add what the newest manifest of the series knows to what is known here; whether there was anything new."""
     instance = context.series()
-    return context.state.learn_ledger(instance, _ledger_of(context, surveyed, instance))
+    return context.state.learn_ledger(instance, _ledger_of(context.state, surveyed, instance))
 
 
 def learn_ledger_of_all(context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
@@ -57,15 +58,15 @@ def _could_learn(context: OperationContext, surveyed: RepositoryListing) -> bool
     return True
 
 
-def _ledger_of(context: OperationContext, surveyed: RepositoryListing, instance: str) -> tuple[LedgerEntry, ...]:
+def _ledger_of(state: StateDirectory, surveyed: RepositoryListing, instance: str) -> tuple[LedgerEntry, ...]:
     """The newest ledger. Where none was learned here, one that tells nothing new may be of a run that could not learn.
 
     Such a run may have been this machine's, with what was verified since: that is known here already.
     """
-    is_learned, known = context.state.has_learned_ledger(instance), set(context.state.ledger(instance))
+    is_learned, known = state.has_learned_ledger(instance), set(state.ledger(instance))
     for snapshot in once_each(surveyed.series(instance))[:_MOST_TRIED]:
         try:
-            ledger = read_manifest(context.state, LocatedSnapshot(client=surveyed.client, snapshot=snapshot)).ledger
+            ledger = read_manifest(state, LocatedSnapshot(client=surveyed.client, snapshot=snapshot)).ledger
         except (ContentMismatchError, LaterFormatError) as error:
             _log.warning("snapshot %s in %s: %s", snapshot.id, surveyed.name, error.message)
             continue

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from owui_vault.context.context import OperationContext, Repository
+from owui_vault.context.context import Repository
+from owui_vault.context.state import StateDirectory
 from owui_vault.model import ALL, LedgerEntry, Snapshot
 from owui_vault.model.manifest import VERIFIED
 from owui_vault.model.plans import Plan
@@ -95,10 +96,10 @@ def _remembered_point(result: StepResult, check: LedgerEntry | None) -> PointFac
     )
 
 
-def remembered_series(context: OperationContext, repository: Repository) -> Iterator[tuple[str, Facts]]:
+def remembered_series(state: StateDirectory, repository: Repository) -> Iterator[tuple[str, Facts]]:
     """The newest of each series that this machine stored in a repository itself, without asking it."""
-    folder = context.state.known_folder(repository.name, repository.engine.location)
-    for series, last in context.state.repository_memory(folder).last:
+    folder = state.known_folder(repository.name, repository.engine.location)
+    for series, last in state.repository_memory(folder).last:
         point = PointFact(id=last.id, instant=last.instant) if last.instant else None
         yield (
             series,

@@ -210,7 +210,7 @@ def _all_series(service: Service, look: _Look) -> Iterator[RepositoryState]:
     one = context.named_series() is not None
     for repository in context.select(None):
         if look.listings is None:
-            known = dict(remembered_series(context, repository))
+            known = dict(remembered_series(context.state, repository))
             wanted = [look.series] if one or not known else sorted(known)
             nothing = Facts(repository=repository.name, as_of=None)
             found = {series: known.get(series, nothing) for series in wanted}

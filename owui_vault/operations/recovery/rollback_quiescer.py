@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from owui_vault.context.context import OperationContext
+from owui_vault.context.context import Limits, OperationContext
 from owui_vault.errors import ResumeError, VaultError
 from owui_vault.guardian.bounded_hold import Hold, HoldLimits
 from owui_vault.guardian.journal import Journal
@@ -20,12 +20,12 @@ HOLD_SECONDS = 3600.0  # renames take no time; start, health check and the way b
 def guarded_hold(context: OperationContext, quiescer: Quiescer, place: InPlace, lock: int) -> Hold:
     """Holds `quiescer` for a run that has the lock of the data directory, with guardian and journal behind it."""
     journal = Journal(context.state.journal_folder(context.the_instance().name, place.data.shown))
-    return Hold(RollbackQuiescer(quiescer, place), journal, lock, context.clock, hold_limits(context))
+    return Hold(RollbackQuiescer(quiescer, place), journal, lock, context.clock, hold_limits(context.limits))
 
 
-def hold_limits(context: OperationContext) -> HoldLimits:
+def hold_limits(limits: Limits) -> HoldLimits:
     """The bounds of a stop, as configured."""
-    stop_seconds = context.limits.capture.stop_seconds
+    stop_seconds = limits.capture.stop_seconds
     return HoldLimits(stop_seconds=stop_seconds, stop_grace_seconds=stop_seconds)
 
 

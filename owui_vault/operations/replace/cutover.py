@@ -58,7 +58,7 @@ class Cutover:
         return replace(done, outage=timedelta(seconds=self.context.clock.monotonic() - began))
 
     def _stopped_and_started(self, swap_now: Callable[[], Swap], quiescer: Quiescer) -> CutoverResult:
-        limits = hold_limits(self.context)
+        limits = hold_limits(self.context.limits)
         runner = InstanceRunner(
             quiescer=quiescer,
             application=self.application,

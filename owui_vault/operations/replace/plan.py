@@ -22,7 +22,7 @@ from owui_vault.operations.recovery.recover import recover_first
 from owui_vault.operations.recovery.swap import cannot_write, running_swap, swap_units
 from owui_vault.operations.replace.rename_check import require_not_mounted, require_renamable
 from owui_vault.operations.restore.quiet_start import check_can_be_quiet, will_fire
-from owui_vault.ports import Application
+from owui_vault.ports import Application, Quiescer
 from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key, read_manifest
 from owui_vault.repositories.overlap import require_apart
 from owui_vault.system.durable_files import free_bytes
@@ -61,7 +61,7 @@ def plan_replacement(
     _require_same_instance(context, manifest, probe)
     components = _components(manifest, request.components)
     exchanged, stays = divided(data_dir, manifest, components)
-    stops = what_stops(context, environment)
+    stops = what_stops(context.quiescer, environment)
     require_renamable(data_dir, exchanged)
     require_not_mounted(context.container, components, exchanged)
     require_known_schema(manifest, components, application)
@@ -180,9 +180,8 @@ def divided(
     return tuple(exchanged), tuple(stays)
 
 
-def what_stops(context: OperationContext, environment: RuntimeEnvironment) -> str:
+def what_stops(quiescer: Quiescer | None, environment: RuntimeEnvironment) -> str:
     """The name of what would be stopped; empty when nothing runs. Raises RestoreError when it cannot be stopped."""
-    quiescer = context.quiescer
     can_stop = quiescer is not None and Quiesce.STOP in quiescer.modes
     if quiescer and can_stop and quiescer.observe().state is not InstanceState.STOPPED:
         return quiescer.name

@@ -25,7 +25,8 @@ from pathlib import Path
 
 from owui_vault.components.database.sealed_values import read_sealed
 from owui_vault.components.database.upload_paths import rewrite_paths
-from owui_vault.context.context import Callbacks, OperationContext
+from owui_vault.context.context import Callbacks, DataDirectory, OperationContext
+from owui_vault.context.state import StateDirectory
 from owui_vault.errors import (
     ConfigError,
     ContentMismatchError,
@@ -63,7 +64,7 @@ from owui_vault.operations.replace.rename_check import require_renamable
 from owui_vault.operations.restore.quiet_start import Scheduled, is_ruined, settle_schedule
 from owui_vault.operations.restore.restore import paths_of
 from owui_vault.operations.restore.salvage import fetch_from_any
-from owui_vault.ports import Application
+from owui_vault.ports import Application, Clock
 from owui_vault.repositories.lookup import LocatedSnapshot, find, read_key
 from owui_vault.secrets.application_key import try_key
 from owui_vault.system.attributes import give_owner
@@ -107,18 +108,18 @@ def _replace(
     started = context.clock.monotonic()
     remarks: list[str] = []
     callbacks = replace(callbacks, warn=remarks.append)
-    _require_same_place(context, plan)
+    _require_same_place(context.the_instance(), plan)
     previous_data.require_no_link(plan.data_dir)
     require_known_schema(plan.manifest, plan.components, application)
     with data_lock(context, plan.data_dir, cancel=callbacks.cancel) as lock:
         recover_held(context, plan.data_dir, lock)
-        what_stops(context, inspect_environment(plan.data_dir))
+        what_stops(context.quiescer, inspect_environment(plan.data_dir))
         with in_place(plan.data_dir, lock, make=True) as place:
             cutover = Cutover(context=context, application=application, lock=lock, place=place)
             with _cleaned_up(place):
                 scheduled = _stage(context, plan, place, callbacks)
                 key_warnings = _try_key(context, plan, place, callbacks)
-                done = cutover.run(lambda: _swap(context, plan, place), callbacks)
+                done = cutover.run(lambda: _swap(context.clock, plan, place), callbacks)
             kept = previous_data.finish(place.work, done.swap)
     return ReplacementReport(
         plan=plan,
@@ -145,11 +146,11 @@ def undo_last(context: OperationContext, application: Application, callbacks: Ca
         with held:
             kept = previous_data.newest_previous_data(place.work)
             forth = previous_data.swap_of(place.work, kept)  # raises before anything is stopped
-            what_stops(context, inspect_environment(data_dir))
+            what_stops(context.quiescer, inspect_environment(data_dir))
             cutover = Cutover(context=context, application=application, lock=lock, place=place)
             with _cleaned_up(place):
                 require_renamable(data_dir, forth.old)
-                done = cutover.run(lambda: _swap_back(context, place, kept, forth), callbacks)
+                done = cutover.run(lambda: _swap_back(context.clock, place, kept, forth), callbacks)
             previous_data.finish(place.work, done.swap)
             previous_data.drop_emptied(place.work, kept, key_is_back=bool(done.swap.key))
     return UndoReport(restored=kept, outage=done.outage, health=done.health, warnings=done.warnings)
@@ -190,9 +191,9 @@ def _discarded(place: InPlace) -> tuple[SetAside, ...]:
     return kept
 
 
-def _require_same_place(context: OperationContext, plan: ReplacementPlan) -> None:
+def _require_same_place(instance: DataDirectory, plan: ReplacementPlan) -> None:
     """The plan was shown for one directory; the configuration, a container or a link may lead elsewhere by now."""
-    now = folder_at(context.the_instance().path)
+    now = folder_at(instance.path)
     if now != plan.data_dir:
         raise StalePlanError(
             f"the plan is for {plan.data_dir}, but the data are in {now} now", hint="Make a new plan, and review it."
@@ -254,7 +255,7 @@ def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, cal
         environment=lambda: context.inspect_environment().settings,
     )
     if plan.key_file:
-        _stage_key(context, found, place)
+        _stage_key(context.state, found, place)
     adopted = _adopt_owner(place)
     lost = attribute_warnings(target / "data", plan.manifest, plan.components, adopted=adopted) if adopted else ()
     require_renamable(plan.data_dir, _coming(place))
@@ -263,8 +264,8 @@ def _stage(context: OperationContext, plan: ReplacementPlan, place: InPlace, cal
     return replace(scheduled, warnings=(*elsewhere, *scheduled.warnings, *lost))
 
 
-def _stage_key(context: OperationContext, found: LocatedSnapshot, place: InPlace) -> None:
-    key = read_key(context.state, found)
+def _stage_key(state: StateDirectory, found: LocatedSnapshot, place: InPlace) -> None:
+    key = read_key(state, found)
     if key is None:
         raise ContentMismatchError("the snapshot's secret key was not restored", hint="Nothing was changed.")
     place.work.write(f"{INCOMING}/{KEY_NAME}", key.reveal().encode(errors="surrogateescape"))
@@ -325,10 +326,10 @@ def _coming(place: InPlace) -> frozenset[str]:
     return frozenset(swap_units(place.work.path / _NEW)) if place.work.has_folder(_NEW) else frozenset()
 
 
-def _swap(context: OperationContext, plan: ReplacementPlan, place: InPlace) -> Swap:
+def _swap(clock: Clock, plan: ReplacementPlan, place: InPlace) -> Swap:
     """What is exchanged, from what is there now: a stop takes side files of the databases away, or leaves some."""
     going, _stays = divided(place.data.path, plan.manifest, plan.components)
-    out = previous_data.previous_data_folder(place.work, plan.manifest.id, context.clock.now())
+    out = previous_data.previous_data_folder(place.work, plan.manifest.id, clock.now())
     names = with_side_files((*going, *_coming(place)))
     return Swap(
         new=_NEW,
@@ -339,9 +340,9 @@ def _swap(context: OperationContext, plan: ReplacementPlan, place: InPlace) -> S
     )
 
 
-def _swap_back(context: OperationContext, place: InPlace, kept: SetAside, forth: Swap) -> Swap:
+def _swap_back(clock: Clock, place: InPlace, kept: SetAside, forth: Swap) -> Swap:
     """The same the other way round: what took part then, and what is there of it now."""
-    out = previous_data.previous_data_folder(place.work, kept.snapshot, context.clock.now())
+    out = previous_data.previous_data_folder(place.work, kept.snapshot, clock.now())
     names = with_side_files(forth.parts)
     return Swap(
         new=forth.aside,

@@ -11,6 +11,7 @@ from pathlib import Path
 from owui_vault.components.database.upload_paths import PathDecision, decide_paths, rewrite_paths
 from owui_vault.components.names import DATABASE, ENVIRONMENT_NAME, HELD_NAME, KEY_NAME, OUTSIDE
 from owui_vault.context.context import Callbacks, OperationContext
+from owui_vault.context.state import StateDirectory
 from owui_vault.errors import ConfigError, ContentMismatchError, TargetError
 from owui_vault.instance.layout import component_of, component_outside
 from owui_vault.manifest.attribute_records import attribute_warnings
@@ -52,7 +53,7 @@ def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport
     request = replace(request, callbacks=replace(request.callbacks, warn=remarks.append))
     target = usable_target(context, request.target)
     found = find(context, request.snapshot, request.repository, request.callbacks, instance=request.instance)
-    require_space(target, _judged_ahead(context, request, found, target) + _SPARE_BYTES, "this restore")
+    require_space(target, _judged_ahead(context.state, request, found, target) + _SPARE_BYTES, "this restore")
     is_new = not target.exists()
     with claimed(target):
         elsewhere = _fetch(request, found, target)
@@ -99,7 +100,7 @@ def restore(context: OperationContext, request: RestoreRequest) -> RestoreReport
     )
 
 
-def _judged_ahead(context: OperationContext, request: RestoreRequest, found: LocatedSnapshot, target: Path) -> int:
+def _judged_ahead(state: StateDirectory, request: RestoreRequest, found: LocatedSnapshot, target: Path) -> int:
     """The bytes that will be written, once it is known that what was asked for can be had.
 
     The manifest, which costs two calls of the engine, is read ahead only where something can be wrong with the request.
@@ -108,7 +109,7 @@ def _judged_ahead(context: OperationContext, request: RestoreRequest, found: Loc
     ordinary = request.components is None and request.app_data_dir is None and not request.quiet_start
     if ordinary and found.snapshot.size_bytes:
         return found.snapshot.size_bytes
-    manifest = read_manifest(context.state, found)
+    manifest = read_manifest(state, found)
     components = _components(manifest, request.components)
     _decide_paths(request, target, manifest, components)
     if request.quiet_start:

@@ -17,7 +17,7 @@ from owui_vault.components.ollama.copy import KeptModels, keep_models
 from owui_vault.components.ollama.models import find_models, models_folder
 from owui_vault.components.providers import PROVIDERS
 from owui_vault.components.sqlite_files import library_version
-from owui_vault.context.context import OperationContext
+from owui_vault.context.context import DataDirectory, OperationContext
 from owui_vault.errors import CaptureError, NoSpaceError
 from owui_vault.instance.container.nested_mounts import missed_mounts
 from owui_vault.instance.layout import component_outside
@@ -82,8 +82,8 @@ def build_manifest(
     facts = read_stage(captured.stage / "data")
     trial = try_key(facts.database.sealed_values, environment.candidates, environment.settings)
     key = environment.key_record(trial)
-    write_outside(context, captured.stage, environment, trial.key)
-    ollama = _keep_ollama(context, captured.stage / OUTSIDE)
+    write_outside(captured.stage, context.config_file, environment, trial.key)
+    ollama = _keep_ollama(context.the_instance(), captured.stage / OUTSIDE)
     problems = (
         *captured.problems,
         *missed_mounts(plan, environment.container.nested if environment.container else ()),
@@ -106,7 +106,7 @@ def build_manifest(
             *captured.warnings,
             *environment.warnings,
             *environment.neighbour_warnings(facts.database),
-            *_unreadable_warnings(context, environment),
+            *_unreadable_warnings(context.config_file, environment),
             *([better] if (better := better_text(environment.keys, trial.chosen)) else []),
             *_key_warnings(key, captured),
         ),
@@ -209,7 +209,7 @@ def _skipped(captured: Captured) -> Iterator[LeftOut]:
         yield LeftOut(path=name, reason="a socket, pipe or device")
 
 
-def write_outside(context: OperationContext, stage: Path, environment: RuntimeEnvironment, key: Secret | None) -> None:
+def write_outside(stage: Path, config_file: Path | None, environment: RuntimeEnvironment, key: Secret | None) -> None:
     """Put what the instance needs and its data directory does not hold below `outside/`, readable by us alone."""
     folder = private_directory(stage / OUTSIDE)
     if key:
@@ -219,7 +219,7 @@ def write_outside(context: OperationContext, stage: Path, environment: RuntimeEn
         write_durably(folder / ENVIRONMENT_NAME, lines.encode(errors="surrogateescape"))
     if environment.container:
         write_durably(folder / CONTAINER_NAME, environment.container.inspected.encode(errors="surrogateescape"))
-    for name, path in _files_around(context, environment):
+    for name, path in _files_around(config_file, environment):
         try:
             content = path.read_bytes()
         except OSError:
@@ -238,26 +238,25 @@ def compose_files(record: ContainerRecord) -> Iterator[tuple[str, Path]]:
         yield "compose.env", settings
 
 
-def _files_around(context: OperationContext, environment: RuntimeEnvironment) -> Iterator[tuple[str, Path]]:
+def _files_around(config_file: Path | None, environment: RuntimeEnvironment) -> Iterator[tuple[str, Path]]:
     """Files of others that belong to a snapshot, each with its name below `outside/`."""
-    if context.config_file and os.path.lexists(context.config_file):
-        yield CONFIG_NAME, context.config_file
+    if config_file and os.path.lexists(config_file):
+        yield CONFIG_NAME, config_file
     yield from compose_files(environment.container.record) if environment.container else ()
 
 
-def _unreadable_warnings(context: OperationContext, environment: RuntimeEnvironment) -> Iterator[str]:
-    for name, path in _files_around(context, environment):
+def _unreadable_warnings(config_file: Path | None, environment: RuntimeEnvironment) -> Iterator[str]:
+    for name, path in _files_around(config_file, environment):
         if not (os.path.isfile(path) and os.access(path, os.R_OK)):  # noqa: PTH113  never raises
             what = "configuration" if name == CONFIG_NAME else "Compose file"
             yield f"the {what} {path} cannot be read here and is not in the snapshot"
 
 
-def _keep_ollama(context: OperationContext, outside: Path) -> KeptModels:
+def _keep_ollama(instance: DataDirectory, outside: Path) -> KeptModels:
     """Put what is configured below `outside`, in the stage. What cannot be obtained is a problem, never an error.
 
     Ollama is another program: its models belong to no moment of the instance's, and do not change once they are there.
     """
-    instance = context.the_instance()
     if instance.ollama is OllamaModels.OFF:
         return KeptModels()
     if instance.ollama_dir is None:

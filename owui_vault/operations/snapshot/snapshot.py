@@ -23,9 +23,16 @@ from pathlib import Path
 from owui_vault.capture.instant import take_instant
 from owui_vault.components.names import DATABASE
 from owui_vault.components.uploads import names
-from owui_vault.context.context import Callbacks, OperationContext, Repository, require_valid_plan, require_valid_tags
+from owui_vault.context.context import (
+    Callbacks,
+    DataDirectory,
+    OperationContext,
+    Repository,
+    require_valid_plan,
+    require_valid_tags,
+)
 from owui_vault.errors import CancelledError, QuiesceError, VaultError
-from owui_vault.instance.container.container import started_anew
+from owui_vault.instance.container.container import FoundContainer, started_anew
 from owui_vault.instance.data_dir import ProbeResult, probe_instance
 from owui_vault.instance.layout import capture_plan
 from owui_vault.instance.runtime import RuntimeEnvironment, own_processes
@@ -50,6 +57,7 @@ from owui_vault.operations.notifications import notify, notify_failures
 from owui_vault.operations.recovery.recover import opened_work, recovered
 from owui_vault.operations.snapshot.manifest_builder import SnapshotIdentity, build_manifest, stage_errors
 from owui_vault.operations.snapshot.store import KnownUploads, demote_unconfirmed, store_everywhere
+from owui_vault.ports import Quiescer
 from owui_vault.repositories.identity import require_distinct, rolled_back
 from owui_vault.repositories.listing import (
     RepositoryListing,
@@ -89,8 +97,8 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
     repositories = context.select(request.to)
     require_valid_tags(request.tags)
     require_valid_plan(request.plan)
-    if _mode(context, request) in (Quiesce.PAUSE, Quiesce.STOP):
-        require_quiescer(context, _mode(context, request))
+    if _mode(context.the_instance(), request) in (Quiesce.PAUSE, Quiesce.STOP):
+        require_quiescer(context.quiescer, _mode(context.the_instance(), request))
     require_apart(context, repositories)
     with recovered(context, callbacks.cancel) as (data_dir, lock):
         require_distinct(context, callbacks=callbacks)
@@ -102,11 +110,11 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
             if not each.error
             for text in (*rolled_back(each.client, each.snapshots), *later_formats(each.snapshots, context.series()))
         ]
-        known = KnownUploads(context, surveyed)
+        known = KnownUploads(context.series(), surveyed)
         with opened_work(context, data_dir, lock) as work, known.remembered(work.path):
             plan = replace(_plan(context, probe, work.path, environment), known_uploads=known.files())
             captured = _capture(context, request, plan, environment=environment, lock=lock)
-            _require_same_container(context, captured)
+            _require_same_container(context.container, captured)
             learn_lost_ledger(context, surveyed)
             captured = replace(captured, databases=known_checks(context, captured.databases))
             with stage_errors(work):
@@ -117,7 +125,7 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
                 known.stored(results, manifest.sequence)
                 unlearned = _learn(context, results)
                 checks = beside.finish(callbacks, context.clock.monotonic() - started)
-    unnoted = remember(context, manifest, checks, is_stored=any(each.snapshot for each in results))
+    unnoted = remember(context.state, manifest, checks, is_stored=any(each.snapshot for each in results))
     took = timedelta(seconds=context.clock.monotonic() - started)
     late = (f"{each.repository}: {text}" for each in results for text in each.warnings)
     told = (*settled, *gone, *beside.amended(manifest.warnings, checks), *unnoted, *unlearned)
@@ -125,8 +133,8 @@ def _snapshot(context: OperationContext, request: SnapshotRequest) -> SnapshotRe
     return replace(_report(request, manifest, warnings, results, took), full_checks=checks)
 
 
-def _mode(context: OperationContext, request: SnapshotRequest) -> Quiesce:
-    return request.quiesce or context.the_instance().quiesce
+def _mode(instance: DataDirectory, request: SnapshotRequest) -> Quiesce:
+    return request.quiesce or instance.quiesce
 
 
 def _look(
@@ -214,9 +222,9 @@ def _capture(
     lock: int,
 ) -> Captured:
     instance = context.the_instance()
-    mode = _mode(context, request)
+    mode = _mode(context.the_instance(), request)
     request.callbacks.progress(Progress(step=Step.CAPTURE, text=f"{plan.data_dir}, {mode.value}"))
-    warnings = _quiet_warnings(context, mode)
+    warnings = _quiet_warnings(context.quiescer, mode)
     captured = take_instant(
         plan,
         mode=mode,
@@ -236,11 +244,11 @@ def _capture(
     return replace(captured, warnings=(*captured.warnings, *warnings))
 
 
-def _require_same_container(context: OperationContext, captured: Captured) -> None:
+def _require_same_container(container: FoundContainer | None, captured: Captured) -> None:
     """Raise if the instance was restarted during the capture, unless we stopped it ourselves."""
-    if context.container is None or captured.proof.mode is Proof.STOP:
+    if container is None or captured.proof.mode is Proof.STOP:
         return
-    name = started_anew(context.container)
+    name = started_anew(container)
     if name:
         raise QuiesceError(
             f"container {name} was restarted or replaced while the data were being captured",
@@ -254,12 +262,12 @@ def _fingerprint(manifest: Manifest) -> str | None:
     return manifest.fingerprint or ("" if readable else None)
 
 
-def _quiet_warnings(context: OperationContext, mode: Quiesce) -> tuple[str, ...]:
+def _quiet_warnings(quiescer: Quiescer | None, mode: Quiesce) -> tuple[str, ...]:
     """Warn while `live` still works if a pause would find nothing to pause. Other modes raise by themselves."""
-    if mode is not Quiesce.AUTO or context.quiescer is None:
+    if mode is not Quiesce.AUTO or quiescer is None:
         return ()
     try:
-        context.quiescer.observe()
+        quiescer.observe()
     except VaultError as error:
         return (f"the instance could not be made quiet if that were needed: {error.message}",)
     return ()

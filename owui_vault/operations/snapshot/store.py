@@ -13,7 +13,7 @@ from owui_vault.capture.child.known_uploads import IN_DOUBT, KnownUpload, read_k
 from owui_vault.capture.child.stage_listing import verify_stage
 from owui_vault.capture.release import Released, release_uploads
 from owui_vault.context.context import Callbacks, OperationContext, Repository
-from owui_vault.context.state import LastStored
+from owui_vault.context.state import LastStored, StateDirectory
 from owui_vault.errors import CancelledError, VaultError
 from owui_vault.model import (
     Captured,
@@ -72,7 +72,7 @@ def _store(
     # Before: whoever kills us while the engine works must not leave a snapshot that is believed unseen.
     context.state.remember_storing(client.folder, manifest.instance, manifest.id)
     warnings: list[str] = []
-    receipt, changed = _stored(context, client, captured, _label(manifest, surveyed), warn=warnings.append)
+    receipt, changed = _stored(context.state, client, captured, _label(manifest, surveyed), warn=warnings.append)
     stored = receipt.snapshot
     if changed and stored.label and stored.is_restore_point:
         # A link shares its bytes with the live file: somebody changed an upload that should never change.
@@ -95,7 +95,7 @@ def _store(
 
 
 def _stored(
-    context: OperationContext,
+    state: StateDirectory,
     client: RepositoryClient,
     captured: Captured,
     label: Label,
@@ -109,7 +109,7 @@ def _stored(
         """For an engine that asks before it writes down anything, what it lists is true from the first moment."""
         seen.append(verify_stage(captured))
         if not seen[-1]:
-            context.state.forget_storing(client.folder, (label.id,))
+            state.forget_storing(client.folder, (label.id,))
         return seen[-1]
 
     try:
@@ -117,7 +117,7 @@ def _stored(
         return receipt, seen[-1] if seen else verify_stage(captured)
     except VaultError:
         if not verify_stage(captured):  # should it have been stored nevertheless, then it is what it says
-            context.state.forget_storing(client.folder, (label.id,))
+            state.forget_storing(client.folder, (label.id,))
         raise
 
 
@@ -193,8 +193,8 @@ def _label(manifest: Manifest, surveyed: RepositoryListing) -> Label:
 class KnownUploads:
     """The uploads of one run, from what is known before it to what is known after it."""
 
-    def __init__(self, context: OperationContext, surveyed: Sequence[RepositoryListing]) -> None:
-        self._series = context.series()
+    def __init__(self, series: str, surveyed: Sequence[RepositoryListing]) -> None:
+        self._series = series
         self._places = {
             each.name: each.client.folder / f"uploads-{self._series}" for each in surveyed if not each.error
         }
