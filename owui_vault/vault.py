@@ -459,9 +459,10 @@ class Vault:
 
         If every repository failed, the first error is raised, with the report as its `.report`.
         """
+        from owui_vault.model import ReplicationPlan as Planned
         from owui_vault.operations.replicate import replicate
 
-        given.made(plan, ReplicationPlan, "plan_replication")
+        given.made(plan, Planned, "plan_replication")
         callbacks = _callbacks(progress, cancel)
         with self._lock.writing("replicate", cancel=callbacks.cancel) as context:
             return replicate(context, plan, callbacks)
@@ -528,9 +529,10 @@ class Vault:
 
         A plan with `unknown_version` is carried out only with `accept_unknown_version`; otherwise raises ConfigError.
         """
+        from owui_vault.model import ReplacementPlan as Planned
         from owui_vault.operations.replace.replace import replace_data
 
-        given.made(plan, ReplacementPlan, "plan_replacement")
+        given.made(plan, Planned, "plan_replacement")
         callbacks = _callbacks(progress, cancel)
         accepted = accept_unknown_version
         with self._lock.writing("replace", located=True, cancel=callbacks.cancel) as context:
