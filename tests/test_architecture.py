@@ -57,7 +57,7 @@ CATCHES_EXCEPTION = {
     "operations/snapshot/store.py": "one repository of several",
     "service/publishing.py": "a page is no part of the run",
     "service/steps.py": "one step of several",
-    "service/telling/announce.py": "a notifier",
+    "service/telling/announce.py": "a notifier|a repository that cannot be asked",
     "repositories/listing.py": "one repository of several",
     "cli/run.py": "the last stop",
 }

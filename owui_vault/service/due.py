@@ -107,17 +107,17 @@ def _decide_interval(
     late = tuple(each for each, time in times.items() if time <= now)
     if not late:
         return _not_due(plan, f"the interval ({plan.schedule}) has not passed", min(times.values(), default=None))
-    never = [each for each in late if times[each] == _EVER]
+    never = [each for each in late if times[each] == EVER]
     because = f"nothing in {', '.join(never)} yet" if never else f"the interval has passed for {', '.join(late)}"
     return _due(plan, because, late, None)
 
 
-_EVER = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
+EVER = datetime.fromisoformat("0001-01-01T00:00:00+00:00")
 
 
 def _next_in(timetable: Timetable, runs: Sequence[RunRecord], repository: str, now: datetime) -> datetime:
     served = [time for time in _served(timetable.plan, runs, repository) if is_believed(time, now)]
-    return timetable.first_after(max(served)) if served else _EVER
+    return timetable.first_after(max(served)) if served else EVER
 
 
 def _served(plan: Plan, runs: Sequence[RunRecord], repository: str) -> Iterator[datetime]:

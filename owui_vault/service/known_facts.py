@@ -16,6 +16,7 @@ from owui_vault.model.status import PointFact
 from owui_vault.repositories.identity import rolled_back
 from owui_vault.repositories.listing import RepositoryListing
 from owui_vault.repositories.selectors import newest_first, once_each
+from owui_vault.service.run_entries import PointSeen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +64,14 @@ def _point(snapshot: Snapshot) -> PointFact:
 
 
 def remembered(
-    runs: Sequence[RunRecord], repository: str, noted: datetime | None, verifications: Sequence[LedgerEntry]
+    runs: Sequence[RunRecord],
+    repository: str,
+    noted: datetime | None,
+    verifications: Sequence[LedgerEntry],
+    *,
+    seen: Sequence[PointSeen],
 ) -> Facts:
-    """What the ledgers of this machine know of a plan in a repository: what it stored there itself."""
+    """What the ledgers of this machine know of a plan in a repository: what it stored there itself, and saw there."""
     stored = [
         (run.ended or run.began, result)
         for run in runs
@@ -77,10 +83,14 @@ def remembered(
     checks = {each.snapshot: each for each in verifications if each.repository == repository and each.ok}
     good = [result for _, result in stored if result.outcome is RunOutcome.SUCCESS]
     newest = stored[-1][1] if stored else None
+    others = [each for each in seen if each.repository == repository]
+    points = [_remembered_point(each, checks.get(each.snapshot)) for each in reversed(good) if each.instant]
+    points += [PointFact(id=each.snapshot, instant=each.instant) for each in others]
+    times = [*(time for time, _ in stored), *(each.at for each in others), *([noted] if noted else [])]
     return Facts(
         repository=repository,
-        as_of=max((*(time for time, _ in stored), *([noted] if noted else [])), default=None),
-        points=tuple(_remembered_point(each, checks.get(each.snapshot)) for each in reversed(good) if each.instant),
+        as_of=max(times, default=None),
+        points=tuple(sorted(points, key=lambda each: each.instant, reverse=True)),
         incomplete=newest.snapshot if newest and newest.outcome is not RunOutcome.SUCCESS else "",
     )
 

@@ -74,6 +74,17 @@ class PlaceMeasured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PointSeen:
+    """A repository was asked, and had a newer restore point of a plan than this machine had stored there itself."""
+
+    plan: str
+    repository: str
+    at: datetime
+    snapshot: str  # our id
+    instant: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotTold:
     """Somebody could not be told; `run` was the last one then."""
 
@@ -82,7 +93,7 @@ class NotTold:
     detail: str
 
 
-Entry: TypeAlias = Union[PlanNoted, RunBegan, StepBegan, StepEnded, RunEnded, PlaceMeasured, NotTold]
+Entry: TypeAlias = Union[PlanNoted, RunBegan, StepBegan, StepEnded, RunEnded, PlaceMeasured, PointSeen, NotTold]
 _KINDS: Mapping[str, type[Entry]] = {
     "plan": PlanNoted,
     "run-began": RunBegan,
@@ -90,6 +101,7 @@ _KINDS: Mapping[str, type[Entry]] = {
     "step-ended": StepEnded,
     "run-ended": RunEnded,
     "place-measured": PlaceMeasured,
+    "point-seen": PointSeen,
     "not-told": NotTold,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -103,6 +115,7 @@ class History:
     noted: Mapping[str, PlanNoted]
     damaged: int = 0  # lines that nobody can read
     measured: tuple[PlaceMeasured, ...] = ()
+    seen: tuple[PointSeen, ...] = ()  # of each plan in each repository the last one
 
     def of(self, plan: str) -> tuple[RunRecord, ...]:
         """The runs of one plan, oldest first."""
@@ -133,10 +146,13 @@ def told_by(entries: Iterable[Entry], running: str | None, damaged: int = 0) -> 
     holders: dict[str, str] = {}
     noted: dict[str, PlanNoted] = {}
     measured: dict[tuple[str, datetime], PlaceMeasured] = {}  # a ledger begun anew repeats the last ones
+    seen: dict[tuple[str, str], PointSeen] = {}
     for entry in entries:
         match entry:
             case PlanNoted():
                 noted[entry.plan] = entry
+            case PointSeen():
+                seen[entry.plan, entry.repository] = entry
             case PlaceMeasured():
                 measured[entry.repository, entry.at] = entry
             case RunBegan():
@@ -163,7 +179,13 @@ def told_by(entries: Iterable[Entry], running: str | None, damaged: int = 0) -> 
                 )
             case NotTold() if entry.run in runs:
                 runs[entry.run] = replace(runs[entry.run], untold=(*runs[entry.run].untold, entry.detail))
-    return History(runs=tuple(runs.values()), noted=noted, damaged=damaged, measured=tuple(measured.values()))
+    return History(
+        runs=tuple(runs.values()),
+        noted=noted,
+        damaged=damaged,
+        measured=tuple(measured.values()),
+        seen=tuple(seen.values()),
+    )
 
 
 def _with_step(run: RunRecord, step: StepRecord) -> RunRecord:
@@ -195,6 +217,8 @@ def still_needed(entries: Sequence[Entry], history: History) -> tuple[Entry, ...
                 return history.noted[entry.plan] is entry
             case PlaceMeasured():
                 return last_measured[entry.repository] is entry
+            case PointSeen():
+                return any(each is entry for each in history.seen)
         return entry.run in kept
 
     return tuple(entry for entry in entries if is_needed(entry))

@@ -148,7 +148,8 @@ def _in_repository(  # noqa: PLR0913  each is looked up once for all repositorie
     own = plan if plan.snapshot else None
     listing = look.listings[name] if look.listings is not None else None
     if listing is None or (listing.error and listing.client.repository.excuses(listing.error)):
-        facts = remembered(runs, name, noted.at if noted else None, look.verifications)
+        seen = [each for each in look.history.seen if each.plan == plan.name and is_believed(each.instant, look.now)]
+        facts = remembered(runs, name, noted.at if noted else None, look.verifications, seen=seen)
     else:
         facts = asked(listing, look.series, look.now, own)
     step = main_step(plan)

@@ -28,6 +28,8 @@ from owui_vault import (
     RunOutcome,
     RunReport,
     Subscription,
+    Vault,
+    Verdict,
 )
 from owui_vault.operations import notifications
 from owui_vault.service import run_plans, space, told
@@ -147,6 +149,42 @@ def test_overdue_is_told_by_a_tick_though_nothing_ran(tmp_path: Path) -> None:
     assert "nas: overdue" in event.detail
     assert world.run() == RunReport()
     assert len(heard.events) == 1
+
+
+def test_a_machine_that_another_one_does_the_plan_for_is_not_alarmed_and_is_once_nobody_does(tmp_path: Path) -> None:
+    """As the label of the restore points says it; the repository is asked once, and only before anybody is alarmed."""
+    plan = Plan(name="nightly", schedule=DAILY, catch_up=False)
+    world = a_world(tmp_path, plan)
+    heard = Heard()
+    standby = Vault(
+        None,
+        world.vault.repositories,
+        notifiers=[Subscription(heard, when=TROUBLES, name="someone")],
+        clock=world.clock,
+        state_dir=tmp_path / "standby",
+        series="open-webui",
+        environ={"TZ": "UTC"},
+        plans=[plan],
+    )
+    standby.run()
+    for day in (2, 3, 4):
+        world.ticks(at(day, "14:00"), HOUR)
+        standby.run()
+        standby.run()
+        assert heard.events == []
+        status = standby.status(offline=True)
+        assert status.verdict is Verdict.FINE
+        assert status.plans[0].repositories[0].newest == standby.status().plans[0].repositories[0].newest
+    ledger = (tmp_path / "standby/instances/open-webui/runs.jsonl").read_text()
+    assert ledger.count("point-seen") == 3, "once for each night"
+    world.clock.set(at(5, "14:00"))
+    standby.run()
+    standby.run()
+    assert kinds(heard) == ["overdue"]
+    world.carry_away("nas")
+    world.clock.set(at(9, "14:00"))
+    standby.run()
+    assert kinds(heard) == ["overdue", "overdue again"], "one that cannot be asked proves nothing"
 
 
 def test_overdue_is_told_while_a_run_hangs_and_holds_the_lock(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from owui_vault.model import CronSchedule, Plan, Proof, ProofRecord
 from owui_vault.service import space
-from owui_vault.service.run_entries import PlaceMeasured, line, parse, still_needed, told_by
+from owui_vault.service.run_entries import PlaceMeasured, PointSeen, line, parse, still_needed, told_by
 from owui_vault.system.clock import SystemClock
 from tests.service.world import START, World
 
@@ -137,6 +137,16 @@ def test_a_ledger_begun_anew_still_knows_the_last_measurement() -> None:
     ]
     assert still_needed(entries, told_by(entries, None)) == tuple(entries[-2:])
     assert parse(line(entries[0])) == entries[0]
+
+
+def test_a_ledger_begun_anew_still_knows_what_was_seen_of_other_machines() -> None:
+    seen = [
+        PointSeen(plan=plan, repository="nas", at=START + DAY, snapshot=f"{number:08x}", instant=START)
+        for number in range(2)
+        for plan in ("nightly", "cold")
+    ]
+    assert still_needed(seen, told_by(seen, None)) == tuple(seen[-2:])
+    assert parse(line(seen[0])) == seen[0]
 
 
 def test_freeze_and_outage_are_in_the_ledger(tmp_path: Path) -> None:

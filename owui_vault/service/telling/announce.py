@@ -16,13 +16,16 @@ from functools import partial
 from owui_vault.context.context import Subscription
 from owui_vault.errors import VaultError, as_result
 from owui_vault.model import Beat, BeatKind, Event, EventKind
-from owui_vault.model.runs import RunOutcome, RunRecord
+from owui_vault.model.runs import PlanStep, RunOutcome, RunRecord
+from owui_vault.model.status import StatusReport
 from owui_vault.operations.notifications import in_time
 from owui_vault.ports import Heartbeat
+from owui_vault.service.due import EVER, main_step
+from owui_vault.service.overdue import is_believed
 from owui_vault.service.parts import Service
-from owui_vault.service.run_entries import History, NotTold
+from owui_vault.service.run_entries import History, NotTold, PointSeen
 from owui_vault.service.status import status
-from owui_vault.service.telling.episodes import Look, messages_for
+from owui_vault.service.telling.episodes import Look, messages_for, would_hear
 from owui_vault.service.telling.notification_text import Surroundings
 from owui_vault.service.telling.troubles import UNRECORDED, Trouble, full_places, troubles_of
 from owui_vault.service.told import Failing, Heard, Told, ToldMemory
@@ -67,6 +70,14 @@ def _announced(
     look, history = _look(service, fresh, extra, instead)
     known = [(each.remembered_as or f"{each.called} {number}", each) for number, each in enumerate(listeners)]
     told, damaged = service.told.read()
+    late = [
+        each
+        for each in look.troubles
+        if each.kind is EventKind.OVERDUE
+        and any(would_hear(someone, told.of(name), each, look.around.now) for name, someone in known)
+    ]
+    if late and _others_have_stored(service, late, fresh, look.around.report):
+        look, history = _look(service, fresh, extra, instead)
     if not damaged and not any(next(messages_for(each, told.of(name), look), None) for name, each in known):
         return Announced(troubles=tuple(look.troubles))  # as most ticks end: nothing is written, nobody is waited for
     with service.told.held() as alone:
@@ -164,6 +175,42 @@ def _look(
         runs=runs,
     )
     return look, history
+
+
+def _others_have_stored(
+    service: Service, late: Sequence[Trouble], fresh: Sequence[RunRecord], report: StatusReport | None
+) -> bool:
+    """Whether what would be told as overdue is not: another machine, or somebody by name, may have run that plan.
+
+    Only the repository can say it, and it is asked once before anybody is alarmed; what it says is written down. One
+    that has just not answered is not asked again.
+    """
+    silent = {each.repository for run in fresh for step in run.steps for each in step.results if each.silent}
+    known = {
+        (state.plan, each.repository): each.newest.instant
+        for state in (report.plans if report else ())
+        for each in state.repositories
+        if each.newest
+    }
+    found = False
+    for name in dict.fromkeys(each.repository for each in late if each.repository not in silent):
+        try:
+            listed = service.operations.snapshots(name)
+        except Exception as raised:  # a repository that cannot be asked: overdue, as far as is known
+            _log.info("%s could not be asked what is there: %s", name, as_result(raised).message)
+            continue
+        now = service.context.clock.now()
+        for plan in service.select([each.plan for each in late if each.repository == name]):
+            points = [each for each in listed if each.is_restore_point and is_believed(each.instant, now)]
+            own = [each for each in points if not plan.snapshot or each.plan == plan.name]
+            newest = max(own, key=lambda each: each.instant, default=None)
+            counts = main_step(plan) in (PlanStep.SNAPSHOT, PlanStep.REPLICATE)
+            if newest and counts and newest.instant > known.get((plan.name, name), EVER):
+                seen = PointSeen(plan=plan.name, repository=name, at=now, snapshot=newest.id, instant=newest.instant)
+                with suppress(VaultError):  # it is asked again at the next tick
+                    service.ledger.append(seen)
+                    found = True
+    return found
 
 
 def _merged(recorded: Sequence[RunRecord], fresh: Sequence[RunRecord]) -> list[RunRecord]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from owui_vault.context.context import Subscription
 from owui_vault.model import Event, EventKind
@@ -59,9 +59,7 @@ class Message:
 
 def messages_for(subscription: Subscription, heard: Heard, look: Look) -> Iterator[Message]:
     """One after the other; each `heard` builds on the one before."""
-    kinds = [each for each in _TROUBLES if each in subscription.when]
-    if not kinds and EventKind.RECOVERY in subscription.when:
-        kinds = list(_TROUBLES[:3])  # somebody who wants to know of nothing else
+    kinds = _kinds(subscription)
     present = {each.id: each for each in look.troubles if each.kind in kinds and subscription.is_about(each.plan)}
     plans = list(dict.fromkeys(each.plan for each in look.troubles))
     for plan in plans:
@@ -78,6 +76,21 @@ def messages_for(subscription: Subscription, heard: Heard, look: Look) -> Iterat
         recovered.update([message.event.plan] if message.event else [])
         yield message
     yield from _good(subscription, heard, look, recovered)
+
+
+def _kinds(subscription: Subscription) -> Sequence[EventKind]:
+    kinds = [each for each in _TROUBLES if each in subscription.when]
+    if not kinds and EventKind.RECOVERY in subscription.when:
+        return _TROUBLES[:3]  # somebody who wants to know of nothing else
+    return kinds
+
+
+def would_hear(subscription: Subscription, heard: Heard, trouble: Trouble, now: datetime) -> bool:
+    """Whether somebody would be told of this now: for the first time, or again."""
+    if trouble.kind not in _kinds(subscription) or not subscription.is_about(trouble.plan):
+        return False
+    known = heard.episodes.get(trouble.id)
+    return known is None or not is_believed(known.told, now) or now - known.told >= subscription.remind
 
 
 def _begun(subscription: Subscription, heard: Heard, look: Look, here: Sequence[Trouble]) -> Iterator[Message]:
